@@ -1,0 +1,1 @@
+//! What a stream means: ids, entries, blocks, groups, pending lists; decide and apply.

@@ -1,0 +1,1 @@
+//! How it survives: write-ahead log, segments, checkpoints, recovery, group commit; the embeddable engine.

@@ -1,0 +1,1 @@
+//! Who may speak to it: sockets, sessions, the command table.

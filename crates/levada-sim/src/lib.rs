@@ -1,0 +1,1 @@
+//! The proving ground: reference model, fault disk, schedules, checkers.
