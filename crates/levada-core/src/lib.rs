@@ -4,7 +4,13 @@
 extern crate alloc;
 #[cfg(test)]
 extern crate std;
+pub mod bitmap;
 pub mod block;
+pub mod command;
+pub mod error;
 pub mod fields;
 pub mod id;
+pub mod keyspace;
+pub mod limits;
+pub mod reply;
 pub mod varint;
