@@ -14,3 +14,6 @@ pub mod keyspace;
 pub mod limits;
 pub mod reply;
 pub mod varint;
+pub mod index;
+pub mod registry;
+pub mod effect;
