@@ -7,4 +7,5 @@ extern crate std;
 pub mod block;
 pub mod fields;
 pub mod id;
+pub mod pending;
 pub mod varint;
