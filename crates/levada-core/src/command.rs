@@ -140,7 +140,7 @@ pub struct Trim {
     pub keep: TrimKeep,
     /// `~`: whole logical nodes only.
     pub approximate: bool,
-    /// LIMIT: most entries to remove; `None` without a limit.
+    /// LIMIT: most entries to remove; `Some(0)` is no limit, `None` is the default of `~`.
     pub limit: Option<u64>,
 }
 

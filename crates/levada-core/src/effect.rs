@@ -5,13 +5,13 @@
 //! is not in memory, no clock and no settings. [`Effect::encode`] and [`Effect::decode`] are
 //! mirrored in `docs/format.md`; the numbers of [`code`] are on disk and are never given out anew.
 
-use alloc::vec::Vec;
+use alloc::{borrow::Cow, vec::Vec};
 
 use crate::{
     fields::Fields,
     id::StreamId,
     keyspace::KeyNumber,
-    varint::{self, Reader, put_bytes, put_id, put_option, put_u64},
+    varint::{Reader, put_bytes, put_id, put_option, put_u64},
 };
 
 /// First byte of an effect. On disk: never renumber, never reuse.
@@ -93,7 +93,7 @@ pub enum Effect<'a> {
         /// Which.
         key: KeyNumber,
         /// The value.
-        value: &'a [u8],
+        value: Cow<'a, [u8]>,
     },
     /// A stream has a new last entry.
     Appended {
@@ -292,7 +292,12 @@ impl<'a> Effect<'a> {
         }
         match self {
             Self::KeyRemoved { .. } | Self::Sealed { .. } => {}
-            Self::KeyCreated { database, kind, name, .. } => {
+            Self::KeyCreated {
+                database,
+                kind,
+                name,
+                ..
+            } => {
                 out.extend_from_slice(&[*database, u8::from(*kind == Kind::Stream)]);
                 put_bytes(out, name);
             }
@@ -303,12 +308,21 @@ impl<'a> Effect<'a> {
             }
             Self::Flushed { database } => put_option(out, database.map(u64::from)),
             Self::TextSet { value, .. } => put_bytes(out, value),
-            Self::Appended { id, starts_node, fields, .. } => {
+            Self::Appended {
+                id,
+                starts_node,
+                fields,
+                ..
+            } => {
                 put_id(out, *id);
                 out.push(u8::from(*starts_node));
                 fields.0.encode(out);
             }
-            Self::Deleted { max_deleted_id, rows, .. } => {
+            Self::Deleted {
+                max_deleted_id,
+                rows,
+                ..
+            } => {
                 put_id(out, *max_deleted_id);
                 put_rows(out, rows);
             }
@@ -316,7 +330,12 @@ impl<'a> Effect<'a> {
                 put_u64(out, *block);
                 put_u64(out, u64::from(*row));
             }
-            Self::IdSet { last_id, entries_added, max_deleted_id, .. } => {
+            Self::IdSet {
+                last_id,
+                entries_added,
+                max_deleted_id,
+                ..
+            } => {
                 put_id(out, *last_id);
                 put_u64(out, *entries_added);
                 put_id(out, *max_deleted_id);
@@ -327,34 +346,70 @@ impl<'a> Effect<'a> {
 
     fn encode_group(&self, out: &mut Vec<u8>) {
         match self {
-            Self::GroupCreated { group, name, last_id, entries_read, .. } => {
+            Self::GroupCreated {
+                group,
+                name,
+                last_id,
+                entries_read,
+                ..
+            } => {
                 put_u64(out, u64::from(*group));
                 put_bytes(out, name);
                 put_id(out, *last_id);
                 put_option(out, *entries_read);
             }
-            Self::GroupIdSet { group, last_id, entries_read, .. } => {
+            Self::GroupIdSet {
+                group,
+                last_id,
+                entries_read,
+                ..
+            } => {
                 put_u64(out, u64::from(*group));
                 put_id(out, *last_id);
                 put_option(out, *entries_read);
             }
             Self::GroupDestroyed { group, .. } => put_u64(out, u64::from(*group)),
-            Self::ConsumerCreated { group, consumer, name, .. } => {
+            Self::ConsumerCreated {
+                group,
+                consumer,
+                name,
+                ..
+            } => {
                 put_consumer(out, *group, *consumer);
                 put_bytes(out, name);
             }
-            Self::ConsumerDeleted { group, consumer, .. } => put_consumer(out, *group, *consumer),
-            Self::ConsumerSeen { group, consumer, active, .. } => {
+            Self::ConsumerDeleted {
+                group, consumer, ..
+            } => put_consumer(out, *group, *consumer),
+            Self::ConsumerSeen {
+                group,
+                consumer,
+                active,
+                ..
+            } => {
                 put_consumer(out, *group, *consumer);
                 out.push(u8::from(*active));
             }
-            Self::Delivered { group, consumer, last_id, entries_read, ids, .. } => {
+            Self::Delivered {
+                group,
+                consumer,
+                last_id,
+                entries_read,
+                ids,
+                ..
+            } => {
                 put_consumer(out, *group, *consumer);
                 put_id(out, *last_id);
                 put_option(out, *entries_read);
                 put_ids(out, ids.iter().copied());
             }
-            Self::Claimed { group, consumer, delivered_ms, rows, .. } => {
+            Self::Claimed {
+                group,
+                consumer,
+                delivered_ms,
+                rows,
+                ..
+            } => {
                 put_consumer(out, *group, *consumer);
                 put_u64(out, *delivered_ms);
                 put_ids(out, rows.iter().map(|(id, _)| *id));
@@ -398,22 +453,36 @@ impl<'a> Effect<'a> {
         let code = reader.u8()?;
         if code == code::FLUSHED {
             let database = reader.option()?;
-            return Some(Self::Flushed { database: database.map(u8::try_from).transpose().ok()? });
+            return Some(Self::Flushed {
+                database: database.map(u8::try_from).transpose().ok()?,
+            });
         }
         let key = KeyNumber(reader.u64()?);
         Some(match code {
             code::KEY_CREATED => Self::KeyCreated {
                 key,
                 database: reader.u8()?,
-                kind: if flag(reader)? { Kind::Stream } else { Kind::Text },
+                kind: if flag(reader)? {
+                    Kind::Stream
+                } else {
+                    Kind::Text
+                },
                 name: reader.bytes()?,
             },
             code::KEY_REMOVED => Self::KeyRemoved { key },
-            code::KEY_EXPIRES => Self::KeyExpires { key, at_ms: reader.option()? },
-            code::KEY_RENAMED => {
-                Self::KeyRenamed { key, database: reader.u8()?, name: reader.bytes()? }
-            }
-            code::TEXT_SET => Self::TextSet { key, value: reader.bytes()? },
+            code::KEY_EXPIRES => Self::KeyExpires {
+                key,
+                at_ms: reader.option()?,
+            },
+            code::KEY_RENAMED => Self::KeyRenamed {
+                key,
+                database: reader.u8()?,
+                name: reader.bytes()?,
+            },
+            code::TEXT_SET => Self::TextSet {
+                key,
+                value: reader.bytes()?.into(),
+            },
             code::APPENDED => Self::Appended {
                 key,
                 id: reader.id()?,
@@ -421,10 +490,16 @@ impl<'a> Effect<'a> {
                 fields: EntryFields(Fields::decode(reader, batch)?),
             },
             code::SEALED => Self::Sealed { key },
-            code::DELETED => {
-                Self::Deleted { key, max_deleted_id: reader.id()?, rows: get_rows(reader)? }
-            }
-            code::TRIMMED => Self::Trimmed { key, block: reader.u64()?, row: reader.u32()? },
+            code::DELETED => Self::Deleted {
+                key,
+                max_deleted_id: reader.id()?,
+                rows: get_rows(reader)?,
+            },
+            code::TRIMMED => Self::Trimmed {
+                key,
+                block: reader.u64()?,
+                row: reader.u32()?,
+            },
             code::ID_SET => Self::IdSet {
                 key,
                 last_id: reader.id()?,
@@ -457,9 +532,11 @@ impl<'a> Effect<'a> {
                 consumer: reader.u32()?,
                 name: reader.bytes()?,
             },
-            code::CONSUMER_DELETED => {
-                Self::ConsumerDeleted { key, group, consumer: reader.u32()? }
-            }
+            code::CONSUMER_DELETED => Self::ConsumerDeleted {
+                key,
+                group,
+                consumer: reader.u32()?,
+            },
             code::CONSUMER_SEEN => Self::ConsumerSeen {
                 key,
                 group,
@@ -479,9 +556,19 @@ impl<'a> Effect<'a> {
                 let ids = get_ids(reader)?;
                 let rows = ids.into_iter().map(|id| Some((id, reader.u64()?)));
                 let rows = rows.collect::<Option<_>>()?;
-                Self::Claimed { key, group, consumer, delivered_ms, rows }
+                Self::Claimed {
+                    key,
+                    group,
+                    consumer,
+                    delivered_ms,
+                    rows,
+                }
             }
-            code::RELEASED => Self::Released { key, group, ids: get_ids(reader)? },
+            code::RELEASED => Self::Released {
+                key,
+                group,
+                ids: get_ids(reader)?,
+            },
             _ => return None,
         })
     }
@@ -508,7 +595,14 @@ pub fn put_ids(out: &mut Vec<u8>, ids: impl ExactSizeIterator<Item = StreamId>) 
     for id in ids {
         let same_ms = id.ms == previous.ms;
         put_u64(out, id.ms - previous.ms);
-        put_u64(out, if same_ms { id.seq - previous.seq } else { id.seq });
+        put_u64(
+            out,
+            if same_ms {
+                id.seq - previous.seq
+            } else {
+                id.seq
+            },
+        );
         previous = id;
     }
 }
@@ -549,7 +643,7 @@ fn get_rows(reader: &mut Reader<'_>) -> Option<Vec<(u64, u32)>> {
 /// The effects of a batch in order; an item is `None` where the batch is malformed, and nothing
 /// follows it.
 pub fn decode_batch(batch: &[u8]) -> impl Iterator<Item = Option<Effect<'_>>> {
-    let mut reader = varint::Reader::new(batch);
+    let mut reader = Reader::new(batch);
     let mut failed = false;
     core::iter::from_fn(move || {
         if failed || reader.is_empty() {
@@ -572,24 +666,82 @@ mod tests {
         let pairs: &'static [&'static [u8]] = &[b"f", b"v", b"g", b""];
         let fields = EntryFields(Fields::Arguments(pairs));
         vec![
-            Effect::KeyCreated { key, database: 3, kind: Kind::Stream, name: b"orders" },
+            Effect::KeyCreated {
+                key,
+                database: 3,
+                kind: Kind::Stream,
+                name: b"orders",
+            },
             Effect::KeyRemoved { key },
-            Effect::KeyExpires { key, at_ms: Some(7) },
-            Effect::KeyRenamed { key, database: 0, name: b"" },
+            Effect::KeyExpires {
+                key,
+                at_ms: Some(7),
+            },
+            Effect::KeyRenamed {
+                key,
+                database: 0,
+                name: b"",
+            },
             Effect::Flushed { database: None },
             Effect::Flushed { database: Some(15) },
-            Effect::TextSet { key, value: b"\0\xff" },
-            Effect::Appended { key, id: a, starts_node: true, fields },
+            Effect::TextSet {
+                key,
+                value: b"\0\xff",
+            },
+            Effect::Appended {
+                key,
+                id: a,
+                starts_node: true,
+                fields,
+            },
             Effect::Sealed { key },
-            Effect::Deleted { key, max_deleted_id: b, rows: vec![(0, 3), (0, 4), (9, 0)] },
-            Effect::Trimmed { key, block: 8, row: 2 },
-            Effect::IdSet { key, last_id: StreamId::MAX, entries_added: 1, max_deleted_id: a },
-            Effect::GroupCreated { key, group: 1, name: b"g", last_id: a, entries_read: None },
-            Effect::GroupIdSet { key, group: 1, last_id: a, entries_read: Some(4) },
+            Effect::Deleted {
+                key,
+                max_deleted_id: b,
+                rows: vec![(0, 3), (0, 4), (9, 0)],
+            },
+            Effect::Trimmed {
+                key,
+                block: 8,
+                row: 2,
+            },
+            Effect::IdSet {
+                key,
+                last_id: StreamId::MAX,
+                entries_added: 1,
+                max_deleted_id: a,
+            },
+            Effect::GroupCreated {
+                key,
+                group: 1,
+                name: b"g",
+                last_id: a,
+                entries_read: None,
+            },
+            Effect::GroupIdSet {
+                key,
+                group: 1,
+                last_id: a,
+                entries_read: Some(4),
+            },
             Effect::GroupDestroyed { key, group: 1 },
-            Effect::ConsumerCreated { key, group: 1, consumer: 2, name: b"c" },
-            Effect::ConsumerDeleted { key, group: 1, consumer: 2 },
-            Effect::ConsumerSeen { key, group: 1, consumer: 2, active: true },
+            Effect::ConsumerCreated {
+                key,
+                group: 1,
+                consumer: 2,
+                name: b"c",
+            },
+            Effect::ConsumerDeleted {
+                key,
+                group: 1,
+                consumer: 2,
+            },
+            Effect::ConsumerSeen {
+                key,
+                group: 1,
+                consumer: 2,
+                active: true,
+            },
             Effect::Delivered {
                 key,
                 group: 1,
@@ -605,14 +757,20 @@ mod tests {
                 delivered_ms: 1,
                 rows: vec![(a, 1), (b, u64::MAX)],
             },
-            Effect::Released { key, group: 1, ids: vec![] },
+            Effect::Released {
+                key,
+                group: 1,
+                ids: vec![],
+            },
         ]
     }
 
     #[test]
     fn every_effect_survives_the_log() {
         let mut batch = Vec::new();
-        samples().iter().for_each(|effect| effect.encode(&mut batch));
+        samples()
+            .iter()
+            .for_each(|effect| effect.encode(&mut batch));
         let back: Option<Vec<_>> = decode_batch(&batch).collect();
         assert_eq!(back.expect("own bytes"), samples());
     }
@@ -627,6 +785,10 @@ mod tests {
                 assert!(!whole, "{effect:?} cut at {len}");
             }
         }
-        assert_eq!(decode_batch(&[99, 1]).next(), Some(None), "an unknown effect");
+        assert_eq!(
+            decode_batch(&[99, 1]).next(),
+            Some(None),
+            "an unknown effect"
+        );
     }
 }

@@ -63,6 +63,18 @@ pub struct Entries {
     pub parts: Vec<Part>,
 }
 
+impl Entries {
+    /// No entries, of no stream.
+    pub fn none() -> Self {
+        Self {
+            key: KeyNumber(0),
+            count: 0,
+            reverse: false,
+            parts: Vec::new(),
+        }
+    }
+}
+
 /// Some of the entries of an answer.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Part {
