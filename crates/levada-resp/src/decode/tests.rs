@@ -253,17 +253,17 @@ fn redis_refuses_lines_above_64_kib_without_an_end() {
 #[test]
 fn a_line_above_the_limit_is_refused_even_if_all_of_it_is_there() {
     check(
-        &[&[b'P'; 65_536][..], b"\n"].concat(),
+        &[b"P".repeat(65_536).as_slice(), b"\n"].concat(),
         &["P".repeat(65_536).as_str()],
         None,
     );
     check(
-        &[&[b'P'; 65_537][..], b"\n"].concat(),
+        &[b"P".repeat(65_537).as_slice(), b"\n"].concat(),
         &[],
         Some(E::TooBigInline),
     );
     check(
-        &[ECHO, b"$", &[b'1'; 70_000], b"\r\n"].concat(),
+        &[ECHO, b"$", &b"1".repeat(70_000), b"\r\n"].concat(),
         &[],
         Some(E::TooBigBulkCount),
     );
@@ -428,6 +428,21 @@ fn a_million_arguments_in_pieces_cost_linear_work_and_memory_is_given_back() {
     );
     assert!(args.capacity() <= super::ARGS_KEPT);
     assert_eq!(decoder.parked.capacity(), 0);
+}
+
+#[test]
+fn a_partial_line_is_not_searched_again() {
+    for (head, scanned) in [
+        (&b"PIN"[..], 3),
+        (b"*123456", 7),
+        (b"*1\r", 2),
+        (b"*1\r\n$12345", 6),
+    ] {
+        let mut decoder = Decoder::new(Limits::authenticated());
+        let progress = decoder.decode(head, &mut Vec::new());
+        assert_eq!(progress, Ok(Progress::Incomplete { want: 1 }));
+        assert_eq!(decoder.scanned, scanned, "{}", head.escape_ascii());
+    }
 }
 
 #[test]

@@ -67,7 +67,7 @@ fn write(writer: &mut Writer, value: &Value) {
         Value::Verbatim(text) => writer.verbatim(text),
         Value::Array(values) => {
             writer.array(values.len());
-            values.iter().for_each(|value| write(writer, value));
+            write_all(writer, values);
         }
         Value::Map(pairs) => {
             writer.map(pairs.len());
@@ -78,12 +78,18 @@ fn write(writer: &mut Writer, value: &Value) {
         }
         Value::Set(values) => {
             writer.set(values.len());
-            values.iter().for_each(|value| write(writer, value));
+            write_all(writer, values);
         }
         Value::Push(values) => {
             writer.push(values.len());
-            values.iter().for_each(|value| write(writer, value));
+            write_all(writer, values);
         }
+    }
+}
+
+fn write_all(writer: &mut Writer, values: &[Value]) {
+    for value in values {
+        write(writer, value);
     }
 }
 
@@ -112,10 +118,11 @@ fn expected(value: &Value, protocol: Protocol) -> Reply {
             text: text.clone().into(),
         },
         Value::Verbatim(text) => Reply::Bulk(text.clone().into()),
-        Value::Array(values) => Reply::Array(all(values)),
         Value::Set(values) if resp3 => Reply::Set(all(values)),
         Value::Push(values) if resp3 => Reply::Push(all(values)),
-        Value::Set(values) | Value::Push(values) => Reply::Array(all(values)),
+        Value::Array(values) | Value::Set(values) | Value::Push(values) => {
+            Reply::Array(all(values))
+        }
         Value::Map(pairs) => {
             let pair = |(key, value): &(Value, Value)| {
                 (expected(key, protocol), expected(value, protocol))
