@@ -78,14 +78,12 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
     for language in languages {
         let programs = Programs::prepare(language, &cache)?;
         let dir = cache.join(format!("run-{}-{}", std::process::id(), programs.name));
-        println!(
-            "--- {}: {} records of {}",
-            programs.name,
-            records.len(),
-            file.display()
-        );
+        println!("--- {}: {} records", programs.name, records.len());
         let this = one_run(&server, &programs, &dir, &file, &records).with_context(|| {
-            format!("data, ledgers and server.log are kept in {}", dir.display())
+            format!(
+                "the run failed; {} keeps data, ledgers and server.log",
+                dir.display()
+            )
         })?;
         println!(
             "{}: {}",
@@ -95,7 +93,7 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
         if this {
             fs::remove_dir_all(&dir)?;
         } else {
-            println!("data, ledgers and server.log are kept in {}", dir.display());
+            println!("{} keeps data, ledgers and server.log", dir.display());
         }
         equal &= this;
     }
@@ -190,6 +188,12 @@ impl Run {
             let produced = self.check_processes()?;
             let now = self.observer.snapshot()?;
             self.report(&now);
+            ensure!(
+                !produced || now.produced == self.total,
+                "{} records were acknowledged to the producer, the stream holds {}",
+                self.total,
+                now.produced
+            );
             if reached(&now, produced) {
                 return Ok(());
             }
@@ -232,33 +236,48 @@ impl Run {
 
     /// Kills a worker that holds entries, and returns its name.
     ///
-    /// It is frozen first and looked at again after its last words have reached the server:
-    /// otherwise its XACK could be on the way, and the kill would leave nothing to claim.
+    /// The producer stands still meanwhile: a fast one would be done before the server is killed.
     fn kill_a_worker(&mut self) -> Result<String> {
         let started = Instant::now();
         loop {
             let produced = self.check_processes()?;
-            let pending = self.observer.pending()?;
-            let holder = pending.iter().find(|(_, pending)| *pending > 0);
-            if let Some((name, _)) = holder {
-                let at = self.workers.iter().position(|worker| worker.name == *name);
-                let at = at.with_context(|| format!("{name} is not a worker of this run"))?;
-                self.workers[at].freeze()?;
-                self.observer.barrier()?;
-                let held = self.observer.pending_of(name)?;
-                if held > 0 {
-                    self.workers.remove(at).kill()?;
-                    self.say(&format!("{name} killed (-9), {held} entries pending"));
-                    return Ok(name.clone());
-                }
-                self.workers[at].thaw()?;
+            let producer = self.producer.as_ref().filter(|_| !produced);
+            producer.map_or(Ok(()), Process::freeze)?;
+            let victim = self.kill_a_holder()?;
+            let producer = self.producer.as_ref().filter(|_| !produced);
+            producer.map_or(Ok(()), Process::thaw)?;
+            if let Some(victim) = victim {
+                return Ok(victim);
             }
             ensure!(
-                !(produced && holder.is_none()) && started.elapsed() < STALLED,
+                !produced && started.elapsed() < STALLED,
                 "no worker could be killed while it held entries; try more --records"
             );
             thread::sleep(POLL);
         }
+    }
+
+    /// Kills the first worker found to hold entries, if there is one.
+    ///
+    /// It is frozen first and looked at again after its last words have reached the server:
+    /// otherwise its XACK could be on the way, and the kill would leave nothing to claim.
+    fn kill_a_holder(&mut self) -> Result<Option<String>> {
+        let pending = self.observer.pending()?;
+        let Some((name, _)) = pending.into_iter().find(|(_, pending)| *pending > 0) else {
+            return Ok(None);
+        };
+        let at = self.workers.iter().position(|worker| worker.name == name);
+        let at = at.with_context(|| format!("{name} is not a worker of this run"))?;
+        self.workers[at].freeze()?;
+        self.observer.barrier()?;
+        let held = self.observer.pending_of(&name)?;
+        if held == 0 {
+            self.workers[at].thaw()?;
+            return Ok(None);
+        }
+        self.workers.remove(at).kill()?;
+        self.say(&format!("{name} killed (-9), {held} entries pending"));
+        Ok(Some(name))
     }
 
     fn kill_the_server(&mut self) -> Result<()> {
@@ -279,14 +298,8 @@ impl Run {
         Ok(())
     }
 
-    /// Checks that the stream holds each record once and that the dead worker holds nothing.
+    /// Checks that the dead worker holds nothing any more.
     fn finish(&mut self, victim: &str) -> Result<()> {
-        let now = self.observer.snapshot()?;
-        ensure!(
-            now.produced == self.total,
-            "the stream has {} entries",
-            now.produced
-        );
         let held = self.observer.pending_of(victim)?;
         ensure!(held == 0, "{victim} still holds {held} entries");
         self.say(&format!(

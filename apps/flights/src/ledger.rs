@@ -11,8 +11,9 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::fmt::Write as _;
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::Write as _;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -44,7 +45,7 @@ impl Ledger {
     pub(crate) fn record(&mut self, entries: &[(&str, Counted)]) -> Result<()> {
         self.lines.clear();
         for (id, (band, delay)) in entries {
-            self.lines.push_str(&format!("{id} {band} {delay}\n"));
+            writeln!(self.lines, "{id} {band} {delay}")?;
         }
         self.file
             .write_all(self.lines.as_bytes())
@@ -132,36 +133,39 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_in_two_ledgers_counts_once() {
-        let merged = merged(&["1-0 500 -3\n2-0 0 7\n", "2-0 0 7\n3-0 2000 0\n"]).unwrap();
+    fn an_entry_in_two_ledgers_counts_once() -> Result<()> {
+        let merged = merged(&["1-0 500 -3\n2-0 0 7\n", "2-0 0 7\n3-0 2000 0\n"])?;
         assert_eq!(
             merged.flights,
             [(1, (500, -3)), (2, (0, 7)), (3, (2000, 0))].into()
         );
         assert_eq!((merged.lines, merged.torn), (4, 0));
+        Ok(())
     }
 
     #[test]
-    fn a_torn_line_is_left_out_until_another_ledger_has_it_whole() {
+    fn a_torn_line_is_left_out_until_another_ledger_has_it_whole() -> Result<()> {
         // "2-0 0 1" is what a kill leaves of "2-0 0 17": well formed, and wrong.
-        let torn = merged(&["1-0 500 -3\n2-0 0 1"]).unwrap();
+        let torn = merged(&["1-0 500 -3\n2-0 0 1"])?;
         assert_eq!(torn.flights, [(1, (500, -3))].into());
         assert_eq!(torn.torn, 1);
-        let again = merged(&["1-0 500 -3\n2-0 0 1", "2-0 0 17\n"]).unwrap();
+        let again = merged(&["1-0 500 -3\n2-0 0 1", "2-0 0 17\n"])?;
         assert_eq!(again.flights[&2], (0, 17));
+        Ok(())
     }
 
     #[test]
-    fn a_kill_at_any_byte_loses_only_what_was_not_complete() {
+    fn a_kill_at_any_byte_loses_only_what_was_not_complete() -> Result<()> {
         let text = "1-0 500 -3\n22-0 0 17\n3-0 2000 0\n";
         for cut in 0..=text.len() {
-            let merged = merged(&[&text[..cut]]).unwrap();
+            let merged = merged(&[&text[..cut]])?;
             assert_eq!(
                 merged.flights.len(),
                 text[..cut].matches('\n').count(),
                 "cut at {cut}"
             );
         }
+        Ok(())
     }
 
     #[test]
@@ -184,18 +188,17 @@ mod tests {
     }
 
     #[test]
-    fn what_a_worker_records_is_what_the_merge_reads() {
+    fn what_a_worker_records_is_what_the_merge_reads() -> Result<()> {
         let name = format!("flights-ledger-{}", std::process::id());
         let dir = std::env::temp_dir().join(name);
-        fs::create_dir(&dir).unwrap();
-        let mut ledger = Ledger::create(&dir, "worker-1").unwrap();
-        ledger
-            .record(&[("1-0", (500, -3)), ("2-0", (0, 7))])
-            .unwrap();
-        ledger.record(&[("2-0", (0, 7))]).unwrap();
-        let merged = merge(&dir).unwrap();
-        fs::remove_dir_all(&dir).unwrap();
+        fs::create_dir(&dir)?;
+        let mut ledger = Ledger::create(&dir, "worker-1")?;
+        ledger.record(&[("1-0", (500, -3)), ("2-0", (0, 7))])?;
+        ledger.record(&[("2-0", (0, 7))])?;
+        let merged = merge(&dir)?;
+        fs::remove_dir_all(&dir)?;
         assert_eq!(merged.flights, [(1, (500, -3)), (2, (0, 7))].into());
         assert_eq!(merged.lines, 3);
+        Ok(())
     }
 }

@@ -14,9 +14,9 @@ pub(crate) struct Process {
 impl Process {
     /// Starts `command`; its output goes where `command` says.
     pub(crate) fn start(name: &str, command: &mut Command) -> Result<Process> {
-        let child = command
-            .spawn()
-            .with_context(|| format!("cannot start {name} as {}", command.get_program().display()))?;
+        let child = command.spawn().with_context(|| {
+            format!("cannot start {name} as {}", command.get_program().display())
+        })?;
         Ok(Process {
             name: name.to_owned(),
             child,

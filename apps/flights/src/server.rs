@@ -143,10 +143,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_quoted_word_is_one_word_to_the_shell() {
+    fn a_quoted_word_is_one_word_to_the_shell() -> Result<()> {
         let word = "it's $HOME; \"here\"";
         let script = format!("printf %s {}", quoted(word));
-        let output = Command::new("sh").arg("-c").arg(script).output().unwrap();
-        assert_eq!(String::from_utf8(output.stdout).unwrap(), word);
+        let output = Command::new("sh").arg("-c").arg(script).output()?;
+        assert_eq!(String::from_utf8(output.stdout)?, word);
+        Ok(())
     }
 }
