@@ -235,15 +235,15 @@ impl Run {
     }
 
     /// Kills a worker that holds entries, and returns its name.
-    ///
-    /// The producer stands still meanwhile: a fast one would be done before the server is killed.
     fn kill_a_worker(&mut self) -> Result<String> {
         let started = Instant::now();
         loop {
             let produced = self.check_processes()?;
+            let victim = self.freeze_a_holder()?;
+            // A fast producer would be done before the server is killed, so it waits.
             let producer = self.producer.as_ref().filter(|_| !produced);
             producer.map_or(Ok(()), Process::freeze)?;
-            let victim = self.kill_a_holder()?;
+            let victim = victim.map_or(Ok(None), |at| self.kill_if_holding(at))?;
             let producer = self.producer.as_ref().filter(|_| !produced);
             producer.map_or(Ok(()), Process::thaw)?;
             if let Some(victim) = victim {
@@ -257,19 +257,26 @@ impl Run {
         }
     }
 
-    /// Kills the first worker found to hold entries, if there is one.
-    ///
-    /// It is frozen first and looked at again after its last words have reached the server:
-    /// otherwise its XACK could be on the way, and the kill would leave nothing to claim.
-    fn kill_a_holder(&mut self) -> Result<Option<String>> {
+    /// Freezes the first worker found to hold entries and returns its place among the workers.
+    fn freeze_a_holder(&mut self) -> Result<Option<usize>> {
         let pending = self.observer.pending()?;
-        let Some((name, _)) = pending.into_iter().find(|(_, pending)| *pending > 0) else {
-            return Ok(None);
+        let holds = |worker: &Process| {
+            pending
+                .iter()
+                .any(|(n, held)| *n == worker.name && *held > 0)
         };
-        let at = self.workers.iter().position(|worker| worker.name == name);
-        let at = at.with_context(|| format!("{name} is not a worker of this run"))?;
-        self.workers[at].freeze()?;
+        let at = self.workers.iter().position(holds);
+        at.map_or(Ok(()), |at| self.workers[at].freeze())?;
+        Ok(at)
+    }
+
+    /// Kills the frozen worker `at` and returns its name, or lets it go on when it holds nothing.
+    ///
+    /// It is looked at again only after its last words have reached the server: otherwise its
+    /// XACK could be on the way, and the kill would leave nothing to claim.
+    fn kill_if_holding(&mut self, at: usize) -> Result<Option<String>> {
         self.observer.barrier()?;
+        let name = self.workers[at].name.clone();
         let held = self.observer.pending_of(&name)?;
         if held == 0 {
             self.workers[at].thaw()?;
