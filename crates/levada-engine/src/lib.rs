@@ -1,1 +1,4 @@
-//! How it survives: write-ahead log, segments, checkpoints, recovery, group commit; the embeddable engine.
+//! How it survives: write-ahead log, segments, checkpoints, recovery, group commit.
+pub mod disk;
+pub mod error;
+pub mod store;
