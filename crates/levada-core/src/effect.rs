@@ -686,7 +686,7 @@ mod tests {
             Effect::Flushed { database: Some(15) },
             Effect::TextSet {
                 key,
-                value: b"\0\xff",
+                value: b"\0\xff"[..].into(),
             },
             Effect::Appended {
                 key,
