@@ -69,8 +69,8 @@ pub struct Snapshot {
 struct Frozen {
     key: KeyNumber,
     object: Object,
-    /// Changes up to this position are in the checkpoint already.
-    since: u64,
+    /// Changes up to this position are in the checkpoint already; `None` where nothing is.
+    since: Option<u64>,
     saved_tail: Option<(u64, usize)>,
 }
 
@@ -96,10 +96,10 @@ impl Machine {
         } else {
             dirty.into_iter().collect()
         };
-        let since = if whole { 0 } else { since };
+        let since = (!whole).then_some(since);
         let objects: Vec<_> = keys
             .into_iter()
-            .filter_map(|key| self.freeze(key, since, whole))
+            .filter_map(|key| self.freeze(key, since))
             .collect();
         let removed: Vec<_> = if whole {
             Vec::new()
@@ -118,7 +118,7 @@ impl Machine {
         }
     }
 
-    fn freeze(&mut self, key: KeyNumber, since: u64, whole: bool) -> Option<Frozen> {
+    fn freeze(&mut self, key: KeyNumber, since: Option<u64>) -> Option<Frozen> {
         let object = self.keys.get_mut(key)?;
         let mut saved_tail = None;
         if let Value::Stream(stream) = &mut object.value {
@@ -129,7 +129,7 @@ impl Machine {
                 saved_tail = Some(now);
             }
         }
-        if whole {
+        if since.is_none() {
             saved_tail = None;
         }
         Some(Frozen {
@@ -200,11 +200,15 @@ impl Snapshot {
         match &object.value {
             Value::Text(value) => varint::put_bytes(out, value),
             Value::Stream(stream) => {
-                let changed = |group: &&(&Arc<[u8]>, u32, &Arc<Group>)| group.2.changed > *since;
+                let is_new = |changed: u64| since.is_none_or(|since| changed > since);
                 let groups: Vec<_> = stream.groups.iter().collect();
-                for (_, number, group) in groups.iter().rev().filter(changed) {
+                for (_, number, group) in groups
+                    .iter()
+                    .rev()
+                    .filter(|(_, _, group)| is_new(group.changed))
+                {
                     let chunks = group.pending.chunks().enumerate();
-                    let chunks = chunks.filter(|(_, chunk)| chunk.changed() > *since);
+                    let chunks = chunks.filter(|(_, chunk)| is_new(chunk.changed()));
                     self.todo
                         .extend(chunks.map(|(chunk, _)| Todo::Chunk(at, *number, chunk)));
                     self.todo.push(Todo::Group(at, *number));

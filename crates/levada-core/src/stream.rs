@@ -238,6 +238,19 @@ impl Stream {
         self.index.find(id).unwrap_or_else(|| self.first_block())
     }
 
+    /// The ids that a block may hold: from its first to below the first of the next block.
+    pub fn id_range(&self, number: u64) -> (StreamId, StreamId) {
+        let base = |number| {
+            self.meta(number)
+                .filter(|meta| meta.count > 0)
+                .map(|meta| meta.base)
+        };
+        let last = base(number + 1)
+            .and_then(StreamId::previous)
+            .unwrap_or(self.last_id);
+        (base(number).unwrap_or_default(), last)
+    }
+
     /// Where the next entry goes: whether it starts a logical node, given its size.
     pub fn starts_node(&self, bytes: u64, limits: NodeLimits) -> bool {
         let OpenNode {
