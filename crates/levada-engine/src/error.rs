@@ -18,6 +18,10 @@ pub struct Error {
 pub enum ErrorKind {
     /// Settings or arguments are wrong: mend them.
     Invalid,
+    /// What was to be created is there, or the state has moved on: look and decide again.
+    Conflict,
+    /// What was named is not there.
+    NotFound,
     /// Somebody else has the data directory: stop one of the two.
     Busy,
     /// The device failed: nothing more is acknowledged; restart on a sound device.

@@ -123,7 +123,7 @@ impl<S: Store> Shard<S> {
     }
 
     /// The error that names a lost block by the ids it may hold.
-    fn corrupt(&self, key: KeyNumber, number: u64) -> Refused {
+    pub(super) fn corrupt(&self, key: KeyNumber, number: u64) -> Refused {
         let name = self
             .machine
             .keys

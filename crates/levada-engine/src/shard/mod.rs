@@ -33,7 +33,7 @@ use levada_core::{
 
 use self::{checkpoint::Checkpointing, transaction::Watches, waiters::Waiters};
 pub use self::{
-    reads::BlockAccess,
+    reads::{BlockAccess, BlockHere, Entry},
     waiters::{BlockedRead, BlockedReadgroup},
 };
 use crate::{

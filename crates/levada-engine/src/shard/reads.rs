@@ -2,7 +2,13 @@
 
 use std::{ops::Deref, sync::Arc};
 
-use levada_core::{block::Block, id::StreamId, keyspace::KeyNumber};
+use levada_core::{
+    block::{Block, Row},
+    error::Error as Refused,
+    id::StreamId,
+    keyspace::KeyNumber,
+    reply::{Entries, Part},
+};
 
 use super::{ClientId, Event, Shard};
 use crate::store::{Fetch, Store};
@@ -90,5 +96,61 @@ impl<S: Store> Shard<S> {
         for client in self.parked.remove(&(key, number)).unwrap_or_default() {
             self.events.push_back(Event::Retry { client });
         }
+    }
+}
+
+/// An entry, with bytes of its own.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Entry {
+    /// Its id.
+    pub id: StreamId,
+    /// Names and values in order; `None` where a pending entry was deleted from the stream.
+    pub fields: Option<Vec<(Vec<u8>, Vec<u8>)>>,
+}
+
+impl<S: Store> Shard<S> {
+    /// The entries of an answer, read here and now; an error where a block is damaged. Entries that
+    /// were removed in the meantime are left out.
+    pub fn entries(&mut self, entries: &Entries) -> Result<Vec<Entry>, Refused> {
+        let mut out = Vec::new();
+        for part in &entries.parts {
+            match part {
+                Part::Deleted(id) => out.push(Entry { id: *id, fields: None }),
+                Part::Rows { block, first, end, dead } => {
+                    let Some(block) = self.block_now(entries.key, *block)? else { continue };
+                    let live = |row: &Row<'_>| {
+                        dead.as_ref().is_none_or(|dead| !dead.contains(row.index))
+                    };
+                    let rows = block.rows(*first).take_while(|row| row.index < *end).filter(live);
+                    let start = out.len();
+                    out.extend(
+                        rows.map(|row| Entry { id: row.id, fields: Some(row.fields.to_vec()) }),
+                    );
+                    if entries.reverse {
+                        out[start..].reverse();
+                    }
+                }
+            }
+        }
+        Ok(out)
+    }
+
+    fn block_now(
+        &mut self,
+        key: KeyNumber,
+        number: u64,
+    ) -> Result<Option<BlockHere<'_>>, Refused> {
+        match self.machine.stream_of(key) {
+            None => return Ok(None),
+            Some(stream) if number == stream.tail_number() => {}
+            Some(_) => {
+                return match self.store.fetch_now(key.0, number) {
+                    Fetch::Ready(block) => Ok(Some(BlockHere::Sealed(block))),
+                    Fetch::Missing | Fetch::Reading => Ok(None),
+                    Fetch::Corrupt => Err(self.corrupt(key, number)),
+                };
+            }
+        }
+        Ok(self.machine.stream_of(key).map(|stream| BlockHere::Tail(stream.tail())))
     }
 }
