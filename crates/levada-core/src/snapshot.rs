@@ -123,10 +123,10 @@ impl Machine {
         let mut saved_tail = None;
         if let Value::Stream(stream) = &mut object.value {
             let now = (stream.tail_number(), stream.tail().bytes().len());
-            if stream.saved_tail != Some(now) {
-                saved_tail = Arc::make_mut(stream).saved_tail.replace(now);
-            } else {
+            if stream.saved_tail == Some(now) {
                 saved_tail = Some(now);
+            } else {
+                saved_tail = Arc::make_mut(stream).saved_tail.replace(now);
             }
         }
         if since.is_none() {
