@@ -243,6 +243,9 @@ pub fn load(pieces: &BTreeMap<PieceId, Vec<u8>>, seed: u64) -> Option<Machine> {
     for ((number, kind, _), bytes) in pieces {
         if *kind == kind::KEY {
             let object = load_object(pieces, *number, bytes)?;
+            if let Value::Stream(stream) = &object.value {
+                machine.tail_bytes += stream.tail().bytes().len() as u64;
+            }
             machine.keys.insert(KeyNumber(*number), object);
         }
     }

@@ -218,6 +218,16 @@ impl<S: Store> Shard<S> {
         self.serve_waiters();
     }
 
+    /// Seals tails beyond their budget, down to three quarters of it, so that it is seldom done.
+    pub(super) fn keep_tail_budget(&mut self) {
+        let bytes_max = self.settings.tail_bytes_max;
+        if self.machine.tail_bytes() > bytes_max {
+            for effect in self.machine.seal_rested_tails(bytes_max / 4 * 3) {
+                self.perform(&effect);
+            }
+        }
+    }
+
     /// The last change of anything that a command's answer shows.
     fn wait_for(&mut self, command: &Command<'_>) -> Wait {
         let relaxed = matches!(command, Command::Xreadgroup(_)) && !self.settings.delivery_strict;
