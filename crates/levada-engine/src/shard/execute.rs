@@ -195,7 +195,7 @@ impl<S: Store> Shard<S> {
         let expired = found.filter(|(_, object)| {
             object
                 .expires_at_ms
-                .is_some_and(|at_ms| at_ms <= self.now_ms)
+                .is_some_and(|at_ms| at_ms < self.now_ms)
         });
         if let Some((key, _)) = expired {
             self.perform(&Effect::KeyRemoved { key });
@@ -210,7 +210,7 @@ impl<S: Store> Shard<S> {
             .machine
             .keys
             .iter_expiring()
-            .take_while(|(at_ms, _)| *at_ms <= self.now_ms);
+            .take_while(|(at_ms, _)| *at_ms < self.now_ms);
         let due: Vec<_> = due.take(KEYS_MAX).map(|(_, key)| key).collect();
         for key in due {
             self.perform(&Effect::KeyRemoved { key });
