@@ -59,7 +59,9 @@ impl<S: Store> Shard<S> {
         };
         if number != stream.tail_number() {
             let (first, last) = stream.id_range(number);
-            return match self.store.fetch(key.0, number) {
+            let pinned = self.take_pinned(client, key, number);
+            let fetched = pinned.map_or_else(|| self.store.fetch(key.0, number), Fetch::Ready);
+            return match fetched {
                 Fetch::Ready(block) => BlockAccess::Here(BlockHere::Sealed(block)),
                 Fetch::Missing => BlockAccess::Gone,
                 Fetch::Corrupt => BlockAccess::Corrupt { first, last },
@@ -85,6 +87,15 @@ impl<S: Store> Shard<S> {
         }
     }
 
+    /// A block that was held for a client, which is held no longer.
+    fn take_pinned(&mut self, client: ClientId, key: KeyNumber, number: u64) -> Option<Arc<Block>> {
+        let held = self.pinned.get_mut(&client)?;
+        let at = held
+            .iter()
+            .position(|(of, n, _)| *of == key && *n == number)?;
+        Some(held.swap_remove(at).2)
+    }
+
     pub(super) fn park(&mut self, client: ClientId, key: KeyNumber, number: u64) {
         let waiting = self.parked.entry((key, number)).or_default();
         if !waiting.contains(&client) {
@@ -92,8 +103,21 @@ impl<S: Store> Shard<S> {
         }
     }
 
+    /// A block is here: whoever waits for it is told, and holds it until asking again, however
+    /// small the cache is.
     pub(super) fn wake_parked(&mut self, key: KeyNumber, number: u64) {
-        for client in self.parked.remove(&(key, number)).unwrap_or_default() {
+        let clients = self.parked.remove(&(key, number)).unwrap_or_default();
+        if clients.is_empty() {
+            return;
+        }
+        let fetched = self.store.fetch(key.0, number);
+        for client in clients {
+            if let Fetch::Ready(block) = &fetched {
+                self.pinned
+                    .entry(client)
+                    .or_default()
+                    .push((key, number, Arc::clone(block)));
+            }
             self.events.push_back(Event::Retry { client });
         }
     }
