@@ -1,4 +1,6 @@
 //! placeholder
 use std::path::Path;
 /// Placeholder.
-pub fn check(_root: &Path) -> anyhow::Result<()> { Ok(()) }
+pub fn check(_root: &Path) -> anyhow::Result<()> {
+    Ok(())
+}
