@@ -122,16 +122,17 @@ impl Pattern {
                             key.matches(got_key, captures) && value.matches(got_value, captures)
                         })
             }
-            (Self::Pairs(pairs), Reply::Map(values)) => pairs_match(
-                pairs,
-                values.iter().map(|(key, value)| (key, value)),
-                captures,
-            ),
-            (Self::Pairs(pairs), Reply::Array(values)) => pairs_match(
-                pairs,
-                values.chunks_exact(2).map(|two| (&two[0], &two[1])),
-                captures,
-            ),
+            (Self::Pairs(pairs), Reply::Map(values)) => {
+                let values: Vec<_> = values.iter().map(|(key, value)| (key, value)).collect();
+                pairs_match(pairs, &values, captures)
+            }
+            (Self::Pairs(pairs), Reply::Array(values)) => {
+                let values: Vec<_> = values
+                    .chunks_exact(2)
+                    .map(|two| (&two[0], &two[1]))
+                    .collect();
+                pairs_match(pairs, &values, captures)
+            }
             (Self::Wildcard { kind, name }, reply) => {
                 let matched = kind.accepts(reply);
                 if let (true, Some(name)) = (matched, name) {
@@ -184,18 +185,16 @@ fn unordered_matches(items: &[Pattern], values: &[Reply], captures: &mut Capture
     }) && left.is_empty()
 }
 
-fn pairs_match<'a>(
+fn pairs_match(
     pairs: &[(Pattern, Pattern)],
-    values: impl Iterator<Item = (&'a Reply, &'a Reply)> + Clone,
+    values: &[(&Reply, &Reply)],
     captures: &mut Captures,
 ) -> bool {
     pairs.iter().all(|(key, value)| {
-        let mut found = values
-            .clone()
-            .filter(|(got, _)| key.matches(got, &mut Captures::new()));
-        found
-            .next()
-            .is_some_and(|(_, got)| value.matches(got, captures))
+        let found = values
+            .iter()
+            .find(|(got, _)| key.matches(got, &mut Captures::new()));
+        found.is_some_and(|(_, got)| value.matches(got, captures))
     })
 }
 

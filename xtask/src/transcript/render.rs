@@ -39,11 +39,8 @@ fn block(reply: &Reply, indent: usize) -> String {
         _ => return line,
     };
     let (margin, inner) = (" ".repeat(indent), " ".repeat(indent + 2));
-    let items: String = items
-        .iter()
-        .map(|item| format!("{inner}{item}\n"))
-        .collect();
-    format!("{open}\n{items}{margin}{close}")
+    let items = items.join(&format!("\n{inner}"));
+    format!("{open}\n{inner}{items}\n{margin}{close}")
 }
 
 /// One line per item; a flat list of fields and values, as XINFO has it, gets a line per pair.
@@ -103,7 +100,7 @@ fn quoted(text: &[u8]) -> String {
             b'\r' => output.push_str("\\r"),
             b'\t' => output.push_str("\\t"),
             0x20..=0x7e => output.push(char::from(byte)),
-            other => output.push_str(&format!("\\x{other:02x}")),
+            other => output.extend([format!("\\x{other:02x}")]),
         }
     }
     output.push('"');
@@ -111,8 +108,7 @@ fn quoted(text: &[u8]) -> String {
 }
 
 fn is_plain(text: &[u8]) -> bool {
-    text.first()
-        .is_some_and(|first| first.is_ascii_alphabetic())
+    text.first().is_some_and(u8::is_ascii_alphabetic)
         && text.iter().all(|byte| (0x20..0x7f).contains(byte))
 }
 
