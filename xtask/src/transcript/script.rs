@@ -280,8 +280,9 @@ mod tests {
     #[test]
     fn sections_steps_and_tags() {
         let script = parse(
-            "# why\n== one [requires 8.2] [config a 1, b 2]\n> PING\n+PONG\n\nA> XREAD x\n(blocked)\n\
-             A< [1\n [2]]\n== two [resp3]\n>! \"PING\\r\\n\"\n< +PONG\n> 3 GET k\n<any>\n> NEW\n",
+            "# why\n== one [requires 8.2] [config a 1, b 2]\n> PING\n+PONG\n\n\
+             A> XREAD x\n(blocked)\nA< [1\n [2]]\n\
+             == two [resp3]\n>! \"PING\\r\\n\"\n< +PONG\n> 3 GET k\n<any>\n> NEW\n",
         )
         .unwrap();
         let [one, two] = &script.sections[..] else {
