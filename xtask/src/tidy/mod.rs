@@ -4,6 +4,7 @@
 //! input; only `files` touches the disk. A complaint names the file, the line where there is one,
 //! and what to do.
 
+mod clock;
 mod command;
 mod decision;
 mod edge;
@@ -53,6 +54,7 @@ fn complaints(files: &[File]) -> Vec<String> {
         all.extend(line::columns(file));
         all.extend(line::header(file));
         all.extend(line::debug_calls(file));
+        all.extend(clock::check(file));
     }
     let known = files
         .iter()

@@ -187,7 +187,8 @@ impl Player {
             replies: 0,
             record,
         };
-        let outcome = section.steps.iter().try_for_each(|step| stage.step(step));
+        let played = section.steps.iter().try_for_each(|step| stage.step(step));
+        let outcome = played.and_then(|()| stage.nothing_is_left());
         let replies = stage.replies;
         for (name, value) in before {
             self.ok(&["CONFIG", "SET", name, &value])?;
@@ -346,6 +347,21 @@ impl Stage<'_> {
         Ok(())
     }
 
+    /// A reply that no step asked for is a difference too.
+    fn nothing_is_left(&mut self) -> Result<()> {
+        self.player.control.call(&["PING"])?;
+        for (name, connection) in &mut self.connections {
+            if connection.has_arrived()? {
+                let reply = connection.receive()?;
+                bail!(
+                    "  at the end, {name}< was not expected:\n  got:      {}",
+                    render(&reply)
+                );
+            }
+        }
+        Ok(())
+    }
+
     fn record_reply(&mut self, step: &Step) -> Result<()> {
         let reply = self.connection(&step.connection)?.receive()?;
         let text = render(&reply);
@@ -397,3 +413,6 @@ fn blocked_clients(control: &mut Connection) -> Result<usize> {
     let count = field(&info, "blocked_clients").context("INFO names no blocked_clients")?;
     count.trim().parse().context("blocked_clients is no number")
 }
+
+#[cfg(test)]
+mod tests;
