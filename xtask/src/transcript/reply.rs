@@ -2,6 +2,7 @@
 //!
 //! The reader accepts both protocol versions at once and keeps every distinction that the wire
 //! makes (null bulk, null array and RESP3 null are three values), because transcripts are exact.
+//! (`levada_resp::reply` reads all three as one, and wants the whole reply in memory first.)
 //! It trusts the peer's sizes only up to [`BULK_BYTES_MAX`] and [`DEPTH_MAX`].
 
 use std::io::{self, BufRead, Read};

@@ -59,7 +59,8 @@ fn play(name: &str, text: &str) -> Summary {
 fn what_agrees_passes() {
     let summary = play(
         "agrees",
-        "== a\n> ECHO x\n\"x\"\n> 3 ECHO y\n\"y\"\n== b\nA> ECHO 1-1\n<id:i>\n> ECHO <=i>\n\"1-1\"\n",
+        "== a\n> ECHO x\n\"x\"\n> 3 ECHO y\n\"y\"\n\
+         == b\nA> ECHO 1-1\n<id:i>\n> ECHO <=i>\n\"1-1\"\n",
     );
     assert_eq!(
         (summary.passed, summary.replies),
