@@ -45,7 +45,7 @@ pub struct Options {
 pub struct Summary {
     /// Sections in which every reply was as expected.
     pub passed: usize,
-    /// Sections that the peer is too old for: file and title.
+    /// Sections that are not for this peer (too old, or not Levada): file and title.
     pub skipped: Vec<String>,
     /// One readable report per failed section.
     pub failures: Vec<String>,
@@ -99,7 +99,7 @@ impl Summary {
             let _ = writeln!(text, "FAILED {failure}\n");
         }
         for skipped in &self.skipped {
-            let _ = writeln!(text, "skipped, {} is too old: {skipped}", target.name);
+            let _ = writeln!(text, "skipped, not for {}: {skipped}", target.name);
         }
         let _ = write!(
             text,
