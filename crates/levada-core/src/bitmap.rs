@@ -31,7 +31,7 @@ impl Bitmap {
     /// How many of the rows `first..end` are in the set.
     pub fn count(&self, first: u32, end: u32) -> u32 {
         let masked = |(at, word): (usize, &u64)| {
-            let low = at as u32 * 64;
+            let low = u32::try_from(at).unwrap_or(u32::MAX / 64) * 64;
             let from = first.saturating_sub(low).min(64);
             let to = end.saturating_sub(low).min(64);
             let below = |bits: u32| {

@@ -174,7 +174,7 @@ impl Block {
 
     /// The rows from `index` on.
     pub fn rows(&self, index: u32) -> Rows<'_> {
-        let restart = (index / RESTART_ROWS).min(self.restarts.len().saturating_sub(1) as u32);
+        let restart = (index / RESTART_ROWS).min(self.restart_count().saturating_sub(1));
         let mut rows = Rows {
             block: self,
             at: self
@@ -193,7 +193,8 @@ impl Block {
         let restart = self
             .restarts
             .partition_point(|at| self.row_at(*at as usize).is_some_and(|row| row.0 < id));
-        let from = (restart.saturating_sub(1) as u32) * RESTART_ROWS;
+        let from = u32::try_from(restart.saturating_sub(1)).unwrap_or(u32::MAX / RESTART_ROWS)
+            * RESTART_ROWS;
         self.rows(from)
             .find(|row| row.id >= id)
             .map_or(self.count, |row| row.index)
@@ -249,6 +250,10 @@ impl Block {
             at = end;
         }
         Some(())
+    }
+
+    fn restart_count(&self) -> u32 {
+        u32::try_from(self.restarts.len()).expect("no more restarts than rows")
     }
 
     fn offset(&self) -> u32 {
@@ -309,16 +314,15 @@ impl Block {
             number => Some(*self.schemas.get(number as usize)?),
         };
         let id = read_id(&mut reader, head, previous)?;
-        let (names_at, len) = match schema {
-            Some(schema) => (schema.offset as usize, schema.names as usize),
-            None => {
-                let len = reader.count()?;
-                let names_at = reader.position();
-                for _ in 0..len {
-                    reader.bytes()?;
-                }
-                (names_at, len)
+        let (names_at, len) = if let Some(schema) = schema {
+            (schema.offset as usize, schema.names as usize)
+        } else {
+            let len = reader.count()?;
+            let names_at = reader.position();
+            for _ in 0..len {
+                reader.bytes()?;
             }
+            (names_at, len)
         };
         let fields = RowFields {
             bytes: &self.rows,
@@ -436,7 +440,9 @@ mod tests {
     use super::*;
     use alloc::{format, vec};
 
-    fn filled(rows: u64) -> (Block, Vec<(StreamId, Vec<(Vec<u8>, Vec<u8>)>)>) {
+    type Rows = Vec<(StreamId, Vec<(Vec<u8>, Vec<u8>)>)>;
+
+    fn filled(rows: u64) -> (Block, Rows) {
         let mut block = Block::new();
         let mut expect = Vec::new();
         for n in 0..rows {

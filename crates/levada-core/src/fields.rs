@@ -32,6 +32,7 @@ impl<'a> Fields<'a> {
     }
 
     /// The pairs in order.
+    #[expect(clippy::iter_without_into_iter, reason = "a view, not a collection")]
     pub fn iter(&self) -> FieldsIter<'a> {
         match self {
             Self::Arguments(arguments) => FieldsIter::Arguments(arguments),

@@ -44,6 +44,8 @@ pub struct Machine {
     pub(crate) dirty: BTreeSet<KeyNumber>,
     /// Keys removed since then.
     pub(crate) removed: BTreeSet<KeyNumber>,
+    /// Bytes in the tails of all streams.
+    pub(crate) tail_bytes: u64,
 }
 
 impl Machine {
@@ -53,6 +55,7 @@ impl Machine {
             keys: Keyspace::new(seed),
             dirty: BTreeSet::new(),
             removed: BTreeSet::new(),
+            tail_bytes: 0,
         }
     }
 
@@ -71,6 +74,33 @@ impl Machine {
             Value::Stream(stream) => Some(stream),
             Value::Text(_) => None,
         }
+    }
+
+    /// Bytes in the tails of all streams: what streams take of memory whatever their number.
+    pub fn tail_bytes(&self) -> u64 {
+        self.tail_bytes
+    }
+
+    /// What brings the tails of all streams down to so many bytes: those that have rested longest
+    /// are sealed. Looks at every key, so it is for when a budget is exceeded.
+    pub fn seal_rested_tails(&self, bytes: u64) -> Vec<Effect<'static>> {
+        let tail = |key: KeyNumber| {
+            let object = self.keys.get(key)?;
+            let Value::Stream(stream) = &object.value else {
+                return None;
+            };
+            let bytes = stream.tail().bytes().len() as u64;
+            (bytes > 0).then_some((object.changed, key, bytes))
+        };
+        let mut tails: Vec<_> = self.keys.numbers().into_iter().filter_map(tail).collect();
+        tails.sort_unstable();
+        let mut left = self.tail_bytes;
+        let rested = tails.into_iter().take_while(|(_, _, held)| {
+            let more = left > bytes;
+            left -= held;
+            more
+        });
+        rested.map(|(_, key, _)| Effect::Sealed { key }).collect()
     }
 
     /// Carries an effect out. It was decided on this very state, or is replayed on it: an effect
@@ -151,7 +181,13 @@ impl Machine {
 
     fn remove(&mut self, keys: &[KeyNumber], at: At) -> Applied {
         for key in keys {
-            self.keys.remove(*key, at.position);
+            if let Some(Object {
+                value: Value::Stream(stream),
+                ..
+            }) = self.keys.remove(*key, at.position)
+            {
+                self.tail_bytes -= stream.tail().bytes().len() as u64;
+            }
             self.dirty.remove(key);
             self.removed.insert(*key);
         }
@@ -171,6 +207,8 @@ impl Machine {
         };
         let stream = Arc::make_mut(stream);
         let first = stream.first_block();
+        let tail_before = stream.tail().bytes().len() as u64;
+        let mut sealed = None;
         match effect {
             Effect::Appended {
                 id,
@@ -180,11 +218,7 @@ impl Machine {
             } => {
                 stream.append(*id, &fields.0, *starts_node, at.now_ms);
             }
-            Effect::Sealed { .. } => {
-                if let Some((number, block)) = stream.seal() {
-                    return Applied::Sealed(key, number, block);
-                }
-            }
+            Effect::Sealed { .. } => sealed = stream.seal(),
             Effect::Deleted {
                 max_deleted_id,
                 rows,
@@ -227,6 +261,10 @@ impl Machine {
                 stream.groups.remove(*group);
             }
             _ => apply_to_group(stream, effect, at),
+        }
+        self.tail_bytes = self.tail_bytes - tail_before + stream.tail().bytes().len() as u64;
+        if let Some((number, block)) = sealed {
+            return Applied::Sealed(key, number, block);
         }
         if stream.first_block() > first {
             return Applied::Dropped(key, stream.first_block());

@@ -123,10 +123,10 @@ impl Machine {
         let mut saved_tail = None;
         if let Value::Stream(stream) = &mut object.value {
             let now = (stream.tail_number(), stream.tail().bytes().len());
-            if stream.saved_tail != Some(now) {
-                saved_tail = Arc::make_mut(stream).saved_tail.replace(now);
-            } else {
+            if stream.saved_tail == Some(now) {
                 saved_tail = Some(now);
+            } else {
+                saved_tail = Arc::make_mut(stream).saved_tail.replace(now);
             }
         }
         if since.is_none() {
@@ -243,6 +243,9 @@ pub fn load(pieces: &BTreeMap<PieceId, Vec<u8>>, seed: u64) -> Option<Machine> {
     for ((number, kind, _), bytes) in pieces {
         if *kind == kind::KEY {
             let object = load_object(pieces, *number, bytes)?;
+            if let Value::Stream(stream) = &object.value {
+                machine.tail_bytes += stream.tail().bytes().len() as u64;
+            }
             machine.keys.insert(KeyNumber(*number), object);
         }
     }

@@ -40,13 +40,12 @@ pub(super) fn xadd<'a>(context: Context<'_>, xadd: &Xadd<'a>) -> Decided<'a> {
     let stream = found.map_or(&empty, |(_, stream)| stream);
     let id = new_id(stream.last_id, xadd.id, context.now_ms)?;
     let mut effects = Vec::with_capacity(2);
-    let key = match found {
-        Some((key, _)) => key,
-        None => {
-            let (key, created) = create_key(context, xadd.key, Kind::Stream);
-            effects.push(created);
-            key
-        }
+    let key = if let Some((key, _)) = found {
+        key
+    } else {
+        let (key, created) = create_key(context, xadd.key, Kind::Stream);
+        effects.push(created);
+        key
     };
     let seals = stream.is_tail_full();
     if seals {

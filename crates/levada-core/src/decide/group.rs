@@ -67,21 +67,20 @@ impl Found<'_> {
     /// The number of a consumer, and the effect that creates it where it is missing.
     pub(super) fn consumer<'a>(&self, name: &'a [u8]) -> (u32, Option<Effect<'a>>) {
         let consumers = &self.group.consumers;
-        match consumers.number(name) {
-            Some(number) => (number, None),
-            None => {
-                let consumer = consumers.free_number();
-                let (key, group) = (self.key, self.number);
-                (
+        if let Some(number) = consumers.number(name) {
+            (number, None)
+        } else {
+            let consumer = consumers.free_number();
+            let (key, group) = (self.key, self.number);
+            (
+                consumer,
+                Some(Effect::ConsumerCreated {
+                    key,
+                    group,
                     consumer,
-                    Some(Effect::ConsumerCreated {
-                        key,
-                        group,
-                        consumer,
-                        name,
-                    }),
-                )
-            }
+                    name,
+                }),
+            )
         }
     }
 

@@ -195,7 +195,7 @@ impl<S: Store> Shard<S> {
         let expired = found.filter(|(_, object)| {
             object
                 .expires_at_ms
-                .is_some_and(|at_ms| at_ms <= self.now_ms)
+                .is_some_and(|at_ms| at_ms < self.now_ms)
         });
         if let Some((key, _)) = expired {
             self.perform(&Effect::KeyRemoved { key });
@@ -210,12 +210,22 @@ impl<S: Store> Shard<S> {
             .machine
             .keys
             .iter_expiring()
-            .take_while(|(at_ms, _)| *at_ms <= self.now_ms);
+            .take_while(|(at_ms, _)| *at_ms < self.now_ms);
         let due: Vec<_> = due.take(KEYS_MAX).map(|(_, key)| key).collect();
         for key in due {
             self.perform(&Effect::KeyRemoved { key });
         }
         self.serve_waiters();
+    }
+
+    /// Seals tails beyond their budget, down to three quarters of it, so that it is seldom done.
+    pub(super) fn keep_tail_budget(&mut self) {
+        let bytes_max = self.settings.tail_bytes_max;
+        if self.machine.tail_bytes() > bytes_max {
+            for effect in self.machine.seal_rested_tails(bytes_max / 4 * 3) {
+                self.perform(&effect);
+            }
+        }
     }
 
     /// The last change of anything that a command's answer shows.

@@ -105,6 +105,9 @@ pub struct ShardSettings {
     pub nodes: NodeLimits,
     /// Memory for strings in bytes.
     pub strings_bytes_max: u64,
+    /// Memory for the tails of all streams in bytes; beyond it those that have rested longest are
+    /// sealed and leave memory.
+    pub tail_bytes_max: u64,
     /// Whether the answer to XREADGROUP waits for the record of its delivery (`delivery-sync
     /// strict`); otherwise a power cut may mean that an entry is delivered again.
     pub delivery_strict: bool,
@@ -117,6 +120,7 @@ impl Default for ShardSettings {
         Self {
             nodes: NodeLimits::default(),
             strings_bytes_max: 256 << 20,
+            tail_bytes_max: 64 << 20,
             delivery_strict: false,
             inline_sync_us_max: 150,
         }
@@ -309,6 +313,7 @@ impl<S: Store> Shard<S> {
         }
         self.time_out(now);
         self.expire(now);
+        self.keep_tail_budget();
         self.go_on_with_checkpoint()?;
         let quiet = now.monotonic_us.saturating_sub(self.last_commit_us) >= IDLE_US;
         if quiet && self.batch.is_empty() {

@@ -115,17 +115,30 @@ impl<S: Store> Shard<S> {
         let mut out = Vec::new();
         for part in &entries.parts {
             match part {
-                Part::Deleted(id) => out.push(Entry { id: *id, fields: None }),
-                Part::Rows { block, first, end, dead } => {
-                    let Some(block) = self.block_now(entries.key, *block)? else { continue };
-                    let live = |row: &Row<'_>| {
-                        dead.as_ref().is_none_or(|dead| !dead.contains(row.index))
+                Part::Deleted(id) => out.push(Entry {
+                    id: *id,
+                    fields: None,
+                }),
+                Part::Rows {
+                    block,
+                    first,
+                    end,
+                    dead,
+                } => {
+                    let Some(block) = self.block_now(entries.key, *block)? else {
+                        continue;
                     };
-                    let rows = block.rows(*first).take_while(|row| row.index < *end).filter(live);
+                    let live =
+                        |row: &Row<'_>| dead.as_ref().is_none_or(|dead| !dead.contains(row.index));
+                    let rows = block
+                        .rows(*first)
+                        .take_while(|row| row.index < *end)
+                        .filter(live);
                     let start = out.len();
-                    out.extend(
-                        rows.map(|row| Entry { id: row.id, fields: Some(row.fields.to_vec()) }),
-                    );
+                    out.extend(rows.map(|row| Entry {
+                        id: row.id,
+                        fields: Some(row.fields.to_vec()),
+                    }));
                     if entries.reverse {
                         out[start..].reverse();
                     }
@@ -135,11 +148,7 @@ impl<S: Store> Shard<S> {
         Ok(out)
     }
 
-    fn block_now(
-        &mut self,
-        key: KeyNumber,
-        number: u64,
-    ) -> Result<Option<BlockHere<'_>>, Refused> {
+    fn block_now(&mut self, key: KeyNumber, number: u64) -> Result<Option<BlockHere<'_>>, Refused> {
         match self.machine.stream_of(key) {
             None => return Ok(None),
             Some(stream) if number == stream.tail_number() => {}
@@ -151,6 +160,9 @@ impl<S: Store> Shard<S> {
                 };
             }
         }
-        Ok(self.machine.stream_of(key).map(|stream| BlockHere::Tail(stream.tail())))
+        Ok(self
+            .machine
+            .stream_of(key)
+            .map(|stream| BlockHere::Tail(stream.tail())))
     }
 }
