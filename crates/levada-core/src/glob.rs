@@ -83,11 +83,7 @@ mod tests {
     #[test]
     fn matches_as_redis_does() {
         let check = |pattern: &str, text: &str, expect: bool| {
-            assert_eq!(
-                matches(pattern.as_bytes(), text.as_bytes()),
-                expect,
-                "{pattern} {text}"
-            );
+            assert_eq!(matches(pattern.as_bytes(), text.as_bytes()), expect, "{pattern} {text}");
         };
         for (pattern, text) in [
             ("*", ""),

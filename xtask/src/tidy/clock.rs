@@ -27,11 +27,7 @@ pub(crate) fn check(file: &File) -> Vec<String> {
     let lines = code.lines().enumerate().filter(|(_, line)| reads(line));
     lines
         .map(|(index, _)| {
-            format!(
-                "{}:{}: time is an argument; only {CLOCK} reads it",
-                file.path,
-                index + 1
-            )
+            format!("{}:{}: time is an argument; only {CLOCK} reads it", file.path, index + 1)
         })
         .collect()
 }

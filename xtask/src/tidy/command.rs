@@ -10,10 +10,8 @@ const NO_COMMANDS: &[&str] = &["mod"];
 /// Complains about command files without a transcript. `memory_usage.rs` asks for
 /// `memory-usage.txt`.
 pub(crate) fn check(files: &[File]) -> Vec<String> {
-    let transcripts: Vec<&str> = files
-        .iter()
-        .filter_map(|file| file.stem_in(TRANSCRIPTS, "txt"))
-        .collect();
+    let transcripts: Vec<&str> =
+        files.iter().filter_map(|file| file.stem_in(TRANSCRIPTS, "txt")).collect();
     let commands = files.iter().filter_map(|file| file.stem_in(COMMANDS, "rs"));
     commands
         .filter(|command| !NO_COMMANDS.contains(command))
@@ -31,16 +29,9 @@ mod tests {
     fn a_command_without_a_transcript_is_found() {
         let command = |name| File::new(&format!("{COMMANDS}/{name}.rs"), "");
         let transcript = |name| File::new(&format!("{TRANSCRIPTS}/{name}.txt"), "");
-        let files = [
-            command("mod"),
-            command("xadd"),
-            command("memory_usage"),
-            transcript("memory-usage"),
-        ];
-        assert_eq!(
-            check(&files),
-            ["tests/transcripts/xadd.txt: no transcript of this command"]
-        );
+        let files =
+            [command("mod"), command("xadd"), command("memory_usage"), transcript("memory-usage")];
+        assert_eq!(check(&files), ["tests/transcripts/xadd.txt: no transcript of this command"]);
         let files = [command("xadd"), transcript("xadd")];
         assert!(check(&files).is_empty());
     }

@@ -7,14 +7,9 @@ const LIST: &str = "ARCHITECTURE.md";
 
 /// Complains about gaps, double numbers and records that are not listed.
 pub(crate) fn check(files: &[File]) -> Vec<String> {
-    let list = files
-        .iter()
-        .find(|file| file.path == LIST)
-        .map_or("", File::text);
-    let mut names: Vec<&str> = files
-        .iter()
-        .filter_map(|file| file.stem_in(RECORDS, "md"))
-        .collect();
+    let list = files.iter().find(|file| file.path == LIST).map_or("", File::text);
+    let mut names: Vec<&str> =
+        files.iter().filter_map(|file| file.stem_in(RECORDS, "md")).collect();
     names.sort_unstable();
     let mut all = Vec::new();
     for (index, name) in names.iter().enumerate() {

@@ -7,23 +7,11 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("levada-core", &[]),
     ("levada-resp", &[]),
     ("levada-engine", &["levada-core"]),
-    (
-        "levada-server",
-        &["levada-core", "levada-engine", "levada-resp"],
-    ),
+    ("levada-server", &["levada-core", "levada-engine", "levada-resp"]),
     ("levada", &["levada-engine"]),
     ("levada-cli", &["levada-server", "levada"]),
     // The proving ground looks at everything; nothing looks at it.
-    (
-        "levada-sim",
-        &[
-            "levada-core",
-            "levada-resp",
-            "levada-engine",
-            "levada-server",
-            "levada",
-        ],
-    ),
+    ("levada-sim", &["levada-core", "levada-resp", "levada-engine", "levada-server", "levada"]),
     // Tests only: the reply reader, and the server in process.
     ("xtask", &["levada-resp", "levada-server"]),
 ];
@@ -36,9 +24,7 @@ const TOKIO: &[&str] = &["levada-server", "levada", "levada-cli"];
 pub(crate) fn check(files: &[File]) -> Vec<String> {
     let manifests = files.iter().filter(|file| {
         file.path.ends_with("/Cargo.toml")
-            && ["crates/", "apps/", "xtask/"]
-                .iter()
-                .any(|place| file.path.starts_with(place))
+            && ["crates/", "apps/", "xtask/"].iter().any(|place| file.path.starts_with(place))
     });
     manifests.flat_map(check_manifest).collect()
 }
@@ -51,10 +37,7 @@ fn check_manifest(file: &File) -> Vec<String> {
         Some((_, allowed)) => *allowed,
         None if is_app => ALLOWED_APPS,
         None => {
-            return vec![format!(
-                "{}: add {} to tidy's edges",
-                file.path, manifest.name
-            )];
+            return vec![format!("{}: add {} to tidy's edges", file.path, manifest.name)];
         }
     };
     let is_refused = |dependency: &&String| {
@@ -65,17 +48,9 @@ fn check_manifest(file: &File) -> Vec<String> {
             || (is_tokio && !TOKIO.contains(&manifest.name.as_str()))
     };
     let complain = |dependency: &String| {
-        format!(
-            "{}: {} may not depend on {dependency}",
-            file.path, manifest.name
-        )
+        format!("{}: {} may not depend on {dependency}", file.path, manifest.name)
     };
-    manifest
-        .dependencies
-        .iter()
-        .filter(is_refused)
-        .map(complain)
-        .collect()
+    manifest.dependencies.iter().filter(is_refused).map(complain).collect()
 }
 
 /// The little of a manifest that matters here.
@@ -99,21 +74,11 @@ impl Manifest {
                     manifest.dependencies.push(name.to_owned());
                 }
             } else if let Some((key, value)) = line.split_once('=') {
-                let key = key
-                    .trim()
-                    .split('.')
-                    .next()
-                    .unwrap_or_default()
-                    .trim_matches('"');
+                let key = key.trim().split('.').next().unwrap_or_default().trim_matches('"');
                 if table == "package" && key == "name" {
-                    value
-                        .trim()
-                        .trim_matches('"')
-                        .clone_into(&mut manifest.name);
+                    value.trim().trim_matches('"').clone_into(&mut manifest.name);
                 } else if table.ends_with("dependencies") {
-                    manifest
-                        .dependencies
-                        .push(renamed(value).unwrap_or(key).to_owned());
+                    manifest.dependencies.push(renamed(value).unwrap_or(key).to_owned());
                 }
             }
         }
@@ -123,11 +88,7 @@ impl Manifest {
 
 /// The real name in `alias = { package = "name" }`.
 fn renamed(value: &str) -> Option<&str> {
-    let behind = value
-        .split_once("package")?
-        .1
-        .trim_start()
-        .strip_prefix('=')?;
+    let behind = value.split_once("package")?.1.trim_start().strip_prefix('=')?;
     behind.trim_start().strip_prefix('"')?.split('"').next()
 }
 
@@ -144,37 +105,19 @@ mod tests {
     fn only_the_doors_are_open() {
         let engine =
             |dependencies| complaints("crates/e/Cargo.toml", "levada-engine", dependencies);
-        assert_eq!(
-            engine("[dependencies]\nlevada-core.workspace = true\ncrc32c = \"1\""),
-            0
-        );
+        assert_eq!(engine("[dependencies]\nlevada-core.workspace = true\ncrc32c = \"1\""), 0);
         assert_eq!(engine("[dependencies]\nlevada-resp.workspace = true"), 1);
-        assert_eq!(
-            engine("[dev-dependencies]\nlevada-sim = { workspace = true }"),
-            1
-        );
-        assert_eq!(
-            engine("[target.'cfg(unix)'.dependencies]\nlevada-cli = \"1\""),
-            1
-        );
-        assert_eq!(
-            engine("[build-dependencies.levada-resp]\nworkspace = true"),
-            1
-        );
-        assert_eq!(
-            engine("[dependencies]\nx = { package = \"levada-cli\" }"),
-            1
-        );
+        assert_eq!(engine("[dev-dependencies]\nlevada-sim = { workspace = true }"), 1);
+        assert_eq!(engine("[target.'cfg(unix)'.dependencies]\nlevada-cli = \"1\""), 1);
+        assert_eq!(engine("[build-dependencies.levada-resp]\nworkspace = true"), 1);
+        assert_eq!(engine("[dependencies]\nx = { package = \"levada-cli\" }"), 1);
         assert_eq!(engine("[dependencies]\ntokio = \"1\""), 1);
     }
 
     #[test]
     fn applications_use_the_toolkit_only() {
         let app = |dependencies| complaints("apps/a/Cargo.toml", "a", dependencies);
-        assert_eq!(
-            app("[dependencies]\nlevada = \"1\"\ntokio = \"1\"\nredis = \"1\""),
-            0
-        );
+        assert_eq!(app("[dependencies]\nlevada = \"1\"\ntokio = \"1\"\nredis = \"1\""), 0);
         assert_eq!(app("[dependencies]\nlevada-engine = \"1\""), 1);
     }
 

@@ -6,13 +6,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result};
 
 /// Directories that hold no source.
-const IGNORED: &[&str] = &[
-    "target",
-    ".git",
-    "node_modules",
-    "__pycache__",
-    "levada-data",
-];
+const IGNORED: &[&str] = &["target", ".git", "node_modules", "__pycache__", "levada-data"];
 
 /// One file, path relative to the root, with `/`.
 #[derive(Debug)]
@@ -25,10 +19,7 @@ impl File {
     /// A file that need not exist.
     #[cfg(test)]
     pub(crate) fn new(path: &str, text: &str) -> Self {
-        Self {
-            path: path.to_owned(),
-            bytes: text.as_bytes().to_vec(),
-        }
+        Self { path: path.to_owned(), bytes: text.as_bytes().to_vec() }
     }
 
     /// Its text; empty when it is not text.
@@ -43,9 +34,7 @@ impl File {
 
     /// Whether the path ends in `.extension`.
     pub(crate) fn has_extension(&self, extension: &str) -> bool {
-        self.path
-            .rsplit_once('.')
-            .is_some_and(|(_, found)| found == extension)
+        self.path.rsplit_once('.').is_some_and(|(_, found)| found == extension)
     }
 
     /// The name without directories and extension, if the file lies directly in `directory`.
@@ -76,13 +65,7 @@ pub(crate) fn load(root: &Path) -> Result<Vec<File>> {
 /// What git knows or would add; `None` where there is no git or no repository.
 fn tracked(root: &Path) -> Option<Vec<String>> {
     let output = Command::new("git")
-        .args([
-            "ls-files",
-            "-z",
-            "--cached",
-            "--others",
-            "--exclude-standard",
-        ])
+        .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
         .current_dir(root)
         .output()
         .ok()
@@ -96,11 +79,7 @@ fn walked(root: &Path, below: &str) -> Result<Vec<String>> {
     for entry in std::fs::read_dir(root.join(below)).with_context(|| below.to_owned())? {
         let entry = entry?;
         let name = entry.file_name().to_string_lossy().into_owned();
-        let path = if below.is_empty() {
-            name.clone()
-        } else {
-            format!("{below}/{name}")
-        };
+        let path = if below.is_empty() { name.clone() } else { format!("{below}/{name}") };
         if !entry.file_type()?.is_dir() {
             paths.push(path);
         } else if !IGNORED.contains(&name.as_str()) {

@@ -17,28 +17,18 @@ pub(crate) fn check(files: &[&File], known: &str) -> Vec<String> {
         .collect();
     let mut all = Vec::new();
     for file in files {
-        for function in functions(file.text())
-            .into_iter()
-            .filter(|f| f.lines > LINES_MAX)
-        {
+        for function in functions(file.text()).into_iter().filter(|f| f.lines > LINES_MAX) {
             let name = format!("{} {}", file.path, function.name);
             if let Some(at) = known.iter().position(|known| *known == name) {
                 known.swap_remove(at);
             } else {
                 let Function { name, line, lines } = function;
-                all.push(format!(
-                    "{}:{line}: {name} is {lines} lines long; split it",
-                    file.path
-                ));
+                all.push(format!("{}:{line}: {name} is {lines} lines long; split it", file.path));
             }
         }
     }
-    let stale = |name| {
-        format!(
-            "{}: {name:?} is not long any more; remove it",
-            super::LONG_FUNCTIONS
-        )
-    };
+    let stale =
+        |name| format!("{}: {name:?} is not long any more; remove it", super::LONG_FUNCTIONS);
     all.extend(known.into_iter().map(stale));
     all
 }
@@ -66,11 +56,7 @@ fn functions(text: &str) -> Vec<Function> {
         if let Some(end) = body_end(bytes, at) {
             let breaks = |part: &str| part.matches('\n').count();
             let line = breaks(&code[..at]) + 1;
-            all.push(Function {
-                name,
-                line,
-                lines: breaks(&code[at..end]) + 1,
-            });
+            all.push(Function { name, line, lines: breaks(&code[at..end]) + 1 });
         }
     }
     all
@@ -124,10 +110,7 @@ mod tests {
     #[test]
     fn braces_in_text_and_declarations_do_not_count() {
         let text = "trait T { fn a(&self); fn b() { \"}\"; '}'; /* } */ } }\nfn c() {}\n";
-        let found: Vec<_> = functions(text)
-            .into_iter()
-            .map(|f| (f.name, f.lines))
-            .collect();
+        let found: Vec<_> = functions(text).into_iter().map(|f| (f.name, f.lines)).collect();
         assert_eq!(found, [("b".to_owned(), 1), ("c".to_owned(), 1)]);
     }
 }

@@ -10,22 +10,14 @@ const SIZE_BYTES_MAX: usize = 100 << 10;
 /// Files that may be larger: they are written by tools.
 const SIZE_EXEMPT: &[&str] = &["Cargo.lock"];
 /// Words that mean "not done". Spelled in two parts, for this file is checked too.
-const MARKS: &[&str] = &[
-    concat!("FIX", "ME"),
-    concat!("TO", "DO"),
-    concat!("XX", "X"),
-];
+const MARKS: &[&str] = &[concat!("FIX", "ME"), concat!("TO", "DO"), concat!("XX", "X")];
 
 /// No blobs.
 pub(crate) fn size(file: &File) -> Option<String> {
     let is_too_large =
         file.size_bytes() > SIZE_BYTES_MAX && !SIZE_EXEMPT.contains(&file.path.as_str());
     is_too_large.then(|| {
-        format!(
-            "{}: {} KiB; keep blobs out of the repository",
-            file.path,
-            file.size_bytes() >> 10
-        )
+        format!("{}: {} KiB; keep blobs out of the repository", file.path, file.size_bytes() >> 10)
     })
 }
 
@@ -33,22 +25,13 @@ pub(crate) fn size(file: &File) -> Option<String> {
 pub(crate) fn columns(file: &File) -> Vec<String> {
     let wide = |(_, line): &(usize, &str)| line.chars().count() > COLUMNS_MAX;
     let complain = |(index, _)| format!("{}:{}: over {COLUMNS_MAX} columns", file.path, index + 1);
-    file.text()
-        .lines()
-        .enumerate()
-        .filter(wide)
-        .map(complain)
-        .collect()
+    file.text().lines().enumerate().filter(wide).map(complain).collect()
 }
 
 /// Every Rust file starts by saying why it exists.
 pub(crate) fn header(file: &File) -> Option<String> {
-    (!file.text().starts_with("//! ")).then(|| {
-        format!(
-            "{}:1: no `//!` header that says why the file exists",
-            file.path
-        )
-    })
+    (!file.text().starts_with("//! "))
+        .then(|| format!("{}:1: no `//!` header that says why the file exists", file.path))
 }
 
 /// Nothing is left to be done later.
@@ -57,11 +40,7 @@ pub(crate) fn marks(file: &File) -> Vec<String> {
     for (index, line) in file.text().lines().enumerate() {
         let mut words = line.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
         if let Some(mark) = words.find(|word| MARKS.contains(word)) {
-            all.push(format!(
-                "{}:{}: {mark}; do it, or open an issue",
-                file.path,
-                index + 1
-            ));
+            all.push(format!("{}:{}: {mark}; do it, or open an issue", file.path, index + 1));
         }
     }
     all
@@ -71,13 +50,8 @@ pub(crate) fn marks(file: &File) -> Vec<String> {
 pub(crate) fn debug_calls(file: &File) -> Vec<String> {
     let call = concat!("dbg", "!");
     let code = blank(file.text());
-    let lines = code
-        .lines()
-        .enumerate()
-        .filter(|(_, line)| line.contains(call));
-    lines
-        .map(|(index, _)| format!("{}:{}: {call} is left over", file.path, index + 1))
-        .collect()
+    let lines = code.lines().enumerate().filter(|(_, line)| line.contains(call));
+    lines.map(|(index, _)| format!("{}:{}: {call} is left over", file.path, index + 1)).collect()
 }
 
 #[cfg(test)]
@@ -91,10 +65,7 @@ mod tests {
     #[test]
     fn width_counts_characters() {
         assert!(columns(&file(&"ä".repeat(100))).is_empty());
-        assert_eq!(
-            columns(&file(&format!("\n{}", "x".repeat(101)))),
-            ["a.rs:2: over 100 columns"]
-        );
+        assert_eq!(columns(&file(&format!("\n{}", "x".repeat(101)))), ["a.rs:2: over 100 columns"]);
     }
 
     #[test]

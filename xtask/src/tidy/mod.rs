@@ -25,28 +25,19 @@ const LONG_FUNCTIONS: &str = "xtask/long-functions.txt";
 /// Checks the tree below `root`. The error lists every complaint.
 pub fn check(root: &Path) -> Result<()> {
     let complaints = complaints(&files::load(root)?);
-    ensure!(
-        complaints.is_empty(),
-        "{} complaints of tidy\n{}",
-        complaints.len(),
-        { complaints.join("\n") }
-    );
+    ensure!(complaints.is_empty(), "{} complaints of tidy\n{}", complaints.len(), {
+        complaints.join("\n")
+    });
     Ok(())
 }
 
 /// Every complaint about these files, in a stable order.
 fn complaints(files: &[File]) -> Vec<String> {
     let mut all = Vec::new();
-    let rust: Vec<&File> = files
-        .iter()
-        .filter(|file| file.has_extension("rs"))
-        .collect();
+    let rust: Vec<&File> = files.iter().filter(|file| file.has_extension("rs")).collect();
     for file in files {
         all.extend(line::size(file));
-        if ["rs", "toml", "sh"]
-            .iter()
-            .any(|extension| file.has_extension(extension))
-        {
+        if ["rs", "toml", "sh"].iter().any(|extension| file.has_extension(extension)) {
             all.extend(line::marks(file));
         }
     }
@@ -56,10 +47,7 @@ fn complaints(files: &[File]) -> Vec<String> {
         all.extend(line::debug_calls(file));
         all.extend(clock::check(file));
     }
-    let known = files
-        .iter()
-        .find(|file| file.path == LONG_FUNCTIONS)
-        .map_or("", File::text);
+    let known = files.iter().find(|file| file.path == LONG_FUNCTIONS).map_or("", File::text);
     all.extend(length::check(&rust, known));
     all.extend(edge::check(files));
     all.extend(command::check(files));
@@ -81,15 +69,10 @@ mod tests {
     #[test]
     fn every_rule_is_wired_in() {
         let bad = [
-            File::new(
-                "crates/a/src/lib.rs",
-                &format!("fn f() {{{}}}\n", "\n".repeat(80)),
-            ),
+            File::new("crates/a/src/lib.rs", &format!("fn f() {{{}}}\n", "\n".repeat(80))),
             File::new(
                 "crates/a/src/b.rs",
-                &format!("//! {}\n// {}\ndbg!(1);\n", "x".repeat(100), {
-                    concat!("FIX", "ME")
-                }),
+                &format!("//! {}\n// {}\ndbg!(1);\n", "x".repeat(100), { concat!("FIX", "ME") }),
             ),
             File::new("crates/levada-core/Cargo.toml", {
                 "[package]\nname = \"levada-core\"\n[dependencies]\nlevada-cli.workspace = true\n"

@@ -34,10 +34,7 @@ fn follows_word(bytes: &[u8], at: usize) -> bool {
 }
 
 fn line_end(bytes: &[u8], at: usize) -> usize {
-    bytes[at..]
-        .iter()
-        .position(|&byte| byte == b'\n')
-        .map_or(bytes.len(), |length| at + length)
+    bytes[at..].iter().position(|&byte| byte == b'\n').map_or(bytes.len(), |length| at + length)
 }
 
 /// Block comments nest.
@@ -74,18 +71,13 @@ fn string_end(bytes: &[u8], at: usize) -> usize {
 
 /// The end of `r"..."` or `r#"..."#` that starts at `at`, or `at` if none does.
 fn raw_string_end(bytes: &[u8], at: usize) -> usize {
-    let hashes = bytes[at + 1..]
-        .iter()
-        .take_while(|&&byte| byte == b'#')
-        .count();
+    let hashes = bytes[at + 1..].iter().take_while(|&&byte| byte == b'#').count();
     let open = at + 1 + hashes;
     if bytes.get(open) != Some(&b'"') {
         return at;
     }
     let close = [b"\"".as_slice(), "#".repeat(hashes).as_bytes()].concat();
-    let length = bytes[open + 1..]
-        .windows(close.len())
-        .position(|window| window == close);
+    let length = bytes[open + 1..].windows(close.len()).position(|window| window == close);
     length.map_or(bytes.len(), |length| open + 1 + length + close.len())
 }
 
@@ -115,10 +107,7 @@ mod tests {
     fn only_code_is_left() {
         for (text, expect) in [
             ("a // {\nb", "a     \nb"),
-            (
-                "/* { /* { */ } */x",
-                "                  x".trim_start_matches(' '),
-            ),
+            ("/* { /* { */ } */x", "                  x".trim_start_matches(' ')),
             ("\"{\\\"{\"x", "x"),
             ("r#\"{\"{\"#x", "x"),
             ("br\"{\"x", "x"),

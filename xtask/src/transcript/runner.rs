@@ -56,21 +56,13 @@ pub struct Summary {
 /// Runs files against a server. An error is something that kept the run from taking place (a file
 /// that does not parse, no server); differences are in the summary.
 pub fn run(target: &Target, files: &[PathBuf], options: Options) -> Result<Summary> {
-    let scripts = files
-        .iter()
-        .map(|file| Script::load(file))
-        .collect::<Result<Vec<_>>>()?;
+    let scripts = files.iter().map(|file| Script::load(file)).collect::<Result<Vec<_>>>()?;
     let mut summary = Summary::default();
     let mut player = Player::connect(target)?;
     for script in &scripts {
         let mut recorded = Vec::new();
         for section in &script.sections {
-            let place = format!(
-                "{}:{} {}",
-                script.path.display(),
-                section.line,
-                section.title
-            );
+            let place = format!("{}:{} {}", script.path.display(), section.line, section.title);
             if !player.peer.satisfies(section.requires) {
                 summary.skipped.push(place);
                 continue;
@@ -145,17 +137,9 @@ impl Player {
         let version = field(&info, "redis_version").context("INFO names no redis_version")?;
         let mut numbers = version.split('.').map_while(|part| part.parse().ok());
         let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
-        let peer = Peer {
-            version,
-            is_levada: field(&info, "levada_version").is_some(),
-        };
+        let peer = Peer { version, is_levada: field(&info, "levada_version").is_some() };
         let blocked_before = blocked_clients(&mut control)?;
-        Ok(Self {
-            address: target.address,
-            control,
-            peer,
-            blocked_before,
-        })
+        Ok(Self { address: target.address, control, peer, blocked_before })
     }
 
     /// Plays one section and puts its settings back. Answers how many replies were compared.
@@ -165,18 +149,12 @@ impl Player {
         path: &Path,
         record: Option<&mut Vec<record::Recorded>>,
     ) -> Result<usize> {
-        self.wait_for_blocked(0)
-            .context("clients of an earlier section are still blocked")?;
+        self.wait_for_blocked(0).context("clients of an earlier section are still blocked")?;
         self.ok(&["FLUSHALL"])?;
         let mut before = Vec::new();
         for (name, value) in &section.config {
             before.push((name, self.setting(name)?));
-            self.ok(&[
-                "CONFIG",
-                "SET",
-                name,
-                if value == "\"\"" { "" } else { value },
-            ])?;
+            self.ok(&["CONFIG", "SET", name, if value == "\"\"" { "" } else { value }])?;
         }
         let mut stage = Stage {
             player: self,
@@ -245,12 +223,7 @@ struct Stage<'a> {
 
 impl Stage<'_> {
     fn step(&mut self, step: &Step) -> Result<()> {
-        let place = format!(
-            "  at {}:{}\n  {}",
-            self.path.display(),
-            step.line,
-            step.text
-        );
+        let place = format!("  at {}:{}\n  {}", self.path.display(), step.line, step.text);
         let times = match &step.request {
             Some(Request::Words { times, .. }) => *times,
             _ => 1,
@@ -282,16 +255,8 @@ impl Stage<'_> {
     /// The expectation as it stands in the file, which is the notation that its reader knows.
     fn expected_text(&self, step: &Step) -> String {
         let text = std::fs::read_to_string(self.path).unwrap_or_default();
-        let first = if step.request.is_some() {
-            step.line
-        } else {
-            step.line - 1
-        };
-        let lines: Vec<&str> = text
-            .lines()
-            .skip(first)
-            .take(step.line_last - first)
-            .collect();
+        let first = if step.request.is_some() { step.line } else { step.line - 1 };
+        let lines: Vec<&str> = text.lines().skip(first).take(step.line_last - first).collect();
         lines.join("\n            ")
     }
 
@@ -322,11 +287,7 @@ impl Stage<'_> {
             }
             Expect::Blocked => {
                 self.connection(name)?.is_blocked = true;
-                let count = self
-                    .connections
-                    .values()
-                    .filter(|each| each.is_blocked)
-                    .count();
+                let count = self.connections.values().filter(|each| each.is_blocked).count();
                 let waited = self.player.wait_for_blocked(count);
                 self.nothing(name)?;
                 waited
@@ -353,10 +314,7 @@ impl Stage<'_> {
         for (name, connection) in &mut self.connections {
             if connection.has_arrived()? {
                 let reply = connection.receive()?;
-                bail!(
-                    "  at the end, {name}< was not expected:\n  got:      {}",
-                    render(&reply)
-                );
+                bail!("  at the end, {name}< was not expected:\n  got:      {}", render(&reply));
             }
         }
         Ok(())
@@ -366,10 +324,7 @@ impl Stage<'_> {
         let reply = self.connection(&step.connection)?.receive()?;
         let text = render(&reply);
         match &mut self.record {
-            Some(record) => record.push(record::Recorded {
-                line: step.line,
-                text,
-            }),
+            Some(record) => record.push(record::Recorded { line: step.line, text }),
             None => bail!("no reply is recorded for this request\n  got:      {text}"),
         }
         Ok(())
@@ -381,31 +336,22 @@ impl Stage<'_> {
             let mut connection = Connection::open(self.player.address)?;
             if self.resp3 {
                 let reply = connection.call(&["HELLO", "3"])?;
-                ensure!(
-                    matches!(reply, Reply::Map(_)),
-                    "HELLO 3 answered {}",
-                    render(&reply)
-                );
+                ensure!(matches!(reply, Reply::Map(_)), "HELLO 3 answered {}", render(&reply));
             }
             self.connections.insert(name.to_owned(), connection);
         }
-        self.connections
-            .get_mut(name)
-            .context("the connection was just opened")
+        self.connections.get_mut(name).context("the connection was just opened")
     }
 }
 
 fn info(control: &mut Connection, section: &str) -> Result<String> {
     let reply = control.call(&["INFO", section])?;
-    let text = reply
-        .text()
-        .with_context(|| format!("INFO answered {}", render(&reply)))?;
+    let text = reply.text().with_context(|| format!("INFO answered {}", render(&reply)))?;
     Ok(String::from_utf8_lossy(text).into_owned())
 }
 
 fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
-    info.lines()
-        .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
+    info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
 }
 
 fn blocked_clients(control: &mut Connection) -> Result<usize> {

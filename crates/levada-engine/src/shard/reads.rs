@@ -90,9 +90,7 @@ impl<S: Store> Shard<S> {
     /// A block that was held for a client, which is held no longer.
     fn take_pinned(&mut self, client: ClientId, key: KeyNumber, number: u64) -> Option<Arc<Block>> {
         let held = self.pinned.get_mut(&client)?;
-        let at = held
-            .iter()
-            .position(|(of, n, _)| *of == key && *n == number)?;
+        let at = held.iter().position(|(of, n, _)| *of == key && *n == number)?;
         Some(held.swap_remove(at).2)
     }
 
@@ -113,10 +111,7 @@ impl<S: Store> Shard<S> {
         let fetched = self.store.fetch(key.0, number);
         for client in clients {
             if let Fetch::Ready(block) = &fetched {
-                self.pinned
-                    .entry(client)
-                    .or_default()
-                    .push((key, number, Arc::clone(block)));
+                self.pinned.entry(client).or_default().push((key, number, Arc::clone(block)));
             }
             self.events.push_back(Event::Retry { client });
         }
@@ -139,30 +134,18 @@ impl<S: Store> Shard<S> {
         let mut out = Vec::new();
         for part in &entries.parts {
             match part {
-                Part::Deleted(id) => out.push(Entry {
-                    id: *id,
-                    fields: None,
-                }),
-                Part::Rows {
-                    block,
-                    first,
-                    end,
-                    dead,
-                } => {
+                Part::Deleted(id) => out.push(Entry { id: *id, fields: None }),
+                Part::Rows { block, first, end, dead } => {
                     let Some(block) = self.block_now(entries.key, *block)? else {
                         continue;
                     };
                     let live =
                         |row: &Row<'_>| dead.as_ref().is_none_or(|dead| !dead.contains(row.index));
-                    let rows = block
-                        .rows(*first)
-                        .take_while(|row| row.index < *end)
-                        .filter(live);
+                    let rows = block.rows(*first).take_while(|row| row.index < *end).filter(live);
                     let start = out.len();
-                    out.extend(rows.map(|row| Entry {
-                        id: row.id,
-                        fields: Some(row.fields.to_vec()),
-                    }));
+                    out.extend(
+                        rows.map(|row| Entry { id: row.id, fields: Some(row.fields.to_vec()) }),
+                    );
                     if entries.reverse {
                         out[start..].reverse();
                     }
@@ -184,9 +167,6 @@ impl<S: Store> Shard<S> {
                 };
             }
         }
-        Ok(self
-            .machine
-            .stream_of(key)
-            .map(|stream| BlockHere::Tail(stream.tail())))
+        Ok(self.machine.stream_of(key).map(|stream| BlockHere::Tail(stream.tail())))
     }
 }

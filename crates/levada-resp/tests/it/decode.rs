@@ -26,10 +26,8 @@ fn inline() -> impl Strategy<Value = Sent> {
 }
 
 fn ignored() -> impl Strategy<Value = Sent> {
-    prop::sample::select(vec![
-        "*0\r\n", "*-1\r\n", "*-77\r\n", "\r\n", "\n", "  \r\n",
-    ])
-    .prop_map(|text| (text.as_bytes().to_vec(), None))
+    prop::sample::select(vec!["*0\r\n", "*-1\r\n", "*-77\r\n", "\r\n", "\n", "  \r\n"])
+        .prop_map(|text| (text.as_bytes().to_vec(), None))
 }
 
 /// Bytes that are nearly requests.

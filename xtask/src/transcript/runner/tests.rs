@@ -27,10 +27,7 @@ fn serve(stream: TcpStream) {
             .iter()
             .map(|word| String::from_utf8_lossy(word.text().unwrap()).into_owned())
             .collect();
-        reader
-            .get_mut()
-            .write_all(answer(&words).as_bytes())
-            .unwrap();
+        reader.get_mut().write_all(answer(&words).as_bytes()).unwrap();
     }
 }
 
@@ -46,10 +43,7 @@ fn play(name: &str, text: &str) -> Summary {
     });
     let file = std::env::temp_dir().join(format!("levada-{name}-{}.txt", std::process::id()));
     std::fs::write(&file, text).unwrap();
-    let target = Target {
-        name: "echo".to_owned(),
-        address,
-    };
+    let target = Target { name: "echo".to_owned(), address };
     let summary = run(&target, std::slice::from_ref(&file), Options::default()).unwrap();
     std::fs::remove_file(&file).unwrap();
     summary
@@ -62,12 +56,7 @@ fn what_agrees_passes() {
         "== a\n> ECHO x\n\"x\"\n> 3 ECHO y\n\"y\"\n\
          == b\nA> ECHO 1-1\n<id:i>\n> ECHO <=i>\n\"1-1\"\n",
     );
-    assert_eq!(
-        (summary.passed, summary.replies),
-        (2, 6),
-        "{:?}",
-        summary.failures
-    );
+    assert_eq!((summary.passed, summary.replies), (2, 6), "{:?}", summary.failures);
     assert!(summary.failures.is_empty());
 }
 
@@ -75,9 +64,7 @@ fn what_agrees_passes() {
 fn a_difference_names_place_request_and_both_replies() {
     let summary = play("differs", "== a\n> ECHO x\n\"y\"\n== b\n> ECHO x\n\"x\"\n");
     assert_eq!(summary.passed, 1);
-    let [failure] = &summary.failures[..] else {
-        panic!("{:?}", summary.failures)
-    };
+    let [failure] = &summary.failures[..] else { panic!("{:?}", summary.failures) };
     for part in [".txt:2", "> ECHO x", "expected: \"y\"", "got:      \"x\""] {
         assert!(failure.contains(part), "{part} is missing in {failure}");
     }
