@@ -1,8 +1,8 @@
 //! A block: a run of entries of one stream, encoded back to back.
 //!
-//! The last block of a stream, its tail, is appended to in memory; a sealed block is the same bytes,
-//! never changed again. Bytes are self-describing, so that a block read from disk is checked by one
-//! walk over its rows ([`Block::decode`]) and needs no table beside it:
+//! The last block of a stream, its tail, is appended to in memory; a sealed block is the same
+//! bytes, never changed again. Bytes are self-describing, so that a block read from disk is checked
+//! by one walk over its rows ([`Block::decode`]) and needs no table beside it:
 //!
 //! ```text
 //! row    := head id fields

@@ -2,7 +2,8 @@
 //!
 //! `*` any bytes, `?` one byte, `[abc]`, `[a-z]`, `[^a]` one byte of a set, `\` the next byte as it
 //! is. Time is at most pattern times text, space is constant: after a mismatch only the last `*` is
-//! tried again, which is enough (CVE-2022-36021 and CVE-2024-31228 are about matchers that recurse).
+//! tried again, which is enough (CVE-2022-36021 and CVE-2024-31228 are about matchers that
+//! recurse).
 
 /// Whether the whole text matches.
 pub fn matches(pattern: &[u8], text: &[u8]) -> bool {

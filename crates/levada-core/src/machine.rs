@@ -197,15 +197,7 @@ impl Machine {
                 stream.entries_added = *entries_added;
                 stream.max_deleted_id = *max_deleted_id;
             }
-            Effect::GroupCreated { group, name, last_id, entries_read, .. } => {
-                let (last_id, entries_read) = (*last_id, *entries_read);
-                let new = Group { last_id, entries_read, changed: at.position, ..Group::default() };
-                stream.groups.insert(*group, (*name).into(), Arc::new(new));
-            }
-            Effect::GroupDestroyed { group, .. } => {
-                stream.groups.remove(*group);
-            }
-            _ => apply_to_group(stream, effect, at),
+            _ => apply_to_groups(stream, effect, at),
         }
         self.tail_bytes = self.tail_bytes - tail_before + stream.tail().bytes().len() as u64;
         if let Some((number, block)) = sealed {
@@ -218,22 +210,34 @@ impl Machine {
     }
 }
 
-fn apply_to_group(stream: &mut Stream, effect: &Effect<'_>, at: At) {
-    let number = match effect {
+fn apply_to_groups(stream: &mut Stream, effect: &Effect<'_>, at: At) {
+    match effect {
+        Effect::GroupCreated { group, name, last_id, entries_read, .. } => {
+            let (last_id, entries_read) = (*last_id, *entries_read);
+            let new = Group { last_id, entries_read, changed: at.position, ..Group::default() };
+            stream.groups.insert(*group, (*name).into(), Arc::new(new));
+        }
+        Effect::GroupDestroyed { group, .. } => {
+            stream.groups.remove(*group);
+        }
         Effect::GroupIdSet { group, .. }
         | Effect::ConsumerCreated { group, .. }
         | Effect::ConsumerDeleted { group, .. }
         | Effect::ConsumerSeen { group, .. }
         | Effect::Delivered { group, .. }
         | Effect::Claimed { group, .. }
-        | Effect::Released { group, .. } => *group,
-        _ => return,
-    };
-    let Some(group) = stream.groups.get_mut(number) else {
-        return;
-    };
-    let group = Arc::make_mut(group);
-    group.changed = at.position;
+        | Effect::Released { group, .. } => {
+            if let Some(group) = stream.groups.get_mut(*group) {
+                let group = Arc::make_mut(group);
+                group.changed = at.position;
+                apply_to_group(group, effect, at);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn apply_to_group(group: &mut Group, effect: &Effect<'_>, at: At) {
     match effect {
         Effect::GroupIdSet { last_id, entries_read, .. } => {
             set_place(group, *last_id, *entries_read);

@@ -1,8 +1,8 @@
 //! A stream: sealed blocks by index, the tail in memory, groups.
 //!
-//! Invariants, asserted where they could break: ids increase; the length is the sum of the live rows
-//! of all blocks; the first block, unless it is the tail, has a live row at or above the floor.
-//! Blocks are numbered from 0 without gaps, the tail being the last.
+//! Invariants, asserted where they could break: ids increase; the length is the sum of the live
+//! rows of all blocks; the first block, unless it is the tail, has a live row at or above the
+//! floor. Blocks are numbered from 0 without gaps, the tail being the last.
 
 use alloc::{sync::Arc, vec::Vec};
 
@@ -374,8 +374,8 @@ impl Stream {
         self.groups.iter().for_each(|(_, number, _)| varint::put_u64(out, u64::from(number)));
     }
 
-    /// The inverse of [`Stream::encode`]: the stream without its groups, their numbers. `tail` finds
-    /// the rows of the tail by its number.
+    /// The inverse of [`Stream::encode`]: the stream without its groups, their numbers. `tail`
+    /// finds the rows of the tail by its number.
     pub(crate) fn decode<'a>(
         reader: &mut Reader<'_>,
         tail: impl Fn(u64) -> Option<&'a [u8]>,

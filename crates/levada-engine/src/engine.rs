@@ -305,7 +305,7 @@ fn unexpected() -> Error {
 fn closed() -> Error {
     Error::new(
         ErrorKind::Closed,
-        "the engine has stopped after an error of its disk; whether the call took effect is unknown",
+        "the engine stopped after an error of its disk; whether the call took effect is unknown",
     )
 }
 

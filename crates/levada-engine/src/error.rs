@@ -26,7 +26,8 @@ pub enum ErrorKind {
     Busy,
     /// The device failed: nothing more is acknowledged; restart on a sound device.
     Io,
-    /// Bytes on disk are damaged, or of a format that this version does not know: nothing was touched.
+    /// Bytes on disk are damaged, or of a format that this version does not know: nothing was
+    /// touched.
     Corrupt,
     /// The engine has stopped after an earlier error.
     Closed,

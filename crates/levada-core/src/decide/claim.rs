@@ -14,8 +14,8 @@ use crate::{
     reply::{Autoclaimed, Claimed, Entries, Reply},
 };
 
-/// XCLAIM key group consumer min-idle-time id ... \[IDLE ms] \[TIME unix-ms] \[RETRYCOUNT n] \[FORCE]
-/// \[JUSTID] \[LASTID id]
+/// XCLAIM key group consumer min-idle-time id ... \[IDLE ms] \[TIME unix-ms] \[RETRYCOUNT n]
+/// \[FORCE] \[JUSTID] \[LASTID id]
 pub(super) fn xclaim<'a>(context: Context<'_>, xclaim: &Xclaim<'a>) -> Decided<'a> {
     let found = group::find(context, xclaim.key, xclaim.group)?;
     let places = places::places(context, found.key, found.stream, &xclaim.ids)?;

@@ -74,20 +74,22 @@ impl Found<'_> {
 /// XGROUP CREATE key group id|$ \[MKSTREAM] \[ENTRIESREAD n]
 pub(super) fn create<'a>(context: Context<'_>, create: &XgroupCreate<'a>) -> Decided<'a> {
     let mut effects = Vec::with_capacity(2);
-    let (key, group, top) = match context.stream(create.key)? {
+    let (key, group, top, added) = match context.stream(create.key)? {
         Some((_, stream)) if stream.groups.number(create.group).is_some() => {
             return Err(Error::GroupExists.into());
         }
-        Some((key, stream)) => (key, stream.groups.free_number(), stream.last_id),
+        Some((key, stream)) => {
+            (key, stream.groups.free_number(), stream.last_id, stream.entries_added)
+        }
         None if create.create_stream => {
             let (key, created) = create_key(context, create.key, Kind::Stream);
             effects.push(created);
-            (key, 0, StreamId::MIN)
+            (key, 0, StreamId::MIN, 0)
         }
         None => return Err(Error::KeyRequired.into()),
     };
     let last_id = create.id.unwrap_or(top);
-    let (name, entries_read) = (create.group, create.entries_read);
+    let (name, entries_read) = (create.group, clamp(create.entries_read, added));
     effects.push(Effect::GroupCreated { key, group, name, last_id, entries_read });
     Ok(Decision { reply: Reply::Ok, effects })
 }
@@ -97,8 +99,14 @@ pub(super) fn setid<'a>(context: Context<'_>, setid: &XgroupSetid<'a>) -> Decide
     let Found { key, stream, number: group, .. } =
         find_for_xgroup(context, setid.key, setid.group)?;
     let last_id = setid.id.unwrap_or(stream.last_id);
-    let effect = Effect::GroupIdSet { key, group, last_id, entries_read: setid.entries_read };
+    let entries_read = clamp(setid.entries_read, stream.entries_added);
+    let effect = Effect::GroupIdSet { key, group, last_id, entries_read };
     Ok(Decision { reply: Reply::Ok, effects: Vec::from([effect]) })
+}
+
+/// A group cannot have read more than was ever added (Redis 8.6).
+fn clamp(entries_read: Option<u64>, added: u64) -> Option<u64> {
+    entries_read.map(|read| read.min(added))
 }
 
 /// XGROUP DESTROY key group

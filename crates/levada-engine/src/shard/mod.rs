@@ -266,8 +266,8 @@ impl<S: Store> Shard<S> {
         self.last_lsn + u64::from(!self.batch.is_empty())
     }
 
-    /// Ends a turn: everything that changed in it becomes one batch of the log. With fast syncs it is
-    /// durable when this returns; otherwise some polls later.
+    /// Ends a turn: everything that changed in it becomes one batch of the log. With fast syncs it
+    /// is durable when this returns; otherwise some polls later.
     pub fn commit(&mut self, now: Now) -> Result<(), Error> {
         assert!(!self.in_transaction, "a transaction ends before its turn does");
         if let Some(error) = self.failed.take() {

@@ -1,9 +1,9 @@
 //! Readers that wait for entries.
 //!
 //! First come, first served, per key. A reader is served by carrying out its command again right
-//! after the command that fed it: the delivery stands in the same batch as the entry, and a `>` that
-//! arrives later cannot steal from one that waits. As many readers of a group are woken as there are
-//! entries: behind the first that gets nothing, its group is not asked again.
+//! after the command that fed it: the delivery stands in the same batch as the entry, and a `>`
+//! that arrives later cannot steal from one that waits. As many readers of a group are woken as
+//! there are entries: behind the first that gets nothing, its group is not asked again.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 

@@ -1,3 +1,5 @@
+//! Tests of the module of the same name, apart because they are long.
+
 use super::{Protocol, Writer, request};
 use crate::ProtocolError;
 

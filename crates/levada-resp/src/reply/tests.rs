@@ -1,3 +1,5 @@
+//! Tests of the module of the same name, apart because they are long.
+
 use super::{DEPTH_MAX, LINE_BYTES_MAX, Reply, ReplyError};
 
 /// Parses `input` and checks that it needs all its bytes and does not look behind them.

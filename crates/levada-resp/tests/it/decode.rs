@@ -59,7 +59,10 @@ proptest! {
     }
 
     #[test]
-    fn any_two_reads_mean_the_same(sent in vec(multibulk(), 1..4), cut in any::<prop::sample::Index>()) {
+    fn any_two_reads_mean_the_same(
+        sent in vec(multibulk(), 1..4),
+        cut in any::<prop::sample::Index>(),
+    ) {
         let stream: Vec<u8> = sent.iter().flat_map(|(bytes, _)| bytes.clone()).collect();
         let cut = cut.index(stream.len());
         let limits = Limits::authenticated();

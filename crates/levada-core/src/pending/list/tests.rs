@@ -1,3 +1,5 @@
+//! Tests of the module of the same name, apart because they are long.
+
 use alloc::{collections::BTreeMap, vec, vec::Vec};
 
 use proptest::prelude::*;
@@ -227,7 +229,8 @@ fn op() -> impl Strategy<Value = Op> {
         2 => (any::<u16>(), any::<u8>(), values()).prop_map(|(at, n, v)| Op::InsertMany(at, n, v)),
         4 => (any::<u16>(), values()).prop_map(|(at, v)| Op::Replace(at, v)),
         3 => any::<u16>().prop_map(Op::Remove),
-        4 => (any::<u16>(), 1..600_u16, 1..4_u16).prop_map(|(at, n, step)| Op::RemoveMany(at, n, step)),
+        4 => (any::<u16>(), 1..600_u16, 1..4_u16)
+            .prop_map(|(at, n, step)| Op::RemoveMany(at, n, step)),
         1 => prop_oneof![0..4_u32, 62..70_u32].prop_map(Op::RemoveConsumer),
         1 => Just(Op::Clone),
         2 => Just(Op::Checkpoint),
