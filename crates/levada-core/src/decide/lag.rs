@@ -68,7 +68,8 @@ fn has_tombstone_from(stream: &Stream, from: StreamId) -> bool {
     !stream.is_empty() && stream.max_deleted_id != StreamId::MIN && from <= stream.max_deleted_id
 }
 
-/// The group's counter after these ids were delivered, in order.
+/// The group's counter after these ids were delivered, in order (Redis 8.2 and later): it counts on
+/// where the group stood within the stream and no deletion lies ahead, else it is estimated.
 pub(super) fn entries_read_after(
     context: Context<'_>,
     key: KeyNumber,
@@ -79,19 +80,36 @@ pub(super) fn entries_read_after(
     let (mut last, mut read) = (group.last_id, group.entries_read);
     let mut counters = None;
     for (at, id) in ids.iter().enumerate() {
-        read = match read {
-            // Behind the last tombstone all that is left counts one each.
-            Some(count) if last > stream.max_deleted_id => {
-                return Ok(Some(count + (ids.len() - at) as u64));
-            }
-            Some(count) if !has_tombstone_from(stream, last) => Some(count + 1),
-            before if stream.entries_added == 0 => before,
-            _ => match &counters {
-                None => counters.insert(Counters::of(context, key, stream)?).distance(*id),
-                Some(counters) => counters.distance(*id),
-            },
-        };
+        let whole_ahead = !has_tombstone_from(stream, last);
+        if let Some(count) = read.filter(|_| whole_ahead)
+            && is_within(context, key, stream, last)?
+        {
+            // Nothing ahead can change that: the rest counts one each.
+            return Ok(Some(count + (ids.len() - at) as u64));
+        }
+        if stream.entries_added > 0 {
+            let counters: &mut Counters<'_> = match &mut counters {
+                None => counters.insert(Counters::of(context, key, stream)?),
+                Some(counters) => counters,
+            };
+            read = counters.distance(*id);
+        }
         last = *id;
     }
     Ok(read)
+}
+
+/// Whether an id is the stream's first or above; the first block is looked into only if the index
+/// cannot tell.
+fn is_within(
+    context: Context<'_>,
+    key: KeyNumber,
+    stream: &Stream,
+    id: StreamId,
+) -> Result<bool, Refusal> {
+    let second = stream.meta(stream.first_block() + 1).filter(|second| second.count > 0);
+    if second.is_some_and(|second| id >= second.base) {
+        return Ok(true);
+    }
+    Ok(id >= places::first_id(context, key, stream)?)
 }

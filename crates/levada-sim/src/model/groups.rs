@@ -83,7 +83,7 @@ pub struct ClaimOptions {
 }
 
 impl Model {
-    /// XGROUP CREATE; `create` is MKSTREAM.
+    /// XGROUP CREATE; `create` is MKSTREAM. ENTRIESREAD is cut to the entries added (seen in 8.6).
     pub fn xgroup_create(
         &mut self,
         now_ms: u64,
@@ -102,7 +102,7 @@ impl Model {
         }
         let group = Group {
             last_id: start.resolve(stream),
-            entries_read,
+            entries_read: entries_read.map(|read| read.min(stream.entries_added)),
             consumers: BTreeMap::new(),
             pending: BTreeMap::new(),
         };
@@ -121,6 +121,7 @@ impl Model {
     ) -> Answer {
         let stream = self.stream(now_ms, key)?.ok_or(ErrorKind::KeyRequired)?;
         let last_id = start.resolve(stream);
+        let entries_read = entries_read.map(|read| read.min(stream.entries_added));
         let group = stream.groups.get_mut(name).ok_or(ErrorKind::NoGroup)?;
         group.last_id = last_id;
         group.entries_read = entries_read;
@@ -185,10 +186,14 @@ impl Model {
             let stream = self.group(now_ms, key, group)?;
             stream.groups.get_mut(group).expect("looked up above").see(now_ms, consumer);
             let entries = match from {
-                GroupFrom::New => stream.deliver(now_ms, group, consumer, count, noack),
+                // Redis uses the last id as its sign for `>`, so it means the same.
+                GroupFrom::New | GroupFrom::After(Id::MAX) => {
+                    stream.deliver(now_ms, group, consumer, count, noack)
+                }
                 GroupFrom::After(id) => stream.history(now_ms, group, consumer, *id, count),
             };
-            if *from != GroupFrom::New || !entries.is_empty() {
+            let is_history = !matches!(from, GroupFrom::New | GroupFrom::After(Id::MAX));
+            if is_history || !entries.is_empty() {
                 found.push((key.to_vec(), entries));
             }
         }
@@ -288,10 +293,10 @@ impl Model {
             group.give(now_ms, *id, pending);
             claimed.push((*id, Some(fields.clone())));
         }
-        Ok(match options.just_id {
-            true => Reply::Ids(claimed.into_iter().map(|(id, _)| id).collect()),
-            false => Reply::Entries(claimed),
-        })
+        if options.just_id {
+            return Ok(Reply::Ids(claimed.into_iter().map(|(id, _)| id).collect()));
+        }
+        Ok(Reply::Entries(claimed))
     }
 
     /// XAUTOCLAIM: looks at no more than `count * 10` pending entries.
