@@ -24,11 +24,7 @@ pub(crate) fn expect(answer: &Answer) -> Resp {
             };
             Resp::Array(streams.iter().map(stream).collect())
         }
-        Reply::PendingSummary {
-            total,
-            range,
-            consumers,
-        } => {
+        Reply::PendingSummary { total, range, consumers } => {
             let consumer = |(name, n): &(Vec<u8>, usize)| {
                 Resp::Array(vec![Resp::Text(name.clone()), text(&n.to_string())])
             };
@@ -51,11 +47,7 @@ pub(crate) fn expect(answer: &Answer) -> Resp {
                 })
                 .collect(),
         ),
-        Reply::AutoClaimed {
-            cursor,
-            claimed,
-            deleted,
-        } => {
+        Reply::AutoClaimed { cursor, claimed, deleted } => {
             let just_ids = claimed.iter().all(|(_, fields)| fields.is_none());
             let claimed = if just_ids {
                 ids(&claimed.iter().map(|(id, _)| *id).collect::<Vec<_>>())

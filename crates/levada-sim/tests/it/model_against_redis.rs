@@ -33,11 +33,7 @@ fn the_model_answers_as_the_server_does() {
         return;
     };
     eprintln!("the model is judged by {}", peer.name);
-    let seeds = if env::var("SLOW_TESTS").as_deref() == Ok("1") {
-        600
-    } else {
-        24
-    };
+    let seeds = if env::var("SLOW_TESTS").as_deref() == Ok("1") { 600 } else { 24 };
     let mut served = BTreeMap::new();
     for seed in 0..seeds {
         run(&mut peer, seed, 400, &mut served);
@@ -70,10 +66,7 @@ fn the_model_answers_as_the_server_does() {
         "XGROUP DELCONSUMER",
     ] {
         let times = served.get(command).copied().unwrap_or(0);
-        assert!(
-            times >= 10,
-            "{command} was served {times} times only: {served:?}"
-        );
+        assert!(times >= 10, "{command} was served {times} times only: {served:?}");
     }
 }
 
@@ -88,38 +81,15 @@ fn run(peer: &mut Peer, seed: u64, steps: usize, served: &mut BTreeMap<String, u
     ] {
         assert_eq!(peer.say(&line), text("OK"));
     }
-<<<<<<< HEAD
     let model = Model { limits: NodeLimits { max_entries, max_bytes: 0 }, ..Model::default() };
-    let mut run = Run { peer, model, random, deletes, line: Vec::new(), history: Vec::new(), seed };
-=======
-    let model = Model {
-        limits: NodeLimits {
-            max_entries,
-            max_bytes: 0,
-        },
-        ..Model::default()
-    };
-    let mut run = Run {
-        peer,
-        model,
-        random,
-        deletes,
-        line: Vec::new(),
-        history: Vec::new(),
-        seed,
-        served,
-    };
->>>>>>> h/sim
+    let mut run =
+        Run { peer, model, random, deletes, line: Vec::new(), history: Vec::new(), seed, served };
     for step in 0..steps {
         run.step();
         if step % 10 == 9 {
             run.compare_state();
         }
     }
-<<<<<<< HEAD
-    assert!(run.model.keys.len() > 1, "seed {seed} built nothing: {:?}", run.model);
-=======
->>>>>>> h/sim
 }
 
 struct Run<'a> {
@@ -161,25 +131,19 @@ impl Run<'_> {
         let last = self.last_id(key);
         let id = match self.random.below(20) {
             0 => NewId::Exact(self.id(key)),
-            1..6 => NewId::AutoSequence(
-                last.0
-                    .saturating_sub(1)
-                    .saturating_add(self.random.below(3)),
-            ),
+            1..6 => {
+                NewId::AutoSequence(last.0.saturating_sub(1).saturating_add(self.random.below(3)))
+            }
             6 if self.random.chance(20) => NewId::Exact(Id(NOW_MS * 3, self.random.below(3))),
             7 if self.random.chance(20) => NewId::Exact(Id(last.0, u64::MAX)),
             7 if self.random.chance(5) => NewId::Exact(Id::MAX),
             _ if last.0 > NOW_MS * 2 => NewId::Auto,
-<<<<<<< HEAD
-            _ => NewId::Exact(Id(last.0 + self.random.below(3), last.1 + self.random.below(3))),
-=======
             8..14 if last.1 == u64::MAX => NewId::AutoSequence(last.0),
             _ if last.1 == u64::MAX => NewId::Exact(Id(last.0.saturating_add(1), 0)),
             _ => NewId::Exact(Id(
                 last.0.saturating_add(self.random.below(3)),
                 last.1.saturating_add(self.random.below(3)),
             )),
->>>>>>> h/sim
         };
         let word = match id {
             NewId::Auto => "*".into(),
@@ -191,13 +155,9 @@ impl Run<'_> {
             .map(|n| (format!("f{n}").into_bytes(), self.random.below(1000).to_string().into()))
             .collect();
         for (field, value) in &fields {
-<<<<<<< HEAD
-            self.line.extend([field, value].map(|b| String::from_utf8(b.clone()).unwrap()));
-=======
             self.line.extend(
                 [field, value].map(|b| String::from_utf8(b.clone()).expect("made of text")),
             );
->>>>>>> h/sim
         }
         self.both(|model| model.xadd(NOW_MS, key.as_bytes(), create, trim, id, fields));
     }
@@ -226,19 +186,11 @@ impl Run<'_> {
 
     fn xsetid(&mut self, key: &str) {
         let last = self.last_id(key);
-<<<<<<< HEAD
-        let id = Id(last.0.saturating_sub(1) + self.random.below(3), self.random.below(4));
-=======
-        let id = Id(
-            last.0
-                .saturating_sub(1)
-                .saturating_add(self.random.below(3)),
-            self.random.below(4),
-        );
+        let id =
+            Id(last.0.saturating_sub(1).saturating_add(self.random.below(3)), self.random.below(4));
         if !self.peer.is_7_2 && self.stream(key).is_some_and(|s| id < s.max_deleted_id) {
             return; // Those servers allow it.
         }
->>>>>>> h/sim
         self.words(&["XSETID", key, &show(id)]);
         let added = self.random.chance(30).then(|| self.random.below(60));
         if let Some(added) = added {
@@ -337,11 +289,7 @@ impl Run<'_> {
         let ids = self.some_ids(key);
         let force = self.option(30, "FORCE");
         let just_id = self.option(30, "JUSTID");
-        let mut options = ClaimOptions {
-            force,
-            just_id,
-            ..ClaimOptions::default()
-        };
+        let mut options = ClaimOptions { force, just_id, ..ClaimOptions::default() };
         if self.random.chance(60) {
             let far = 2 * TWENTY_YEARS_MS.cast_signed();
             let (delivered, words) = match self.random.below(5) {
@@ -371,11 +319,7 @@ impl Run<'_> {
         let (group, consumer) = (self.group(), self.consumer());
         self.create_consumer_for_old_peer(key, group, consumer);
         let idle = self.min_idle();
-        let start = if self.random.chance(50) {
-            Bound::Unbounded
-        } else {
-            self.bound(key)
-        };
+        let start = if self.random.chance(50) { Bound::Unbounded } else { self.bound(key) };
         let (from, minimum) = (show_bound(start, "-"), idle.to_string());
         self.words(&["XAUTOCLAIM", key, group, consumer, &minimum, &from]);
         let count = if self.random.chance(60) { 1 + self.random.index(4) } else { 100 };
@@ -511,11 +455,8 @@ impl Run<'_> {
                 return;
             }
         }
-        let name = if self.line[0] == "XGROUP" {
-            self.line[..2].join(" ")
-        } else {
-            self.line[0].clone()
-        };
+        let name =
+            if self.line[0] == "XGROUP" { self.line[..2].join(" ") } else { self.line[0].clone() };
         *self.served.entry(name).or_default() += 1;
         assert_eq!(seen, expected, "left is the server. {}", self.story());
     }
@@ -531,30 +472,14 @@ impl Run<'_> {
             assert_eq!(seen.min(0), expected, "life of {key}. {}", self.story());
         }
         for key in &KEYS[..2] {
-<<<<<<< HEAD
-            let Some(Value::Stream(stream)) =
-                self.model.keys.get(key.as_bytes()).map(|key| key.value.clone())
-            else {
-                assert_eq!(self.peer.say(&format!("XLEN {key}")), Resp::Integer(0));
-=======
-            let value = self
-                .model
-                .keys
-                .get(key.as_bytes())
-                .map(|key| key.value.clone());
+            let value = self.model.keys.get(key.as_bytes()).map(|key| key.value.clone());
             let kind = match &value {
                 None => "none",
                 Some(Value::Text(_)) => "string",
                 Some(Value::Stream(_)) => "stream",
             };
-            assert_eq!(
-                self.peer.say(&format!("TYPE {key}")),
-                text(kind),
-                "{}",
-                self.story()
-            );
+            assert_eq!(self.peer.say(&format!("TYPE {key}")), text(kind), "{}", self.story());
             let Some(Value::Stream(stream)) = value else {
->>>>>>> h/sim
                 continue;
             };
             self.compare_stream(key, &stream);
@@ -574,14 +499,7 @@ impl Run<'_> {
             ("radix-tree-keys", count(stream.nodes.len())),
             ("last-generated-id", text(&show(stream.last_id))),
             ("max-deleted-entry-id", text(&show(stream.max_deleted_id))),
-<<<<<<< HEAD
-            ("entries-added", Resp::Integer(i64::try_from(stream.entries_added).unwrap())),
-=======
-            (
-                "entries-added",
-                Resp::Integer(stream.entries_added.cast_signed()),
-            ),
->>>>>>> h/sim
+            ("entries-added", Resp::Integer(stream.entries_added.cast_signed())),
             ("recorded-first-entry-id", text(&show(stream.first_id()))),
             ("groups", count(stream.groups.len())),
         ];
@@ -764,110 +682,6 @@ impl Run<'_> {
     }
 }
 
-<<<<<<< HEAD
-impl Resp {
-    fn items(self) -> Vec<Resp> {
-        match self {
-            Self::Array(items) => items,
-            other => panic!("not an array: {other:?}"),
-        }
-    }
-
-    /// The value after a name in a flat list.
-    fn field(&self, name: &str) -> &Resp {
-        let Self::Array(items) = self else { panic!("not an array: {self:?}") };
-        let pair = items.chunks(2).find(|pair| pair[0] == text(name));
-        pair.map(|pair| &pair[1]).unwrap_or_else(|| panic!("no {name} in {self:?}"))
-    }
-}
-
-/// What the server should have said; of an error only how it starts.
-fn expect(answer: &Answer) -> Resp {
-    let reply = match answer {
-        Ok(reply) => reply,
-        Err(kind) => return Resp::Error(error_start(*kind).into()),
-    };
-    let ids = |ids: &[Id]| Resp::Array(ids.iter().map(|id| text(&show(*id))).collect());
-    match reply {
-        Reply::Ok => text("OK"),
-        Reply::Nil => Resp::Null,
-        Reply::Integer(n) => Resp::Integer(*n),
-        Reply::Text(bytes) => Resp::Text(bytes.clone()),
-        Reply::Id(id) => text(&show(*id)),
-        Reply::Ids(list) => ids(list),
-        Reply::Entries(list) => entries(list),
-        Reply::Streams(streams) => {
-            let stream = |(key, list): &(Vec<u8>, Entries)| {
-                Resp::Array(vec![Resp::Text(key.clone()), entries(list)])
-            };
-            Resp::Array(streams.iter().map(stream).collect())
-        }
-        Reply::PendingSummary { total, range, consumers } => {
-            let consumer = |(name, n): &(Vec<u8>, usize)| {
-                Resp::Array(vec![Resp::Text(name.clone()), text(&n.to_string())])
-            };
-            let rest = match range {
-                None => vec![Resp::Null, Resp::Null, Resp::Null],
-                Some((first, last)) => vec![
-                    text(&show(*first)),
-                    text(&show(*last)),
-                    Resp::Array(consumers.iter().map(consumer).collect()),
-                ],
-            };
-            Resp::Array([vec![count(*total)], rest].concat())
-        }
-        Reply::PendingRows(rows) => Resp::Array(
-            rows.iter()
-                .map(|row| {
-                    let n = Resp::Integer(i64::try_from(row.count).unwrap());
-                    let owner = Resp::Text(row.consumer.clone());
-                    Resp::Array(vec![text(&show(row.id)), owner, Resp::Integer(0), n])
-                })
-                .collect(),
-        ),
-        Reply::AutoClaimed { cursor, claimed, deleted } => {
-            let just_ids = claimed.iter().all(|(_, fields)| fields.is_none());
-            let claimed = match just_ids {
-                true => ids(&claimed.iter().map(|(id, _)| *id).collect::<Vec<_>>()),
-                false => entries(claimed),
-            };
-            Resp::Array(vec![text(&show(*cursor)), claimed, ids(deleted)])
-        }
-    }
-}
-
-fn error_start(kind: ErrorKind) -> &'static str {
-    match kind {
-        ErrorKind::WrongType => "WRONGTYPE ",
-        ErrorKind::NoGroup => "NOGROUP ",
-        ErrorKind::BusyGroup => "BUSYGROUP ",
-        ErrorKind::KeyRequired => "ERR The XGROUP subcommand requires the key to exist.",
-        ErrorKind::NoSuchKey => "ERR no such key",
-        ErrorKind::IdZero => "ERR The ID specified in XADD must be greater than 0-0",
-        ErrorKind::IdTooSmall => "ERR The ID specified in XADD is equal or smaller than",
-        ErrorKind::Exhausted => "ERR The stream has exhausted the last possible ID",
-        ErrorKind::LimitWithoutApprox => "ERR syntax error, LIMIT cannot be used without the",
-        ErrorKind::InvalidStart => "ERR invalid start ID for the interval",
-        ErrorKind::InvalidEnd => "ERR invalid end ID for the interval",
-        ErrorKind::SetIdBelowGivenDeleted => {
-            "ERR The ID specified in XSETID is smaller than the provided max_deleted_entry_id"
-        }
-        ErrorKind::SetIdBelowDeleted => {
-            "ERR The ID specified in XSETID is smaller than current max_deleted_entry_id"
-        }
-        ErrorKind::SetIdBelowTop => {
-            "ERR The ID specified in XSETID is smaller than the target stream top item"
-        }
-        ErrorKind::EntriesAddedTooSmall => {
-            "ERR The entries_added specified in XSETID is smaller than the target stream length"
-        }
-        ErrorKind::NotInteger => "ERR value is not an integer or out of range",
-        ErrorKind::Overflow => "ERR increment or decrement would overflow",
-    }
-}
-
-=======
->>>>>>> h/sim
 /// Idle times are not comparable: both sides show 0.
 fn forget_idle(rows: &mut Resp) {
     let Resp::Array(rows) = rows else { return };

@@ -141,12 +141,8 @@ impl Resp {
 
     /// The value after a name in a flat list.
     pub(crate) fn field(&self, name: &str) -> &Resp {
-        let Self::Array(items) = self else {
-            panic!("not an array: {self:?}")
-        };
-        let pair = items
-            .chunks(2)
-            .find(|pair| pair[0] == Resp::Text(name.into()));
+        let Self::Array(items) = self else { panic!("not an array: {self:?}") };
+        let pair = items.chunks(2).find(|pair| pair[0] == Resp::Text(name.into()));
         pair.map_or_else(|| panic!("no {name} in {self:?}"), |pair| &pair[1])
     }
 }
