@@ -73,10 +73,7 @@ const FULL: Failure = (ErrorKind::StorageFull, "no space left on the device");
 const NOT_OPEN: Failure = (ErrorKind::InvalidInput, "the file is not open");
 const NOT_FOUND: Failure = (ErrorKind::NotFound, "no such file or directory");
 const EXISTS: Failure = (ErrorKind::AlreadyExists, "the file exists");
-const TOO_LARGE: Failure = (
-    ErrorKind::FileTooLarge,
-    "the place is beyond what memory can hold",
-);
+const TOO_LARGE: Failure = (ErrorKind::FileTooLarge, "the place is beyond what memory can hold");
 
 impl FaultDisk {
     /// An empty, sound device, whose choices are drawn from `random`.
@@ -137,10 +134,7 @@ impl FaultDisk {
     /// The process ends and may start again: what has completed is there, what was under way may
     /// be, in part. Nothing becomes durable by it. Panics if the power is off: that is a crash.
     pub fn kill(&mut self) {
-        assert!(
-            !self.power_is_off,
-            "after a power cut only a crash can follow"
-        );
+        assert!(!self.power_is_off, "after a power cut only a crash can follow");
         while !self.under_way.is_empty() {
             let begun = self.take_under_way();
             if let Some((file, offset, bytes)) = begun.write() {
@@ -159,9 +153,7 @@ impl FaultDisk {
     /// `path_prefix`. None if they hold no byte. Unsynced writes to the place may mend it.
     pub fn flip(&mut self, path_prefix: &str) -> Option<Flip> {
         let files = self.names.files();
-        let files: Vec<_> = files
-            .filter(|(path, _)| path.starts_with(path_prefix))
-            .collect();
+        let files: Vec<_> = files.filter(|(path, _)| path.starts_with(path_prefix)).collect();
         let len = |file: &u32| self.images[file].durable().len();
         let total: usize = files.iter().map(|(_, file)| len(file)).sum();
         if total == 0 {
@@ -230,10 +222,8 @@ impl FaultDisk {
     }
 
     fn number(&mut self) -> u32 {
-        self.next = self
-            .next
-            .checked_add(1)
-            .expect("fewer than 2^32 files and operations in a run");
+        self.next =
+            self.next.checked_add(1).expect("fewer than 2^32 files and operations in a run");
         self.next
     }
 
@@ -264,17 +254,10 @@ impl FaultDisk {
         if changes && !self.power_is_off && self.strikes(Target::Change).is_some() {
             self.strike(Fault::PowerCut, format!("at {name} {on}"));
             self.power_is_off = true;
-            let lost = self
-                .under_way
-                .iter()
-                .map(|begun| (begun.ticket, Err(POWER_IS_OFF)));
+            let lost = self.under_way.iter().map(|begun| (begun.ticket, Err(POWER_IS_OFF)));
             self.done.extend(lost);
         }
-        if self.power_is_off {
-            Err(POWER_IS_OFF)
-        } else {
-            Ok(())
-        }
+        if self.power_is_off { Err(POWER_IS_OFF) } else { Ok(()) }
     }
 
     fn strikes(&mut self, target: Target) -> Option<Fault> {
@@ -286,7 +269,7 @@ impl FaultDisk {
         self.struck.push(Struck { fault, detail });
     }
 
-    fn carry_out(&mut self, begun: Begun) {
+    fn carry_out(&mut self, begun: &Begun) {
         let outcome = match (&begun.operation, begun.file) {
             (_, Err(failure)) => Err(failure),
             (Operation::Write { offset, bytes, .. }, Ok(file)) => self.write(file, *offset, bytes),
@@ -311,10 +294,7 @@ impl FaultDisk {
             }
             Some(Fault::ShortWrite) => {
                 let len = self.random.index(bytes.len().max(1));
-                self.strike(
-                    Fault::ShortWrite,
-                    format!("{len} bytes at {offset} of file {file}"),
-                );
+                self.strike(Fault::ShortWrite, format!("{len} bytes at {offset} of file {file}"));
                 self.put(file, offset, bytes, len);
                 return Err(WRITE_FAILED);
             }
@@ -391,11 +371,7 @@ impl FaultDisk {
         let mut files: Vec<u32> = named.chain(self.open.values().copied()).collect();
         files.sort_unstable();
         files.dedup();
-        let used = files
-            .iter()
-            .filter_map(|file| self.images.get(file))
-            .map(Image::space)
-            .sum();
+        let used = files.iter().filter_map(|file| self.images.get(file)).map(Image::space).sum();
         capacity.saturating_sub(used)
     }
 
@@ -513,14 +489,10 @@ impl Disk for FaultDisk {
         let changes = !matches!(operation, Operation::Read { .. });
         let was_off = self.power_is_off;
         let powered = self.call("submit", &format!("{lane:?}"), changes);
-        let begun = Begun {
-            ticket,
-            file: self.opened(file_of(&operation)),
-            operation,
-            mark: self.change,
-        };
+        let begun =
+            Begun { ticket, file: self.opened(file_of(&operation)), operation, mark: self.change };
         match (powered, lane) {
-            (Ok(()), Lane::Inline) => self.carry_out(begun),
+            (Ok(()), Lane::Inline) => self.carry_out(&begun),
             (Ok(()), Lane::Background) => self.under_way.push(begun),
             (Err(failure), _) => {
                 self.done.push((ticket, Err(failure)));
@@ -536,7 +508,7 @@ impl Disk for FaultDisk {
     fn poll_completed(&mut self) -> Option<Completion> {
         while !self.power_is_off && !self.under_way.is_empty() && self.random.chance(50) {
             let begun = self.take_under_way();
-            self.carry_out(begun);
+            self.carry_out(&begun);
         }
         if self.done.is_empty() {
             return None;
@@ -555,7 +527,7 @@ impl Disk for FaultDisk {
     fn wait_completed(&mut self) {
         if self.done.is_empty() && !self.power_is_off && !self.under_way.is_empty() {
             let begun = self.take_under_way();
-            self.carry_out(begun);
+            self.carry_out(&begun);
         }
     }
 
@@ -601,11 +573,7 @@ impl Begun {
 
 impl fmt::Display for Flip {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "bit {} of byte {} of {}",
-            self.bit, self.offset, self.path
-        )
+        write!(f, "bit {} of byte {} of {}", self.bit, self.offset, self.path)
     }
 }
 

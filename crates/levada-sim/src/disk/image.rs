@@ -51,11 +51,11 @@ struct Piece {
 }
 
 /// How a power cut treats unsynced writes, drawn once for all files, so that the extremes (all
-/// lost, all there) are as frequent as the mixtures.
+/// lost, all there) are as frequent as the mixtures. In percent.
 pub(super) struct Temper {
-    survive_percent: u64,
-    tear_percent: u64,
-    garbage_percent: u64,
+    survive: u64,
+    tear: u64,
+    garbage: u64,
 }
 
 /// What becomes of a write in a power cut.
@@ -124,10 +124,7 @@ impl Image {
     /// Makes durable what had completed at `mark`.
     pub(super) fn sync(&mut self, mark: u64) {
         // What is written is whole sectors: a clean piece goes along with a dirty one beside it.
-        let dirty: BTreeSet<usize> = self
-            .pieces_to_sync(mark)
-            .map(Piece::sector)
-            .collect();
+        let dirty: BTreeSet<usize> = self.pieces_to_sync(mark).map(Piece::sector).collect();
         let durable = Arc::make_mut(&mut self.durable);
         let mut kept: Vec<Change> = Vec::new();
         for change in self.changes.drain(..) {
@@ -161,10 +158,7 @@ impl Image {
     /// The power cut.
     pub(super) fn crash(&mut self, temper: &Temper, random: &mut Random) {
         let versions = self.surviving_versions(temper, random);
-        let lengths = self
-            .changes
-            .iter()
-            .filter(|c| matches!(c.what, What::Length(_)));
+        let lengths = self.changes.iter().filter(|c| matches!(c.what, What::Length(_)));
         let mut lengths_left = surviving_lengths(lengths.count(), random);
         let synced = self.durable.len();
         let image = Arc::make_mut(&mut self.durable);
@@ -185,7 +179,7 @@ impl Image {
         }
         for piece in lost {
             let end = (piece.start + piece.range.len()).min(image.len());
-            if random.chance(temper.garbage_percent) && piece.start.max(synced) < end {
+            if random.chance(temper.garbage) && piece.start.max(synced) < end {
                 let start = piece.start.max(synced);
                 image[start..end].copy_from_slice(&random.bytes(end - start));
             }
@@ -215,12 +209,10 @@ impl Image {
     }
 
     fn pieces_to_sync(&self, mark: u64) -> impl Iterator<Item = &Piece> {
-        self.changes
-            .iter()
-            .filter_map(move |change| match &change.what {
-                What::Piece(piece) if change.number <= mark && !piece.clean => Some(piece),
-                _ => None,
-            })
+        self.changes.iter().filter_map(move |change| match &change.what {
+            What::Piece(piece) if change.number <= mark && !piece.clean => Some(piece),
+            _ => None,
+        })
     }
 
     /// For each sector of which something survives, the number of its last write that does.
@@ -281,21 +273,17 @@ impl Piece {
 impl Temper {
     pub(super) fn draw(random: &mut Random) -> Self {
         Self {
-            survive_percent: *random.pick(&[0, 10, 50, 90, 100]),
-            tear_percent: *random.pick(&[0, 0, 20, 60]),
-            garbage_percent: *random.pick(&[0, 0, 0, 50]),
+            survive: *random.pick(&[0, 10, 50, 90, 100]),
+            tear: *random.pick(&[0, 0, 20, 60]),
+            garbage: *random.pick(&[0, 0, 0, 50]),
         }
     }
 
     /// The fate of a write to so many sectors.
     fn fate(&self, sectors: usize, random: &mut Random) -> Fate {
-        if sectors > 1 && random.chance(self.tear_percent) {
-            if random.chance(50) {
-                Fate::Torn
-            } else {
-                Fate::Prefix(1 + random.index(sectors - 1))
-            }
-        } else if random.chance(self.survive_percent) {
+        if sectors > 1 && random.chance(self.tear) {
+            if random.chance(50) { Fate::Torn } else { Fate::Prefix(1 + random.index(sectors - 1)) }
+        } else if random.chance(self.survive) {
             Fate::Whole
         } else {
             Fate::Lost
@@ -315,9 +303,5 @@ fn surviving_lengths(count: usize, random: &mut Random) -> usize {
 /// The sectors that a range touches; an empty one touches none.
 fn sectors(range: &Range<usize>) -> Range<usize> {
     let first = range.start / SECTOR;
-    first..if range.is_empty() {
-        first
-    } else {
-        range.end.div_ceil(SECTOR)
-    }
+    first..if range.is_empty() { first } else { range.end.div_ceil(SECTOR) }
 }

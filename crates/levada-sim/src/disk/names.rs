@@ -50,10 +50,7 @@ impl Names {
 
     /// Every file that has a name, or may have one again after a crash.
     pub(super) fn referenced(&self) -> BTreeSet<u32> {
-        let added = self
-            .changes
-            .iter()
-            .filter_map(|change| change.adds.as_ref());
+        let added = self.changes.iter().filter_map(|change| change.adds.as_ref());
         let entries = self.live.values().chain(self.durable.values());
         let entries = entries.chain(added.map(|(_, entry)| entry));
         let file = |entry: &Entry| match entry {
@@ -117,12 +114,8 @@ impl Names {
             self.persist(|_| random.chance(percent));
         }
         self.changes.clear();
-        let orphans: Vec<_> = self
-            .durable
-            .keys()
-            .filter(|path| !self.reachable(path))
-            .cloned()
-            .collect();
+        let orphans: Vec<_> =
+            self.durable.keys().filter(|path| !self.reachable(path)).cloned().collect();
         for orphan in orphans {
             self.durable.remove(&orphan);
         }

@@ -85,20 +85,13 @@ impl FaultPlan {
         let seen = self.seen.entry(target).or_default();
         *seen += 1;
         let seen = *seen;
-        let scripted = self
-            .scripted
-            .iter()
-            .find(|(fault, n)| fault.target() == target && *n == seen);
+        let scripted =
+            self.scripted.iter().find(|(fault, n)| fault.target() == target && *n == seen);
         if let Some((fault, _)) = scripted {
             return Some(*fault);
         }
-        let mut by_chance = self
-            .seeded
-            .iter()
-            .filter(|(fault, _)| fault.target() == target);
-        by_chance
-            .find(|(_, n)| random.below(*n) == 0)
-            .map(|(fault, _)| *fault)
+        let mut by_chance = self.seeded.iter().filter(|(fault, _)| fault.target() == target);
+        by_chance.find(|(_, n)| random.below(*n) == 0).map(|(fault, _)| *fault)
     }
 }
 

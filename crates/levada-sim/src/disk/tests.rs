@@ -22,11 +22,7 @@ fn outcomes<T: Ord>(run: impl Fn(FaultDisk) -> T) -> BTreeSet<T> {
 
 fn write(file: FileId, offset: u64, bytes: &[u8]) -> Operation {
     let bytes = Arc::from(bytes);
-    Operation::Write {
-        file,
-        offset,
-        bytes,
-    }
+    Operation::Write { file, offset, bytes }
 }
 
 fn finish(disk: &mut FaultDisk) -> Vec<Result<Vec<u8>, ErrorKind>> {
@@ -97,11 +93,7 @@ fn synced_data_survives_1000_seeds_and_the_rest_may_not() {
             finish(&mut disk);
         }
         let image = crashed(disk, "log").expect("its name is durable");
-        assert!(
-            image.len() >= synced,
-            "seed {seed}: {} of {synced} bytes",
-            image.len()
-        );
+        assert!(image.len() >= synced, "seed {seed}: {} of {synced} bytes", image.len());
         assert_eq!(image[..synced], expected[..synced], "seed {seed}");
         lost += u32::from(image != expected && synced < expected.len());
         kept += u32::from(image == expected && synced < expected.len());
@@ -128,11 +120,7 @@ fn a_write_with_sync_is_durable_when_it_has_completed() {
         done(&mut disk, write(file, 0, &[NEW; 10]));
         let bytes = Arc::from([NEW; 10]);
         let offset = 890;
-        let both = Operation::WriteSync {
-            file,
-            offset,
-            bytes,
-        };
+        let both = Operation::WriteSync { file, offset, bytes };
         disk.submit(both, Lane::Background);
         finish(&mut disk);
         let image = crashed(disk, "f").expect("durable");
@@ -147,25 +135,11 @@ fn writes_tear_between_sectors_and_nowhere_else() {
         let file = durable_file(&mut disk, "f", &[OLD; 2_560]);
         done(&mut disk, write(file, 100, &[NEW; 2_000]));
         let image = crashed(disk, "f").expect("durable");
-        assert!(
-            image[..100]
-                .iter()
-                .chain(&image[2_100..])
-                .all(|byte| *byte == OLD)
-        );
-        let sectors = [
-            100..512,
-            512..1_024,
-            1_024..1_536,
-            1_536..2_048,
-            2_048..2_100,
-        ];
+        assert!(image[..100].iter().chain(&image[2_100..]).all(|byte| *byte == OLD));
+        let sectors = [100..512, 512..1_024, 1_024..1_536, 1_536..2_048, 2_048..2_100];
         sectors.map(|sector| {
             let first = image[sector.start];
-            assert!(
-                image[sector].iter().all(|byte| *byte == first),
-                "torn inside a sector"
-            );
+            assert!(image[sector].iter().all(|byte| *byte == first), "torn inside a sector");
             first
         })
     });
@@ -187,10 +161,7 @@ fn independent_writes_are_reordered_but_a_sector_never_goes_back() {
     });
     let pairs: BTreeSet<_> = survived.iter().map(|(a, b, _)| (*a, *b)).collect();
     assert_eq!(pairs, [(OLD, OLD), (NEW, OLD), (NEW, NEW)].into());
-    assert!(
-        survived.contains(&(OLD, OLD, NEW)),
-        "the last write before the first"
-    );
+    assert!(survived.contains(&(OLD, OLD, NEW)), "the last write before the first");
 }
 
 #[test]
@@ -233,9 +204,7 @@ fn a_directory_must_be_synced_in_its_parent() {
     let with = |sync: bool| {
         outcomes(|mut disk| {
             assert_eq!(
-                disk.open("log/1", Open::New)
-                    .expect_err("no directory")
-                    .kind(),
+                disk.open("log/1", Open::New).expect_err("no directory").kind(),
                 ErrorKind::NotFound
             );
             assert!(disk.list("log").expect("made").is_empty());
@@ -295,10 +264,7 @@ fn the_background_completes_late_and_out_of_order() {
         let order = tickets.map(|_| {
             disk.wait_completed();
             let done = disk.poll_completed().expect("waited for it");
-            tickets
-                .iter()
-                .position(|ticket| *ticket == done.ticket)
-                .expect("submitted")
+            tickets.iter().position(|ticket| *ticket == done.ticket).expect("submitted")
         });
         assert!(disk.poll_completed().is_none());
         order
@@ -322,16 +288,9 @@ fn a_failed_sync_loses_what_later_syncs_seem_to_cover() {
         done(&mut disk, write(file, 600, &[NEW; 10]));
         done(&mut disk, Operation::Sync { file });
         assert_eq!(disk.struck()[0].fault, Fault::SyncError);
-        assert_eq!(
-            disk.live("f").expect("there")[0],
-            NEW,
-            "reads still show it"
-        );
+        assert_eq!(disk.live("f").expect("there")[0], NEW, "reads still show it");
         let image = crashed(disk, "f").expect("durable");
-        assert_eq!(
-            image[600], NEW,
-            "what was written after the failure is synced"
-        );
+        assert_eq!(image[600], NEW, "what was written after the failure is synced");
         image[0]
     });
     assert_eq!(survived, [OLD, NEW].into());
@@ -347,19 +306,13 @@ fn a_full_disk_refuses_new_sectors_only() {
     done(&mut disk, write(file, 500, &[NEW; 1_500]));
     assert_eq!(disk.free_space().expect("known"), 0);
     for offset in [2_048, 3_000, 5_000] {
-        assert_eq!(
-            run(&mut disk, write(file, offset, &[NEW])),
-            Err(ErrorKind::StorageFull)
-        );
+        assert_eq!(run(&mut disk, write(file, offset, &[NEW])), Err(ErrorKind::StorageFull));
     }
     done(&mut disk, write(file, 0, &[NEW; 2_048]));
     let other = disk.open("g", Open::New).expect("a name takes no space");
     assert!(run(&mut disk, write(other, 0, &[NEW])).is_err());
     disk.unlink("f").expect("removed");
-    assert!(
-        run(&mut disk, write(other, 0, &[NEW])).is_err(),
-        "still open"
-    );
+    assert!(run(&mut disk, write(other, 0, &[NEW])).is_err(), "still open");
     disk.close(file);
     done(&mut disk, write(other, 0, &[NEW]));
 }
@@ -368,42 +321,25 @@ fn a_full_disk_refuses_new_sectors_only() {
 fn errors_strike_where_the_plan_says() {
     let mut disk = disk(2);
     let file = durable_file(&mut disk, "f", &[OLD; 2_000]);
-    let plan = FaultPlan::new()
-        .at(2, Fault::WriteError)
-        .at(3, Fault::ShortWrite);
-    disk.set_plan(
-        plan.at(1, Fault::ReadError)
-            .at(1, Fault::DirectorySyncError),
-    );
+    let plan = FaultPlan::new().at(2, Fault::WriteError).at(3, Fault::ShortWrite);
+    disk.set_plan(plan.at(1, Fault::ReadError).at(1, Fault::DirectorySyncError));
     done(&mut disk, write(file, 0, &[OLD]));
     assert!(run(&mut disk, write(file, 0, &[NEW; 2_000])).is_err());
     assert_eq!(disk.live("f"), Some(&[OLD; 2_000][..]));
     assert!(run(&mut disk, write(file, 0, &[NEW; 2_000])).is_err());
     let image = disk.live("f").expect("there");
     let written = image.iter().take_while(|byte| **byte == NEW).count();
-    assert!(
-        written > 0 && written < 2_000,
-        "{written} bytes of a short write"
-    );
+    assert!(written > 0 && written < 2_000, "{written} bytes of a short write");
     assert!(image[written..].iter().all(|byte| *byte == OLD));
-    let read = |len| Operation::Read {
-        file,
-        offset: 1_999,
-        len,
-    };
+    let read = |len| Operation::Read { file, offset: 1_999, len };
     assert!(run(&mut disk, read(1)).is_err());
     assert_eq!(done(&mut disk, read(9)), [OLD]);
     assert!(disk.sync_directory("").is_err());
     disk.sync_directory("").expect("only the first fails");
     assert_eq!(disk.struck().len(), 4);
     disk.set_plan(FaultPlan::new().one_in(3, Fault::WriteError));
-    let failed = (0..300)
-        .filter(|_| run(&mut disk, write(file, 0, &[NEW])).is_err())
-        .count();
-    assert!(
-        (60..140).contains(&failed),
-        "{failed} of 300 failed, one in three was asked for"
-    );
+    let failed = (0..300).filter(|_| run(&mut disk, write(file, 0, &[NEW])).is_err()).count();
+    assert!((60..140).contains(&failed), "{failed} of 300 failed, one in three was asked for");
 }
 
 #[test]
@@ -456,21 +392,9 @@ fn a_flip_changes_one_durable_bit_of_a_file_that_was_asked_for() {
         durable_file(&mut disk, "b2", &[0; 3]);
         let flip = disk.flip("b").expect("there are bytes");
         disk.crash();
-        let set: Vec<_> = disk
-            .paths()
-            .map(|path| disk.durable(path).expect("there"))
-            .collect();
-        assert_eq!(
-            set.concat()
-                .iter()
-                .map(|byte| byte.count_ones())
-                .sum::<u32>(),
-            1
-        );
-        assert_eq!(
-            disk.durable(&flip.path).expect("named")[flip.offset],
-            1 << flip.bit
-        );
+        let set: Vec<_> = disk.paths().map(|path| disk.durable(path).expect("there")).collect();
+        assert_eq!(set.concat().iter().map(|byte| byte.count_ones()).sum::<u32>(), 1);
+        assert_eq!(disk.durable(&flip.path).expect("named")[flip.offset], 1 << flip.bit);
         assert!(disk.flip("c").is_none());
         (flip.path, flip.offset)
     });
@@ -498,11 +422,7 @@ fn a_misdirected_write_is_reported_as_done() {
 fn the_same_seed_gives_the_same_trace() {
     let trace = |seed| {
         let mut disk = disk(seed);
-        disk.set_plan(
-            FaultPlan::new()
-                .one_in(20, Fault::WriteError)
-                .one_in(9, Fault::SyncError),
-        );
+        disk.set_plan(FaultPlan::new().one_in(20, Fault::WriteError).one_in(9, Fault::SyncError));
         for round in 0..5_u8 {
             let path = format!("f{round}");
             let file = disk.open(&path, Open::New).expect("new");
@@ -514,10 +434,7 @@ fn the_same_seed_gives_the_same_trace() {
             disk.poll_completed();
             disk.crash();
         }
-        let left: Vec<_> = disk
-            .paths()
-            .map(|path| disk.live(path).map(<[u8]>::to_vec))
-            .collect();
+        let left: Vec<_> = disk.paths().map(|path| disk.live(path).map(<[u8]>::to_vec)).collect();
         (disk.trace_hash(), disk.counters(), left)
     };
     assert_eq!(trace(7), trace(7));

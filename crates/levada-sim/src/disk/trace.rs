@@ -46,17 +46,9 @@ impl Trace {
 
     pub(super) fn operation(&mut self, operation: &Operation) {
         let (kind, file, number, bytes): (_, _, _, &[u8]) = match operation {
-            Operation::Write {
-                file,
-                offset,
-                bytes,
-            } => ("write", file, *offset, bytes),
+            Operation::Write { file, offset, bytes } => ("write", file, *offset, bytes),
             Operation::Sync { file } => ("sync", file, 0, &[]),
-            Operation::WriteSync {
-                file,
-                offset,
-                bytes,
-            } => ("write sync", file, *offset, bytes),
+            Operation::WriteSync { file, offset, bytes } => ("write sync", file, *offset, bytes),
             Operation::Read { file, offset, len } => {
                 self.number(*len as u64);
                 ("read", file, *offset, &[])
