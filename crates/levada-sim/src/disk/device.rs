@@ -29,7 +29,7 @@ pub struct FaultDisk {
     open: BTreeMap<FileId, u32>,
     under_way: Vec<Begun>,
     done: Vec<(Ticket, Outcome)>,
-    power_is_off: bool,
+    is_stopped: bool,
     /// Files, open files and tickets are numbered from one counter; no number comes back.
     next: u32,
     /// The number of the last write or length that completed.
@@ -65,7 +65,7 @@ struct Begun {
 type Failure = (ErrorKind, &'static str);
 type Outcome = Result<Vec<u8>, Failure>;
 
-const POWER_IS_OFF: Failure = (ErrorKind::Other, "the power is off");
+const STOPPED: Failure = (ErrorKind::Other, "the device has stopped");
 const WRITE_FAILED: Failure = (ErrorKind::Other, "input/output error in a write");
 const SYNC_FAILED: Failure = (ErrorKind::Other, "input/output error in a sync");
 const READ_FAILED: Failure = (ErrorKind::Other, "input/output error in a read");
@@ -87,7 +87,7 @@ impl FaultDisk {
             open: BTreeMap::new(),
             under_way: Vec::new(),
             done: Vec::new(),
-            power_is_off: false,
+            is_stopped: false,
             next: 0,
             change: 0,
             trace: Trace::default(),
@@ -132,9 +132,8 @@ impl FaultDisk {
     }
 
     /// The process ends and may start again: what has completed is there, what was under way may
-    /// be, in part. Nothing becomes durable by it. Panics if the power is off: that is a crash.
+    /// be, in part. Nothing becomes durable by it.
     pub fn kill(&mut self) {
-        assert!(!self.power_is_off, "after a power cut only a crash can follow");
         while !self.under_way.is_empty() {
             let begun = self.take_under_way();
             if let Some((file, offset, bytes)) = begun.write() {
@@ -188,9 +187,9 @@ impl FaultDisk {
         Some(self.images.get(&self.names.file(path)?)?.durable())
     }
 
-    /// Whether [`Fault::PowerCut`] has struck and no crash has followed yet.
-    pub fn power_is_off(&self) -> bool {
-        self.power_is_off
+    /// Whether [`Fault::Stop`] has struck and neither a crash nor a kill has followed yet.
+    pub fn is_stopped(&self) -> bool {
+        self.is_stopped
     }
 
     /// Faults of the plan that have struck, in order; a run whose fault did not is no test of it.
@@ -215,7 +214,7 @@ impl FaultDisk {
         self.open.clear();
         self.under_way.clear();
         self.done.clear();
-        self.power_is_off = false;
+        self.is_stopped = false;
         self.counters.restarts += 1;
         self.trace.bytes(what.as_bytes());
         self.forget_unreferenced();
@@ -246,18 +245,18 @@ impl FaultDisk {
         (cut / SECTOR * SECTOR).saturating_sub(offset)
     }
 
-    /// Notes a call and, if it changes something, asks whether the power goes with it.
+    /// Notes a call and, if it changes something, asks whether the device stops at it.
     fn call(&mut self, name: &str, on: &str, changes: bool) -> Result<(), Failure> {
         self.counters.operations += 1;
         self.trace.bytes(name.as_bytes());
         self.trace.bytes(on.as_bytes());
-        if changes && !self.power_is_off && self.strikes(Target::Change).is_some() {
-            self.strike(Fault::PowerCut, format!("at {name} {on}"));
-            self.power_is_off = true;
-            let lost = self.under_way.iter().map(|begun| (begun.ticket, Err(POWER_IS_OFF)));
+        if changes && !self.is_stopped && self.strikes(Target::Change).is_some() {
+            self.strike(Fault::Stop, format!("at {name} {on}"));
+            self.is_stopped = true;
+            let lost = self.under_way.iter().map(|begun| (begun.ticket, Err(STOPPED)));
             self.done.extend(lost);
         }
-        if self.power_is_off { Err(POWER_IS_OFF) } else { Ok(()) }
+        if self.is_stopped { Err(STOPPED) } else { Ok(()) }
     }
 
     fn strikes(&mut self, target: Target) -> Option<Fault> {
@@ -487,17 +486,17 @@ impl Disk for FaultDisk {
         let ticket = Ticket(u64::from(self.number()));
         self.trace.operation(&operation);
         let changes = !matches!(operation, Operation::Read { .. });
-        let was_off = self.power_is_off;
-        let powered = self.call("submit", &format!("{lane:?}"), changes);
+        let was_stopped = self.is_stopped;
+        let running = self.call("submit", &format!("{lane:?}"), changes);
         let begun =
             Begun { ticket, file: self.opened(file_of(&operation)), operation, mark: self.change };
-        match (powered, lane) {
+        match (running, lane) {
             (Ok(()), Lane::Inline) => self.carry_out(&begun),
             (Ok(()), Lane::Background) => self.under_way.push(begun),
             (Err(failure), _) => {
                 self.done.push((ticket, Err(failure)));
-                if !was_off {
-                    // The cut came while this was under way; the crash decides what is left of it.
+                if !was_stopped {
+                    // The stop came while this was under way; what follows decides what is left of it.
                     self.under_way.push(begun);
                 }
             }
@@ -506,7 +505,7 @@ impl Disk for FaultDisk {
     }
 
     fn poll_completed(&mut self) -> Option<Completion> {
-        while !self.power_is_off && !self.under_way.is_empty() && self.random.chance(50) {
+        while !self.is_stopped && !self.under_way.is_empty() && self.random.chance(50) {
             let begun = self.take_under_way();
             self.carry_out(&begun);
         }
@@ -525,7 +524,7 @@ impl Disk for FaultDisk {
     }
 
     fn wait_completed(&mut self) {
-        if self.done.is_empty() && !self.power_is_off && !self.under_way.is_empty() {
+        if self.done.is_empty() && !self.is_stopped && !self.under_way.is_empty() {
             let begun = self.take_under_way();
             self.carry_out(&begun);
         }

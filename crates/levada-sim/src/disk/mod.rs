@@ -32,8 +32,9 @@
 //! sync, the sync of a directory fails. After a failed sync the data that it should have written
 //! counts as *clean*: later syncs succeed without it, reads still show it, and it may be gone after
 //! the cut (Linux file systems do so: Rebello et al., ATC 2020). A full disk refuses what needs new
-//! sectors; a length set without data takes none. The plan can cut the power at a chosen operation:
-//! from then on every call fails and changes nothing, until [`FaultDisk::crash`].
+//! sectors; a length set without data takes none. The plan can stop the device at a chosen
+//! operation, in the middle of whatever the engine does: from then on every call fails and changes
+//! nothing, until a crash or a kill.
 //!
 //! **Beyond the contract**, only when asked for: [`FaultDisk::flip`] flips a durable bit (rot), and
 //! [`Fault::MisdirectedWrite`] has a write reported as done land, durably, somewhere else.

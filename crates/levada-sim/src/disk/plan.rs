@@ -20,9 +20,10 @@ pub enum Fault {
     DirectorySyncError,
     /// A read fails.
     ReadError,
-    /// The power is cut as an operation that changes something is begun: a write may be carried
-    /// out in part. Every later call fails until [`crash`](super::FaultDisk::crash).
-    PowerCut,
+    /// The device stops as an operation that changes something is begun: a write may be carried
+    /// out in part. Every later call fails, until [`crash`](super::FaultDisk::crash) or
+    /// [`kill`](super::FaultDisk::kill) says what it was that ended the process here.
+    Stop,
 }
 
 /// A fault that has happened.
@@ -64,7 +65,7 @@ impl FaultPlan {
 
     /// Has `fault` strike the `n`th operation that it can strike, from 1, counted from when the
     /// plan was given to the disk. Background operations count when they are carried out, except
-    /// for [`Fault::PowerCut`], which counts what is submitted.
+    /// for [`Fault::Stop`], which counts what is submitted.
     #[must_use]
     pub fn at(mut self, n: u64, fault: Fault) -> Self {
         assert!(n > 0, "the first operation is number 1");
@@ -102,7 +103,7 @@ impl Fault {
             Self::SyncError => Target::Sync,
             Self::DirectorySyncError => Target::DirectorySync,
             Self::ReadError => Target::Read,
-            Self::PowerCut => Target::Change,
+            Self::Stop => Target::Change,
         }
     }
 }

@@ -343,19 +343,19 @@ fn errors_strike_where_the_plan_says() {
 }
 
 #[test]
-fn the_power_cut_at_an_operation_ends_everything_until_the_crash() {
+fn a_stop_at_an_operation_ends_everything_until_the_crash() {
     let survived = outcomes(|mut disk| {
         let file = durable_file(&mut disk, "f", &[OLD; 2]);
-        disk.set_plan(FaultPlan::new().at(2, Fault::PowerCut));
+        disk.set_plan(FaultPlan::new().at(2, Fault::Stop));
         disk.submit(write(file, 0, &[NEW]), Lane::Background);
         disk.submit(write(file, 1, &[NEW]), Lane::Inline);
-        assert!(disk.power_is_off());
+        assert!(disk.is_stopped());
         disk.submit(Operation::Sync { file }, Lane::Background);
         assert_eq!(finish(&mut disk), vec![Err(ErrorKind::Other); 3]);
         assert!(disk.open("f", Open::Existing).is_err() && disk.list("").is_err());
         assert!(disk.sync_directory("").is_err() && disk.unlink("f").is_err());
         disk.crash();
-        disk.open("f", Open::Existing).expect("power is back");
+        disk.open("f", Open::Existing).expect("it runs again");
         assert!(disk.len(file).is_err(), "closed by the crash");
         disk.live("f").expect("durable").to_vec()
     });
