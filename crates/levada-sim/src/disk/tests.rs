@@ -108,6 +108,7 @@ fn a_sync_does_not_cover_what_was_under_way() {
         disk.submit(write(file, 0, &[NEW; 512]), Lane::Background);
         disk.submit(Operation::Sync { file }, Lane::Background);
         finish(&mut disk);
+        assert_eq!(disk.durable("f").expect("there")[0], OLD, "not sure to be there");
         crashed(disk, "f").expect("durable")[0]
     });
     assert_eq!(survived, [OLD, NEW].into());
@@ -240,6 +241,20 @@ fn a_rename_is_one_step() {
     let (old, new) = (Some(OLD), Some(NEW));
     assert_eq!(with(false), [(old, None), (old, new), (new, None)].into());
     assert_eq!(with(true), [(new, None)].into());
+}
+
+#[test]
+fn a_name_does_not_go_back_in_time() {
+    let left = outcomes(|mut disk| {
+        durable_file(&mut disk, "a", &[NEW]);
+        durable_file(&mut disk, "b", &[OLD]);
+        disk.rename("a", "b").expect("renamed");
+        disk.unlink("b").expect("removed");
+        disk.crash();
+        ["a", "b"].map(|path| disk.live(path).map(|bytes| bytes[0]))
+    });
+    let only = [[Some(NEW), Some(OLD)], [None, Some(NEW)], [None, None]];
+    assert_eq!(left, only.into(), "the removal does not persist without the rename");
 }
 
 #[test]
