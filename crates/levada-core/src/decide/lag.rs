@@ -1,0 +1,102 @@
+//! How far a group is behind, as Redis computes it (`redis-streams-spec.md`, "Lag").
+//!
+//! Redis counts entries by a counter per stream and per group and gives up where deletions make the
+//! counters useless; XINFO answers as Redis does, null included.
+
+use super::{Context, Refusal, places};
+use crate::{group::Group, id::StreamId, keyspace::KeyNumber, stream::Stream};
+
+/// What the estimates need to know of a stream.
+pub(super) struct Counters<'m> {
+    stream: &'m Stream,
+    first_id: StreamId,
+}
+
+impl<'m> Counters<'m> {
+    /// Looks up the first id, which may need its block.
+    pub(super) fn of(
+        context: Context<'_>,
+        key: KeyNumber,
+        stream: &'m Stream,
+    ) -> Result<Self, Refusal> {
+        Ok(Self {
+            stream,
+            first_id: places::first_id(context, key, stream)?,
+        })
+    }
+
+    /// The lag of a group, where Redis knows it.
+    pub(super) fn lag(&self, group: &Group) -> Option<i64> {
+        let added = self.stream.entries_added;
+        let behind = |read: u64| i64::try_from(added).ok()?.checked_sub_unsigned(read);
+        if added == 0 || self.stream.is_empty() {
+            return Some(0);
+        }
+        if group.last_id < self.first_id && self.stream.max_deleted_id < self.first_id {
+            return i64::try_from(self.stream.len()).ok();
+        }
+        match group.entries_read {
+            Some(read) if !has_tombstone_from(self.stream, group.last_id) => behind(read),
+            _ => self.distance(group.last_id).and_then(behind),
+        }
+    }
+
+    /// How many entries were ever added up to `id`, where that can be told.
+    fn distance(&self, id: StreamId) -> Option<u64> {
+        let stream = self.stream;
+        let added = stream.entries_added;
+        if added == 0 {
+            return Some(0);
+        }
+        if stream.is_empty() && id <= stream.last_id {
+            return Some(added);
+        }
+        if id != StreamId::MIN && id < stream.max_deleted_id {
+            return None;
+        }
+        if id >= stream.last_id {
+            return (id == stream.last_id).then_some(added);
+        }
+        let whole = stream.max_deleted_id == StreamId::MIN || stream.max_deleted_id < self.first_id;
+        match id.cmp(&self.first_id) {
+            core::cmp::Ordering::Less if whole => Some(added.saturating_sub(stream.len())),
+            core::cmp::Ordering::Equal if whole => Some(added.saturating_sub(stream.len()) + 1),
+            _ => None,
+        }
+    }
+}
+
+/// Whether an entry at or above `from` was deleted, as far as one remembered id can tell.
+fn has_tombstone_from(stream: &Stream, from: StreamId) -> bool {
+    !stream.is_empty() && stream.max_deleted_id != StreamId::MIN && from <= stream.max_deleted_id
+}
+
+/// The group's counter after these ids were delivered, in order.
+pub(super) fn entries_read_after(
+    context: Context<'_>,
+    key: KeyNumber,
+    stream: &Stream,
+    group: &Group,
+    ids: &[StreamId],
+) -> Result<Option<u64>, Refusal> {
+    let (mut last, mut read) = (group.last_id, group.entries_read);
+    let mut counters = None;
+    for (at, id) in ids.iter().enumerate() {
+        read = match read {
+            // Behind the last tombstone all that is left counts one each.
+            Some(count) if last > stream.max_deleted_id => {
+                return Ok(Some(count + (ids.len() - at) as u64));
+            }
+            Some(count) if !has_tombstone_from(stream, last) => Some(count + 1),
+            before if stream.entries_added == 0 => before,
+            _ => match &counters {
+                None => counters
+                    .insert(Counters::of(context, key, stream)?)
+                    .distance(*id),
+                Some(counters) => counters.distance(*id),
+            },
+        };
+        last = *id;
+    }
+    Ok(read)
+}

@@ -1,0 +1,794 @@
+//! Every change of state, as a record of the log.
+//!
+//! `decide` makes effects, `apply` carries them out, the log keeps them. An effect says what is so
+//! from now on (ids, places, numbers), never how it was found, so that a replay needs no block that
+//! is not in memory, no clock and no settings. [`Effect::encode`] and [`Effect::decode`] are
+//! mirrored in `docs/format.md`; the numbers of [`code`] are on disk and are never given out anew.
+
+use alloc::{borrow::Cow, vec::Vec};
+
+use crate::{
+    fields::Fields,
+    id::StreamId,
+    keyspace::KeyNumber,
+    varint::{Reader, put_bytes, put_id, put_option, put_u64},
+};
+
+/// First byte of an effect. On disk: never renumber, never reuse.
+mod code {
+    pub(super) const KEY_CREATED: u8 = 1;
+    pub(super) const KEY_REMOVED: u8 = 2;
+    pub(super) const KEY_EXPIRES: u8 = 3;
+    pub(super) const KEY_RENAMED: u8 = 4;
+    pub(super) const FLUSHED: u8 = 5;
+    pub(super) const TEXT_SET: u8 = 6;
+    pub(super) const APPENDED: u8 = 16;
+    pub(super) const SEALED: u8 = 17;
+    pub(super) const DELETED: u8 = 18;
+    pub(super) const TRIMMED: u8 = 19;
+    pub(super) const ID_SET: u8 = 20;
+    pub(super) const GROUP_CREATED: u8 = 32;
+    pub(super) const GROUP_ID_SET: u8 = 33;
+    pub(super) const GROUP_DESTROYED: u8 = 34;
+    pub(super) const CONSUMER_CREATED: u8 = 35;
+    pub(super) const CONSUMER_DELETED: u8 = 36;
+    pub(super) const CONSUMER_SEEN: u8 = 37;
+    pub(super) const DELIVERED: u8 = 38;
+    pub(super) const CLAIMED: u8 = 39;
+    pub(super) const RELEASED: u8 = 40;
+    // 48.. policies, 64.. parked entries and schedules: kept free for them.
+}
+
+/// What kind of value a key holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// A string.
+    Text,
+    /// A stream.
+    Stream,
+}
+
+/// A change of state.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Effect<'a> {
+    /// A key comes into being, with an empty value.
+    KeyCreated {
+        /// Its number, never used before.
+        key: KeyNumber,
+        /// Where.
+        database: u8,
+        /// What it holds.
+        kind: Kind,
+        /// Its name.
+        name: &'a [u8],
+    },
+    /// A key goes, by command, expiry or eviction.
+    KeyRemoved {
+        /// Which.
+        key: KeyNumber,
+    },
+    /// A key expires from now on at another time, or never.
+    KeyExpires {
+        /// Which.
+        key: KeyNumber,
+        /// Unix milliseconds.
+        at_ms: Option<u64>,
+    },
+    /// A key has another name; whatever had that name was removed before.
+    KeyRenamed {
+        /// Which.
+        key: KeyNumber,
+        /// Where.
+        database: u8,
+        /// Its new name.
+        name: &'a [u8],
+    },
+    /// All keys of a database, or of all, go.
+    Flushed {
+        /// Which; `None` for all.
+        database: Option<u8>,
+    },
+    /// A string has this value.
+    TextSet {
+        /// Which.
+        key: KeyNumber,
+        /// The value.
+        value: Cow<'a, [u8]>,
+    },
+    /// A stream has a new last entry.
+    Appended {
+        /// Which stream.
+        key: KeyNumber,
+        /// The entry's id, above every id before.
+        id: StreamId,
+        /// Whether a new logical node begins with it.
+        starts_node: bool,
+        /// What it holds.
+        fields: EntryFields<'a>,
+    },
+    /// The tail of a stream becomes a sealed block.
+    Sealed {
+        /// Which stream.
+        key: KeyNumber,
+    },
+    /// Entries are deleted, wherever they stand.
+    Deleted {
+        /// Which stream.
+        key: KeyNumber,
+        /// max-deleted-entry-id from now on.
+        max_deleted_id: StreamId,
+        /// Block and row of each, ascending.
+        rows: Vec<(u64, u32)>,
+    },
+    /// Everything before a place is gone.
+    Trimmed {
+        /// Which stream.
+        key: KeyNumber,
+        /// The first block that is left.
+        block: u64,
+        /// The first row of it that is left.
+        row: u32,
+    },
+    /// XSETID.
+    IdSet {
+        /// Which stream.
+        key: KeyNumber,
+        /// last-generated-id from now on.
+        last_id: StreamId,
+        /// entries-added from now on.
+        entries_added: u64,
+        /// max-deleted-entry-id from now on.
+        max_deleted_id: StreamId,
+    },
+    /// A group comes into being.
+    GroupCreated {
+        /// In which stream.
+        key: KeyNumber,
+        /// Its number, free until now.
+        group: u32,
+        /// Its name.
+        name: &'a [u8],
+        /// last-delivered-id.
+        last_id: StreamId,
+        /// entries-read, where known.
+        entries_read: Option<u64>,
+    },
+    /// A group's place is set.
+    GroupIdSet {
+        /// In which stream.
+        key: KeyNumber,
+        /// Which.
+        group: u32,
+        /// last-delivered-id.
+        last_id: StreamId,
+        /// entries-read, where known.
+        entries_read: Option<u64>,
+    },
+    /// A group goes with all that is pending in it.
+    GroupDestroyed {
+        /// In which stream.
+        key: KeyNumber,
+        /// Which.
+        group: u32,
+    },
+    /// A consumer comes into being, seen now.
+    ConsumerCreated {
+        /// In which stream.
+        key: KeyNumber,
+        /// In which group.
+        group: u32,
+        /// Its number, free until now.
+        consumer: u32,
+        /// Its name.
+        name: &'a [u8],
+    },
+    /// A consumer goes with all that is pending for it.
+    ConsumerDeleted {
+        /// In which stream.
+        key: KeyNumber,
+        /// In which group.
+        group: u32,
+        /// Which.
+        consumer: u32,
+    },
+    /// A consumer was seen now, and perhaps successful.
+    ConsumerSeen {
+        /// In which stream.
+        key: KeyNumber,
+        /// In which group.
+        group: u32,
+        /// Which.
+        consumer: u32,
+        /// Whether it got something.
+        active: bool,
+    },
+    /// New entries are delivered to a consumer, for the first time in this group.
+    Delivered {
+        /// In which stream.
+        key: KeyNumber,
+        /// In which group.
+        group: u32,
+        /// To whom.
+        consumer: u32,
+        /// last-delivered-id from now on.
+        last_id: StreamId,
+        /// entries-read from now on, where known.
+        entries_read: Option<u64>,
+        /// What becomes pending, ascending (nothing with NOACK).
+        ids: Vec<StreamId>,
+    },
+    /// Pending entries have a new owner, time and count (claims, reads of one's own history).
+    Claimed {
+        /// In which stream.
+        key: KeyNumber,
+        /// In which group.
+        group: u32,
+        /// The owner from now on.
+        consumer: u32,
+        /// Delivery time from now on, in unix milliseconds.
+        delivered_ms: u64,
+        /// Entries, ascending, and the count of each from now on.
+        rows: Vec<(StreamId, u64)>,
+    },
+    /// Pending entries are pending no longer.
+    Released {
+        /// In which stream.
+        key: KeyNumber,
+        /// In which group.
+        group: u32,
+        /// Which, ascending.
+        ids: Vec<StreamId>,
+    },
+}
+
+/// Fields that compare by what they hold.
+#[derive(Clone, Copy, Debug)]
+pub struct EntryFields<'a>(pub Fields<'a>);
+
+impl PartialEq for EntryFields<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.iter().eq(other.0.iter())
+    }
+}
+
+impl<'a> Effect<'a> {
+    /// The key that changes; `None` where many do.
+    pub fn key(&self) -> Option<KeyNumber> {
+        match self {
+            Self::Flushed { .. } => None,
+            Self::KeyCreated { key, .. }
+            | Self::KeyRemoved { key }
+            | Self::KeyExpires { key, .. }
+            | Self::KeyRenamed { key, .. }
+            | Self::TextSet { key, .. }
+            | Self::Appended { key, .. }
+            | Self::Sealed { key }
+            | Self::Deleted { key, .. }
+            | Self::Trimmed { key, .. }
+            | Self::IdSet { key, .. }
+            | Self::GroupCreated { key, .. }
+            | Self::GroupIdSet { key, .. }
+            | Self::GroupDestroyed { key, .. }
+            | Self::ConsumerCreated { key, .. }
+            | Self::ConsumerDeleted { key, .. }
+            | Self::ConsumerSeen { key, .. }
+            | Self::Delivered { key, .. }
+            | Self::Claimed { key, .. }
+            | Self::Released { key, .. } => Some(*key),
+        }
+    }
+
+    /// Whether losing this one to a power cut only means that an entry is delivered again or that a
+    /// consumer was seen earlier: no reply needs to wait for it (`delivery-sync relaxed`).
+    pub fn is_delivery(&self) -> bool {
+        matches!(self, Self::Delivered { .. } | Self::ConsumerSeen { .. })
+    }
+
+    /// Appends the record: code, key number, contents.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        out.push(self.code());
+        if let Some(key) = self.key() {
+            put_u64(out, key.0);
+        }
+        match self {
+            Self::KeyRemoved { .. } | Self::Sealed { .. } => {}
+            Self::KeyCreated {
+                database,
+                kind,
+                name,
+                ..
+            } => {
+                out.extend_from_slice(&[*database, u8::from(*kind == Kind::Stream)]);
+                put_bytes(out, name);
+            }
+            Self::KeyExpires { at_ms, .. } => put_option(out, *at_ms),
+            Self::KeyRenamed { database, name, .. } => {
+                out.push(*database);
+                put_bytes(out, name);
+            }
+            Self::Flushed { database } => put_option(out, database.map(u64::from)),
+            Self::TextSet { value, .. } => put_bytes(out, value),
+            Self::Appended {
+                id,
+                starts_node,
+                fields,
+                ..
+            } => {
+                put_id(out, *id);
+                out.push(u8::from(*starts_node));
+                fields.0.encode(out);
+            }
+            Self::Deleted {
+                max_deleted_id,
+                rows,
+                ..
+            } => {
+                put_id(out, *max_deleted_id);
+                put_rows(out, rows);
+            }
+            Self::Trimmed { block, row, .. } => {
+                put_u64(out, *block);
+                put_u64(out, u64::from(*row));
+            }
+            Self::IdSet {
+                last_id,
+                entries_added,
+                max_deleted_id,
+                ..
+            } => {
+                put_id(out, *last_id);
+                put_u64(out, *entries_added);
+                put_id(out, *max_deleted_id);
+            }
+            _ => self.encode_group(out),
+        }
+    }
+
+    fn encode_group(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::GroupCreated {
+                group,
+                name,
+                last_id,
+                entries_read,
+                ..
+            } => {
+                put_u64(out, u64::from(*group));
+                put_bytes(out, name);
+                put_id(out, *last_id);
+                put_option(out, *entries_read);
+            }
+            Self::GroupIdSet {
+                group,
+                last_id,
+                entries_read,
+                ..
+            } => {
+                put_u64(out, u64::from(*group));
+                put_id(out, *last_id);
+                put_option(out, *entries_read);
+            }
+            Self::GroupDestroyed { group, .. } => put_u64(out, u64::from(*group)),
+            Self::ConsumerCreated {
+                group,
+                consumer,
+                name,
+                ..
+            } => {
+                put_consumer(out, *group, *consumer);
+                put_bytes(out, name);
+            }
+            Self::ConsumerDeleted {
+                group, consumer, ..
+            } => put_consumer(out, *group, *consumer),
+            Self::ConsumerSeen {
+                group,
+                consumer,
+                active,
+                ..
+            } => {
+                put_consumer(out, *group, *consumer);
+                out.push(u8::from(*active));
+            }
+            Self::Delivered {
+                group,
+                consumer,
+                last_id,
+                entries_read,
+                ids,
+                ..
+            } => {
+                put_consumer(out, *group, *consumer);
+                put_id(out, *last_id);
+                put_option(out, *entries_read);
+                put_ids(out, ids.iter().copied());
+            }
+            Self::Claimed {
+                group,
+                consumer,
+                delivered_ms,
+                rows,
+                ..
+            } => {
+                put_consumer(out, *group, *consumer);
+                put_u64(out, *delivered_ms);
+                put_ids(out, rows.iter().map(|(id, _)| *id));
+                rows.iter().for_each(|(_, count)| put_u64(out, *count));
+            }
+            Self::Released { group, ids, .. } => {
+                put_u64(out, u64::from(*group));
+                put_ids(out, ids.iter().copied());
+            }
+            _ => unreachable!("encode() keeps the others"),
+        }
+    }
+
+    fn code(&self) -> u8 {
+        match self {
+            Self::KeyCreated { .. } => code::KEY_CREATED,
+            Self::KeyRemoved { .. } => code::KEY_REMOVED,
+            Self::KeyExpires { .. } => code::KEY_EXPIRES,
+            Self::KeyRenamed { .. } => code::KEY_RENAMED,
+            Self::Flushed { .. } => code::FLUSHED,
+            Self::TextSet { .. } => code::TEXT_SET,
+            Self::Appended { .. } => code::APPENDED,
+            Self::Sealed { .. } => code::SEALED,
+            Self::Deleted { .. } => code::DELETED,
+            Self::Trimmed { .. } => code::TRIMMED,
+            Self::IdSet { .. } => code::ID_SET,
+            Self::GroupCreated { .. } => code::GROUP_CREATED,
+            Self::GroupIdSet { .. } => code::GROUP_ID_SET,
+            Self::GroupDestroyed { .. } => code::GROUP_DESTROYED,
+            Self::ConsumerCreated { .. } => code::CONSUMER_CREATED,
+            Self::ConsumerDeleted { .. } => code::CONSUMER_DELETED,
+            Self::ConsumerSeen { .. } => code::CONSUMER_SEEN,
+            Self::Delivered { .. } => code::DELIVERED,
+            Self::Claimed { .. } => code::CLAIMED,
+            Self::Released { .. } => code::RELEASED,
+        }
+    }
+
+    /// Takes the next effect off a batch; `None` where the bytes are no effect of this version.
+    pub fn decode(reader: &mut Reader<'a>, batch: &'a [u8]) -> Option<Self> {
+        let code = reader.u8()?;
+        if code == code::FLUSHED {
+            let database = reader.option()?;
+            return Some(Self::Flushed {
+                database: database.map(u8::try_from).transpose().ok()?,
+            });
+        }
+        let key = KeyNumber(reader.u64()?);
+        Some(match code {
+            code::KEY_CREATED => Self::KeyCreated {
+                key,
+                database: reader.u8()?,
+                kind: if flag(reader)? {
+                    Kind::Stream
+                } else {
+                    Kind::Text
+                },
+                name: reader.bytes()?,
+            },
+            code::KEY_REMOVED => Self::KeyRemoved { key },
+            code::KEY_EXPIRES => Self::KeyExpires {
+                key,
+                at_ms: reader.option()?,
+            },
+            code::KEY_RENAMED => Self::KeyRenamed {
+                key,
+                database: reader.u8()?,
+                name: reader.bytes()?,
+            },
+            code::TEXT_SET => Self::TextSet {
+                key,
+                value: reader.bytes()?.into(),
+            },
+            code::APPENDED => Self::Appended {
+                key,
+                id: reader.id()?,
+                starts_node: flag(reader)?,
+                fields: EntryFields(Fields::decode(reader, batch)?),
+            },
+            code::SEALED => Self::Sealed { key },
+            code::DELETED => Self::Deleted {
+                key,
+                max_deleted_id: reader.id()?,
+                rows: get_rows(reader)?,
+            },
+            code::TRIMMED => Self::Trimmed {
+                key,
+                block: reader.u64()?,
+                row: reader.u32()?,
+            },
+            code::ID_SET => Self::IdSet {
+                key,
+                last_id: reader.id()?,
+                entries_added: reader.u64()?,
+                max_deleted_id: reader.id()?,
+            },
+            _ => return Self::decode_group(code, key, reader.u32()?, reader),
+        })
+    }
+
+    fn decode_group(code: u8, key: KeyNumber, group: u32, reader: &mut Reader<'a>) -> Option<Self> {
+        Some(match code {
+            code::GROUP_CREATED => Self::GroupCreated {
+                key,
+                group,
+                name: reader.bytes()?,
+                last_id: reader.id()?,
+                entries_read: reader.option()?,
+            },
+            code::GROUP_ID_SET => Self::GroupIdSet {
+                key,
+                group,
+                last_id: reader.id()?,
+                entries_read: reader.option()?,
+            },
+            code::GROUP_DESTROYED => Self::GroupDestroyed { key, group },
+            code::CONSUMER_CREATED => Self::ConsumerCreated {
+                key,
+                group,
+                consumer: reader.u32()?,
+                name: reader.bytes()?,
+            },
+            code::CONSUMER_DELETED => Self::ConsumerDeleted {
+                key,
+                group,
+                consumer: reader.u32()?,
+            },
+            code::CONSUMER_SEEN => Self::ConsumerSeen {
+                key,
+                group,
+                consumer: reader.u32()?,
+                active: flag(reader)?,
+            },
+            code::DELIVERED => Self::Delivered {
+                key,
+                group,
+                consumer: reader.u32()?,
+                last_id: reader.id()?,
+                entries_read: reader.option()?,
+                ids: get_ids(reader)?,
+            },
+            code::CLAIMED => {
+                let (consumer, delivered_ms) = (reader.u32()?, reader.u64()?);
+                let ids = get_ids(reader)?;
+                let rows = ids.into_iter().map(|id| Some((id, reader.u64()?)));
+                let rows = rows.collect::<Option<_>>()?;
+                Self::Claimed {
+                    key,
+                    group,
+                    consumer,
+                    delivered_ms,
+                    rows,
+                }
+            }
+            code::RELEASED => Self::Released {
+                key,
+                group,
+                ids: get_ids(reader)?,
+            },
+            _ => return None,
+        })
+    }
+}
+
+fn flag(reader: &mut Reader<'_>) -> Option<bool> {
+    match reader.u8()? {
+        0 => Some(false),
+        1 => Some(true),
+        _ => None,
+    }
+}
+
+fn put_consumer(out: &mut Vec<u8>, group: u32, consumer: u32) {
+    put_u64(out, u64::from(group));
+    put_u64(out, u64::from(consumer));
+}
+
+/// Appends a count and ascending ids, each as its distance to the one before: `seq` alone within a
+/// millisecond (distance of milliseconds 0), else distance and `seq`.
+pub fn put_ids(out: &mut Vec<u8>, ids: impl ExactSizeIterator<Item = StreamId>) {
+    put_u64(out, ids.len() as u64);
+    let mut previous = StreamId::MIN;
+    for id in ids {
+        let same_ms = id.ms == previous.ms;
+        put_u64(out, id.ms - previous.ms);
+        put_u64(
+            out,
+            if same_ms {
+                id.seq - previous.seq
+            } else {
+                id.seq
+            },
+        );
+        previous = id;
+    }
+}
+
+/// The inverse of [`put_ids`].
+pub fn get_ids(reader: &mut Reader<'_>) -> Option<Vec<StreamId>> {
+    let mut previous = StreamId::MIN;
+    let mut ids = Vec::new();
+    for _ in 0..reader.count()? {
+        let ms = previous.ms.checked_add(reader.u64()?)?;
+        let base = if ms == previous.ms { previous.seq } else { 0 };
+        previous = StreamId::new(ms, base.checked_add(reader.u64()?)?);
+        ids.push(previous);
+    }
+    Some(ids)
+}
+
+fn put_rows(out: &mut Vec<u8>, rows: &[(u64, u32)]) {
+    put_u64(out, rows.len() as u64);
+    let mut previous = 0;
+    for (block, row) in rows {
+        put_u64(out, block - previous);
+        put_u64(out, u64::from(*row));
+        previous = *block;
+    }
+}
+
+fn get_rows(reader: &mut Reader<'_>) -> Option<Vec<(u64, u32)>> {
+    let mut previous = 0_u64;
+    let mut rows = Vec::new();
+    for _ in 0..reader.count()? {
+        previous = previous.checked_add(reader.u64()?)?;
+        rows.push((previous, reader.u32()?));
+    }
+    Some(rows)
+}
+
+/// The effects of a batch in order; an item is `None` where the batch is malformed, and nothing
+/// follows it.
+pub fn decode_batch(batch: &[u8]) -> impl Iterator<Item = Option<Effect<'_>>> {
+    let mut reader = Reader::new(batch);
+    let mut failed = false;
+    core::iter::from_fn(move || {
+        if failed || reader.is_empty() {
+            return None;
+        }
+        let effect = Effect::decode(&mut reader, batch);
+        failed = effect.is_none();
+        Some(effect)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec;
+
+    fn samples() -> Vec<Effect<'static>> {
+        let key = KeyNumber(300);
+        let (a, b) = (StreamId::new(5, 9), StreamId::new(5, 11));
+        let pairs: &'static [&'static [u8]] = &[b"f", b"v", b"g", b""];
+        let fields = EntryFields(Fields::Arguments(pairs));
+        vec![
+            Effect::KeyCreated {
+                key,
+                database: 3,
+                kind: Kind::Stream,
+                name: b"orders",
+            },
+            Effect::KeyRemoved { key },
+            Effect::KeyExpires {
+                key,
+                at_ms: Some(7),
+            },
+            Effect::KeyRenamed {
+                key,
+                database: 0,
+                name: b"",
+            },
+            Effect::Flushed { database: None },
+            Effect::Flushed { database: Some(15) },
+            Effect::TextSet {
+                key,
+                value: b"\0\xff"[..].into(),
+            },
+            Effect::Appended {
+                key,
+                id: a,
+                starts_node: true,
+                fields,
+            },
+            Effect::Sealed { key },
+            Effect::Deleted {
+                key,
+                max_deleted_id: b,
+                rows: vec![(0, 3), (0, 4), (9, 0)],
+            },
+            Effect::Trimmed {
+                key,
+                block: 8,
+                row: 2,
+            },
+            Effect::IdSet {
+                key,
+                last_id: StreamId::MAX,
+                entries_added: 1,
+                max_deleted_id: a,
+            },
+            Effect::GroupCreated {
+                key,
+                group: 1,
+                name: b"g",
+                last_id: a,
+                entries_read: None,
+            },
+            Effect::GroupIdSet {
+                key,
+                group: 1,
+                last_id: a,
+                entries_read: Some(4),
+            },
+            Effect::GroupDestroyed { key, group: 1 },
+            Effect::ConsumerCreated {
+                key,
+                group: 1,
+                consumer: 2,
+                name: b"c",
+            },
+            Effect::ConsumerDeleted {
+                key,
+                group: 1,
+                consumer: 2,
+            },
+            Effect::ConsumerSeen {
+                key,
+                group: 1,
+                consumer: 2,
+                active: true,
+            },
+            Effect::Delivered {
+                key,
+                group: 1,
+                consumer: 2,
+                last_id: b,
+                entries_read: Some(2),
+                ids: vec![a, b, StreamId::MAX],
+            },
+            Effect::Claimed {
+                key,
+                group: 1,
+                consumer: 2,
+                delivered_ms: 1,
+                rows: vec![(a, 1), (b, u64::MAX)],
+            },
+            Effect::Released {
+                key,
+                group: 1,
+                ids: vec![],
+            },
+        ]
+    }
+
+    #[test]
+    fn every_effect_survives_the_log() {
+        let mut batch = Vec::new();
+        samples()
+            .iter()
+            .for_each(|effect| effect.encode(&mut batch));
+        let back: Option<Vec<_>> = decode_batch(&batch).collect();
+        assert_eq!(back.expect("own bytes"), samples());
+    }
+
+    #[test]
+    fn a_cut_batch_is_no_batch() {
+        for effect in samples() {
+            let mut batch = Vec::new();
+            effect.encode(&mut batch);
+            for len in 1..batch.len() {
+                let whole = decode_batch(&batch[..len]).all(|effect| effect.is_some());
+                assert!(!whole, "{effect:?} cut at {len}");
+            }
+        }
+        assert_eq!(
+            decode_batch(&[99, 1]).next(),
+            Some(None),
+            "an unknown effect"
+        );
+    }
+}

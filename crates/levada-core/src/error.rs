@@ -1,0 +1,52 @@
+//! What can be wrong with a command: facts, no text. The server turns them into Redis' words.
+
+use alloc::vec::Vec;
+
+use crate::id::StreamId;
+
+/// Why a command changed nothing.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Error {
+    /// The key holds another type of value.
+    WrongType,
+    /// The key must exist and does not (`ERR no such key`).
+    NoSuchKey,
+    /// XGROUP needs the key to exist.
+    KeyRequired,
+    /// No such key, or no such group in it.
+    NoGroup {
+        /// The key asked for.
+        key: Vec<u8>,
+        /// The group asked for.
+        group: Vec<u8>,
+    },
+    /// XGROUP CREATE of a group that is there.
+    GroupExists,
+    /// XADD with an id equal to or below the last.
+    IdTooSmall,
+    /// The stream's last id is the largest id.
+    IdsExhausted,
+    /// XSETID below the last entry.
+    SetidBelowTop,
+    /// XSETID below the largest deleted id.
+    SetidBelowDeleted,
+    /// XSETID ENTRIESADDED below the length.
+    EntriesAddedBelowLength,
+    /// The value of a string is not an integer, or out of range.
+    NotInteger,
+    /// An increment would overflow.
+    IncrementOverflow,
+    /// A string would exceed [`crate::limits::STRING_BYTES_MAX`].
+    StringTooLong,
+    /// Strings would exceed their memory; nothing could be evicted.
+    OutOfMemory,
+    /// A block of the stream failed its check on disk: it is never served and never skipped.
+    Corrupt {
+        /// The stream.
+        key: Vec<u8>,
+        /// First id that may be affected.
+        first: StreamId,
+        /// Last id that may be affected.
+        last: StreamId,
+    },
+}

@@ -1,0 +1,241 @@
+//! Databases, names and numbers of keys.
+//!
+//! A key has a name, which people use and RENAME changes, and a number, which the log and the store
+//! use and which is never given out again. SCAN goes by numbers: a key that is there all the while
+//! is visited exactly once, whatever comes and goes beside it.
+
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    vec::Vec,
+};
+
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+
+use crate::{command::Key, limits, stream::Stream};
+
+/// The number of a key: given at its creation, kept through RENAME, never used again. 0 is no key.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
+pub struct KeyNumber(pub u64);
+
+/// A key and what it holds.
+#[derive(Clone, Debug)]
+pub struct Object {
+    /// Where.
+    pub database: u8,
+    /// Its name.
+    pub name: Arc<[u8]>,
+    /// When it expires, in unix milliseconds.
+    pub expires_at_ms: Option<u64>,
+    /// Log position of its last change.
+    pub changed: u64,
+    /// Log position of its last change that was not a delivery.
+    pub entries_changed: u64,
+    /// What it holds.
+    pub value: Value,
+}
+
+/// What a key holds.
+#[derive(Clone, Debug)]
+pub enum Value {
+    /// A string.
+    Text(Arc<[u8]>),
+    /// A stream. Behind an [`Arc`] so that a checkpoint takes it by cloning a pointer.
+    Stream(Arc<Stream>),
+}
+
+/// All keys.
+#[derive(Debug)]
+pub struct Keyspace {
+    databases: Vec<Database>,
+    objects: HashMap<KeyNumber, Object, FixedState>,
+    /// Keys by the time at which they expire.
+    expiring: BTreeSet<(u64, KeyNumber)>,
+    /// The next key's number.
+    next: u64,
+    /// Bytes of strings and their names.
+    text_bytes: u64,
+}
+
+/// The names of one database.
+#[derive(Debug)]
+struct Database {
+    /// Lookup only: its order reaches no output. Seeded, as clients choose the names.
+    numbers: HashMap<Arc<[u8]>, KeyNumber, FixedState>,
+    order: BTreeMap<KeyNumber, Arc<[u8]>>,
+    /// Log position of the last removal: an answer that a key is missing waits for it.
+    removed: u64,
+}
+
+impl Keyspace {
+    /// No keys. The seed protects against names chosen to collide; it is entropy handed down.
+    pub fn new(seed: u64) -> Self {
+        let database = |_| Database {
+            numbers: HashMap::with_hasher(FixedState::with_seed(seed)),
+            order: BTreeMap::new(),
+            removed: 0,
+        };
+        Self {
+            databases: (0..limits::DATABASES).map(database).collect(),
+            objects: HashMap::with_hasher(FixedState::with_seed(seed)),
+            expiring: BTreeSet::new(),
+            next: 1,
+            text_bytes: 0,
+        }
+    }
+
+    /// The number that the next new key gets.
+    pub fn next_number(&self) -> KeyNumber {
+        KeyNumber(self.next)
+    }
+
+    /// Says that numbers below this one were given out.
+    pub(crate) fn advance_to(&mut self, next: u64) {
+        self.next = self.next.max(next);
+    }
+
+    /// The number of a key.
+    pub fn number(&self, key: Key<'_>) -> Option<KeyNumber> {
+        self.databases
+            .get(usize::from(key.database))?
+            .numbers
+            .get(key.name)
+            .copied()
+    }
+
+    /// The key of a name.
+    pub fn find(&self, key: Key<'_>) -> Option<(KeyNumber, &Object)> {
+        let number = self.number(key)?;
+        Some((number, self.get(number)?))
+    }
+
+    /// The key of a number.
+    pub fn get(&self, number: KeyNumber) -> Option<&Object> {
+        self.objects.get(&number)
+    }
+
+    /// The key of a number, to be changed. Name and expiry change by their own methods.
+    pub(crate) fn get_mut(&mut self, number: KeyNumber) -> Option<&mut Object> {
+        self.objects.get_mut(&number)
+    }
+
+    /// How many keys a database has.
+    pub fn len(&self, database: u8) -> usize {
+        self.databases
+            .get(usize::from(database))
+            .map_or(0, |database| database.order.len())
+    }
+
+    /// How many keys of a database expire.
+    pub fn expiring(&self, database: u8) -> usize {
+        let here = |(_, number): &&(u64, KeyNumber)| {
+            self.get(*number)
+                .is_some_and(|object| object.database == database)
+        };
+        self.expiring.iter().filter(here).count()
+    }
+
+    /// Bytes of strings and their names.
+    pub fn text_bytes(&self) -> u64 {
+        self.text_bytes
+    }
+
+    /// Keys of a database by number, from one on.
+    pub fn iter_from(
+        &self,
+        database: u8,
+        from: KeyNumber,
+    ) -> impl Iterator<Item = (KeyNumber, &Arc<[u8]>)> {
+        let database = self.databases.get(usize::from(database));
+        database
+            .into_iter()
+            .flat_map(move |database| database.order.range(from..))
+            .map(|(number, name)| (*number, name))
+    }
+
+    /// Keys by the time at which they expire, nearest first.
+    pub fn iter_expiring(&self) -> impl Iterator<Item = (u64, KeyNumber)> + '_ {
+        self.expiring.iter().copied()
+    }
+
+    /// All keys by number.
+    pub(crate) fn numbers(&self) -> Vec<KeyNumber> {
+        let mut numbers: Vec<_> = self.objects.keys().copied().collect();
+        numbers.sort_unstable();
+        numbers
+    }
+
+    /// Log position that an answer about a missing key of this database waits for.
+    pub fn removed_position(&self, database: u8) -> u64 {
+        self.databases
+            .get(usize::from(database))
+            .map_or(0, |database| database.removed)
+    }
+
+    /// Puts a new key in.
+    pub(crate) fn insert(&mut self, number: KeyNumber, object: Object) {
+        self.advance_to(number.0 + 1);
+        if let Value::Text(value) = &object.value {
+            self.text_bytes += (value.len() + object.name.len()) as u64;
+        }
+        if let Some(at_ms) = object.expires_at_ms {
+            self.expiring.insert((at_ms, number));
+        }
+        let database = &mut self.databases[usize::from(object.database)];
+        let before = database.numbers.insert(Arc::clone(&object.name), number);
+        assert!(before.is_none(), "a name is free before a key takes it");
+        database.order.insert(number, Arc::clone(&object.name));
+        self.objects.insert(number, object);
+    }
+
+    /// Takes a key out.
+    pub(crate) fn remove(&mut self, number: KeyNumber, position: u64) -> Option<Object> {
+        let object = self.objects.remove(&number)?;
+        if let Value::Text(value) = &object.value {
+            self.text_bytes -= (value.len() + object.name.len()) as u64;
+        }
+        if let Some(at_ms) = object.expires_at_ms {
+            self.expiring.remove(&(at_ms, number));
+        }
+        let database = &mut self.databases[usize::from(object.database)];
+        database.numbers.remove(&object.name);
+        database.order.remove(&number);
+        database.removed = position;
+        Some(object)
+    }
+
+    /// Gives a string its value.
+    pub(crate) fn set_text(&mut self, number: KeyNumber, value: &[u8]) {
+        if let Some(Object {
+            value: Value::Text(held),
+            ..
+        }) = self.objects.get_mut(&number)
+        {
+            self.text_bytes = self.text_bytes - held.len() as u64 + value.len() as u64;
+            *held = value.into();
+        }
+    }
+
+    /// Gives a key its expiry, or none.
+    pub(crate) fn set_expiry(&mut self, number: KeyNumber, at_ms: Option<u64>) {
+        let Some(object) = self.objects.get_mut(&number) else {
+            return;
+        };
+        if let Some(before) = core::mem::replace(&mut object.expires_at_ms, at_ms) {
+            self.expiring.remove(&(before, number));
+        }
+        if let Some(at_ms) = at_ms {
+            self.expiring.insert((at_ms, number));
+        }
+    }
+
+    /// Gives a key another name, which is free.
+    pub(crate) fn rename(&mut self, number: KeyNumber, key: Key<'_>, position: u64) {
+        if let Some(mut object) = self.remove(number, position) {
+            object.database = key.database;
+            object.name = key.name.into();
+            self.insert(number, object);
+        }
+    }
+}

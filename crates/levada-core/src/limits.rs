@@ -1,0 +1,14 @@
+//! Bounds of the state machine, each with its unit.
+
+/// Databases that SELECT knows.
+pub const DATABASES: u8 = 16;
+/// Encoded bytes at which a tail is sealed.
+pub const BLOCK_BYTES: usize = 64 << 10;
+/// Rows at which a tail is sealed.
+pub const BLOCK_ROWS: u32 = 4096;
+/// Longest string value.
+pub const STRING_BYTES_MAX: usize = 16 << 20;
+/// Most blocks that one `Need` names; a larger need is asked for in turns.
+pub const NEED_BLOCKS_MAX: usize = 64;
+
+const _: () = assert!(BLOCK_ROWS as usize <= u16::MAX as usize);

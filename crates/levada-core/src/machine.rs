@@ -1,0 +1,332 @@
+//! The state, and the one way in which it changes.
+
+use alloc::{collections::BTreeSet, sync::Arc, vec::Vec};
+
+use crate::{
+    block::Block,
+    command::Key,
+    effect::{Effect, Kind},
+    group::{Consumer, Group},
+    id::StreamId,
+    keyspace::{KeyNumber, Keyspace, Object, Value},
+    pending::Pending,
+    stream::Stream,
+};
+
+/// Where and when an effect takes place: its batch's number in the log, and that batch's time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct At {
+    /// Log position.
+    pub position: u64,
+    /// Unix milliseconds.
+    pub now_ms: u64,
+}
+
+/// What the store has to know of an effect.
+#[derive(Debug)]
+pub enum Applied {
+    /// Nothing.
+    Done,
+    /// A block is sealed and to be kept.
+    Sealed(KeyNumber, u64, Arc<Block>),
+    /// The blocks of a stream below a number are gone.
+    Dropped(KeyNumber, u64),
+    /// Keys are gone with everything in them.
+    Removed(Vec<KeyNumber>),
+}
+
+/// All state. See the crate's documentation.
+#[derive(Debug)]
+pub struct Machine {
+    /// Keys and what they hold.
+    pub keys: Keyspace,
+    /// Keys that changed since the last checkpoint.
+    pub(crate) dirty: BTreeSet<KeyNumber>,
+    /// Keys removed since then.
+    pub(crate) removed: BTreeSet<KeyNumber>,
+}
+
+impl Machine {
+    /// An empty machine; for the seed see [`Keyspace::new`].
+    pub fn new(seed: u64) -> Self {
+        Self {
+            keys: Keyspace::new(seed),
+            dirty: BTreeSet::new(),
+            removed: BTreeSet::new(),
+        }
+    }
+
+    /// The stream of a name, if that is what the key holds.
+    pub fn stream(&self, key: Key<'_>) -> Option<(KeyNumber, &Stream)> {
+        let (number, object) = self.keys.find(key)?;
+        match &object.value {
+            Value::Stream(stream) => Some((number, stream)),
+            Value::Text(_) => None,
+        }
+    }
+
+    /// The stream of a number.
+    pub fn stream_of(&self, key: KeyNumber) -> Option<&Stream> {
+        match &self.keys.get(key)?.value {
+            Value::Stream(stream) => Some(stream),
+            Value::Text(_) => None,
+        }
+    }
+
+    /// Carries an effect out. It was decided on this very state, or is replayed on it: an effect
+    /// that does not fit is a broken log and changes nothing.
+    pub fn apply(&mut self, effect: &Effect<'_>, at: At) -> Applied {
+        let applied = match effect {
+            Effect::KeyCreated {
+                key,
+                database,
+                kind,
+                name,
+            } => {
+                self.create(*key, *database, *kind, name);
+                Applied::Done
+            }
+            Effect::KeyRemoved { key } => self.remove(&[*key], at),
+            Effect::Flushed { database } => {
+                let all = |number: &KeyNumber| {
+                    self.keys
+                        .get(*number)
+                        .is_some_and(|o| database.is_none_or(|d| d == o.database))
+                };
+                let gone: Vec<_> = self.keys.numbers().into_iter().filter(all).collect();
+                self.remove(&gone, at)
+            }
+            Effect::KeyExpires { key, at_ms } => {
+                self.keys.set_expiry(*key, *at_ms);
+                Applied::Done
+            }
+            Effect::KeyRenamed {
+                key,
+                database,
+                name,
+            } => {
+                self.keys.rename(
+                    *key,
+                    Key {
+                        database: *database,
+                        name,
+                    },
+                    at.position,
+                );
+                Applied::Done
+            }
+            Effect::TextSet { key, value } => {
+                self.keys.set_text(*key, value);
+                Applied::Done
+            }
+            _ => self.apply_to_stream(effect, at),
+        };
+        if let Some(object) = effect.key().and_then(|key| self.keys.get_mut(key)) {
+            object.changed = at.position;
+            if !effect.is_delivery() {
+                object.entries_changed = at.position;
+            }
+            self.dirty.extend(effect.key());
+        }
+        applied
+    }
+
+    fn create(&mut self, key: KeyNumber, database: u8, kind: Kind, name: &[u8]) {
+        let value = match kind {
+            Kind::Text => Value::Text(Arc::from(&[][..])),
+            Kind::Stream => Value::Stream(Arc::default()),
+        };
+        let name = name.into();
+        let (changed, entries_changed) = (0, 0);
+        let object = Object {
+            database,
+            name,
+            expires_at_ms: None,
+            changed,
+            entries_changed,
+            value,
+        };
+        self.keys.insert(key, object);
+    }
+
+    fn remove(&mut self, keys: &[KeyNumber], at: At) -> Applied {
+        for key in keys {
+            self.keys.remove(*key, at.position);
+            self.dirty.remove(key);
+            self.removed.insert(*key);
+        }
+        Applied::Removed(keys.to_vec())
+    }
+
+    fn apply_to_stream(&mut self, effect: &Effect<'_>, at: At) -> Applied {
+        let Some(key) = effect.key() else {
+            return Applied::Done;
+        };
+        let Some(Object {
+            value: Value::Stream(stream),
+            ..
+        }) = self.keys.get_mut(key)
+        else {
+            return Applied::Done;
+        };
+        let stream = Arc::make_mut(stream);
+        let first = stream.first_block();
+        match effect {
+            Effect::Appended {
+                id,
+                starts_node,
+                fields,
+                ..
+            } => {
+                stream.append(*id, &fields.0, *starts_node, at.now_ms);
+            }
+            Effect::Sealed { .. } => {
+                if let Some((number, block)) = stream.seal() {
+                    return Applied::Sealed(key, number, block);
+                }
+            }
+            Effect::Deleted {
+                max_deleted_id,
+                rows,
+                ..
+            } => {
+                rows.iter().for_each(|(block, row)| {
+                    stream.delete(*block, *row);
+                });
+                stream.max_deleted_id = *max_deleted_id;
+                stream.drop_dead_front();
+            }
+            Effect::Trimmed { block, row, .. } => stream.trim_to(*block, *row),
+            Effect::IdSet {
+                last_id,
+                entries_added,
+                max_deleted_id,
+                ..
+            } => {
+                stream.last_id = *last_id;
+                stream.entries_added = *entries_added;
+                stream.max_deleted_id = *max_deleted_id;
+            }
+            Effect::GroupCreated {
+                group,
+                name,
+                last_id,
+                entries_read,
+                ..
+            } => {
+                let (last_id, entries_read) = (*last_id, *entries_read);
+                let new = Group {
+                    last_id,
+                    entries_read,
+                    changed: at.position,
+                    ..Group::default()
+                };
+                stream.groups.insert(*group, (*name).into(), Arc::new(new));
+            }
+            Effect::GroupDestroyed { group, .. } => {
+                stream.groups.remove(*group);
+            }
+            _ => apply_to_group(stream, effect, at),
+        }
+        if stream.first_block() > first {
+            return Applied::Dropped(key, stream.first_block());
+        }
+        Applied::Done
+    }
+}
+
+fn apply_to_group(stream: &mut Stream, effect: &Effect<'_>, at: At) {
+    let number = match effect {
+        Effect::GroupIdSet { group, .. }
+        | Effect::ConsumerCreated { group, .. }
+        | Effect::ConsumerDeleted { group, .. }
+        | Effect::ConsumerSeen { group, .. }
+        | Effect::Delivered { group, .. }
+        | Effect::Claimed { group, .. }
+        | Effect::Released { group, .. } => *group,
+        _ => return,
+    };
+    let Some(group) = stream.groups.get_mut(number) else {
+        return;
+    };
+    let group = Arc::make_mut(group);
+    group.changed = at.position;
+    match effect {
+        Effect::GroupIdSet {
+            last_id,
+            entries_read,
+            ..
+        } => {
+            set_place(group, *last_id, *entries_read);
+        }
+        Effect::ConsumerCreated { consumer, name, .. } => {
+            let new = Consumer {
+                seen_ms: at.now_ms,
+                active_ms: None,
+                pending: 0,
+            };
+            group.consumers.insert(*consumer, (*name).into(), new);
+        }
+        Effect::ConsumerDeleted { consumer, .. } => {
+            group.pending.remove_consumer(at.position, *consumer);
+            group.consumers.remove(*consumer);
+        }
+        Effect::ConsumerSeen {
+            consumer, active, ..
+        } => {
+            group.seen(*consumer, at.now_ms, *active);
+        }
+        Effect::Delivered {
+            consumer,
+            last_id,
+            entries_read,
+            ids,
+            ..
+        } => {
+            set_place(group, *last_id, *entries_read);
+            for id in ids {
+                let (id, consumer, delivered_ms) = (*id, *consumer, at.now_ms);
+                let entry = Pending {
+                    id,
+                    consumer,
+                    delivered_ms,
+                    count: 1,
+                    leases: 1,
+                    flags: 0,
+                };
+                group.set_pending(at.position, entry);
+            }
+            group.seen(*consumer, at.now_ms, !ids.is_empty());
+        }
+        Effect::Claimed {
+            consumer,
+            delivered_ms,
+            rows,
+            ..
+        } => {
+            for (id, count) in rows {
+                let held = group.pending.get(*id);
+                let (leases, flags) = held.map_or((0, 0), |held| (held.leases, held.flags));
+                let (id, consumer, delivered_ms) = (*id, *consumer, *delivered_ms);
+                let entry = Pending {
+                    id,
+                    consumer,
+                    delivered_ms,
+                    count: *count,
+                    leases,
+                    flags,
+                };
+                group.set_pending(at.position, entry);
+            }
+        }
+        Effect::Released { ids, .. } => {
+            ids.iter().for_each(|id| group.release(at.position, *id));
+        }
+        _ => {}
+    }
+}
+
+fn set_place(group: &mut Group, last_id: StreamId, entries_read: Option<u64>) {
+    group.last_id = last_id;
+    group.entries_read = entries_read;
+}

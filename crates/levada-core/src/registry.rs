@@ -1,0 +1,131 @@
+//! Names and numbers: groups of a stream, consumers of a group.
+//!
+//! A record in the log and a slot in a pending list hold a small number; people use names. A number
+//! that fell free is given out again, the lowest first, so numbers stay small however many names
+//! come and go. Iteration is in the order of names, as Redis lists groups and consumers.
+
+use alloc::{collections::BTreeMap, sync::Arc, vec::Vec};
+
+/// Values by name and by number.
+#[derive(Clone, Debug)]
+pub struct Registry<T> {
+    numbers: BTreeMap<Arc<[u8]>, u32>,
+    slots: Vec<Option<(Arc<[u8]>, T)>>,
+}
+
+impl<T> Default for Registry<T> {
+    fn default() -> Self {
+        Self {
+            numbers: BTreeMap::new(),
+            slots: Vec::new(),
+        }
+    }
+}
+
+impl<T> Registry<T> {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.numbers.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.numbers.is_empty()
+    }
+
+    /// The number of a name.
+    pub fn number(&self, name: &[u8]) -> Option<u32> {
+        self.numbers.get(name).copied()
+    }
+
+    /// The lowest number that is free.
+    pub fn free_number(&self) -> u32 {
+        let free = self
+            .slots
+            .iter()
+            .position(Option::is_none)
+            .unwrap_or(self.slots.len());
+        u32::try_from(free).expect("names are bounded by memory far below 2^32")
+    }
+
+    /// The value of a number.
+    pub fn get(&self, number: u32) -> Option<&T> {
+        self.slots
+            .get(number as usize)?
+            .as_ref()
+            .map(|(_, value)| value)
+    }
+
+    /// The value of a number, to be changed.
+    pub fn get_mut(&mut self, number: u32) -> Option<&mut T> {
+        self.slots
+            .get_mut(number as usize)?
+            .as_mut()
+            .map(|(_, value)| value)
+    }
+
+    /// The name of a number.
+    pub fn name(&self, number: u32) -> Option<&Arc<[u8]>> {
+        self.slots
+            .get(number as usize)?
+            .as_ref()
+            .map(|(name, _)| name)
+    }
+
+    /// The value of a name, with its number.
+    pub fn find(&self, name: &[u8]) -> Option<(u32, &T)> {
+        let number = self.number(name)?;
+        Some((number, self.get(number)?))
+    }
+
+    /// Puts a value under a number and a name, both free.
+    pub fn insert(&mut self, number: u32, name: Arc<[u8]>, value: T) {
+        let at = number as usize;
+        if self.slots.len() <= at {
+            self.slots.resize_with(at + 1, || None);
+        }
+        assert!(self.slots[at].is_none(), "a number is given out once");
+        self.numbers.insert(Arc::clone(&name), number);
+        self.slots[at] = Some((name, value));
+    }
+
+    /// Takes a value out.
+    pub fn remove(&mut self, number: u32) -> Option<T> {
+        let (name, value) = self.slots.get_mut(number as usize)?.take()?;
+        self.numbers.remove(&name);
+        while self.slots.last().is_some_and(Option::is_none) {
+            self.slots.pop();
+        }
+        Some(value)
+    }
+
+    /// Names, numbers and values in the order of names.
+    pub fn iter(&self) -> impl Iterator<Item = (&Arc<[u8]>, u32, &T)> {
+        self.numbers
+            .iter()
+            .filter_map(|(name, number)| Some((name, *number, self.get(*number)?)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_given_out_again() {
+        let mut registry = Registry::default();
+        for name in ["b", "a", "c"] {
+            let number = registry.free_number();
+            registry.insert(number, name.as_bytes().into(), name);
+        }
+        assert_eq!(registry.number(b"a"), Some(1));
+        assert_eq!(registry.remove(1), Some("a"));
+        assert_eq!(registry.free_number(), 1);
+        assert_eq!(registry.find(b"a"), None);
+        let order: Vec<_> = registry
+            .iter()
+            .map(|(_, number, value)| (number, *value))
+            .collect();
+        assert_eq!(order, [(0, "b"), (2, "c")]);
+    }
+}

@@ -1,0 +1,56 @@
+//! What can go wrong with storage, by what the caller should do about it.
+
+use std::{fmt, io};
+
+/// An error of the engine.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Error {
+    /// What the caller should do about it.
+    pub kind: ErrorKind,
+    /// What was wrong, where, and the remedy, in words for a person.
+    pub message: String,
+}
+
+/// Kinds of errors.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// Settings or arguments are wrong: mend them.
+    Invalid,
+    /// What was to be created is there, or the state has moved on: look and decide again.
+    Conflict,
+    /// What was named is not there.
+    NotFound,
+    /// Somebody else has the data directory: stop one of the two.
+    Busy,
+    /// The device failed: nothing more is acknowledged; restart on a sound device.
+    Io,
+    /// Bytes on disk are damaged, or of a format that this version does not know: nothing was touched.
+    Corrupt,
+    /// The engine has stopped after an earlier error.
+    Closed,
+}
+
+impl Error {
+    /// An error of a kind with its message.
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self {
+            kind,
+            message: message.into(),
+        }
+    }
+
+    /// An I/O error while doing something, in words, to a file.
+    pub fn io(doing: &str, path: &str, error: &io::Error) -> Self {
+        Self::new(ErrorKind::Io, format!("{doing} {path}: {error}"))
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Error {}
