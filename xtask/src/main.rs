@@ -1,6 +1,8 @@
 //! `cargo xtask VERB`: one place for everything that builds, checks and proves this workspace.
 //! Clone, then `cargo xtask check` and `cargo xtask test`; `.ci/run` calls the same verbs.
 
+mod kills;
+
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -35,6 +37,7 @@ fn main() -> ExitCode {
         "fmt" => ci::fmt(),
         "tidy" => tidy::check(&workspace::root()),
         "transcripts" => transcripts(rest),
+        "kills" => kills::run(rest),
         "ci" => ci::run_all(),
         "help" | "--help" | "-h" => {
             println!("{HELP}");
