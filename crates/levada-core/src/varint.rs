@@ -176,15 +176,7 @@ mod tests {
     fn refuses_what_does_not_fit() {
         assert_eq!(Reader::new(&[0xff; 10]).u64(), None, "more than 64 bits");
         assert_eq!(Reader::new(&[0x80; 11]).u64(), None, "more than ten bytes");
-        assert_eq!(
-            Reader::new(&[200, 1, b'x']).bytes(),
-            None,
-            "announced, not there"
-        );
-        assert_eq!(
-            Reader::new(&[200, 1]).count(),
-            None,
-            "more things than bytes"
-        );
+        assert_eq!(Reader::new(&[200, 1, b'x']).bytes(), None, "announced, not there");
+        assert_eq!(Reader::new(&[200, 1]).count(), None, "more things than bytes");
     }
 }

@@ -105,25 +105,18 @@ impl Engine {
             .name("levada-engine".into())
             .spawn(move || Driver::new(shard, clock, inbox).run())
             .map_err(|error| Error::io("starting the thread of", "the engine", &error))?;
-        Ok(Self {
-            requests: Some(requests),
-            thread: Some(thread),
-        })
+        Ok(Self { requests: Some(requests), thread: Some(thread) })
     }
 
     /// Appends an entry to a stream, creating it where it is missing. Returns its id when it is
     /// durable.
     pub fn add(&self, stream: &str, fields: FieldsOf<'_>) -> Result<StreamId, Error> {
         let stream = stream.as_bytes().to_vec();
-        let fields: Vec<(Vec<u8>, Vec<u8>)> = fields
-            .iter()
-            .map(|(name, value)| (name.as_bytes().to_vec(), value.to_vec()))
-            .collect();
+        let fields: Vec<(Vec<u8>, Vec<u8>)> =
+            fields.iter().map(|(name, value)| (name.as_bytes().to_vec(), value.to_vec())).collect();
         let reply = self.call(move |shard| {
-            let flat: Vec<&[u8]> = fields
-                .iter()
-                .flat_map(|(name, value)| [name.as_slice(), value])
-                .collect();
+            let flat: Vec<&[u8]> =
+                fields.iter().flat_map(|(name, value)| [name.as_slice(), value]).collect();
             shard.execute(&Command::Xadd(Xadd {
                 key: key(&stream),
                 must_exist: false,
@@ -156,13 +149,7 @@ impl Engine {
         let count = Some(count);
         self.entries(None, move |shard| {
             let key = key(&stream);
-            shard.execute(&Command::Xrange(Xrange {
-                key,
-                first,
-                last,
-                reverse: false,
-                count,
-            }))
+            shard.execute(&Command::Xrange(Xrange { key, first, last, reverse: false, count }))
         })
     }
 
@@ -222,11 +209,7 @@ impl Engine {
         };
         let blocked = timeout.map(|timeout| (BlockedRead::Xreadgroup(read.clone()), Some(timeout)));
         self.entries(blocked, move |shard| {
-            let streams = read
-                .streams
-                .iter()
-                .map(|(_, name)| (key(name), None))
-                .collect();
+            let streams = read.streams.iter().map(|(_, name)| (key(name), None)).collect();
             shard.execute(&Command::Xreadgroup(Xreadgroup {
                 group: &read.group,
                 consumer: &read.consumer,
@@ -257,11 +240,7 @@ impl Engine {
     /// Keeps the newest `len` entries; returns how many went.
     pub fn trim(&self, stream: &str, len: u64) -> Result<u64, Error> {
         let stream = stream.as_bytes().to_vec();
-        let trim = Trim {
-            keep: TrimKeep::MaxLen(len),
-            approximate: false,
-            limit: None,
-        };
+        let trim = Trim { keep: TrimKeep::MaxLen(len), approximate: false, limit: None };
         count(self.call(move |shard| shard.execute(&Command::Xtrim(key(&stream), trim)))?)
     }
 
@@ -292,11 +271,7 @@ impl Engine {
         run: impl FnMut(&mut dyn Execute) -> Outcome + Send + 'static,
     ) -> Result<Answered, Error> {
         let (answer, inbox) = mpsc::sync_channel(1);
-        let request = Request {
-            run: Box::new(run),
-            blocked,
-            answer,
-        };
+        let request = Request { run: Box::new(run), blocked, answer };
         let requests = self.requests.as_ref().ok_or_else(closed)?;
         requests.send(request).map_err(|_| closed())?;
         inbox.recv().map_err(|_| closed())?
@@ -324,16 +299,13 @@ fn count(reply: Reply) -> Result<u64, Error> {
 }
 
 fn unexpected() -> Error {
-    Error::new(
-        ErrorKind::Closed,
-        "the engine answered with another type than was asked for",
-    )
+    Error::new(ErrorKind::Closed, "the engine answered with another type than was asked for")
 }
 
 fn closed() -> Error {
     Error::new(
         ErrorKind::Closed,
-        "the engine has stopped after an error of its disk; whether the call took effect is unknown",
+        "the engine stopped after an error of its disk; whether the call took effect is unknown",
     )
 }
 
@@ -378,14 +350,7 @@ impl<S: Store> Execute for Bound<'_, S> {
 impl<S: Store> Driver<S> {
     fn new(shard: Shard<S>, clock: Clock, inbox: Receiver<Request>) -> Self {
         let (open, waiting) = (std::collections::BTreeMap::new(), Vec::new());
-        Self {
-            shard,
-            clock,
-            inbox,
-            open,
-            waiting,
-            next_client: 0,
-        }
+        Self { shard, clock, inbox, open, waiting, next_client: 0 }
     }
 
     /// Turns until the last handle is gone or the disk fails; callers whose answer was not durable
@@ -436,11 +401,7 @@ impl<S: Store> Driver<S> {
     /// Carries a call out, or leaves it open until its blocks are here or entries come.
     fn go_on(&mut self, client: ClientId, mut request: Request) {
         let now = self.clock.now();
-        let outcome = (request.run)(&mut Bound {
-            shard: &mut self.shard,
-            now,
-            client,
-        });
+        let outcome = (request.run)(&mut Bound { shard: &mut self.shard, now, client });
         let Outcome::Done(answer) = outcome else {
             self.open.insert(client, request);
             return;
@@ -473,10 +434,7 @@ impl<S: Store> Driver<S> {
                 }
                 Event::TimedOut { client } => {
                     if let Some(request) = self.open.remove(&client) {
-                        let empty = Answer {
-                            result: Ok(Reply::NilList),
-                            wait: Wait::Nothing,
-                        };
+                        let empty = Answer { result: Ok(Reply::NilList), wait: Wait::Nothing };
                         self.answered(request, empty);
                     }
                 }
@@ -489,8 +447,7 @@ impl<S: Store> Driver<S> {
             Ok(Reply::Entries(entries)) => Some(entries),
             Ok(Reply::Streams(mut streams)) => streams.pop().map(|(_, entries)| entries),
             Ok(reply) => {
-                self.waiting
-                    .push((answer.wait, request.answer, Answered::Reply(reply)));
+                self.waiting.push((answer.wait, request.answer, Answered::Reply(reply)));
                 return;
             }
             Err(error) => {
@@ -500,8 +457,7 @@ impl<S: Store> Driver<S> {
         };
         match entries.map_or(Ok(Vec::new()), |entries| self.shard.entries(&entries)) {
             Ok(entries) => {
-                self.waiting
-                    .push((answer.wait, request.answer, Answered::Entries(entries)));
+                self.waiting.push((answer.wait, request.answer, Answered::Entries(entries)));
             }
             Err(error) => {
                 let _ = request.answer.send(Err(refused(&error)));

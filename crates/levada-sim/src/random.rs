@@ -71,9 +71,7 @@ mod tests {
     #[test]
     fn known_values() {
         // Published first outputs of xoshiro256++ for the state 1, 2, 3, 4.
-        let mut random = Random {
-            state: [1, 2, 3, 4],
-        };
+        let mut random = Random { state: [1, 2, 3, 4] };
         let seen = [(); 5].map(|()| random.bits());
         let published = [
             41_943_041,
@@ -94,10 +92,7 @@ mod tests {
         for _ in 0..6_000 {
             seen[random.index(6)] += 1;
         }
-        assert!(
-            seen.iter().all(|&n| (850..1_150).contains(&n)),
-            "uneven: {seen:?}"
-        );
+        assert!(seen.iter().all(|&n| (850..1_150).contains(&n)), "uneven: {seen:?}");
         assert!((0..1_000).all(|_| !random.chance(0) && random.chance(100)));
         assert_eq!(random.bytes(9).len(), 9);
     }

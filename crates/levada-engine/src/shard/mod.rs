@@ -266,13 +266,10 @@ impl<S: Store> Shard<S> {
         self.last_lsn + u64::from(!self.batch.is_empty())
     }
 
-    /// Ends a turn: everything that changed in it becomes one batch of the log. With fast syncs it is
-    /// durable when this returns; otherwise some polls later.
+    /// Ends a turn: everything that changed in it becomes one batch of the log. With fast syncs it
+    /// is durable when this returns; otherwise some polls later.
     pub fn commit(&mut self, now: Now) -> Result<(), Error> {
-        assert!(
-            !self.in_transaction,
-            "a transaction ends before its turn does"
-        );
+        assert!(!self.in_transaction, "a transaction ends before its turn does");
         if let Some(error) = self.failed.take() {
             return Err(error);
         }
@@ -329,16 +326,10 @@ impl<S: Store> Shard<S> {
             let left_ms = at_ms.saturating_sub(now.wall_ms.max(self.now_ms));
             now.monotonic_us + left_ms.saturating_mul(1000)
         });
-        let checkpoint = self
-            .checkpointing
-            .is_under_way()
-            .then_some(now.monotonic_us);
+        let checkpoint = self.checkpointing.is_under_way().then_some(now.monotonic_us);
         let idle = (self.store.written() > 0 && !self.store.is_idle())
             .then_some(self.last_commit_us + IDLE_US);
-        [waits, expiry, checkpoint, idle]
-            .into_iter()
-            .flatten()
-            .min()
+        [waits, expiry, checkpoint, idle].into_iter().flatten().min()
     }
 
     /// Numbers for INFO and metrics.

@@ -59,7 +59,9 @@ impl<S: Store> Shard<S> {
         };
         if number != stream.tail_number() {
             let (first, last) = stream.id_range(number);
-            return match self.store.fetch(key.0, number) {
+            let pinned = self.take_pinned(client, key, number);
+            let fetched = pinned.map_or_else(|| self.store.fetch(key.0, number), Fetch::Ready);
+            return match fetched {
                 Fetch::Ready(block) => BlockAccess::Here(BlockHere::Sealed(block)),
                 Fetch::Missing => BlockAccess::Gone,
                 Fetch::Corrupt => BlockAccess::Corrupt { first, last },
@@ -85,6 +87,13 @@ impl<S: Store> Shard<S> {
         }
     }
 
+    /// A block that was held for a client, which is held no longer.
+    fn take_pinned(&mut self, client: ClientId, key: KeyNumber, number: u64) -> Option<Arc<Block>> {
+        let held = self.pinned.get_mut(&client)?;
+        let at = held.iter().position(|(of, n, _)| *of == key && *n == number)?;
+        Some(held.swap_remove(at).2)
+    }
+
     pub(super) fn park(&mut self, client: ClientId, key: KeyNumber, number: u64) {
         let waiting = self.parked.entry((key, number)).or_default();
         if !waiting.contains(&client) {
@@ -92,8 +101,18 @@ impl<S: Store> Shard<S> {
         }
     }
 
+    /// A block is here: whoever waits for it is told, and holds it until asking again, however
+    /// small the cache is.
     pub(super) fn wake_parked(&mut self, key: KeyNumber, number: u64) {
-        for client in self.parked.remove(&(key, number)).unwrap_or_default() {
+        let clients = self.parked.remove(&(key, number)).unwrap_or_default();
+        if clients.is_empty() {
+            return;
+        }
+        let fetched = self.store.fetch(key.0, number);
+        for client in clients {
+            if let Fetch::Ready(block) = &fetched {
+                self.pinned.entry(client).or_default().push((key, number, Arc::clone(block)));
+            }
             self.events.push_back(Event::Retry { client });
         }
     }
@@ -115,30 +134,18 @@ impl<S: Store> Shard<S> {
         let mut out = Vec::new();
         for part in &entries.parts {
             match part {
-                Part::Deleted(id) => out.push(Entry {
-                    id: *id,
-                    fields: None,
-                }),
-                Part::Rows {
-                    block,
-                    first,
-                    end,
-                    dead,
-                } => {
+                Part::Deleted(id) => out.push(Entry { id: *id, fields: None }),
+                Part::Rows { block, first, end, dead } => {
                     let Some(block) = self.block_now(entries.key, *block)? else {
                         continue;
                     };
                     let live =
                         |row: &Row<'_>| dead.as_ref().is_none_or(|dead| !dead.contains(row.index));
-                    let rows = block
-                        .rows(*first)
-                        .take_while(|row| row.index < *end)
-                        .filter(live);
+                    let rows = block.rows(*first).take_while(|row| row.index < *end).filter(live);
                     let start = out.len();
-                    out.extend(rows.map(|row| Entry {
-                        id: row.id,
-                        fields: Some(row.fields.to_vec()),
-                    }));
+                    out.extend(
+                        rows.map(|row| Entry { id: row.id, fields: Some(row.fields.to_vec()) }),
+                    );
                     if entries.reverse {
                         out[start..].reverse();
                     }
@@ -160,9 +167,6 @@ impl<S: Store> Shard<S> {
                 };
             }
         }
-        Ok(self
-            .machine
-            .stream_of(key)
-            .map(|stream| BlockHere::Tail(stream.tail())))
+        Ok(self.machine.stream_of(key).map(|stream| BlockHere::Tail(stream.tail())))
     }
 }

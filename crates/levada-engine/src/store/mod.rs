@@ -1,9 +1,10 @@
 //! The store boundary: between the loop that owns the machine and whatever keeps bytes.
 //!
-//! The store never sees a command or a session; it sees atomic batches, sealed blocks and the pieces
-//! of a checkpoint. Above it nobody sees a file. Positions are logical (log sequence number, stream,
-//! block number); only a store maps them to places. A commit returns at once, and what it wrote is
-//! durable when [`Store::durable`] says so, be that microseconds or a fifth of a second later.
+//! The store never sees a command or a session; it sees atomic batches, sealed blocks and the
+//! pieces of a checkpoint. Above it nobody sees a file. Positions are logical (log sequence number,
+//! stream, block number); only a store maps them to places. A commit returns at once, and what it
+//! wrote is durable when [`Store::durable`] says so, be that microseconds or a fifth of a second
+//! later.
 
 pub mod local;
 pub mod memory;

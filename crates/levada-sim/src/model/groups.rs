@@ -161,9 +161,7 @@ impl Model {
         let stream = self.stream(now_ms, key)?.ok_or(ErrorKind::KeyRequired)?;
         let group = stream.groups.get_mut(name).ok_or(ErrorKind::NoGroup)?;
         let before = group.pending.len();
-        group
-            .pending
-            .retain(|_, pending| pending.consumer != consumer);
+        group.pending.retain(|_, pending| pending.consumer != consumer);
         group.consumers.remove(consumer);
         Ok(integer(before - group.pending.len()))
     }
@@ -185,11 +183,7 @@ impl Model {
         let mut found = Vec::new();
         for (key, from) in from {
             let stream = self.group(now_ms, key, group)?;
-            stream
-                .groups
-                .get_mut(group)
-                .expect("looked up above")
-                .see(now_ms, consumer);
+            stream.groups.get_mut(group).expect("looked up above").see(now_ms, consumer);
             let entries = match from {
                 GroupFrom::New => stream.deliver(now_ms, group, consumer, count, noack),
                 GroupFrom::After(id) => stream.history(now_ms, group, consumer, *id, count),
@@ -198,11 +192,7 @@ impl Model {
                 found.push((key.to_vec(), entries));
             }
         }
-        Ok(if found.is_empty() {
-            Reply::Nil
-        } else {
-            Reply::Streams(found)
-        })
+        Ok(if found.is_empty() { Reply::Nil } else { Reply::Streams(found) })
     }
 
     /// XACK: how many were pending; a missing key or group has none.
@@ -211,11 +201,7 @@ impl Model {
         let Some(group) = stream.and_then(|stream| stream.groups.get_mut(group)) else {
             return Ok(Reply::Integer(0));
         };
-        Ok(integer(
-            ids.iter()
-                .filter(|id| group.pending.remove(*id).is_some())
-                .count(),
-        ))
+        Ok(integer(ids.iter().filter(|id| group.pending.remove(*id).is_some()).count()))
     }
 
     /// XPENDING without a range.
@@ -225,11 +211,7 @@ impl Model {
         for pending in group.pending.values() {
             *consumers.entry(pending.consumer.clone()).or_default() += 1;
         }
-        let edges = group
-            .pending
-            .keys()
-            .next()
-            .zip(group.pending.keys().next_back());
+        let edges = group.pending.keys().next().zip(group.pending.keys().next_back());
         Ok(Reply::PendingSummary {
             total: group.pending.len(),
             range: edges.map(|(first, last)| (*first, *last)),
@@ -263,15 +245,7 @@ impl Model {
             idle_ms: pending.idle_ms(now_ms),
             count: pending.count,
         };
-        Ok(Reply::PendingRows(
-            group
-                .pending
-                .iter()
-                .filter(wanted)
-                .take(count)
-                .map(row)
-                .collect(),
-        ))
+        Ok(Reply::PendingRows(group.pending.iter().filter(wanted).take(count).map(row).collect()))
     }
 
     /// XCLAIM.
@@ -286,9 +260,7 @@ impl Model {
         ids: &[Id],
         options: ClaimOptions,
     ) -> Answer {
-        let Stream {
-            entries, groups, ..
-        } = self.group(now_ms, key, name)?;
+        let Stream { entries, groups, .. } = self.group(now_ms, key, name)?;
         let group = groups.get_mut(name).expect("looked up above");
         group.last_id = group.last_id.max(options.last_id.unwrap_or(Id::MIN));
         group.see(now_ms, consumer);
@@ -336,17 +308,10 @@ impl Model {
         just_id: bool,
     ) -> Answer {
         let start = first_of(start)?;
-        let Stream {
-            entries, groups, ..
-        } = self.group(now_ms, key, name)?;
+        let Stream { entries, groups, .. } = self.group(now_ms, key, name)?;
         let group = groups.get_mut(name).expect("looked up above");
         group.see(now_ms, consumer);
-        let mut ahead: Vec<Id> = group
-            .pending
-            .keys()
-            .copied()
-            .filter(|id| *id >= start)
-            .collect();
+        let mut ahead: Vec<Id> = group.pending.keys().copied().filter(|id| *id >= start).collect();
         ahead.reverse();
         let (mut claimed, mut deleted) = (Entries::new(), Vec::new());
         for _ in 0..count * 10 {
@@ -365,33 +330,17 @@ impl Model {
             }
             let count = pending.count + u64::from(!just_id);
             let owner = consumer.to_vec();
-            group.give(
-                now_ms,
-                id,
-                Pending {
-                    consumer: owner,
-                    delivered_ms: now_ms,
-                    count,
-                },
-            );
+            group.give(now_ms, id, Pending { consumer: owner, delivered_ms: now_ms, count });
             claimed.push((id, (!just_id).then(|| fields.clone())));
         }
         let cursor = ahead.last().copied().unwrap_or(Id::MIN);
-        Ok(Reply::AutoClaimed {
-            cursor,
-            claimed,
-            deleted,
-        })
+        Ok(Reply::AutoClaimed { cursor, claimed, deleted })
     }
 
     /// The stream at a key, if it has the group.
     fn group(&mut self, now_ms: u64, key: &[u8], name: &[u8]) -> Result<&mut Stream, ErrorKind> {
         let stream = self.stream(now_ms, key)?.ok_or(ErrorKind::NoGroup)?;
-        if stream.groups.contains_key(name) {
-            Ok(stream)
-        } else {
-            Err(ErrorKind::NoGroup)
-        }
+        if stream.groups.contains_key(name) { Ok(stream) } else { Err(ErrorKind::NoGroup) }
     }
 }
 
@@ -407,26 +356,15 @@ impl Stream {
     ) -> Entries {
         let mut found = Vec::new();
         let last_id = self.groups[name].last_id;
-        let new = self
-            .entries
-            .iter()
-            .filter(|(id, _)| **id > last_id)
-            .take(count);
-        for (id, fields) in new
-            .map(|(id, fields)| (*id, fields.clone()))
-            .collect::<Vec<_>>()
-        {
+        let new = self.entries.iter().filter(|(id, _)| **id > last_id).take(count);
+        for (id, fields) in new.map(|(id, fields)| (*id, fields.clone())).collect::<Vec<_>>() {
             let entries_read = self.entries_read_after(&self.groups[name], id);
             let group = self.groups.get_mut(name).expect("looked up above");
             group.entries_read = entries_read;
             group.last_id = id;
             if !noack {
                 let owner = consumer.to_vec();
-                let pending = Pending {
-                    consumer: owner,
-                    delivered_ms: now_ms,
-                    count: 1,
-                };
+                let pending = Pending { consumer: owner, delivered_ms: now_ms, count: 1 };
                 group.give(now_ms, id, pending);
             }
             found.push((id, Some(fields)));
@@ -462,22 +400,13 @@ impl Stream {
 impl Group {
     /// Notes that a consumer asked for something, and creates it if it is new.
     fn see(&mut self, now_ms: u64, consumer: &[u8]) {
-        let new = Consumer {
-            seen_ms: now_ms,
-            active_ms: None,
-        };
-        self.consumers
-            .entry(consumer.to_vec())
-            .or_insert(new)
-            .seen_ms = now_ms;
+        let new = Consumer { seen_ms: now_ms, active_ms: None };
+        self.consumers.entry(consumer.to_vec()).or_insert(new).seen_ms = now_ms;
     }
 
     /// Makes an entry pending for a known consumer, whoever had it before.
     fn give(&mut self, now_ms: u64, id: Id, pending: Pending) {
-        let consumer = self
-            .consumers
-            .get_mut(&pending.consumer)
-            .expect("the owner was seen");
+        let consumer = self.consumers.get_mut(&pending.consumer).expect("the owner was seen");
         consumer.active_ms = Some(now_ms);
         self.pending.insert(id, pending);
     }

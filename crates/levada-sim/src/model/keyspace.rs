@@ -57,55 +57,34 @@ pub enum ReadFrom {
 impl Default for Model {
     /// No keys, and the node settings that Redis ships with.
     fn default() -> Self {
-        let limits = NodeLimits {
-            max_entries: 100,
-            max_bytes: 4096,
-        };
-        Self {
-            keys: BTreeMap::new(),
-            limits,
-        }
+        let limits = NodeLimits { max_entries: 100, max_bytes: 4096 };
+        Self { keys: BTreeMap::new(), limits }
     }
 }
 
 impl Model {
     /// Drops what expired. A key dies when the clock has passed its time, not when it reaches it.
     pub fn expire_keys(&mut self, now_ms: u64) {
-        self.keys
-            .retain(|_, key| key.expires_ms.is_none_or(|last| now_ms <= last));
+        self.keys.retain(|_, key| key.expires_ms.is_none_or(|last| now_ms <= last));
     }
 
     /// DEL: how many of the keys were there.
     pub fn del(&mut self, now_ms: u64, keys: &[&[u8]]) -> Answer {
         self.expire_keys(now_ms);
-        Ok(integer(
-            keys.iter()
-                .filter(|key| self.keys.remove(**key).is_some())
-                .count(),
-        ))
+        Ok(integer(keys.iter().filter(|key| self.keys.remove(**key).is_some()).count()))
     }
 
     /// EXISTS: counts a key as often as it is named.
     pub fn exists(&mut self, now_ms: u64, keys: &[&[u8]]) -> Answer {
         self.expire_keys(now_ms);
-        Ok(integer(
-            keys.iter()
-                .filter(|key| self.keys.contains_key(**key))
-                .count(),
-        ))
+        Ok(integer(keys.iter().filter(|key| self.keys.contains_key(**key)).count()))
     }
 
     /// SET, with PX if `ttl_ms` is given; replaces any value and any expiry.
     pub fn set(&mut self, now_ms: u64, key: &[u8], text: &[u8], ttl_ms: Option<u64>) -> Answer {
         self.expire_keys(now_ms);
         let expires_ms = ttl_ms.map(|ttl| now_ms + ttl);
-        self.keys.insert(
-            key.to_vec(),
-            Key {
-                value: Value::Text(text.to_vec()),
-                expires_ms,
-            },
-        );
+        self.keys.insert(key.to_vec(), Key { value: Value::Text(text.to_vec()), expires_ms });
         Ok(Reply::Ok)
     }
 
@@ -181,10 +160,7 @@ impl Model {
 
     /// XLEN.
     pub fn xlen(&mut self, now_ms: u64, key: &[u8]) -> Answer {
-        Ok(integer(
-            self.stream(now_ms, key)?
-                .map_or(0, |stream| stream.entries.len()),
-        ))
+        Ok(integer(self.stream(now_ms, key)?.map_or(0, |stream| stream.entries.len())))
     }
 
     /// XRANGE, ascending; a count of 0 answers nil.
@@ -233,10 +209,7 @@ impl Model {
     pub fn xtrim(&mut self, now_ms: u64, key: &[u8], trim: Trim) -> Answer {
         trim.check()?;
         let limits = self.limits;
-        Ok(integer(
-            self.stream(now_ms, key)?
-                .map_or(0, |stream| stream.trim(trim, limits)),
-        ))
+        Ok(integer(self.stream(now_ms, key)?.map_or(0, |stream| stream.trim(trim, limits))))
     }
 
     /// XSETID; a MAXDELETEDID of 0-0 is as good as none.
@@ -291,11 +264,7 @@ impl Model {
                 found.push((key.to_vec(), entries));
             }
         }
-        Ok(if found.is_empty() {
-            Reply::Nil
-        } else {
-            Reply::Streams(found)
-        })
+        Ok(if found.is_empty() { Reply::Nil } else { Reply::Streams(found) })
     }
 
     /// The stream at a key, after what is due has expired.
@@ -314,10 +283,7 @@ impl Model {
 
     /// The stream at a key that is known to hold one or nothing.
     pub(super) fn stream_or_new(&mut self, key: &[u8]) -> &mut Stream {
-        let empty = || Key {
-            value: Value::Stream(Stream::default()),
-            expires_ms: None,
-        };
+        let empty = || Key { value: Value::Stream(Stream::default()), expires_ms: None };
         match &mut self.keys.entry(key.to_vec()).or_insert_with(empty).value {
             Value::Stream(stream) => stream,
             Value::Text(_) => panic!("the caller has checked the type"),
@@ -335,31 +301,18 @@ fn new_id(now_ms: u64, last: Id, wanted: NewId) -> Result<Id, ErrorKind> {
         NewId::AutoSequence(ms) => Id(ms, 0),
         NewId::Exact(id) => id,
     };
-    if id > last {
-        Ok(id)
-    } else {
-        Err(ErrorKind::IdTooSmall)
-    }
+    if id > last { Ok(id) } else { Err(ErrorKind::IdTooSmall) }
 }
 
 /// Live entries in an inclusive range.
 fn between(stream: &Stream, start: Id, end: Id) -> Entries {
-    let inside = stream
-        .entries
-        .iter()
-        .filter(|(id, _)| start <= **id && **id <= end);
-    inside
-        .map(|(id, fields)| (*id, Some(fields.clone())))
-        .collect()
+    let inside = stream.entries.iter().filter(|(id, _)| start <= **id && **id <= end);
+    inside.map(|(id, fields)| (*id, Some(fields.clone()))).collect()
 }
 
 fn counted(mut entries: Entries, count: Option<usize>) -> Reply {
     entries.truncate(count.unwrap_or(usize::MAX));
-    if count == Some(0) {
-        Reply::Nil
-    } else {
-        Reply::Entries(entries)
-    }
+    if count == Some(0) { Reply::Nil } else { Reply::Entries(entries) }
 }
 
 /// A 64-bit number in its one canonical form: no `+`, no leading zero, no space.

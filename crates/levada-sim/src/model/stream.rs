@@ -81,11 +81,7 @@ impl Trim {
             0 => 10_000,
             n => n.saturating_mul(100).min(1_000_000),
         };
-        let most = if self.approx {
-            self.limit.unwrap_or(by_default)
-        } else {
-            0
-        };
+        let most = if self.approx { self.limit.unwrap_or(by_default) } else { 0 };
         (most != 0).then_some(most)
     }
 }
@@ -119,22 +115,14 @@ impl Stream {
     /// Appends an entry whose id was checked to be above `last_id`.
     pub(super) fn append(&mut self, id: Id, fields: Fields, limits: NodeLimits) {
         assert!(id > self.last_id, "{id:?} is not above {:?}", self.last_id);
-        let bytes = fields
-            .iter()
-            .map(|(f, v)| f.len() as u64 + v.len() as u64)
-            .sum::<u64>();
+        let bytes = fields.iter().map(|(f, v)| f.len() as u64 + v.len() as u64).sum::<u64>();
         match self.nodes.last_mut() {
             Some(node) if !node.is_full(limits) => {
                 node.last = id;
                 node.appended += 1;
                 node.bytes += bytes;
             }
-            _ => self.nodes.push(Node {
-                first: id,
-                last: id,
-                appended: 1,
-                bytes,
-            }),
+            _ => self.nodes.push(Node { first: id, last: id, appended: 1, bytes }),
         }
         self.entries.insert(id, fields);
         self.entries_added += 1;
@@ -160,11 +148,8 @@ impl Stream {
     pub(super) fn trim(&mut self, trim: Trim, limits: NodeLimits) -> usize {
         let before = self.entries.len();
         while let Some(node) = self.nodes.first().cloned() {
-            let live: Vec<Id> = self
-                .entries
-                .range(node.first..=node.last)
-                .map(|(id, _)| *id)
-                .collect();
+            let live: Vec<Id> =
+                self.entries.range(node.first..=node.last).map(|(id, _)| *id).collect();
             let excess = match trim.to {
                 Threshold::MaxLen(keep) => self.entries.len().saturating_sub(keep),
                 Threshold::MinId(min) => live.iter().filter(|id| **id < min).count(),

@@ -46,33 +46,15 @@ fn run(peer: &mut Peer, seed: u64, steps: usize) {
     ] {
         assert_eq!(peer.say(&line), text("OK"));
     }
-    let model = Model {
-        limits: NodeLimits {
-            max_entries,
-            max_bytes: 0,
-        },
-        ..Model::default()
-    };
-    let mut run = Run {
-        peer,
-        model,
-        random,
-        deletes,
-        line: Vec::new(),
-        history: Vec::new(),
-        seed,
-    };
+    let model = Model { limits: NodeLimits { max_entries, max_bytes: 0 }, ..Model::default() };
+    let mut run = Run { peer, model, random, deletes, line: Vec::new(), history: Vec::new(), seed };
     for step in 0..steps {
         run.step();
         if step % 10 == 9 {
             run.compare_state();
         }
     }
-    assert!(
-        run.model.keys.len() > 1,
-        "seed {seed} built nothing: {:?}",
-        run.model
-    );
+    assert!(run.model.keys.len() > 1, "seed {seed} built nothing: {:?}", run.model);
 }
 
 struct Run<'a> {
@@ -88,11 +70,7 @@ struct Run<'a> {
 
 impl Run<'_> {
     fn step(&mut self) {
-        let key = if self.random.chance(3) {
-            KEYS[2]
-        } else {
-            KEYS[self.random.index(2)]
-        };
+        let key = if self.random.chance(3) { KEYS[2] } else { KEYS[self.random.index(2)] };
         self.line.clear();
         match self.random.below(100) {
             0..24 => self.xadd(key),
@@ -120,10 +98,7 @@ impl Run<'_> {
             6 if self.random.chance(20) => NewId::Exact(Id(NOW_MS * 3, self.random.below(3))),
             7 if self.random.chance(5) => NewId::Exact(Id::MAX),
             _ if last.0 > NOW_MS * 2 => NewId::Auto,
-            _ => NewId::Exact(Id(
-                last.0 + self.random.below(3),
-                last.1 + self.random.below(3),
-            )),
+            _ => NewId::Exact(Id(last.0 + self.random.below(3), last.1 + self.random.below(3))),
         };
         let word = match id {
             NewId::Auto => "*".into(),
@@ -132,16 +107,10 @@ impl Run<'_> {
         };
         self.line.push(word);
         let fields: Vec<_> = (0..=self.random.below(2))
-            .map(|n| {
-                (
-                    format!("f{n}").into_bytes(),
-                    self.random.below(1000).to_string().into(),
-                )
-            })
+            .map(|n| (format!("f{n}").into_bytes(), self.random.below(1000).to_string().into()))
             .collect();
         for (field, value) in &fields {
-            self.line
-                .extend([field, value].map(|b| String::from_utf8(b.clone()).unwrap()));
+            self.line.extend([field, value].map(|b| String::from_utf8(b.clone()).unwrap()));
         }
         self.both(|model| model.xadd(NOW_MS, key.as_bytes(), create, trim, id, fields));
     }
@@ -170,10 +139,7 @@ impl Run<'_> {
 
     fn xsetid(&mut self, key: &str) {
         let last = self.last_id(key);
-        let id = Id(
-            last.0.saturating_sub(1) + self.random.below(3),
-            self.random.below(4),
-        );
+        let id = Id(last.0.saturating_sub(1) + self.random.below(3), self.random.below(4));
         self.words(&["XSETID", key, &show(id)]);
         let added = self.random.chance(30).then(|| self.random.below(60));
         if let Some(added) = added {
@@ -268,10 +234,7 @@ impl Run<'_> {
             let (delivered, words) = match self.random.below(5) {
                 0 => (Delivered::Ago(far), ["IDLE".into(), far.to_string()]),
                 1 => (Delivered::Ago(-far), ["IDLE".into(), (-far).to_string()]),
-                2 => (
-                    Delivered::At(far * 9),
-                    ["TIME".into(), (far * 9).to_string()],
-                ),
+                2 => (Delivered::At(far * 9), ["TIME".into(), (far * 9).to_string()]),
                 _ => (Delivered::At(1), ["TIME".into(), "1".to_string()]),
             };
             options.delivered = Some(delivered);
@@ -299,11 +262,7 @@ impl Run<'_> {
         };
         let (from, minimum) = (show_bound(start, "-"), idle.to_string());
         self.words(&["XAUTOCLAIM", key, group, consumer, &minimum, &from]);
-        let count = if self.random.chance(60) {
-            1 + self.random.index(4)
-        } else {
-            100
-        };
+        let count = if self.random.chance(60) { 1 + self.random.index(4) } else { 100 };
         if count != 100 {
             self.words(&["COUNT", &count.to_string()]);
         }
@@ -331,20 +290,12 @@ impl Run<'_> {
             self.both(|model| model.xpending(NOW_MS, key.as_bytes(), group.as_bytes()));
             return;
         }
-        let idle = if self.random.chance(40) {
-            TWENTY_YEARS_MS
-        } else {
-            0
-        };
+        let idle = if self.random.chance(40) { TWENTY_YEARS_MS } else { 0 };
         if idle != 0 {
             self.words(&["IDLE", &idle.to_string()]);
         }
         let (start, end, count) = (self.bound(key), self.bound(key), self.random.index(5));
-        self.words(&[
-            &show_bound(start, "-"),
-            &show_bound(end, "+"),
-            &count.to_string(),
-        ]);
+        self.words(&[&show_bound(start, "-"), &show_bound(end, "+"), &count.to_string()]);
         let consumer = self.random.chance(40).then(|| self.consumer());
         self.line.extend(consumer.map(str::to_string));
         let consumer = consumer.map(str::as_bytes);
@@ -390,9 +341,7 @@ impl Run<'_> {
         let k = key.as_bytes();
         match self.random.below(9) {
             0 => {
-                let value = *self
-                    .random
-                    .pick(&["7", "-3", "9223372036854775807", "x", "07"]);
+                let value = *self.random.pick(&["7", "-3", "9223372036854775807", "x", "07"]);
                 let ttl = self.random.chance(30).then_some(TWENTY_YEARS_MS);
                 self.words(&["SET", KEYS[2], value]);
                 if let Some(ttl) = ttl {
@@ -448,11 +397,8 @@ impl Run<'_> {
 
     fn compare_state(&mut self) {
         for key in &KEYS[..2] {
-            let Some(Value::Stream(stream)) = self
-                .model
-                .keys
-                .get(key.as_bytes())
-                .map(|key| key.value.clone())
+            let Some(Value::Stream(stream)) =
+                self.model.keys.get(key.as_bytes()).map(|key| key.value.clone())
             else {
                 assert_eq!(self.peer.say(&format!("XLEN {key}")), Resp::Integer(0));
                 continue;
@@ -474,32 +420,15 @@ impl Run<'_> {
             ("radix-tree-keys", count(stream.nodes.len())),
             ("last-generated-id", text(&show(stream.last_id))),
             ("max-deleted-entry-id", text(&show(stream.max_deleted_id))),
-            (
-                "entries-added",
-                Resp::Integer(i64::try_from(stream.entries_added).unwrap()),
-            ),
+            ("entries-added", Resp::Integer(i64::try_from(stream.entries_added).unwrap())),
             ("recorded-first-entry-id", text(&show(stream.first_id()))),
             ("groups", count(stream.groups.len())),
         ];
         for (field, expected) in expected {
-            assert_eq!(
-                info.field(field),
-                &expected,
-                "{field} of {key}. {}",
-                self.story()
-            );
+            assert_eq!(info.field(field), &expected, "{field} of {key}. {}", self.story());
         }
-        let all = stream
-            .entries
-            .iter()
-            .map(|(id, fields)| (*id, Some(fields.clone())))
-            .collect();
-        assert_eq!(
-            self.peer.say(&format!("XRANGE {key} - +")),
-            entries(&all),
-            "{}",
-            self.story()
-        );
+        let all = stream.entries.iter().map(|(id, fields)| (*id, Some(fields.clone()))).collect();
+        assert_eq!(self.peer.say(&format!("XRANGE {key} - +")), entries(&all), "{}", self.story());
     }
 
     fn compare_group(&mut self, key: &str, name: &str, info: &Resp, of: &Stream, group: &Group) {
@@ -512,80 +441,35 @@ impl Run<'_> {
             ("last-delivered-id", text(&show(group.last_id))),
         ];
         if !self.deletes || self.peer.counts_as_redis_8 {
-            expected.extend([
-                ("entries-read", number(read)),
-                ("lag", number(of.lag(group))),
-            ]);
+            expected.extend([("entries-read", number(read)), ("lag", number(of.lag(group)))]);
         }
         for (field, expected) in expected {
-            assert_eq!(
-                info.field(field),
-                &expected,
-                "{field} of {key} {name}. {}",
-                self.story()
-            );
+            assert_eq!(info.field(field), &expected, "{field} of {key} {name}. {}", self.story());
         }
         let mut seen = self.peer.say(&format!("XPENDING {key} {name} - + 10000"));
         forget_idle(&mut seen);
         let rows = group.pending.iter().map(|(id, pending)| {
             let n = i64::try_from(pending.count).unwrap();
             let owner = Resp::Text(pending.consumer.clone());
-            Resp::Array(vec![
-                text(&show(*id)),
-                owner,
-                Resp::Integer(0),
-                Resp::Integer(n),
-            ])
+            Resp::Array(vec![text(&show(*id)), owner, Resp::Integer(0), Resp::Integer(n)])
         });
-        assert_eq!(
-            seen,
-            Resp::Array(rows.collect()),
-            "{key} {name}. {}",
-            self.story()
-        );
-        let seen = self
-            .peer
-            .say(&format!("XINFO CONSUMERS {key} {name}"))
-            .items();
-        assert_eq!(
-            seen.len(),
-            group.consumers.len(),
-            "{key} {name}. {}",
-            self.story()
-        );
+        assert_eq!(seen, Resp::Array(rows.collect()), "{key} {name}. {}", self.story());
+        let seen = self.peer.say(&format!("XINFO CONSUMERS {key} {name}")).items();
+        assert_eq!(seen.len(), group.consumers.len(), "{key} {name}. {}", self.story());
         for (seen, (consumer, state)) in seen.iter().zip(&group.consumers) {
-            let own = group
-                .pending
-                .values()
-                .filter(|p| p.consumer == *consumer)
-                .count();
-            assert_eq!(
-                seen.field("name"),
-                &Resp::Text(consumer.clone()),
-                "{}",
-                self.story()
-            );
+            let own = group.pending.values().filter(|p| p.consumer == *consumer).count();
+            assert_eq!(seen.field("name"), &Resp::Text(consumer.clone()), "{}", self.story());
             assert_eq!(seen.field("pending"), &count(own), "{}", self.story());
             if self.peer.is_7_2 {
                 let never = seen.field("inactive") == &Resp::Integer(-1);
-                assert_eq!(
-                    never,
-                    state.active_ms.is_none(),
-                    "{consumer:?} {}",
-                    self.story()
-                );
+                assert_eq!(never, state.active_ms.is_none(), "{consumer:?} {}", self.story());
             }
         }
     }
 
     /// What led here: enough to type it in again.
     fn story(&self) -> String {
-        format!(
-            "Peer: {}, seed {}:\n{}",
-            self.peer.name,
-            self.seed,
-            self.history.join("\n")
-        )
+        format!("Peer: {}, seed {}:\n{}", self.peer.name, self.seed, self.history.join("\n"))
     }
 
     fn words(&mut self, words: &[&str]) {
@@ -622,11 +506,7 @@ impl Run<'_> {
     }
 
     fn count(&mut self) -> usize {
-        let count = if self.random.chance(60) {
-            1 + self.random.index(3)
-        } else {
-            0
-        };
+        let count = if self.random.chance(60) { 1 + self.random.index(3) } else { 0 };
         if count > 0 {
             self.words(&["COUNT", &count.to_string()]);
         }
@@ -634,11 +514,7 @@ impl Run<'_> {
     }
 
     fn min_idle(&mut self) -> u64 {
-        if self.random.chance(50) {
-            0
-        } else {
-            TWENTY_YEARS_MS
-        }
+        if self.random.chance(50) { 0 } else { TWENTY_YEARS_MS }
     }
 
     fn last_id(&self, key: &str) -> Id {
@@ -735,12 +611,9 @@ impl Resp {
 
     /// The value after a name in a flat list.
     fn field(&self, name: &str) -> &Resp {
-        let Self::Array(items) = self else {
-            panic!("not an array: {self:?}")
-        };
+        let Self::Array(items) = self else { panic!("not an array: {self:?}") };
         let pair = items.chunks(2).find(|pair| pair[0] == text(name));
-        pair.map(|pair| &pair[1])
-            .unwrap_or_else(|| panic!("no {name} in {self:?}"))
+        pair.map(|pair| &pair[1]).unwrap_or_else(|| panic!("no {name} in {self:?}"))
     }
 }
 
@@ -765,11 +638,7 @@ fn expect(answer: &Answer) -> Resp {
             };
             Resp::Array(streams.iter().map(stream).collect())
         }
-        Reply::PendingSummary {
-            total,
-            range,
-            consumers,
-        } => {
+        Reply::PendingSummary { total, range, consumers } => {
             let consumer = |(name, n): &(Vec<u8>, usize)| {
                 Resp::Array(vec![Resp::Text(name.clone()), text(&n.to_string())])
             };
@@ -792,11 +661,7 @@ fn expect(answer: &Answer) -> Resp {
                 })
                 .collect(),
         ),
-        Reply::AutoClaimed {
-            cursor,
-            claimed,
-            deleted,
-        } => {
+        Reply::AutoClaimed { cursor, claimed, deleted } => {
             let just_ids = claimed.iter().all(|(_, fields)| fields.is_none());
             let claimed = match just_ids {
                 true => ids(&claimed.iter().map(|(id, _)| *id).collect::<Vec<_>>()),

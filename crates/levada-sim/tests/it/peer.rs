@@ -44,26 +44,13 @@ impl Peer {
         let dir = env::temp_dir().join(format!("levada-peer-{}-{tag}", process::id()));
         fs::create_dir_all(&dir).expect("a directory for the peer's socket");
         let mut command = Command::new(&program);
-        command
-            .args([
-                "--port",
-                "0",
-                "--save",
-                "",
-                "--unixsocket",
-                "socket",
-                "--dir",
-            ])
-            .arg(&dir);
+        command.args(["--port", "0", "--save", "", "--unixsocket", "socket", "--dir"]).arg(&dir);
         command.current_dir(&dir).stdout(Stdio::piped());
         let mut child = match command.spawn() {
             Ok(child) => child,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 fs::remove_dir_all(&dir).expect("the directory was just made");
-                assert!(
-                    env::var("CI").as_deref() != Ok("true"),
-                    "no {program} on this machine"
-                );
+                assert!(env::var("CI").as_deref() != Ok("true"), "no {program} on this machine");
                 eprintln!("\n*** SKIPPED: no {program} here, the model was judged by nobody ***\n");
                 return None;
             }
@@ -94,27 +81,19 @@ impl Peer {
             request.extend(arg);
             request.extend(b"\r\n");
         }
-        self.connection
-            .get_mut()
-            .write_all(&request)
-            .expect("the peer reads");
+        self.connection.get_mut().write_all(&request).expect("the peer reads");
         self.read()
     }
 
     /// The same for words without spaces.
     pub(crate) fn say(&mut self, line: &str) -> Resp {
-        let args: Vec<_> = line
-            .split(' ')
-            .map(|word| word.as_bytes().to_vec())
-            .collect();
+        let args: Vec<_> = line.split(' ').map(|word| word.as_bytes().to_vec()).collect();
         self.call(&args)
     }
 
     fn read(&mut self) -> Resp {
         let mut line = String::new();
-        self.connection
-            .read_line(&mut line)
-            .expect("the peer answers");
+        self.connection.read_line(&mut line).expect("the peer answers");
         let rest = line.get(1..).expect("a reply has a type").trim_end();
         let number = || rest.parse::<i64>().expect("a number");
         match line.as_bytes()[0] {
@@ -125,9 +104,7 @@ impl Peer {
             b'$' => {
                 let len = usize::try_from(number()).expect("a length");
                 let mut text = vec![0; len + 2];
-                self.connection
-                    .read_exact(&mut text)
-                    .expect("a whole string");
+                self.connection.read_exact(&mut text).expect("a whole string");
                 text.truncate(len);
                 Resp::Text(text)
             }
@@ -137,15 +114,11 @@ impl Peer {
     }
 
     fn learn_version(&mut self) {
-        let Resp::Text(info) = self.say("INFO server") else {
-            panic!("INFO is a string")
-        };
+        let Resp::Text(info) = self.say("INFO server") else { panic!("INFO is a string") };
         let info = String::from_utf8(info).expect("INFO is text");
         let version = |field: &str| {
             let text = info.lines().find_map(|line| line.strip_prefix(field))?;
-            let mut parts = text
-                .split('.')
-                .map(|part| part.parse::<u32>().expect("a version"));
+            let mut parts = text.split('.').map(|part| part.parse::<u32>().expect("a version"));
             Some((parts.next()?, parts.next()?))
         };
         let valkey = version("valkey_version:");
@@ -172,10 +145,7 @@ fn wait_until_ready(log: &mut impl BufRead) {
         let start = seen.len();
         let n = log.read_line(&mut seen).expect("the peer's log is text");
         assert!(n > 0, "the peer ended before it was ready:\n{seen}");
-        if seen[start..]
-            .to_lowercase()
-            .contains("ready to accept connections")
-        {
+        if seen[start..].to_lowercase().contains("ready to accept connections") {
             return;
         }
     }
