@@ -63,7 +63,8 @@ impl Course {
         let store = Recording::with_delay(delay);
         let shard = Shard::recover(store, Recovered::default(), settings, seed)
             .expect("nothing is there that could be damaged");
-        let mut pair = Pair::new(Model::default(), shard, START_MS);
+        let mut pair =
+            Pair::new(Model::default(), shard, START_MS).expect("a store in memory does not fail");
         let limits = Op::Limits(generate::limits(&mut random));
         pair.step(&Step { clock_ms: 0, op: limits, ends_turn: false })
             .expect("a setting cannot fail");

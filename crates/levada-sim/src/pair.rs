@@ -45,11 +45,11 @@ pub struct Pair<S> {
 }
 
 impl<S: Store> Pair<S> {
-    /// A pair whose two sides hold the same.
-    pub fn new(model: Model, shard: Shard<S>, now_ms: u64) -> Self {
+    /// A pair whose two sides hold the same, at a time that the shard is told first.
+    pub fn new(model: Model, shard: Shard<S>, now_ms: u64) -> Result<Self, Halt> {
         let mut pair = Self { model, shard, wall_ms: now_ms, now_ms, tails: BTreeMap::new() };
-        pair.note_seals();
-        pair
+        pair.poll()?;
+        Ok(pair)
     }
 
     /// Leads both through a step and compares the answers; what each answer waits for. The turn,

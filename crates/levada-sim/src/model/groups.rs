@@ -83,7 +83,7 @@ pub struct ClaimOptions {
 }
 
 impl Model {
-    /// XGROUP CREATE; `create` is MKSTREAM.
+    /// XGROUP CREATE; `create` is MKSTREAM. Since 8.6 no group has read more than was added.
     pub fn xgroup_create(
         &mut self,
         now_ms: u64,
@@ -102,7 +102,7 @@ impl Model {
         }
         let group = Group {
             last_id: start.resolve(stream),
-            entries_read,
+            entries_read: entries_read.map(|read| read.min(stream.entries_added)),
             consumers: BTreeMap::new(),
             pending: BTreeMap::new(),
         };
@@ -121,6 +121,7 @@ impl Model {
     ) -> Answer {
         let stream = self.stream(now_ms, key)?.ok_or(ErrorKind::KeyRequired)?;
         let last_id = start.resolve(stream);
+        let entries_read = entries_read.map(|read| read.min(stream.entries_added));
         let group = stream.groups.get_mut(name).ok_or(ErrorKind::NoGroup)?;
         group.last_id = last_id;
         group.entries_read = entries_read;
