@@ -203,12 +203,12 @@ impl Stream {
         (base(number).unwrap_or_default(), last)
     }
 
-    /// Where the next entry goes: whether it starts a logical node, given its size.
-    pub fn starts_node(&self, bytes: u64, limits: NodeLimits) -> bool {
-        let OpenNode { entries, bytes: held } = self.node;
+    /// Whether the next entry starts a logical node: the last one is full by what is in it.
+    pub fn starts_node(&self, limits: NodeLimits) -> bool {
+        let OpenNode { entries, bytes } = self.node;
         entries == 0
             || (limits.entries > 0 && entries >= limits.entries)
-            || (limits.bytes > 0 && held + bytes > limits.bytes)
+            || (limits.bytes > 0 && bytes >= limits.bytes)
     }
 
     /// Whether the tail is full and is sealed before another entry goes in.

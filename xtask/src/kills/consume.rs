@@ -39,12 +39,7 @@ impl Consumer<'_> {
         let Ok(mut client) = Client::connect(shared.address) else {
             return journal;
         };
-        let mut this = Consumer {
-            shared,
-            chance,
-            consumer,
-            held: Vec::new(),
-        };
+        let mut this = Consumer { shared, chance, consumer, held: Vec::new() };
         while this.batch(&mut client, &mut journal) {}
         journal
     }
@@ -83,11 +78,8 @@ impl Consumer<'_> {
             }
             30..38 => {
                 let board = self.shared.board.lock().expect("no holder panics");
-                let mut ids: Vec<Id> = board
-                    .iter()
-                    .filter(|(of, _)| *of == stream)
-                    .map(|(_, id)| *id)
-                    .collect();
+                let mut ids: Vec<Id> =
+                    board.iter().filter(|(of, _)| *of == stream).map(|(_, id)| *id).collect();
                 drop(board);
                 if ids.is_empty() {
                     return Request::Read(vec![stream]);
@@ -152,10 +144,7 @@ impl Consumer<'_> {
             self.settle_unseen(journal, request, invoked);
             return;
         };
-        let span = Span {
-            invoked,
-            completed: self.shared.counter.next(),
-        };
+        let span = Span { invoked, completed: self.shared.counter.next() };
         match request {
             Request::Ack(stream, ids) => {
                 push_acks(journal, stream, &ids, span, true);
@@ -189,18 +178,11 @@ impl Consumer<'_> {
 
     fn settle_unseen(&mut self, journal: &mut Journal, request: Request, invoked: u64) {
         let mut unseen = |stream, reads, ids| {
-            journal.unseen.push(Unseen {
-                stream,
-                consumer: self.consumer,
-                reads,
-                ids,
-            });
+            journal.unseen.push(Unseen { stream, consumer: self.consumer, reads, ids });
         };
         match request {
             Request::Read(streams) => {
-                streams
-                    .into_iter()
-                    .for_each(|stream| unseen(stream, true, Vec::new()));
+                streams.into_iter().for_each(|stream| unseen(stream, true, Vec::new()));
             }
             Request::Claim(stream, ids, _) => unseen(stream, false, ids),
             Request::Autoclaim(stream, _) => unseen(stream, false, Vec::new()),
@@ -229,14 +211,7 @@ impl Consumer<'_> {
                     continue;
                 }
             };
-            journal.takes.push(Take {
-                stream,
-                id,
-                consumer: self.consumer,
-                how,
-                span,
-                key,
-            });
+            journal.takes.push(Take { stream, id, consumer: self.consumer, how, span, key });
             // Three in ten are never acknowledged by whoever takes them.
             if self.chance.below(10) >= 3 {
                 self.held.push((stream, id));
@@ -270,10 +245,5 @@ pub(crate) fn parse_entry(entry: &Reply, how: How) -> Result<(Id, Option<Key>), 
 }
 
 fn push_acks(journal: &mut Journal, stream: usize, ids: &[Id], span: Span, known: bool) {
-    journal.acks.extend(ids.iter().map(|id| Removal {
-        stream,
-        id: *id,
-        span,
-        known,
-    }));
+    journal.acks.extend(ids.iter().map(|id| Removal { stream, id: *id, span, known }));
 }

@@ -71,10 +71,7 @@ pub(crate) struct Ledger {
 impl Ledger {
     /// Streams that are empty and have never had an entry.
     pub(crate) fn new() -> Self {
-        let streams = STREAMS.map(|name| Stream {
-            name,
-            ..Stream::default()
-        });
+        let streams = STREAMS.map(|name| Stream { name, ..Stream::default() });
         Self { streams }
     }
 
@@ -99,16 +96,11 @@ impl Ledger {
             let reads = takes.iter().filter(|take| take.how == How::Read);
             let ids = reads.map(|take| (take.span, take.id));
             stream.ordered("delivered", ids.collect(), &mut problems);
-            takes
-                .iter()
-                .for_each(|take| stream.take(take, &mut problems));
+            takes.iter().for_each(|take| stream.take(take, &mut problems));
 
             let dropped = journal.dropped.iter().filter(|(of, _)| *of == index);
             dropped.for_each(|(_, id)| stream.entry(*id).dropped = true);
-            let unseen = journal
-                .unseen
-                .iter()
-                .filter(|unseen| unseen.stream == index);
+            let unseen = journal.unseen.iter().filter(|unseen| unseen.stream == index);
             stream.unseen.extend(unseen.cloned());
         }
         let trimmed = &mut self.streams[TRIMMED];
@@ -249,10 +241,7 @@ impl Stream {
             entry.taken.clear();
             entry.acked = Fate::No;
             if let Some(row) = pending.get(id) {
-                let before = Span {
-                    invoked: 0,
-                    completed: 0,
-                };
+                let before = Span { invoked: 0, completed: 0 };
                 entry.taken.push((row.consumer, before));
                 entry.count = row.count;
             } else if entry.read {

@@ -51,7 +51,7 @@ pub(super) fn xadd<'a>(context: Context<'_>, xadd: &Xadd<'a>) -> Decided<'a> {
     if seals {
         effects.push(Effect::Sealed { key });
     }
-    let starts_node = seals || stream.starts_node(xadd.fields.bytes() as u64, context.nodes);
+    let starts_node = seals || stream.starts_node(context.nodes);
     effects.push(Effect::Appended { key, id, starts_node, fields: EntryFields(xadd.fields) });
     if let Some(trim) = &xadd.trim {
         let (block, row) = match seals {

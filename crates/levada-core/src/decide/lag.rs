@@ -68,8 +68,7 @@ fn has_tombstone_from(stream: &Stream, from: StreamId) -> bool {
     !stream.is_empty() && stream.max_deleted_id != StreamId::MIN && from <= stream.max_deleted_id
 }
 
-/// The group's counter after these ids were delivered, in order (Redis 8.2 and later): it counts on
-/// where the group stood within the stream and no deletion lies ahead, else it is estimated.
+/// The group's counter after these ids were delivered, in order.
 pub(super) fn entries_read_after(
     context: Context<'_>,
     key: KeyNumber,
@@ -79,37 +78,36 @@ pub(super) fn entries_read_after(
 ) -> Result<Option<u64>, Refusal> {
     let (mut last, mut read) = (group.last_id, group.entries_read);
     let mut counters = None;
+    // Before the first live entry nothing was counted that could be counted on.
+    let mut within = read.is_none() || is_within(context, key, stream, last)?;
     for (at, id) in ids.iter().enumerate() {
-        let whole_ahead = !has_tombstone_from(stream, last);
-        if let Some(count) = read.filter(|_| whole_ahead)
-            && is_within(context, key, stream, last)?
-        {
-            // Nothing ahead can change that: the rest counts one each.
-            return Ok(Some(count + (ids.len() - at) as u64));
-        }
-        if stream.entries_added > 0 {
-            let counters: &mut Counters<'_> = match &mut counters {
-                None => counters.insert(Counters::of(context, key, stream)?),
-                Some(counters) => counters,
-            };
-            read = counters.distance(*id);
-        }
-        last = *id;
+        read = match read.filter(|_| within) {
+            // Behind the last tombstone all that is left counts one each.
+            Some(count) if last > stream.max_deleted_id => {
+                return Ok(Some(count + (ids.len() - at) as u64));
+            }
+            Some(count) if !has_tombstone_from(stream, last) => Some(count + 1),
+            _ if stream.entries_added == 0 => read,
+            _ => match &counters {
+                None => counters.insert(Counters::of(context, key, stream)?).distance(*id),
+                Some(counters) => counters.distance(*id),
+            },
+        };
+        (last, within) = (*id, true);
     }
     Ok(read)
 }
 
-/// Whether an id is the stream's first or above; the first block is looked into only if the index
-/// cannot tell.
+/// Whether an id is at or above the first live one; most often known without its block.
 fn is_within(
     context: Context<'_>,
     key: KeyNumber,
     stream: &Stream,
     id: StreamId,
 ) -> Result<bool, Refusal> {
-    let second = stream.meta(stream.first_block() + 1).filter(|second| second.count > 0);
-    if second.is_some_and(|second| id >= second.base) {
+    let second = stream.meta(stream.first_block() + 1).filter(|meta| meta.count > 0);
+    if second.is_some_and(|second| second.base <= id) {
         return Ok(true);
     }
-    Ok(id >= places::first_id(context, key, stream)?)
+    Ok(places::first_id(context, key, stream)? <= id)
 }

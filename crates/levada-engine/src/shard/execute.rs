@@ -39,7 +39,10 @@ impl<S: Store> Shard<S> {
     /// are served at once (inside a transaction: at its end).
     pub fn execute(&mut self, now: Now, client: ClientId, command: &Command<'_>) -> Outcome {
         self.advance(now);
-        command.for_each_key(|key| self.expire_key(key));
+        match command.sees_whole_keyspace() {
+            true => self.expire_due(),
+            false => command.for_each_key(|key| self.expire_key(key)),
+        }
         let outcome = match self.decide(client, command, self.in_transaction) {
             Ok(decision) => Outcome::Done(self.carry_out(command, decision)),
             Err(Undecided::Refused(refused)) => Outcome::Done(self.refuse(command, refused)),
@@ -52,9 +55,12 @@ impl<S: Store> Shard<S> {
         outcome
     }
 
-    /// The machine's clock: the wall's, but never back.
+    /// The machine's clock: the wall's, but never back, and never on within a batch: its effects
+    /// are replayed at the one time that the batch carries.
     pub(super) fn advance(&mut self, now: Now) {
-        self.now_ms = self.now_ms.max(now.wall_ms);
+        if self.batch.is_empty() {
+            self.now_ms = self.now_ms.max(now.wall_ms);
+        }
     }
 
     /// Asks the machine, fetching blocks until it knows the answer: in the background, or here and
@@ -166,16 +172,21 @@ impl<S: Store> Shard<S> {
         }
     }
 
-    /// Removes keys that have expired, a bounded number a turn.
+    /// Removes keys that have expired, a bounded number a turn, and serves whom that concerns.
     pub(super) fn expire(&mut self, now: Now) {
-        const KEYS_MAX: usize = 1000;
         self.advance(now);
-        let due = self.machine.keys.iter_expiring().take_while(|(at_ms, _)| *at_ms < self.now_ms);
+        self.expire_due();
+        self.serve_waiters();
+    }
+
+    fn expire_due(&mut self) {
+        const KEYS_MAX: usize = 1000;
+        let expiring = self.machine.keys.iter_expiring();
+        let due = expiring.take_while(|(at_ms, _)| *at_ms < self.now_ms);
         let due: Vec<_> = due.take(KEYS_MAX).map(|(_, key)| key).collect();
         for key in due {
             self.perform(&Effect::KeyRemoved { key });
         }
-        self.serve_waiters();
     }
 
     /// Seals tails beyond their budget, down to three quarters of it, so that it is seldom done.

@@ -35,6 +35,8 @@ pub struct Node {
     pub appended: u64,
     /// Bytes of the fields and values appended.
     pub bytes: u64,
+    /// Whether it takes no more, however small it is.
+    pub ended: bool,
 }
 
 /// When a node is closed; looked at on each append, 0 is no limit.
@@ -112,6 +114,14 @@ impl Stream {
         read.map(|read| signed(self.entries_added) - signed(read))
     }
 
+    /// Ends the last node: the next entry begins another. Redis has no such thing; a store that
+    /// seals blocks does it.
+    pub fn end_node(&mut self) {
+        if let Some(node) = self.nodes.last_mut() {
+            node.ended = true;
+        }
+    }
+
     /// Appends an entry whose id was checked to be above `last_id`.
     pub(super) fn append(&mut self, id: Id, fields: Fields, limits: NodeLimits) {
         assert!(id > self.last_id, "{id:?} is not above {:?}", self.last_id);
@@ -122,7 +132,7 @@ impl Stream {
                 node.appended += 1;
                 node.bytes += bytes;
             }
-            _ => self.nodes.push(Node { first: id, last: id, appended: 1, bytes }),
+            _ => self.nodes.push(Node { first: id, last: id, appended: 1, bytes, ended: false }),
         }
         self.entries.insert(id, fields);
         self.entries_added += 1;
@@ -226,7 +236,8 @@ impl Stream {
 
 impl Node {
     fn is_full(&self, limits: NodeLimits) -> bool {
-        (limits.max_entries != 0 && self.appended >= limits.max_entries)
+        self.ended
+            || (limits.max_entries != 0 && self.appended >= limits.max_entries)
             || (limits.max_bytes != 0 && self.bytes >= limits.max_bytes)
     }
 }

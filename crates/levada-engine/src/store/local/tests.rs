@@ -340,9 +340,7 @@ fn settle<D: Disk>(store: &mut LocalStore<D>) {
 fn checkpoint<D: Disk>(store: &mut LocalStore<D>) {
     store.checkpoint_begin().expect("none under way");
     let state = b"state";
-    store
-        .checkpoint_piece(STATE, PieceChange::Put, state)
-        .expect("begun");
+    store.checkpoint_piece(STATE, PieceChange::Put, state).expect("begun");
     store.checkpoint_end().expect("begun");
     settle(store);
 }
@@ -352,9 +350,7 @@ fn filled(batches: u64) -> LocalStore<CrashDisk> {
     assert!(recovered.created);
     for n in 0..batches {
         let effects = vec![n as u8; 5000];
-        store
-            .commit(n, &effects, Urgency::Durable)
-            .expect("a sound disk");
+        store.commit(n, &effects, Urgency::Durable).expect("a sound disk");
     }
     store
 }
@@ -415,9 +411,7 @@ fn a_damaged_tail_above_the_mark_is_cut_until_idle_closes_the_window() {
 fn what_is_discarded_does_not_come_back() {
     let mut store = filled(1);
     for n in 0..3u8 {
-        store
-            .commit(1, &vec![n; 5000], Urgency::Written)
-            .expect("a sound disk");
+        store.commit(1, &vec![n; 5000], Urgency::Written).expect("a sound disk");
     }
     let disk = store.into_disk().kill();
     let file = logs(&disk).remove(0);
@@ -425,13 +419,8 @@ fn what_is_discarded_does_not_come_back() {
     // Batch 3 is torn, 4 and 5 are whole: they go with it.
     disk.flip(&file, 4096 + 8192 + 100, 1);
     let (mut store, recovered) = LocalStore::open(disk.clone(), small()).expect("torn");
-    assert_eq!(
-        (recovered.batches.len(), recovered.discarded_batches),
-        (2, 2)
-    );
-    let lsn = store
-        .commit(2, b"another", Urgency::Durable)
-        .expect("a sound disk");
+    assert_eq!((recovered.batches.len(), recovered.discarded_batches), (2, 2));
+    let lsn = store.commit(2, b"another", Urgency::Durable).expect("a sound disk");
     assert_eq!(lsn, 4, "behind the mark of the new epoch");
     // Even where the page that was lost turns up again.
     let disk = store.into_disk().kill();
@@ -446,16 +435,11 @@ fn log_files_are_recycled_with_their_stale_bytes() {
     let mut store = filled(30);
     checkpoint(&mut store);
     let disk = store.disk().kill();
-    let spares = disk
-        .paths()
-        .into_iter()
-        .filter(|path| path.contains("spare"));
+    let spares = disk.paths().into_iter().filter(|path| path.contains("spare"));
     assert_eq!(spares.count(), 2);
     assert_eq!(logs(&disk).len(), 1);
     for n in 0..10u8 {
-        store
-            .commit(99, &vec![n; 5000], Urgency::Durable)
-            .expect("a sound disk");
+        store.commit(99, &vec![n; 5000], Urgency::Durable).expect("a sound disk");
     }
     // The file after the rotation holds whole old batches behind the new ones.
     let (_, recovered) = LocalStore::open(store.into_disk().kill(), small()).expect("sound");
@@ -483,9 +467,7 @@ fn pipelined_commits_become_durable_in_order_across_files() {
     store.set_lane(Lane::Background);
     let mut before = store.durable();
     for n in 0..40 {
-        let lsn = store
-            .commit(n, &[1; 9000], Urgency::Durable)
-            .expect("a sound disk");
+        let lsn = store.commit(n, &[1; 9000], Urgency::Durable).expect("a sound disk");
         assert_eq!(store.written(), lsn);
         store.poll().expect("a sound disk");
         assert!(store.durable() >= before);
@@ -501,10 +483,7 @@ fn pipelined_commits_become_durable_in_order_across_files() {
 
 #[test]
 fn too_much_under_way_is_congested_and_too_large_is_refused() {
-    let settings = LocalSettings {
-        congested_bytes: 100_000,
-        ..small()
-    };
+    let settings = LocalSettings { congested_bytes: 100_000, ..small() };
     let (mut store, _) = LocalStore::open(CrashDisk::new(1), settings).expect("empty");
     store.set_lane(Lane::Background);
     let before = store.written();
@@ -513,9 +492,7 @@ fn too_much_under_way_is_congested_and_too_large_is_refused() {
         .expect_err("larger than a file with its header");
     assert_eq!((error.kind, store.written()), (ErrorKind::Invalid, before));
     while !store.is_congested() {
-        store
-            .commit(1, &[0; 8000], Urgency::Written)
-            .expect("a sound disk");
+        store.commit(1, &[0; 8000], Urgency::Written).expect("a sound disk");
     }
     settle(&mut store);
     assert!(!store.is_congested(), "also batches that nobody waits for");
@@ -526,14 +503,10 @@ fn the_first_error_is_the_last() {
     let mut store = filled(2);
     let (durable, disk) = (store.durable(), store.disk().clone());
     disk.stop_after(1);
-    let error = store
-        .commit(1, b"x", Urgency::Durable)
-        .expect_err("the disk has stopped");
+    let error = store.commit(1, b"x", Urgency::Durable).expect_err("the disk has stopped");
     assert_eq!(error.kind, ErrorKind::Io);
     disk.stop_after(u64::MAX);
-    let again = store
-        .commit(1, b"x", Urgency::Durable)
-        .expect_err("stopped");
+    let again = store.commit(1, b"x", Urgency::Durable).expect_err("stopped");
     assert_eq!(again.kind, ErrorKind::Closed);
     assert!(store.poll().is_err() && store.idle(1).is_err());
     assert!(store.checkpoint_begin().is_err());
@@ -544,17 +517,11 @@ fn the_first_error_is_the_last() {
 fn a_damaged_block_is_never_served() {
     let mut store = filled(1);
     for number in 0..6 {
-        store
-            .put_block(5, number, block(5, number))
-            .expect("a sound disk");
+        store.put_block(5, number, block(5, number)).expect("a sound disk");
     }
     checkpoint(&mut store);
     let disk = store.into_disk().kill();
-    let segments: Vec<_> = disk
-        .paths()
-        .into_iter()
-        .filter(|p| p.ends_with(".seg"))
-        .collect();
+    let segments: Vec<_> = disk.paths().into_iter().filter(|p| p.ends_with(".seg")).collect();
     assert_eq!(segments.len(), 2, "a pack and a segment");
     for path in &segments {
         disk.flip(path, 60, 2);
@@ -572,10 +539,7 @@ fn a_damaged_block_is_never_served() {
             }
         }
         assert_eq!(matches!(fetched, Fetch::Corrupt), damaged, "{fetched:?}");
-        assert_eq!(
-            matches!(store.fetch_now(5, number), Fetch::Corrupt),
-            damaged
-        );
+        assert_eq!(matches!(store.fetch_now(5, number), Fetch::Corrupt), damaged);
     }
     let damaged: Vec<_> = store.damaged_blocks().map(|(o, n, _)| (o, n)).collect();
     assert_eq!(damaged, [(5, 0), (5, 2)]);
@@ -588,9 +552,7 @@ fn a_damaged_block_is_never_served() {
 fn files_go_only_when_a_durable_checkpoint_no_longer_names_them() {
     let mut store = filled(1);
     for number in 2..40 {
-        store
-            .put_block(5, number, block(5, number))
-            .expect("a sound disk");
+        store.put_block(5, number, block(5, number)).expect("a sound disk");
     }
     checkpoint(&mut store);
     let segments = |disk: &CrashDisk| disk.paths().iter().filter(|p| p.ends_with(".seg")).count();
@@ -629,13 +591,8 @@ fn what_is_missing_is_said() {
             assert!(error.message.contains(&path), "{path}: {error}");
         }
     }
-    let other = LocalSettings {
-        shard: 1,
-        ..small()
-    };
-    let error = LocalStore::open(sound.kill(), other)
-        .err()
-        .expect("refused");
+    let other = LocalSettings { shard: 1, ..small() };
+    let error = LocalStore::open(sound.kill(), other).err().expect("refused");
     assert_eq!(error.kind, ErrorKind::Invalid);
 }
 
@@ -643,14 +600,10 @@ fn what_is_missing_is_said() {
 fn no_flipped_bit_is_served() {
     let mut store = filled(3);
     for number in 0..6 {
-        store
-            .put_block(5, number, block(5, number))
-            .expect("a sound disk");
+        store.put_block(5, number, block(5, number)).expect("a sound disk");
     }
     checkpoint(&mut store);
-    store
-        .commit(9, b"behind", Urgency::Durable)
-        .expect("a sound disk");
+    store.commit(9, b"behind", Urgency::Durable).expect("a sound disk");
     store.idle(9).expect("a sound disk");
     let sound = store.into_disk();
     let mut random = Random::new(11);
@@ -690,9 +643,7 @@ fn no_flipped_bit_is_served() {
 fn every_image_of_a_memory_disk_opens_with_what_was_acknowledged() {
     let (mut store, _) = LocalStore::open(MemoryDisk::new(), small()).expect("empty");
     for n in 0..60u64 {
-        store
-            .commit(n, &vec![n as u8; 3000], Urgency::Durable)
-            .expect("memory");
+        store.commit(n, &vec![n as u8; 3000], Urgency::Durable).expect("memory");
         if n % 20 == 19 {
             store.checkpoint_begin().expect("none under way");
             store.checkpoint_end().expect("begun");
@@ -721,22 +672,10 @@ fn the_same_calls_make_the_same_bytes() {
 #[test]
 fn settings_that_cannot_work_are_refused() {
     for settings in [
-        LocalSettings {
-            log_file_bytes: 60 << 10,
-            ..small()
-        },
-        LocalSettings {
-            log_file_bytes: (64 << 10) + 1,
-            ..small()
-        },
-        LocalSettings {
-            segment_bytes: 2 << 30,
-            ..small()
-        },
-        LocalSettings {
-            open_files_max: 0,
-            ..small()
-        },
+        LocalSettings { log_file_bytes: 60 << 10, ..small() },
+        LocalSettings { log_file_bytes: (64 << 10) + 1, ..small() },
+        LocalSettings { segment_bytes: 2 << 30, ..small() },
+        LocalSettings { open_files_max: 0, ..small() },
     ] {
         let refused = LocalStore::open(MemoryDisk::new(), settings).err();
         assert_eq!(refused.expect("refused").kind, ErrorKind::Invalid);
