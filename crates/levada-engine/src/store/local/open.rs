@@ -113,7 +113,10 @@ fn recover<D: Disk>(
         next_file: manifest.next_log,
     };
     let tail = Tail::read(io, from, settings.shard, listing)?;
-    // Everything is read and sound: from here on files change.
+    // Everything is read and sound: from here on files change. First the manifest's own name is
+    // made to last: the last run may have ended between its rename and the sync of the directory,
+    // and nothing that only the manifest before this one names may go while that could come back.
+    io.sync_directory("")?;
     let log = tail.begin_epoch(io, settings, listing)?;
     sweep(io, &blocks, &manifest)?;
     let Position { now_ms, .. } = log.position();

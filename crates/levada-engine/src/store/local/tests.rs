@@ -10,11 +10,11 @@ use std::{
 use levada_core::{block::Block, fields::Fields, id::StreamId};
 
 use self::crash_disk::{CrashDisk, Random};
-use super::{LocalSettings, LocalStore, Recovered};
+use super::{LocalSettings, LocalStore};
 use crate::{
     disk::{Disk, Lane, memory::MemoryDisk},
     error::{Error, ErrorKind},
-    store::{Fetch, Lsn, PieceChange, PieceId, Store, Urgency},
+    store::{Fetch, Lsn, PieceChange, PieceId, Recovered, Store, Urgency},
 };
 
 const STATE: PieceId = PieceId { object: 1, kind: 1, part: 0 };
@@ -245,7 +245,7 @@ impl Run {
                 self.store.wait();
                 self.store.poll()?;
             }
-            8 => self.store.idle(self.now_ms)?,
+            8 => drop(self.store.idle(self.now_ms)?),
             9 => self.checkpoint(model)?,
             10 => self.store.set_lane(match random.below(2) {
                 0 => Lane::Inline,
