@@ -299,6 +299,17 @@ fn run(disk: &CrashDisk, random: &mut Random, model: &mut Model, steps: u64) -> 
     false
 }
 
+/// Names the seed when a test fails.
+struct Seed(u64);
+
+impl Drop for Seed {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("seed {}", self.0);
+        }
+    }
+}
+
 #[test]
 fn survives_power_cuts_at_random() {
     let seeds = if std::env::var_os("SLOW_TESTS").is_some() {
@@ -307,6 +318,7 @@ fn survives_power_cuts_at_random() {
         300
     };
     for seed in 1..=seeds {
+        let _named = Seed(seed);
         let mut random = Random::new(seed);
         let mut disk = CrashDisk::new(seed);
         let mut model = Model::default();
