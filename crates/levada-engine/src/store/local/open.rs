@@ -113,9 +113,8 @@ fn recover<D: Disk>(
         next_file: manifest.next_log,
     };
     let tail = Tail::read(io, from, settings.shard, listing)?;
-    // Everything is read and sound: from here on files change. First the manifest's own name is
-    // made to last: the last run may have ended between its rename and the sync of the directory,
-    // and nothing that only the manifest before this one names may go while that could come back.
+    // Everything is read and sound: from here on files change. First this manifest becomes the
+    // durable one: after a kill its rename may not be, and the one before names other files.
     io.sync_directory("")?;
     let log = tail.begin_epoch(io, settings, listing)?;
     sweep(io, &blocks, &manifest)?;
