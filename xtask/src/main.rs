@@ -1,6 +1,10 @@
 //! `cargo xtask VERB`: one place for everything that builds, checks and proves this workspace.
 //! Clone, then `cargo xtask check` and `cargo xtask test`; `.ci/run` calls the same verbs.
 
+mod compare;
+mod footprint;
+mod kills;
+
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -20,6 +24,12 @@ cargo xtask VERB
   transcripts --port P [--host H]   ... against a server that runs already: IT IS FLUSHED
               [--record]    write the replies that a file does not have yet into it
               [FILE ...]    only these files
+  kills [--rounds 100] [--seed S] [--server levada|redis] [--canary]
+                            kill -9 under load, and a ledger of what was acknowledged
+  footprint [--entries 10000000] [--server levada|redis|everysec]
+                            memory, disk and restart of one long stream
+  compare [--rounds 5] [--seconds 3] [--servers levada,always,everysec] [--load-max 2] [--dry]
+                            throughput beside Redis, into BENCHMARKS.md
   ci                        every stage in order, with a table of minutes
   help                      this text";
 
@@ -35,6 +45,9 @@ fn main() -> ExitCode {
         "fmt" => ci::fmt(),
         "tidy" => tidy::check(&workspace::root()),
         "transcripts" => transcripts(rest),
+        "kills" => kills::run(rest),
+        "footprint" => footprint::run(rest),
+        "compare" => compare::run(rest),
         "ci" => ci::run_all(),
         "help" | "--help" | "-h" => {
             println!("{HELP}");

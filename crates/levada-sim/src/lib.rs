@@ -3,6 +3,7 @@
 //! A run is a pure function of its seed. Steps are drawn once ([`op`]) and led through the model
 //! and the product side by side ([`pair`]); states are compared as text ([`dump`]).
 
+pub mod disk;
 pub mod dump;
 pub mod lockstep;
 pub mod model;

@@ -96,11 +96,7 @@ impl FileDisk {
     }
 
     fn path(&self, path: &str) -> PathBuf {
-        if path.is_empty() {
-            self.directory.clone()
-        } else {
-            self.directory.join(path)
-        }
+        if path.is_empty() { self.directory.clone() } else { self.directory.join(path) }
     }
 
     fn file(&self, file: FileId) -> io::Result<Arc<fs::File>> {
@@ -113,9 +109,7 @@ impl FileDisk {
 
 impl fmt::Debug for FileDisk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FileDisk")
-            .field("directory", &self.directory)
-            .finish_non_exhaustive()
+        f.debug_struct("FileDisk").field("directory", &self.directory).finish_non_exhaustive()
     }
 }
 
@@ -170,11 +164,7 @@ impl Disk for FileDisk {
     fn submit(&mut self, operation: Operation, lane: Lane) -> Ticket {
         let ticket = Ticket(self.next_ticket);
         self.next_ticket += 1;
-        let job = Job {
-            ticket,
-            file: self.file(file_of(&operation)),
-            operation,
-        };
+        let job = Job { ticket, file: self.file(file_of(&operation)), operation };
         unpoisoned(&self.shared.done).under_way += 1;
         match (&self.jobs, lane) {
             (Some(jobs), Lane::Background) => {
@@ -195,12 +185,7 @@ impl Disk for FileDisk {
     fn wait_completed(&mut self) {
         let done = unpoisoned(&self.shared.done);
         let idle = |done: &mut Done| done.completions.is_empty() && done.under_way > 0;
-        drop(
-            self.shared
-                .changed
-                .wait_while(done, idle)
-                .unwrap_or_else(PoisonError::into_inner),
-        );
+        drop(self.shared.changed.wait_while(done, idle).unwrap_or_else(PoisonError::into_inner));
     }
 
     fn list(&mut self, directory: &str) -> io::Result<Vec<String>> {
@@ -272,18 +257,12 @@ fn spawn_worker(
             }
         }
     };
-    thread::Builder::new()
-        .name("levada-disk".to_owned())
-        .spawn(work)
+    thread::Builder::new().name("levada-disk".to_owned()).spawn(work)
 }
 
 /// Carries a job out and reports it.
 fn finish(shared: &Shared, job: Job) {
-    let Job {
-        ticket,
-        file,
-        operation,
-    } = job;
+    let Job { ticket, file, operation } = job;
     let result = file.and_then(|file| carry_out(&file, operation));
     let mut done = unpoisoned(&shared.done);
     done.under_way -= 1;
@@ -385,19 +364,11 @@ mod tests {
         );
         for lane in [Lane::Inline, Lane::Background] {
             let bytes: Arc<[u8]> = Arc::from(&b"hello"[..]);
-            let write = Operation::WriteSync {
-                file,
-                offset: 3,
-                bytes,
-            };
+            let write = Operation::WriteSync { file, offset: 3, bytes };
             let ticket = disk.submit(write, lane);
             let done = finish_all(&mut disk, &[ticket]);
             assert!(done[0].result.is_ok() && done[0].ticket == ticket);
-            let read = Operation::Read {
-                file,
-                offset: 2,
-                len: 100,
-            };
+            let read = Operation::Read { file, offset: 2, len: 100 };
             let ticket = disk.submit(read, lane);
             let mut done = finish_all(&mut disk, &[ticket]);
             assert_eq!(done.remove(0).result.expect("read"), b"\0hello");

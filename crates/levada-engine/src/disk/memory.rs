@@ -57,9 +57,7 @@ impl MemoryDisk {
     fn write(&mut self, file: FileId, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let content = Arc::make_mut(self.content(file)?);
         let start = usize::try_from(offset).map_err(|_| io::ErrorKind::FileTooLarge)?;
-        let end = start
-            .checked_add(bytes.len())
-            .ok_or(io::ErrorKind::FileTooLarge)?;
+        let end = start.checked_add(bytes.len()).ok_or(io::ErrorKind::FileTooLarge)?;
         if content.len() < end {
             content.resize(end, 0);
         }
@@ -69,16 +67,10 @@ impl MemoryDisk {
 
     fn carry_out(&mut self, operation: &Operation) -> io::Result<Vec<u8>> {
         match operation {
-            Operation::Write {
-                file,
-                offset,
-                bytes,
+            Operation::Write { file, offset, bytes }
+            | Operation::WriteSync { file, offset, bytes } => {
+                self.write(*file, *offset, bytes).map(|()| Vec::new())
             }
-            | Operation::WriteSync {
-                file,
-                offset,
-                bytes,
-            } => self.write(*file, *offset, bytes).map(|()| Vec::new()),
             Operation::Sync { file } => self.content(*file).map(|_| Vec::new()),
             Operation::Read { file, offset, len } => {
                 let mut bytes = vec![0; *len];
@@ -144,10 +136,7 @@ impl Disk for MemoryDisk {
 
     fn poll_completed(&mut self) -> Option<Completion> {
         let (ticket, result) = self.completed.pop_front()?;
-        Some(Completion {
-            ticket,
-            result: result.map_err(io::Error::from),
-        })
+        Some(Completion { ticket, result: result.map_err(io::Error::from) })
     }
 
     fn wait_completed(&mut self) {}
@@ -155,10 +144,7 @@ impl Disk for MemoryDisk {
     fn list(&mut self, directory: &str) -> io::Result<Vec<String>> {
         let inside = |path: &String| match directory {
             "" => Some(path.clone()),
-            _ => path
-                .strip_prefix(directory)?
-                .strip_prefix('/')
-                .map(str::to_owned),
+            _ => path.strip_prefix(directory)?.strip_prefix('/').map(str::to_owned),
         };
         let names = self.names.keys().filter_map(inside);
         Ok(names.filter(|name| !name.contains('/')).collect())
@@ -199,11 +185,7 @@ mod tests {
     fn a_clone_is_an_image_of_its_moment() {
         let mut disk = MemoryDisk::new();
         let file = disk.open("a", Open::New).expect("new");
-        let write = |bytes: &[u8]| Operation::Write {
-            file,
-            offset: 2,
-            bytes: Arc::from(bytes),
-        };
+        let write = |bytes: &[u8]| Operation::Write { file, offset: 2, bytes: Arc::from(bytes) };
         disk.submit(write(b"one"), Lane::Background);
         let image = disk.clone();
         disk.submit(write(b"two"), Lane::Inline);

@@ -314,8 +314,19 @@ impl<S: Store> Shard<S> {
         self.go_on_with_checkpoint()?;
         let quiet = now.monotonic_us.saturating_sub(self.last_commit_us) >= IDLE_US;
         if quiet && self.batch.is_empty() {
-            self.store.idle(self.now_ms)?;
+            self.rest()?;
         }
+        Ok(())
+    }
+
+    /// Nothing changes at the moment: what is written only becomes durable, and the log is marked.
+    fn rest(&mut self) -> Result<(), Error> {
+        if self.last_lsn > self.last_durable_wish {
+            self.last_lsn = self.store.commit(self.now_ms, &[], Urgency::Durable)?;
+            self.last_durable_wish = self.last_lsn;
+        }
+        self.last_lsn = self.store.idle(self.now_ms)?;
+        self.last_durable_wish = self.last_durable_wish.max(self.last_lsn);
         Ok(())
     }
 
@@ -327,8 +338,8 @@ impl<S: Store> Shard<S> {
             now.monotonic_us + left_ms.saturating_mul(1000)
         });
         let checkpoint = self.checkpointing.is_under_way().then_some(now.monotonic_us);
-        let idle = (self.store.written() > 0 && !self.store.is_idle())
-            .then_some(self.last_commit_us + IDLE_US);
+        let rests = self.last_lsn <= self.last_durable_wish && self.store.is_idle();
+        let idle = (!rests).then_some(self.last_commit_us + IDLE_US);
         [waits, expiry, checkpoint, idle].into_iter().flatten().min()
     }
 

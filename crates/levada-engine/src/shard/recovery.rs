@@ -46,7 +46,7 @@ impl<S: Store> Shard<S> {
             last_lsn: recovered.lsn,
             last_durable_wish: recovered.lsn,
             awaited: 0,
-            now_ms: 0,
+            now_ms: recovered.now_ms,
             last_commit_us: 0,
             sync_us_average: 0,
             in_transaction: false,

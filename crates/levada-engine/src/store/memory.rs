@@ -70,8 +70,8 @@ impl Store for MemStore {
         self.under_way.is_empty()
     }
 
-    fn idle(&mut self, _: u64) -> Result<(), Error> {
-        Ok(())
+    fn idle(&mut self, _: u64) -> Result<Lsn, Error> {
+        Ok(self.last)
     }
 
     fn put_block(

@@ -83,7 +83,7 @@ pub struct ClaimOptions {
 }
 
 impl Model {
-    /// XGROUP CREATE; `create` is MKSTREAM. Since 8.6 no group has read more than was added.
+    /// XGROUP CREATE; `create` is MKSTREAM. ENTRIESREAD is cut to the entries added (seen in 8.6).
     pub fn xgroup_create(
         &mut self,
         now_ms: u64,
@@ -186,10 +186,14 @@ impl Model {
             let stream = self.group(now_ms, key, group)?;
             stream.groups.get_mut(group).expect("looked up above").see(now_ms, consumer);
             let entries = match from {
-                GroupFrom::New => stream.deliver(now_ms, group, consumer, count, noack),
+                // Redis uses the last id as its sign for `>`, so it means the same.
+                GroupFrom::New | GroupFrom::After(Id::MAX) => {
+                    stream.deliver(now_ms, group, consumer, count, noack)
+                }
                 GroupFrom::After(id) => stream.history(now_ms, group, consumer, *id, count),
             };
-            if *from != GroupFrom::New || !entries.is_empty() {
+            let is_history = !matches!(from, GroupFrom::New | GroupFrom::After(Id::MAX));
+            if is_history || !entries.is_empty() {
                 found.push((key.to_vec(), entries));
             }
         }
@@ -289,10 +293,10 @@ impl Model {
             group.give(now_ms, *id, pending);
             claimed.push((*id, Some(fields.clone())));
         }
-        Ok(match options.just_id {
-            true => Reply::Ids(claimed.into_iter().map(|(id, _)| id).collect()),
-            false => Reply::Entries(claimed),
-        })
+        if options.just_id {
+            return Ok(Reply::Ids(claimed.into_iter().map(|(id, _)| id).collect()));
+        }
+        Ok(Reply::Entries(claimed))
     }
 
     /// XAUTOCLAIM: looks at no more than `count * 10` pending entries.

@@ -13,11 +13,11 @@ use std::{env, fs, io, process};
 pub(crate) struct Peer {
     /// Its name and version, for messages.
     pub(crate) name: String,
-    /// Counts entries-read and lag as Redis 8 does, over deletions and trims.
+    /// Counts entries-read and lag as Redis 8.2 does, over deletions and trims.
     pub(crate) counts_as_redis_8: bool,
-    /// XCLAIM and XAUTOCLAIM create their consumer in any case, and XINFO tells who was active.
+    /// Reads and claims create their consumer in any case, and XINFO tells who was active.
     pub(crate) is_7_2: bool,
-    /// XREAD knows `+`.
+    /// XREAD knows `+`, also when the last entry was deleted.
     pub(crate) reads_last: bool,
     connection: BufReader<UnixStream>,
     child: Child,
@@ -124,9 +124,26 @@ impl Peer {
         let valkey = version("valkey_version:");
         let redis = version("redis_version:").expect("every peer tells it");
         self.name = valkey.map_or(format!("Redis {redis:?}"), |v| format!("Valkey {v:?}"));
-        self.counts_as_redis_8 = valkey.map_or(redis >= (8, 0), |v| v >= (9, 0));
+        self.counts_as_redis_8 = valkey.is_none() && redis >= (8, 2);
         self.is_7_2 = redis >= (7, 2);
-        self.reads_last = valkey.map_or(redis >= (8, 0), |v| v >= (9, 0));
+        self.reads_last = valkey.is_none() && redis >= (8, 2);
+    }
+}
+
+impl Resp {
+    /// The elements of an array.
+    pub(crate) fn items(self) -> Vec<Resp> {
+        match self {
+            Self::Array(items) => items,
+            other => panic!("not an array: {other:?}"),
+        }
+    }
+
+    /// The value after a name in a flat list.
+    pub(crate) fn field(&self, name: &str) -> &Resp {
+        let Self::Array(items) = self else { panic!("not an array: {self:?}") };
+        let pair = items.chunks(2).find(|pair| pair[0] == Resp::Text(name.into()));
+        pair.map_or_else(|| panic!("no {name} in {self:?}"), |pair| &pair[1])
     }
 }
 

@@ -1,0 +1,209 @@
+//! Compares what a server says after a recovery with what the ledger demands. Numbers in brackets
+//! name the invariants of the design: each is a rule that no kill may break.
+
+use std::collections::{HashMap, HashSet};
+
+use super::journal::{Id, STREAMS, TRIMMED, show_id};
+use super::ledger::{Entry, Fate, Ledger, Stream};
+use super::observe::State;
+use super::value::Key;
+
+/// All violations, worded for a reader who has the seed.
+pub(crate) fn check(ledger: &Ledger, states: &[State]) -> Vec<String> {
+    let mut problems = Vec::new();
+    for (stream, state) in ledger.streams.iter().zip(states) {
+        problems.extend(state.problems.iter().cloned());
+        let mut check = Check {
+            stream,
+            state,
+            live: state.entries.iter().copied().collect(),
+            problems: &mut problems,
+        };
+        check.order();
+        check.present();
+        check.absent();
+        check.counters();
+        check.pending();
+        check.delivered();
+    }
+    pairs(ledger, states, &mut problems);
+    problems
+}
+
+/// MULTI: both or none (8).
+fn pairs(ledger: &Ledger, states: &[State], problems: &mut Vec<String>) {
+    let keys = |stream: usize| -> HashSet<Key> {
+        let entries = states[stream].entries.iter();
+        entries.map(|(_, key)| *key).collect()
+    };
+    let (first, second) = (keys(0), keys(1));
+    for key in &ledger.streams[0].paired {
+        if first.contains(key) != second.contains(key) {
+            problems.push(format!("half of a MULTI is there: {key:?}"));
+        }
+    }
+}
+
+/// The check of one stream.
+struct Check<'a> {
+    stream: &'a Stream,
+    state: &'a State,
+    live: HashMap<Id, Key>,
+    problems: &'a mut Vec<String>,
+}
+
+impl Check<'_> {
+    /// Ids increase (1), no value is there twice (9).
+    fn order(&mut self) {
+        let mut keys = HashSet::new();
+        let mut last = None;
+        for (id, key) in &self.state.entries {
+            if last.is_some_and(|last| *id <= last) {
+                self.tell(*id, "does not follow the entry before it");
+            }
+            if !keys.insert(*key) {
+                self.tell(*id, &format!("holds a value for the second time: {key:?}"));
+            }
+            last = Some(*id);
+        }
+    }
+
+    /// What is there was written, has its own value (4) and was not removed (5).
+    fn present(&mut self) {
+        for (id, key) in &self.state.entries {
+            let entry = self.stream.entries.get(id);
+            if *id < self.stream.floor {
+                self.tell(*id, "is back, though it was trimmed");
+            }
+            match entry.map(|entry| (entry.key, entry.deleted)) {
+                Some((_, Fate::Done(_))) => self.tell(*id, "is back, though it was deleted"),
+                Some((Some(known), _)) if known != *key => self.tell(*id, "has another value"),
+                Some((Some(_), _)) => {}
+                _ if !self.stream.unknown.contains(key) => {
+                    self.tell(*id, &format!("holds a value of another entry: {key:?}"));
+                }
+                None if *id <= self.stream.last_id => {
+                    self.tell(*id, "is new, yet not above the last id before");
+                }
+                _ => {}
+            }
+            if entry.is_some_and(|entry| entry.dropped) {
+                self.tell(*id, "is there, though XAUTOCLAIM said it was deleted");
+            }
+        }
+    }
+
+    /// What was acknowledged or seen is there, unless a removal covers it (7, 10).
+    fn absent(&mut self) {
+        let adopted = self.adopted();
+        let first = self.state.entries.first().map(|(id, _)| *id);
+        let known = self.stream.entries.len() as u64;
+        for (rank, (id, entry)) in self.stream.entries.iter().enumerate() {
+            if self.live.contains_key(id) || entry.deleted != Fate::No {
+                continue;
+            }
+            // A trim removes only what is older than all that it keeps, and keeps as many as it
+            // was told (25). What was appended without reply, seen by nobody and is gone does not
+            // count: a trim that is in effect has all appends before it in effect.
+            let newer = known - rank as u64 - 1 + adopted;
+            let trimmed = self.stream.keep.is_some_and(|keep| newer >= keep)
+                && first.is_none_or(|first| *id < first);
+            if !trimmed {
+                self.tell(*id, "is lost");
+            }
+        }
+    }
+
+    /// Live entries that no reply had shown.
+    fn adopted(&self) -> u64 {
+        let new = self.live.keys();
+        new.filter(|id| !self.stream.entries.contains_key(id)).count() as u64
+    }
+
+    /// last-generated-id and last-delivered-id never go back (2, 15), entries-added is what was
+    /// added (6).
+    fn counters(&mut self) {
+        let (stream, state) = (self.stream, self.state);
+        let entries = stream.entries.last_key_value().map(|(id, _)| *id);
+        let highest = entries.max(state.entries.last().map(|(id, _)| *id));
+        let highest = highest.max(Some(stream.last_id));
+        if Some(state.last_id) < highest {
+            self.tell(state.last_id, "is the last generated id, below an id in use");
+        }
+        let read = stream.entries.iter().rev().find(|(_, entry)| entry.read);
+        let read = read.map(|(id, _)| *id).max(Some(stream.last_delivered));
+        if Some(state.last_delivered) < read {
+            self.tell(state.last_delivered, "is the last delivered id, below one that was read");
+        }
+        let least = stream.added + stream.new_entries() + self.adopted();
+        // Of what was appended without reply and is gone, only a trim can have taken it.
+        let trimmed = stream.keep.map_or(0, |_| stream.unknown.len() as u64);
+        if !(least..=least + trimmed).contains(&state.added) {
+            let text = format!("entries-added is {}, not {least}", state.added);
+            self.problems.push(format!("{}: {text}", stream.name));
+        }
+    }
+
+    /// What is pending was delivered, to this consumer, and not acknowledged (16, 17).
+    fn pending(&mut self) {
+        let unseen = self.stream.unseen.len() as u64;
+        let new = Entry::default();
+        for row in &self.state.pending {
+            let known = self.stream.entries.get(&row.id);
+            if known.is_none() && !self.may_be_new(row.id) {
+                self.tell(row.id, "is pending, though it was never there or is long settled");
+            }
+            let entry = known.unwrap_or(&new);
+            if matches!(entry.acked, Fate::Done(_)) || entry.dropped {
+                self.tell(row.id, "is pending, though it was acknowledged or dropped");
+            } else if !self.stream.may_own(row.id, entry, row.consumer) {
+                let text = format!("is pending for consumer {}, who has not got it", row.consumer);
+                self.tell(row.id, &text);
+            }
+            if row.id > self.state.last_delivered {
+                self.tell(row.id, "is pending above the last delivered id");
+            }
+            if !(entry.count..=entry.count + unseen).contains(&row.count) {
+                let text = format!("was delivered {} times, not {}", row.count, entry.count);
+                self.tell(row.id, &text);
+            }
+        }
+    }
+
+    /// Whether an id that no reply has shown may be pending: a request without reply appended it,
+    /// another read it, and it is still there or was trimmed.
+    fn may_be_new(&self, id: Id) -> bool {
+        let trimmed = self.stream.keep.is_some() && self.stream.name == STREAMS[TRIMMED];
+        id > self.stream.last_id && (trimmed || self.live.contains_key(&id))
+    }
+
+    /// What was delivered is pending or acknowledged (12), and nothing was skipped (14).
+    fn delivered(&mut self) {
+        let pending: HashSet<Id> = self.state.pending.iter().map(|row| row.id).collect();
+        let adopted = self.live.keys();
+        let adopted = adopted.filter(|id| !self.stream.entries.contains_key(id));
+        for id in adopted.filter(|id| **id <= self.state.last_delivered) {
+            if !pending.contains(id) {
+                let text = format!("{} {} was skipped", self.stream.name, show_id(*id));
+                self.problems.push(text);
+            }
+        }
+        for (id, entry) in &self.stream.entries {
+            // The pending list may lose what the stream has lost, when somebody claims it.
+            let gone = !self.live.contains_key(id);
+            if gone || pending.contains(id) || entry.acked != Fate::No {
+                continue;
+            }
+            if !entry.taken.is_empty() {
+                self.tell(*id, "was delivered and is neither pending nor acknowledged");
+            } else if *id <= self.state.last_delivered {
+                self.tell(*id, "was skipped: not delivered, yet below the last delivered id");
+            }
+        }
+    }
+
+    fn tell(&mut self, id: Id, text: &str) {
+        let name = self.stream.name;
+        self.problems.push(format!("{name} {} {text}", show_id(id)));
+    }
+}

@@ -1,0 +1,274 @@
+//! What must be true of a stream after a kill: all that was acknowledged or seen, and for what is
+//! unknown both outcomes. `check` then compares it with what the server says.
+//!
+//! One round is `absorb` (the journal of all connections), `check` (what recovery brought back)
+//! and `settle` (what is unknown takes the outcome that was found, for good).
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ops::Bound;
+
+use super::journal::{
+    Add, How, Id, Journal, Removal, STREAMS, Span, TRIMMED, Take, Unseen, show_id,
+};
+use super::observe::{Pending, State};
+use super::value::Key;
+
+/// What became of a delete or an acknowledgement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Fate {
+    /// Never asked for.
+    #[default]
+    No,
+    /// Asked for; the reply never came.
+    Maybe,
+    /// Acknowledged, with the reading of the counter when the first such reply had come.
+    Done(u64),
+}
+
+/// An entry that was acknowledged or seen.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Entry {
+    /// Its value; `None` while only its id was seen.
+    pub(crate) key: Option<Key>,
+    pub(crate) deleted: Fate,
+    pub(crate) acked: Fate,
+    /// Whether XAUTOCLAIM reported it as deleted.
+    pub(crate) dropped: bool,
+    /// Whether a reply to `>` has shown it.
+    pub(crate) read: bool,
+    /// Who was seen to get it, and when.
+    pub(crate) taken: Vec<(usize, Span)>,
+    /// Deliveries that were seen.
+    pub(crate) count: u64,
+}
+
+/// What must be true of one stream and its group.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Stream {
+    pub(crate) name: &'static str,
+    pub(crate) entries: BTreeMap<Id, Entry>,
+    /// Values whose XADD got no reply and that nobody has seen.
+    pub(crate) unknown: HashSet<Key>,
+    /// Every id below has been trimmed away for good.
+    pub(crate) floor: Id,
+    /// The lowest length that a trim of this round asked for.
+    pub(crate) keep: Option<u64>,
+    /// last-generated-id, entries-added and last-delivered-id at the last check.
+    pub(crate) last_id: Id,
+    pub(crate) added: u64,
+    pub(crate) last_delivered: Id,
+    pub(crate) unseen: Vec<Unseen>,
+    /// Values of this round that must come with their like in the other stream.
+    pub(crate) paired: Vec<Key>,
+}
+
+/// All streams.
+#[derive(Debug, Clone)]
+pub(crate) struct Ledger {
+    pub(crate) streams: [Stream; STREAMS.len()],
+}
+
+impl Ledger {
+    /// Streams that are empty and have never had an entry.
+    pub(crate) fn new() -> Self {
+        let streams = STREAMS.map(|name| Stream { name, ..Stream::default() });
+        Self { streams }
+    }
+
+    /// Takes in what the connections of a round recorded. Answers what is wrong already.
+    pub(crate) fn absorb(&mut self, journal: Journal) -> Vec<String> {
+        let mut problems = journal.problems;
+        for (index, stream) in self.streams.iter_mut().enumerate() {
+            let of = |add: &&Add| add.stream == index;
+            let adds: Vec<_> = journal.adds.iter().filter(of).collect();
+            let ids = adds.iter().filter_map(|add| Some((add.span, add.id?)));
+            stream.ordered("appended", ids.collect(), &mut problems);
+            adds.iter().for_each(|add| stream.add(add, &mut problems));
+
+            let of = |removal: &&Removal| removal.stream == index;
+            let removals = journal.deletes.iter().filter(of);
+            removals.for_each(|delete| stream.entry(delete.id).deleted.note(delete));
+            let removals = journal.acks.iter().filter(of);
+            removals.for_each(|ack| stream.entry(ack.id).acked.note(ack));
+
+            let takes = journal.takes.iter().filter(|take| take.stream == index);
+            let takes: Vec<_> = takes.collect();
+            let reads = takes.iter().filter(|take| take.how == How::Read);
+            let ids = reads.map(|take| (take.span, take.id));
+            stream.ordered("delivered", ids.collect(), &mut problems);
+            takes.iter().for_each(|take| stream.take(take, &mut problems));
+
+            let dropped = journal.dropped.iter().filter(|(of, _)| *of == index);
+            dropped.for_each(|(_, id)| stream.entry(*id).dropped = true);
+            let unseen = journal.unseen.iter().filter(|unseen| unseen.stream == index);
+            stream.unseen.extend(unseen.cloned());
+        }
+        let trimmed = &mut self.streams[TRIMMED];
+        trimmed.keep = journal.trims.into_iter().min();
+        let floor = journal.floors.into_iter().max().unwrap_or_default();
+        trimmed.floor = trimmed.floor.max(floor);
+        problems
+    }
+
+    /// Takes what recovery brought back as the truth from here on.
+    pub(crate) fn settle(&mut self, states: &[State]) {
+        for (stream, state) in self.streams.iter_mut().zip(states) {
+            stream.settle(state);
+        }
+    }
+}
+
+impl Stream {
+    /// The ids that are pending below `end`, after `settle`.
+    pub(crate) fn pending_below(&self, end: Id) -> Vec<Id> {
+        let below = self.entries.range(..end);
+        let pending = below.filter(|(_, entry)| !entry.taken.is_empty());
+        pending.map(|(id, _)| *id).collect()
+    }
+
+    /// How many entries of this round were acknowledged or seen.
+    pub(crate) fn new_entries(&self) -> u64 {
+        let new = (Bound::Excluded(self.last_id), Bound::Unbounded);
+        self.entries.range(new).count() as u64
+    }
+
+    /// Forgets all entries below `floor`, of which none is pending: none may ever come back.
+    pub(crate) fn retire(&mut self, floor: Id) {
+        self.entries = self.entries.split_off(&floor);
+        self.floor = self.floor.max(floor);
+    }
+
+    /// Whether this consumer may own the entry: nobody was seen to take it from him afterwards, or
+    /// a request of his without reply may have given it to him.
+    pub(crate) fn may_own(&self, id: Id, entry: &Entry, consumer: usize) -> bool {
+        let last = |span: &Span| {
+            let mut all = entry.taken.iter();
+            !all.any(|(_, other)| other.invoked > span.completed)
+        };
+        let mut taken = entry.taken.iter();
+        taken.any(|(owner, span)| *owner == consumer && last(span))
+            || self.unseen.iter().any(|unseen| {
+                let names = unseen.ids.is_empty() || unseen.ids.contains(&id);
+                unseen.consumer == consumer && names && !(unseen.reads && entry.read)
+            })
+    }
+
+    fn entry(&mut self, id: Id) -> &mut Entry {
+        self.entries.entry(id).or_default()
+    }
+
+    fn add(&mut self, add: &Add, problems: &mut Vec<String>) {
+        if add.paired {
+            self.paired.push(add.key);
+        }
+        let Some(id) = add.id else {
+            self.unknown.insert(add.key);
+            return;
+        };
+        if id <= self.last_id {
+            problems.push(self.tell(id, "was issued again, or is not above the last id"));
+        }
+        let entry = self.entries.entry(id).or_default();
+        if entry.key.replace(add.key).is_some() {
+            problems.push(self.tell(id, "was issued twice"));
+        }
+    }
+
+    fn take(&mut self, take: &Take, problems: &mut Vec<String>) {
+        let mut tell = |text| problems.push(format!("{} {}: {text}", self.name, show_id(take.id)));
+        if take.id <= self.last_id && !self.entries.contains_key(&take.id) {
+            tell("was delivered, though it was trimmed or never there");
+        }
+        let entry = self.entries.entry(take.id).or_default();
+        if let Some(key) = take.key {
+            let unknown = self.unknown.remove(&key);
+            match entry.key {
+                Some(known) if known != key => tell("was delivered with another value"),
+                None if !unknown => tell("was delivered with a value that is not its own"),
+                _ => entry.key = Some(key),
+            }
+            if matches!(entry.deleted, Fate::Done(at) if at < take.span.invoked) {
+                tell("was delivered after its acknowledged delete");
+            }
+        }
+        if matches!(entry.acked, Fate::Done(at) if at < take.span.invoked) {
+            tell("was delivered or claimed after its acknowledged XACK");
+        }
+        if take.how == How::Read {
+            if entry.read {
+                tell("was delivered twice by >");
+            } else if take.id <= self.last_delivered {
+                tell("was delivered below the last delivered id");
+            }
+            entry.read = true;
+        }
+        entry.count += u64::from(take.how != How::JustId);
+        entry.taken.push((take.consumer, take.span));
+    }
+
+    /// Checks that whatever was invoked after another's reply has a higher id.
+    fn ordered(&self, what: &str, ids: Vec<(Span, Id)>, problems: &mut Vec<String>) {
+        let (mut by_start, mut by_end) = (ids.clone(), ids);
+        by_start.sort_unstable_by_key(|(span, _)| span.invoked);
+        by_end.sort_unstable_by_key(|(span, _)| span.completed);
+        let (mut ended, mut highest) = (by_end.iter().peekable(), (0, 0));
+        for (span, id) in by_start {
+            while let Some((_, before)) = ended.next_if(|(other, _)| other.completed < span.invoked)
+            {
+                highest = highest.max(*before);
+            }
+            if id <= highest {
+                let text = format!("was {what} after {}", show_id(highest));
+                problems.push(self.tell(id, &text));
+            }
+        }
+    }
+
+    fn settle(&mut self, state: &State) {
+        let live: HashMap<Id, Key> = state.entries.iter().copied().collect();
+        let pending: HashMap<Id, &Pending> =
+            state.pending.iter().map(|row| (row.id, row)).collect();
+        for id in live.keys().chain(pending.keys()) {
+            self.entries.entry(*id).or_default();
+        }
+        for (id, entry) in &mut self.entries {
+            entry.key = live.get(id).copied().or(entry.key);
+            entry.deleted = match live.contains_key(id) {
+                true => Fate::No,
+                false => Fate::Done(0),
+            };
+            entry.read |= *id <= state.last_delivered;
+            entry.taken.clear();
+            entry.acked = Fate::No;
+            if let Some(row) = pending.get(id) {
+                let before = Span { invoked: 0, completed: 0 };
+                entry.taken.push((row.consumer, before));
+                entry.count = row.count;
+            } else if entry.read {
+                entry.acked = Fate::Done(0);
+            }
+        }
+        self.unknown.clear();
+        self.unseen.clear();
+        self.paired.clear();
+        self.keep = None;
+        self.last_id = state.last_id;
+        self.added = state.added;
+        self.last_delivered = state.last_delivered;
+    }
+
+    fn tell(&self, id: Id, text: &str) -> String {
+        format!("{} {} {text}", self.name, show_id(id))
+    }
+}
+
+impl Fate {
+    fn note(&mut self, removal: &Removal) {
+        *self = match (*self, removal.known) {
+            (Self::Done(at), true) => Self::Done(at.min(removal.span.completed)),
+            (_, true) => Self::Done(removal.span.completed),
+            (Self::Done(at), false) => Self::Done(at),
+            (_, false) => Self::Maybe,
+        };
+    }
+}

@@ -1,0 +1,310 @@
+//! One server process that the rigs may start, kill, start again on the same data and measure.
+//!
+//! A server lives as long as its value: dropping it kills the process and, unless `keep` was
+//! called, removes its directory. Every start takes a fresh free port on the loopback interface.
+
+use std::io::ErrorKind;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use xtask::workspace;
+
+use super::client::{Client, Reply};
+
+/// How often another port is tried when the chosen one was taken meanwhile.
+const ATTEMPTS_MAX: u32 = 3;
+/// Longest wait for a process to end after SIGTERM.
+const TERMINATE_WAIT_MAX: Duration = Duration::from_secs(30);
+/// Between two looks at a server that is starting; it bounds the error of a measured restart.
+const POLL: Duration = Duration::from_millis(1);
+
+/// Which program, with which promise about the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Ours, as it is by default: an acknowledged write is on disk.
+    Levada,
+    /// The installed `redis-server` with `appendfsync always`: the same promise.
+    RedisAlways,
+    /// The installed `redis-server` with `appendfsync everysec`: a weaker promise.
+    RedisEverysec,
+}
+
+impl Kind {
+    /// Reads a name from the command line.
+    pub(crate) fn parse(name: &str) -> Result<Self> {
+        match name {
+            "levada" => Ok(Self::Levada),
+            "redis" | "always" => Ok(Self::RedisAlways),
+            "everysec" => Ok(Self::RedisEverysec),
+            _ => bail!("unknown server {name:?}: levada, redis, always or everysec"),
+        }
+    }
+
+    /// The name in reports.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Levada => "levada",
+            Self::RedisAlways => "redis always",
+            Self::RedisEverysec => "redis everysec",
+        }
+    }
+
+    /// The program; builds it first, in release, if it is ours.
+    fn program(self) -> Result<PathBuf> {
+        if self != Self::Levada {
+            return Ok("redis-server".into());
+        }
+        let build = workspace::cargo()
+            .args(["build", "--quiet", "--release", "-p", "levada-cli"])
+            .status()?;
+        ensure!(build.success(), "levada does not build");
+        Ok(workspace::target_dir().join("release/levada"))
+    }
+}
+
+/// A server on a directory of its own.
+#[derive(Debug)]
+pub(crate) struct Server {
+    kind: Kind,
+    program: PathBuf,
+    core: Option<u32>,
+    directory: PathBuf,
+    keep: bool,
+    address: SocketAddr,
+    /// `None` between an end and the next start.
+    child: Option<Child>,
+}
+
+impl Server {
+    /// Starts a server on an empty directory, on one processor core if `core` is given, and waits
+    /// until it answers.
+    pub(crate) fn start(kind: Kind, core: Option<u32>, wait_max: Duration) -> Result<Self> {
+        let program = kind.program()?;
+        let started = std::time::UNIX_EPOCH.elapsed()?.as_nanos();
+        let directory = std::env::temp_dir().join(format!(
+            "levada-rig-{}-{}-{started}",
+            kind.name().replace(' ', "-"),
+            std::process::id()
+        ));
+        std::fs::create_dir_all(directory.join("data"))?;
+        let mut server = Self {
+            kind,
+            program,
+            core,
+            directory,
+            keep: false,
+            address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            child: None,
+        };
+        server.restart(wait_max)?;
+        Ok(server)
+    }
+
+    /// Starts the process again on the same data and waits until it answers PING. Answers how
+    /// long that took, in the attempt that succeeded.
+    pub(crate) fn restart(&mut self, wait_max: Duration) -> Result<Duration> {
+        for _ in 0..ATTEMPTS_MAX {
+            let start = Instant::now();
+            self.launch()?;
+            if self.wait_until_ready(start + wait_max)? {
+                return Ok(start.elapsed());
+            }
+            // Only a taken port deserves another try: one that recovers at the second start has
+            // failed at the first.
+            let ended = self.kill();
+            if !self.output().contains("in use") {
+                ended?;
+                break;
+            }
+        }
+        // What it left is the only evidence.
+        self.keep = true;
+        bail!(
+            "{} does not answer PING within {wait_max:?} on {}; it said:\n{}",
+            self.kind.name(),
+            self.directory.display(),
+            self.output()
+        )
+    }
+
+    /// Starts the process and waits for nothing.
+    pub(crate) fn launch(&mut self) -> Result<()> {
+        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
+        self.address.set_port(port);
+        let log = |name| {
+            std::fs::File::options().create(true).append(true).open(self.directory.join(name))
+        };
+        let child = self
+            .command(port)
+            .stdin(Stdio::null())
+            .stdout(log("stdout")?)
+            .stderr(log("stderr")?)
+            .spawn()
+            .with_context(|| format!("{} cannot be started", self.kind.name()))?;
+        self.child = Some(child);
+        Ok(())
+    }
+
+    /// Kills the process as `kill -9` does. Fails if it had ended by itself before.
+    pub(crate) fn kill(&mut self) -> Result<()> {
+        let mut child = self.child.take().context("no process to kill")?;
+        let ended = child.try_wait()?;
+        child.kill()?;
+        child.wait()?;
+        match ended {
+            None => Ok(()),
+            Some(status) => {
+                self.keep = true;
+                bail!("the server ended by itself: {status}\n{}", self.output())
+            }
+        }
+    }
+
+    /// Asks the process to end, by SIGTERM, and waits until it has.
+    pub(crate) fn terminate(&mut self) -> Result<()> {
+        let mut child = self.child.take().context("no process to end")?;
+        let sent = Command::new("kill").arg(child.id().to_string()).status()?;
+        ensure!(sent.success(), "SIGTERM cannot be sent");
+        let deadline = Instant::now() + TERMINATE_WAIT_MAX;
+        while Instant::now() < deadline {
+            if child.try_wait()?.is_some() {
+                return Ok(());
+            }
+            std::thread::sleep(POLL);
+        }
+        child.kill()?;
+        child.wait()?;
+        bail!("the server outlives SIGTERM by {TERMINATE_WAIT_MAX:?}")
+    }
+
+    /// A new connection.
+    pub(crate) fn client(&self) -> Result<Client> {
+        Client::connect(self.address)
+            .with_context(|| format!("{} takes no connection", self.kind.name()))
+    }
+
+    /// The address of the process that runs now.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Keeps the directory beyond the life of this value, and answers it.
+    pub(crate) fn keep(&mut self) -> &Path {
+        self.keep = true;
+        &self.directory
+    }
+
+    /// Processor time of the process and of the children that it waited for, user and system.
+    pub(crate) fn cpu(&self) -> Result<Duration> {
+        let stat = std::fs::read_to_string(self.proc("stat")?)?;
+        // The second field is the name in brackets, which may hold spaces: count behind it.
+        let (_, fields) = stat.rsplit_once(')').context("stat has no name")?;
+        let mut ticks = 0;
+        for field in fields.split_whitespace().skip(11).take(4) {
+            ticks += field.parse::<u64>()?;
+        }
+        // USER_HZ is 100 on every Linux of the last decades (proc(5)).
+        Ok(Duration::from_millis(ticks * 10))
+    }
+
+    /// Resident memory, in bytes.
+    pub(crate) fn rss(&self) -> Result<u64> {
+        let status = std::fs::read_to_string(self.proc("status")?)?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let line = line.context("no VmRSS")?.trim().trim_end_matches(" kB");
+        Ok(line.parse::<u64>()? * 1024)
+    }
+
+    /// Bytes that the data directory occupies on disk.
+    pub(crate) fn disk(&self) -> Result<u64> {
+        disk(&self.directory.join("data"))
+    }
+
+    fn command(&self, port: u16) -> Command {
+        let mut command = match self.core {
+            None => Command::new(&self.program),
+            Some(core) => {
+                let mut command = Command::new("taskset");
+                command.args(["-c", &core.to_string()]).arg(&self.program);
+                command
+            }
+        };
+        let (port, data) = (port.to_string(), self.directory.join("data"));
+        let fsync = match self.kind {
+            Kind::Levada => {
+                let arguments = ["serve", "--http", "off", "--port", &port, "--dir"];
+                command.args(arguments).arg(data);
+                return command;
+            }
+            Kind::RedisAlways => "always",
+            Kind::RedisEverysec => "everysec",
+        };
+        command.args(["--port", &port, "--bind", "127.0.0.1", "--save", ""]);
+        command.args(["--appendonly", "yes", "--appendfsync", fsync, "--dir"]);
+        command.arg(data);
+        command
+    }
+
+    /// Whether the server answers; `false` when it ended or stayed silent.
+    fn wait_until_ready(&mut self, deadline: Instant) -> Result<bool> {
+        while Instant::now() < deadline {
+            let reply = Client::connect(self.address).and_then(|mut client| client.call(&["PING"]));
+            if reply.is_ok_and(|reply| matches!(reply, Reply::Text(text) if text == b"PONG")) {
+                return Ok(true);
+            }
+            let child = self.child.as_mut().context("no process to wait for")?;
+            if child.try_wait()?.is_some() {
+                return Ok(false);
+            }
+            std::thread::sleep(POLL);
+        }
+        Ok(false)
+    }
+
+    fn proc(&self, file: &str) -> Result<String> {
+        let child = self.child.as_ref().context("no process to measure")?;
+        Ok(format!("/proc/{}/{file}", child.id()))
+    }
+
+    /// The end of what the process has printed.
+    fn output(&self) -> String {
+        let read = |file| {
+            let bytes = std::fs::read(self.directory.join(file)).unwrap_or_default();
+            String::from_utf8_lossy(&bytes[bytes.len().saturating_sub(2000)..]).into_owned()
+        };
+        read("stdout") + &read("stderr")
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Errors have nowhere to go: the process may have ended by itself.
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        if !self.keep {
+            let _ = std::fs::remove_dir_all(&self.directory);
+        }
+    }
+}
+
+fn disk(path: &Path) -> Result<u64> {
+    let metadata = match std::fs::symlink_metadata(path) {
+        // The server may remove files while we count.
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(0),
+        other => other?,
+    };
+    // st_blocks counts 512 bytes, whatever the file system (stat(2)).
+    let mut bytes = metadata.blocks() * 512;
+    if metadata.is_dir() {
+        for entry in std::fs::read_dir(path)? {
+            bytes += disk(&entry?.path())?;
+        }
+    }
+    Ok(bytes)
+}
