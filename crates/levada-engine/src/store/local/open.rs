@@ -113,7 +113,9 @@ fn recover<D: Disk>(
         next_file: manifest.next_log,
     };
     let tail = Tail::read(io, from, settings.shard, listing)?;
-    // Everything is read and sound: from here on files change.
+    // Everything is read and sound: from here on files change. First this manifest becomes the
+    // durable one: after a kill its rename may not be, and the one before names other files.
+    io.sync_directory("")?;
     let log = tail.begin_epoch(io, settings, listing)?;
     sweep(io, &blocks, &manifest)?;
     let Position { now_ms, .. } = log.position();

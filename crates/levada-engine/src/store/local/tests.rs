@@ -279,10 +279,22 @@ fn run(disk: &CrashDisk, random: &mut Random, model: &mut Model, steps: u64) -> 
     false
 }
 
+/// Names the seed when a test fails.
+struct Seed(u64);
+
+impl Drop for Seed {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("seed {}", self.0);
+        }
+    }
+}
+
 #[test]
 fn survives_power_cuts_at_random() {
     let seeds = if std::env::var_os("SLOW_TESTS").is_some() { 20_000 } else { 300 };
     for seed in 1..=seeds {
+        let _named = Seed(seed);
         let mut random = Random::new(seed);
         let mut disk = CrashDisk::new(seed);
         let mut model = Model::default();

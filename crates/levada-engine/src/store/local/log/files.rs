@@ -115,14 +115,22 @@ impl LogFiles {
         io: &mut Io<D>,
         first: u64,
     ) -> Result<(), Error> {
+        let mut any = false;
         while let Some(number) = self.old.first().copied().filter(|number| *number < first) {
             self.old.pop_first();
             self.recycle(io, number)?;
+            any = true;
         }
-        Ok(())
+        if any {
+            io.sync_directory(DIRECTORY)
+        } else {
+            Ok(())
+        }
     }
 
-    /// Makes a file a spare, or removes it where there are enough or its length is another.
+    /// Makes a file a spare, or removes it where there are enough or its length is another. The
+    /// caller then syncs the directory: were the spare renamed once more before, the second rename
+    /// could persist without the first, and one file stand under two names.
     pub(in super::super) fn recycle<D: Disk>(
         &mut self,
         io: &mut Io<D>,
