@@ -63,7 +63,7 @@ impl Store for Recording {
         self.store.is_idle()
     }
 
-    fn idle(&mut self, now_ms: u64) -> Result<(), Error> {
+    fn idle(&mut self, now_ms: u64) -> Result<Lsn, Error> {
         self.store.idle(now_ms)
     }
 
