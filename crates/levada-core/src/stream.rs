@@ -279,7 +279,19 @@ impl Stream {
         *live -= 1;
         Arc::make_mut(dead.get_or_insert_default()).insert(row);
         self.length -= 1;
+        self.end_dead_node(number);
         true
+    }
+
+    /// Nothing joins a logical node of which nothing lives, as Redis frees it with its last entry.
+    fn end_dead_node(&mut self, number: u64) {
+        if let Some(meta) = self.meta(number).filter(|_| number == self.tail_number()) {
+            let entries = u32::try_from(self.node.entries).unwrap_or(u32::MAX);
+            let start = meta.count.saturating_sub(entries);
+            if meta.live_before(meta.count) == meta.live_before(start) {
+                self.node = OpenNode::default();
+            }
+        }
     }
 
     /// Drops what stands before a place.

@@ -9,6 +9,7 @@ use crate::pair::{Halt, Pair};
 use crate::random::Random;
 use crate::recording::Recording;
 use crate::replica::Replica;
+use crate::shrink::shrink;
 use levada_engine::shard::{Shard, ShardSettings};
 use levada_engine::store::Recovered;
 
@@ -41,10 +42,41 @@ pub fn run(seed: u64, steps: usize) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Runs recorded steps; what was wrong, if anything was.
-pub fn replay(seed: u64, steps: &[Step]) -> Result<(), String> {
+/// Runs recorded steps, comparing everything after each if `thorough`, which changes when keys
+/// expire and blocks are sealed; what was wrong, if anything was.
+fn replay(seed: u64, steps: &[Step], thorough: bool) -> Result<(), String> {
     let mut course = Course::new(seed);
+    course.thorough = thorough;
     steps.iter().try_for_each(|step| course.step(step))
+}
+
+/// The fewest of these steps that still fail, and how they do.
+pub fn shorten(seed: u64, failure: &Failure) -> (String, Vec<Step>) {
+    let of = |kept: &[usize]| some_of(&failure.steps, kept);
+    let all: Vec<_> = (0..failure.steps.len()).collect();
+    let thorough = replay(seed, &failure.steps, true).is_err();
+    let fails = |kept: &[usize]| replay(seed, &of(kept), thorough).is_err();
+    if !fails(&all) {
+        return (failure.what.clone(), failure.steps.clone());
+    }
+    let trace = of(&shrink(&all, fails));
+    let what = replay(seed, &trace, thorough).expect_err("it fails still");
+    (what, trace)
+}
+
+/// Some of the steps, at the times and in the turns in which they were.
+fn some_of(steps: &[Step], kept: &[usize]) -> Vec<Step> {
+    let mut out: Vec<Step> = Vec::new();
+    let mut clock_ms = 0;
+    for (at, step) in steps.iter().enumerate() {
+        clock_ms += step.clock_ms;
+        if kept.contains(&at) {
+            out.push(Step { clock_ms: std::mem::take(&mut clock_ms), ..step.clone() });
+        } else if let Some(last) = out.last_mut() {
+            last.ends_turn |= step.ends_turn;
+        }
+    }
+    out
 }
 
 /// What runs, with the chance that is not part of the steps: settings, checkpoints.
@@ -52,6 +84,8 @@ struct Course {
     pair: Pair<Recording>,
     replica: Replica,
     random: Random,
+    /// Whether everything is compared after every step.
+    thorough: bool,
 }
 
 impl Course {
@@ -68,7 +102,7 @@ impl Course {
         let limits = Op::Limits(generate::limits(&mut random));
         pair.step(&Step { clock_ms: 0, op: limits, ends_turn: false })
             .expect("a setting cannot fail");
-        Self { pair, replica: Replica::default(), random }
+        Self { pair, replica: Replica::default(), random, thorough: false }
     }
 
     fn step(&mut self, step: &Step) -> Result<(), String> {
@@ -84,7 +118,7 @@ impl Course {
             self.replica.apply(&batch)?;
             self.replica.checkpoint(&mut self.random)?;
         }
-        if step.ends_turn && self.random.chance(12) {
+        if self.random.chance(8) || self.thorough {
             self.pair.compare().map_err(words)?;
             self.compare_replica()?;
         }

@@ -5,7 +5,7 @@
 //! model's node there; it takes nothing else from the product.
 
 use crate::dump::{self, SealedBlocks};
-use crate::model::{Answer, Model, Value};
+use crate::model::{Answer, Id, Model, Value};
 use crate::op::subject::{self, Refused, Seen};
 use crate::op::{KEYS, Op, Step, model_key, reference};
 use levada_core::keyspace::KeyNumber;
@@ -56,9 +56,9 @@ impl<S: Store> Pair<S> {
     /// if it ends here, is the caller's.
     pub fn step(&mut self, step: &Step) -> Result<Vec<Wait>, Halt> {
         self.wall_ms = self.wall_ms.saturating_add_signed(step.clock_ms);
-        self.advance();
         match &step.op {
             Op::Multi(ops) => {
+                self.advance();
                 self.shard.transaction_begin();
                 let waits = ops.iter().map(|op| self.command(op)).collect();
                 let now = self.now();
@@ -70,7 +70,10 @@ impl<S: Store> Pair<S> {
                 self.model.limits = *limits;
                 Ok(Vec::new())
             }
-            op => Ok(vec![self.command(op)?]),
+            op => {
+                self.advance();
+                Ok(vec![self.command(op)?])
+            }
         }
     }
 
@@ -126,9 +129,14 @@ impl<S: Store> Pair<S> {
             }
             self.await_blocks()?;
         };
+        let node = self.last_node(op);
         let [expected] = &reference::apply(&mut self.model, self.now_ms, op)[..] else {
             unreachable!("a command has one answer")
         };
+        if let (Op::Xdel(key, _), true) = (op, self.last_node(op) != node) {
+            // Redis would go on with the node before, if limits were raised; we begin another.
+            self.end_node(&model_key(*key));
+        }
         match matches!(op, Op::Xadd { .. }) {
             // It sealed, if at all, before it appended.
             true => self.tails = self.tail_numbers(),
@@ -162,6 +170,15 @@ impl<S: Store> Pair<S> {
         let Op::Xadd { key, .. } = op else { return None };
         let (_, stream) = self.shard.machine().stream(subject::key_of(*key))?;
         stream.is_tail_full().then_some(*key)
+    }
+
+    /// Where the last node of the stream begins from which this op deletes.
+    fn last_node(&self, op: &Op) -> Option<Id> {
+        let Op::Xdel(key, _) = op else { return None };
+        match &self.model.keys.get(&model_key(*key))?.value {
+            Value::Stream(stream) => Some(stream.nodes.last()?.first),
+            Value::Text(_) => None,
+        }
     }
 
     /// Ends the model's node of every stream that was sealed since this was last called.

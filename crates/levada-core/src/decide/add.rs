@@ -176,9 +176,12 @@ impl Approximate<'_> {
         let mut cut = Cut { block: stream.first_block(), row: 0, removed: 0 };
         while cut.block < stream.tail_number() {
             let live = stream.meta(cut.block).map_or(0, |meta| u64::from(meta.live));
-            let next_base = stream.meta(cut.block + 1).map(|next| next.base);
-            let below =
-                |id: StreamId| next_base.is_some_and(|base| base > StreamId::MIN && base <= id);
+            let next = stream.meta(cut.block + 1).filter(|next| next.count > 0);
+            // Behind the last sealed block the tail may be empty.
+            let below = |id| match next {
+                Some(next) => next.base <= id,
+                None => stream.last_id < id,
+            };
             let whole = match self.keep {
                 TrimKeep::MaxLen(keep) => self.length - cut.removed - live >= keep,
                 TrimKeep::MinId(id) => below(id),
