@@ -42,12 +42,8 @@ const STAGES: &[Stage] = &[
         report.tests = test()?;
         Ok(Outcome::Passed)
     }),
-    ("transcripts redis", |_| {
-        transcripts(PeerKind::Redis, &[], Options::default())
-    }),
-    ("transcripts levada", |_| {
-        transcripts(PeerKind::Levada, &[], Options::default())
-    }),
+    ("transcripts redis", |_| transcripts(PeerKind::Redis, &[], Options::default())),
+    ("transcripts levada", |_| transcripts(PeerKind::Levada, &[], Options::default())),
 ];
 
 /// What stages leave for the end of the run.
@@ -74,17 +70,9 @@ pub fn run_all() -> Result<()> {
                 "FAILED".to_owned()
             }
         };
-        rows.push(format!(
-            "{name:<20} {:>6.1}  {outcome}",
-            start.elapsed().as_secs_f64() / 60.0
-        ));
+        rows.push(format!("{name:<20} {:>6.1}  {outcome}", start.elapsed().as_secs_f64() / 60.0));
     }
-    println!(
-        "\n{:<20} {:>6}  outcome\n{}",
-        "stage",
-        "min",
-        rows.join("\n")
-    );
+    println!("\n{:<20} {:>6}  outcome\n{}", "stage", "min", rows.join("\n"));
     for line in &report.tests {
         println!("{line}");
     }
@@ -137,10 +125,7 @@ pub fn transcripts(kind: PeerKind, files: &[PathBuf], options: Options) -> Resul
             None => return Ok(Outcome::Skipped("redis-server is not installed".to_owned())),
         },
     };
-    let target = Target {
-        name: name.to_owned(),
-        address: peer.address,
-    };
+    let target = Target { name: name.to_owned(), address: peer.address };
     run_transcripts(&target, files, options).map(|()| Outcome::Passed)
 }
 
@@ -155,11 +140,7 @@ pub fn run_transcripts(target: &Target, files: &[PathBuf], options: Options) -> 
     };
     let summary = transcript::run(target, files, options)?;
     println!("{}", summary.report(target));
-    ensure!(
-        summary.failures.is_empty(),
-        "transcripts differ from {}",
-        target.name
-    );
+    ensure!(summary.failures.is_empty(), "transcripts differ from {}", target.name);
     Ok(())
 }
 
@@ -167,16 +148,10 @@ pub fn run_transcripts(target: &Target, files: &[PathBuf], options: Options) -> 
 pub fn transcript_files() -> Result<Vec<PathBuf>> {
     let directory = workspace::root().join("tests/transcripts");
     let entries = std::fs::read_dir(&directory).context("tests/transcripts")?;
-    let mut files = entries
-        .map(|entry| Ok(entry?.path()))
-        .collect::<Result<Vec<_>>>()?;
+    let mut files = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
     files.retain(|file| file.extension().is_some_and(|extension| extension == "txt"));
     files.sort();
-    ensure!(
-        !files.is_empty(),
-        "no transcripts in {}",
-        directory.display()
-    );
+    ensure!(!files.is_empty(), "no transcripts in {}", directory.display());
     Ok(files)
 }
 
@@ -185,9 +160,7 @@ fn in_ci() -> bool {
 }
 
 fn succeed(command: &mut Command) -> Result<()> {
-    let status = command
-        .status()
-        .with_context(|| format!("{command:?} cannot be started"))?;
+    let status = command.status().with_context(|| format!("{command:?} cannot be started"))?;
     ensure!(status.success(), "{command:?} failed");
     Ok(())
 }
@@ -204,11 +177,7 @@ fn succeed_with_summary(command: &mut Command) -> Result<Vec<String>> {
     // Both pipes are drained at once: a full one would stop the runner.
     let errors = std::thread::spawn(move || pass_on(BufReader::new(stderr)));
     let mut summary = pass_on(BufReader::new(stdout))?;
-    summary.extend(
-        errors
-            .join()
-            .map_err(|_| anyhow::anyhow!("reading the output failed"))??,
-    );
+    summary.extend(errors.join().map_err(|_| anyhow::anyhow!("reading the output failed"))??);
     let status = child.wait()?;
     if !status.success() {
         bail!("{command:?} failed\n{}", summary.join("\n"));

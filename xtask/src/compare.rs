@@ -66,11 +66,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     );
     pin_client()?;
     let start = |kind: &Kind| Server::start(*kind, Some(CORES.0), START_MAX);
-    let servers = options
-        .servers
-        .iter()
-        .map(start)
-        .collect::<Result<Vec<_>>>()?;
+    let servers = options.servers.iter().map(start).collect::<Result<Vec<_>>>()?;
     let counts = calibrate(&servers, options.seconds)?;
     let mut report = Report::new(&options.servers, options.rounds, options.seconds, load);
     for round in 0..options.rounds {
@@ -107,10 +103,7 @@ fn parse(arguments: &[String]) -> Result<Options> {
     };
     let mut rest = arguments.iter();
     while let Some(argument) = rest.next() {
-        let mut value = || {
-            rest.next()
-                .with_context(|| format!("{argument} needs a value"))
-        };
+        let mut value = || rest.next().with_context(|| format!("{argument} needs a value"));
         match argument.as_str() {
             "--rounds" => options.rounds = value()?.parse().context("--rounds")?,
             "--seconds" => options.seconds = value()?.parse().context("--seconds")?,
@@ -190,10 +183,7 @@ fn append(server: &Server, clients: u32, pipeline: u32, count: u64) -> Result<Sa
     let cpu = server.cpu()?.saturating_sub(before);
     let text = String::from_utf8_lossy(&output.stdout);
     // The last line: "the command","requests per second",...
-    let rate = text
-        .lines()
-        .last()
-        .and_then(|line| line.split("\",\"").nth(1));
+    let rate = text.lines().last().and_then(|line| line.split("\",\"").nth(1));
     let rate = rate.and_then(|rate| rate.parse().ok());
     // The benchmark counts error replies as replies: ask the server whether all is there. It sends
     // whole pipelines, so it may end with more than it was asked for.

@@ -59,10 +59,7 @@ fn parse(arguments: &[String]) -> Result<(u64, Kind)> {
     let (mut entries, mut kind) = (10_000_000, Kind::Levada);
     let mut rest = arguments.iter();
     while let Some(argument) = rest.next() {
-        let mut value = || {
-            rest.next()
-                .with_context(|| format!("{argument} needs a value"))
-        };
+        let mut value = || rest.next().with_context(|| format!("{argument} needs a value"));
         match argument.as_str() {
             "--entries" => entries = value()?.parse().context("--entries")?,
             "--server" => kind = Kind::parse(value()?)?,
@@ -138,9 +135,7 @@ impl Values {
             state ^= state << 17;
             LETTERS[usize::try_from(state >> 58).expect("six bits")]
         };
-        Self {
-            pool: (0..POOL + VALUE).map(letter).collect(),
-        }
+        Self { pool: (0..POOL + VALUE).map(letter).collect() }
     }
 
     fn value(&self, index: u64) -> Vec<u8> {

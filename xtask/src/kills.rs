@@ -115,10 +115,7 @@ fn parse(arguments: &[String]) -> Result<Options> {
     };
     let mut rest = arguments.iter();
     while let Some(argument) = rest.next() {
-        let mut value = || {
-            rest.next()
-                .with_context(|| format!("{argument} needs a value"))
-        };
+        let mut value = || rest.next().with_context(|| format!("{argument} needs a value"));
         match argument.as_str() {
             "--rounds" => options.rounds = value()?.parse().context("--rounds")?,
             "--seed" => options.seed = value()?.parse().context("--seed")?,
@@ -135,9 +132,7 @@ fn parse(arguments: &[String]) -> Result<Options> {
 fn rounds(options: &Options, server: &mut Server, totals: &mut Totals) -> Result<()> {
     let mut chance = Chance::new(options.seed);
     let mut ledger = Ledger::new();
-    let withhold_in = options
-        .canary
-        .then(|| chance.index(options.rounds as usize));
+    let withhold_in = options.canary.then(|| chance.index(options.rounds as usize));
     create_groups(&mut server.client()?)?;
     for round in 0..options.rounds {
         let load = Load::start(server.address(), round, &mut chance);

@@ -70,10 +70,7 @@ fn transcripts(arguments: &[String]) -> Result<()> {
     let (mut options, mut files) = (Options::default(), Vec::new());
     let mut rest = arguments.iter();
     while let Some(argument) = rest.next() {
-        let mut value = || {
-            rest.next()
-                .with_context(|| format!("{argument} needs a value"))
-        };
+        let mut value = || rest.next().with_context(|| format!("{argument} needs a value"));
         match argument.as_str() {
             "--host" => host.clone_from(value()?),
             "--port" => port = Some(value()?.parse::<u16>().context("--port")?),
@@ -86,18 +83,9 @@ fn transcripts(arguments: &[String]) -> Result<()> {
     }
     match (port, peer) {
         (Some(port), None) => {
-            let address: SocketAddr = (host.as_str(), port)
-                .to_socket_addrs()?
-                .next()
-                .context("host has no address")?;
-            ci::run_transcripts(
-                &Target {
-                    name: address.to_string(),
-                    address,
-                },
-                &files,
-                options,
-            )
+            let address: SocketAddr =
+                (host.as_str(), port).to_socket_addrs()?.next().context("host has no address")?;
+            ci::run_transcripts(&Target { name: address.to_string(), address }, &files, options)
         }
         (None, Some(peer)) => match ci::transcripts(peer, &files, options)? {
             ci::Outcome::Passed => Ok(()),

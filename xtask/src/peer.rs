@@ -29,11 +29,7 @@ pub struct Peer {
 impl Peer {
     /// Starts the installed `redis-server`; `Ok(None)` when there is none.
     pub fn redis() -> Result<Option<Self>> {
-        if Command::new("redis-server")
-            .arg("--version")
-            .output()
-            .is_err()
-        {
+        if Command::new("redis-server").arg("--version").output().is_err() {
             return Ok(None);
         }
         Self::start("redis", |port, directory| {
@@ -47,16 +43,12 @@ impl Peer {
 
     /// Builds our binary and starts `levada serve`.
     pub fn levada() -> Result<Self> {
-        let build = workspace::cargo()
-            .args(["build", "--quiet", "-p", "levada-cli"])
-            .status()?;
+        let build = workspace::cargo().args(["build", "--quiet", "-p", "levada-cli"]).status()?;
         ensure!(build.success(), "levada does not build");
         let program = workspace::target_dir().join("debug/levada");
         Self::start("levada", |port, directory| {
             let mut command = Command::new(&program);
-            command
-                .args(["serve", "--port", port, "--dir"])
-                .arg(directory);
+            command.args(["serve", "--port", port, "--dir"]).arg(directory);
             command
         })
     }
@@ -65,10 +57,8 @@ impl Peer {
         let mut failure = String::new();
         for attempt in 0..ATTEMPTS_MAX {
             let port = free_port()?;
-            let directory = std::env::temp_dir().join(format!(
-                "levada-peer-{name}-{}-{port}-{attempt}",
-                std::process::id()
-            ));
+            let directory = std::env::temp_dir()
+                .join(format!("levada-peer-{name}-{}-{port}-{attempt}", std::process::id()));
             std::fs::create_dir_all(&directory)?;
             let child = command(&port.to_string(), &directory)
                 .stdin(Stdio::null())
@@ -77,11 +67,7 @@ impl Peer {
                 .spawn()
                 .with_context(|| format!("{name} cannot be started"))?;
             let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-            let mut peer = Self {
-                address,
-                child,
-                directory,
-            };
+            let mut peer = Self { address, child, directory };
             if peer.wait_until_ready()? {
                 return Ok(peer);
             }
@@ -121,9 +107,7 @@ impl Drop for Peer {
 }
 
 fn free_port() -> Result<u16> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
-        .local_addr()?
-        .port())
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }
 
 fn answers_ping(address: SocketAddr) -> bool {

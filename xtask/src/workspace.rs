@@ -5,9 +5,7 @@ use std::path::{Path, PathBuf};
 /// The root of the workspace, from where this crate was built.
 pub fn root() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    here.parent()
-        .expect("xtask lies directly below the root")
-        .to_owned()
+    here.parent().expect("xtask lies directly below the root").to_owned()
 }
 
 /// Where cargo puts what it builds.

@@ -27,21 +27,14 @@ pub struct Clock {
 
 impl Clock {
     /// A clock whose monotonic time begins now.
-    #[expect(
-        clippy::new_without_default,
-        reason = "a default that reads the time would surprise"
-    )]
+    #[expect(clippy::new_without_default, reason = "a default that reads the time would surprise")]
     pub fn new() -> Self {
-        Self {
-            start: Instant::now(),
-        }
+        Self { start: Instant::now() }
     }
 
     /// Reads both clocks.
     pub fn now(&self) -> Now {
-        let wall = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Now {
             wall_ms: u64::try_from(wall.as_millis()).unwrap_or(u64::MAX),
             monotonic_us: u64::try_from(self.start.elapsed().as_micros()).unwrap_or(u64::MAX),

@@ -11,7 +11,10 @@ use std::{
 };
 
 use levada_core::{
-    command::{Command, Key, NewId, ReadFrom, Trim, TrimKeep, Xadd, XgroupCreate, Xrange, Xread, Xreadgroup},
+    command::{
+        Command, Key, NewId, ReadFrom, Trim, TrimKeep, Xadd, XgroupCreate, Xrange, Xread,
+        Xreadgroup,
+    },
     error::Error as Refused,
     fields::Fields,
     id::StreamId,
@@ -204,8 +207,7 @@ impl Engine {
             no_ack: false,
             streams: Vec::from([(0, stream.as_bytes().to_vec())]),
         };
-        let blocked =
-            timeout.map(|timeout| (BlockedRead::Xreadgroup(read.clone()), Some(timeout)));
+        let blocked = timeout.map(|timeout| (BlockedRead::Xreadgroup(read.clone()), Some(timeout)));
         self.entries(blocked, move |shard| {
             let streams = read.streams.iter().map(|(_, name)| (key(name), None)).collect();
             shard.execute(&Command::Xreadgroup(Xreadgroup {
@@ -222,9 +224,11 @@ impl Engine {
     pub fn ack(&self, stream: &str, group: &str, ids: &[StreamId]) -> Result<u64, Error> {
         let (stream, group) = (stream.as_bytes().to_vec(), group.as_bytes().to_vec());
         let ids = ids.to_vec();
-        count(self.call(move |shard| {
-            shard.execute(&Command::Xack(key(&stream), &group, ids.clone()))
-        })?)
+        count(
+            self.call(move |shard| {
+                shard.execute(&Command::Xack(key(&stream), &group, ids.clone()))
+            })?,
+        )
     }
 
     /// Deletes entries; returns how many were there.
@@ -301,7 +305,7 @@ fn unexpected() -> Error {
 fn closed() -> Error {
     Error::new(
         ErrorKind::Closed,
-        "the engine has stopped after an error of its disk; whether the call took effect is unknown",
+        "the engine stopped after an error of its disk; whether the call took effect is unknown",
     )
 }
 
@@ -404,7 +408,8 @@ impl<S: Store> Driver<S> {
         };
         match (&answer.result, request.blocked.take()) {
             (Ok(Reply::NilList), Some((read, timeout))) => {
-                let micros = |timeout: Duration| u64::try_from(timeout.as_micros()).unwrap_or(u64::MAX);
+                let micros =
+                    |timeout: Duration| u64::try_from(timeout.as_micros()).unwrap_or(u64::MAX);
                 let deadline =
                     timeout.map(|timeout| now.monotonic_us.saturating_add(micros(timeout)));
                 self.shard.wait(client, read, deadline);

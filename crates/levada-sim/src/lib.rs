@@ -1,1 +1,15 @@
 //! The proving ground: reference model, fault disk, schedules, checkers.
+//!
+//! A run is a pure function of its seed. Steps are drawn once ([`op`]) and led through the model
+//! and the product side by side ([`pair`]); states are compared as text ([`dump`]).
+
+pub mod disk;
+pub mod dump;
+pub mod lockstep;
+pub mod model;
+pub mod op;
+pub mod pair;
+pub mod random;
+pub mod recording;
+pub mod replica;
+pub mod shrink;

@@ -26,14 +26,8 @@ pub(super) fn run(server: &Server, count: u64) -> Result<Sample> {
     ensure!(consumed == count, "{consumed} of {count} messages came");
     let pending = client.ask(&["XPENDING", "s", "g"])?;
     let left = pending.items().first().and_then(Reply::integer);
-    ensure!(
-        left == Some(0),
-        "{left:?} are pending after all were acknowledged"
-    );
-    Ok(Sample {
-        rate: 1e6 / each(elapsed, count),
-        cpu: each(cpu, count),
-    })
+    ensure!(left == Some(0), "{left:?} are pending after all were acknowledged");
+    Ok(Sample { rate: 1e6 / each(elapsed, count), cpu: each(cpu, count) })
 }
 
 fn fill(client: &mut Client, count: u64) -> Result<()> {
@@ -57,17 +51,7 @@ fn fill(client: &mut Client, count: u64) -> Result<()> {
 
 /// Reads and acknowledges all there is. Answers how many messages that were.
 fn drain(client: &mut Client) -> Result<u64> {
-    let read = [
-        "XREADGROUP",
-        "GROUP",
-        "g",
-        "c",
-        "COUNT",
-        BATCH,
-        "STREAMS",
-        "s",
-        ">",
-    ];
+    let read = ["XREADGROUP", "GROUP", "g", "c", "COUNT", BATCH, "STREAMS", "s", ">"];
     let mut consumed = 0;
     let mut reply = client.ask(&read)?;
     // The reply is one stream: its name and its entries.

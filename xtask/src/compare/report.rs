@@ -49,13 +49,7 @@ pub(super) struct Report {
 impl Report {
     /// An empty report; `load` is the load average before the run.
     pub(super) fn new(servers: &[Kind], rounds: usize, seconds: u32, load: f64) -> Self {
-        Self {
-            servers: servers.to_vec(),
-            rounds,
-            seconds,
-            load,
-            rows: Vec::new(),
-        }
+        Self { servers: servers.to_vec(), rounds, seconds, load, rows: Vec::new() }
     }
 
     /// Adds a sample of the server at `index`.
@@ -87,10 +81,7 @@ impl Report {
     }
 
     fn row(&self, page: &mut String, case: Case, samples: &[Vec<Sample>]) -> Result<()> {
-        let rates: Vec<f64> = samples
-            .iter()
-            .map(|of| median(of, |one| one.rate))
-            .collect();
+        let rates: Vec<f64> = samples.iter().map(|of| median(of, |one| one.rate)).collect();
         let costs: Vec<f64> = samples.iter().map(|of| median(of, |one| one.cpu)).collect();
         let ours = self.servers.iter().position(|kind| *kind == Kind::Levada);
         let lost = ours.is_some_and(|ours| rates.iter().any(|rate| *rate > rates[ours]));
@@ -106,12 +97,8 @@ impl Report {
 
     fn machine(&self, page: &mut String) -> Result<()> {
         let cpu = std::fs::read_to_string("/proc/cpuinfo").context("/proc/cpuinfo")?;
-        let models = cpu
-            .lines()
-            .filter_map(|line| line.strip_prefix("model name"));
-        let models: Vec<_> = models
-            .map(|model| model.trim_matches([' ', '\t', ':']))
-            .collect();
+        let models = cpu.lines().filter_map(|line| line.strip_prefix("model name"));
+        let models: Vec<_> = models.map(|model| model.trim_matches([' ', '\t', ':'])).collect();
         let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease")?;
         writeln!(
             page,
@@ -190,10 +177,7 @@ fn median(samples: &[Sample], value: impl Fn(&Sample) -> f64) -> f64 {
 /// (highest - lowest) / median of the rates, in percent.
 fn spread(samples: &[Sample]) -> f64 {
     let rates = || samples.iter().map(|sample| sample.rate);
-    let (lowest, highest) = (
-        rates().fold(f64::MAX, f64::min),
-        rates().fold(0.0, f64::max),
-    );
+    let (lowest, highest) = (rates().fold(f64::MAX, f64::min), rates().fold(0.0, f64::max));
     (highest - lowest) * 100.0 / median(samples, |sample| sample.rate)
 }
 
@@ -208,30 +192,9 @@ mod tests {
         for rate in [9.0, 1.0, 10.0] {
             report.record(Case::append(1, 1), 0, Sample { rate, cpu: 2.0 });
         }
-        report.record(
-            Case::append(1, 1),
-            1,
-            Sample {
-                rate: 8.0,
-                cpu: 1.0,
-            },
-        );
-        report.record(
-            Case::Consume,
-            0,
-            Sample {
-                rate: 5.0,
-                cpu: 1.0,
-            },
-        );
-        report.record(
-            Case::Consume,
-            1,
-            Sample {
-                rate: 6.0,
-                cpu: 1.0,
-            },
-        );
+        report.record(Case::append(1, 1), 1, Sample { rate: 8.0, cpu: 1.0 });
+        report.record(Case::Consume, 0, Sample { rate: 5.0, cpu: 1.0 });
+        report.record(Case::Consume, 1, Sample { rate: 6.0, cpu: 1.0 });
         let mut page = String::new();
         for (case, samples) in &report.rows {
             report.row(&mut page, *case, samples).expect("written");

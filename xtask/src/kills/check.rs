@@ -117,8 +117,7 @@ impl Check<'_> {
     /// Live entries that no reply had shown.
     fn adopted(&self) -> u64 {
         let new = self.live.keys();
-        new.filter(|id| !self.stream.entries.contains_key(id))
-            .count() as u64
+        new.filter(|id| !self.stream.entries.contains_key(id)).count() as u64
     }
 
     /// last-generated-id and last-delivered-id never go back (2, 15), entries-added is what was
@@ -129,18 +128,12 @@ impl Check<'_> {
         let highest = entries.max(state.entries.last().map(|(id, _)| *id));
         let highest = highest.max(Some(stream.last_id));
         if Some(state.last_id) < highest {
-            self.tell(
-                state.last_id,
-                "is the last generated id, below an id in use",
-            );
+            self.tell(state.last_id, "is the last generated id, below an id in use");
         }
         let read = stream.entries.iter().rev().find(|(_, entry)| entry.read);
         let read = read.map(|(id, _)| *id).max(Some(stream.last_delivered));
         if Some(state.last_delivered) < read {
-            self.tell(
-                state.last_delivered,
-                "is the last delivered id, below one that was read",
-            );
+            self.tell(state.last_delivered, "is the last delivered id, below one that was read");
         }
         let least = stream.added + stream.new_entries() + self.adopted();
         // Of what was appended without reply and is gone, only a trim can have taken it.
@@ -158,19 +151,13 @@ impl Check<'_> {
         for row in &self.state.pending {
             let known = self.stream.entries.get(&row.id);
             if known.is_none() && !self.may_be_new(row.id) {
-                self.tell(
-                    row.id,
-                    "is pending, though it was never there or is long settled",
-                );
+                self.tell(row.id, "is pending, though it was never there or is long settled");
             }
             let entry = known.unwrap_or(&new);
             if matches!(entry.acked, Fate::Done(_)) || entry.dropped {
                 self.tell(row.id, "is pending, though it was acknowledged or dropped");
             } else if !self.stream.may_own(row.id, entry, row.consumer) {
-                let text = format!(
-                    "is pending for consumer {}, who has not got it",
-                    row.consumer
-                );
+                let text = format!("is pending for consumer {}, who has not got it", row.consumer);
                 self.tell(row.id, &text);
             }
             if row.id > self.state.last_delivered {
@@ -210,10 +197,7 @@ impl Check<'_> {
             if !entry.taken.is_empty() {
                 self.tell(*id, "was delivered and is neither pending nor acknowledged");
             } else if *id <= self.state.last_delivered {
-                self.tell(
-                    *id,
-                    "was skipped: not delivered, yet below the last delivered id",
-                );
+                self.tell(*id, "was skipped: not delivered, yet below the last delivered id");
             }
         }
     }

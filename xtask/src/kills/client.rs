@@ -54,9 +54,7 @@ impl Reply {
     /// The value behind a name in a flat array of names and values, as XINFO answers.
     pub(crate) fn field(&self, name: &str) -> Option<&Reply> {
         let mut pairs = self.items().chunks_exact(2);
-        pairs
-            .find(|pair| pair[0].bytes() == name.as_bytes())
-            .map(|pair| &pair[1])
+        pairs.find(|pair| pair[0].bytes() == name.as_bytes()).map(|pair| &pair[1])
     }
 }
 
@@ -74,10 +72,7 @@ impl Client {
         let stream = TcpStream::connect_timeout(&address, Duration::from_secs(2))?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(REPLY_WAIT_MAX))?;
-        Ok(Self {
-            reader: BufReader::with_capacity(64 * 1024, stream),
-            out: Vec::new(),
-        })
+        Ok(Self { reader: BufReader::with_capacity(64 * 1024, stream), out: Vec::new() })
     }
 
     /// Adds a request to those that the next `flush` sends.
@@ -132,17 +127,14 @@ impl Client {
         }
         let mut line = Vec::new();
         self.reader.read_until(b'\n', &mut line)?;
-        let Some((mark, text)) = line
-            .strip_suffix(b"\r\n")
-            .and_then(|line| line.split_first())
+        let Some((mark, text)) = line.strip_suffix(b"\r\n").and_then(|line| line.split_first())
         else {
             // The peer closed the connection, perhaps within a line.
             return Err(ErrorKind::UnexpectedEof.into());
         };
         let number = || {
             let text = std::str::from_utf8(text).ok();
-            text.and_then(|text| text.parse::<i64>().ok())
-                .ok_or_else(|| malformed("is no number"))
+            text.and_then(|text| text.parse::<i64>().ok()).ok_or_else(|| malformed("is no number"))
         };
         match mark {
             b'+' => Ok(Reply::Text(text.to_vec())),

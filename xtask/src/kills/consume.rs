@@ -83,11 +83,8 @@ impl Consumer<'_> {
             }
             30..38 => {
                 let board = self.shared.board.lock().expect("no holder panics");
-                let mut ids: Vec<Id> = board
-                    .iter()
-                    .filter(|(of, _)| *of == stream)
-                    .map(|(_, id)| *id)
-                    .collect();
+                let mut ids: Vec<Id> =
+                    board.iter().filter(|(of, _)| *of == stream).map(|(_, id)| *id).collect();
                 drop(board);
                 if ids.is_empty() {
                     return Request::Read(vec![stream]);
@@ -157,10 +154,7 @@ impl Consumer<'_> {
             self.settle_unseen(journal, request, invoked);
             return;
         };
-        let span = Span {
-            invoked,
-            completed: self.shared.counter.next(),
-        };
+        let span = Span { invoked, completed: self.shared.counter.next() };
         match request {
             Request::Ack(stream, ids) => {
                 push_acks(journal, stream, &ids, span, true);
@@ -275,10 +269,5 @@ pub(crate) fn parse_entry(entry: &Reply, how: How) -> Result<(Id, Option<Key>), 
 }
 
 fn push_acks(journal: &mut Journal, stream: usize, ids: &[Id], span: Span, known: bool) {
-    journal.acks.extend(ids.iter().map(|id| Removal {
-        stream,
-        id: *id,
-        span,
-        known,
-    }));
+    journal.acks.extend(ids.iter().map(|id| Removal { stream, id: *id, span, known }));
 }

@@ -71,10 +71,7 @@ pub(crate) struct Ledger {
 impl Ledger {
     /// Streams that are empty and have never had an entry.
     pub(crate) fn new() -> Self {
-        let streams = STREAMS.map(|name| Stream {
-            name,
-            ..Stream::default()
-        });
+        let streams = STREAMS.map(|name| Stream { name, ..Stream::default() });
         Self { streams }
     }
 
@@ -107,10 +104,7 @@ impl Ledger {
 
             let dropped = journal.dropped.iter().filter(|(of, _)| *of == index);
             dropped.for_each(|(_, id)| stream.entry(*id).dropped = true);
-            let unseen = journal
-                .unseen
-                .iter()
-                .filter(|unseen| unseen.stream == index);
+            let unseen = journal.unseen.iter().filter(|unseen| unseen.stream == index);
             stream.unseen.extend(unseen.cloned());
         }
         let trimmed = &mut self.streams[TRIMMED];
@@ -252,10 +246,7 @@ impl Stream {
             entry.taken.clear();
             entry.acked = Fate::No;
             if let Some(row) = pending.get(id) {
-                let before = Span {
-                    invoked: 0,
-                    completed: 0,
-                };
+                let before = Span { invoked: 0, completed: 0 };
                 entry.taken.push((row.consumer, before));
                 entry.count = row.count;
             } else if entry.read {

@@ -37,11 +37,8 @@ pub(crate) struct Load(Vec<JoinHandle<Journal>>);
 impl Load {
     /// Starts all connections. They run until the server goes away.
     pub(crate) fn start(address: SocketAddr, round: u32, chance: &mut Chance) -> Self {
-        let shared = Arc::new(Shared {
-            address,
-            counter: Counter::default(),
-            board: Mutex::default(),
-        });
+        let shared =
+            Arc::new(Shared { address, counter: Counter::default(), board: Mutex::default() });
         let mut threads = Vec::new();
         for producer in 0..PRODUCERS {
             let (shared, chance) = (Arc::clone(&shared), Chance::new(chance.next()));
@@ -51,9 +48,7 @@ impl Load {
         }
         for consumer in 0..CONSUMERS.len() {
             let (shared, chance) = (Arc::clone(&shared), Chance::new(chance.next()));
-            threads.push(std::thread::spawn(move || {
-                Consumer::run(&shared, consumer, chance)
-            }));
+            threads.push(std::thread::spawn(move || Consumer::run(&shared, consumer, chance)));
         }
         Self(threads)
     }
@@ -140,10 +135,7 @@ impl Producer<'_> {
         let mut this = Producer {
             shared,
             chance,
-            key: Key {
-                producer,
-                number: 0,
-            },
+            key: Key { producer, number: 0 },
             mine: Vec::new(),
             newest: [(0, 0); STREAMS.len()],
         };
@@ -243,20 +235,13 @@ impl Producer<'_> {
                     let problem = format!("XDEL {} {id} found nothing", STREAMS[stream]);
                     journal.problems.push(problem);
                 }
-                journal.deletes.push(Removal {
-                    stream,
-                    id,
-                    span,
-                    known: reply.is_some(),
-                });
+                journal.deletes.push(Removal { stream, id, span, known: reply.is_some() });
             }
             Request::Trim(keep) => journal.trims.push(keep),
             Request::First => {
                 let first = reply.as_ref().and_then(|reply| reply.items().first());
                 let id = first.map(|entry| &entry.items()[0]);
-                journal
-                    .floors
-                    .extend(id.and_then(|id| super::journal::parse_id(id.bytes()).ok()));
+                journal.floors.extend(id.and_then(|id| super::journal::parse_id(id.bytes()).ok()));
             }
         }
     }
@@ -301,11 +286,5 @@ impl Producer<'_> {
 
 fn push_add(client: &mut Client, stream: usize, key: Key) {
     let value = key.value();
-    client.push(&[
-        b"XADD".as_slice(),
-        STREAMS[stream].as_bytes(),
-        b"*",
-        b"v",
-        &value,
-    ]);
+    client.push(&[b"XADD".as_slice(), STREAMS[stream].as_bytes(), b"*", b"v", &value]);
 }

@@ -161,8 +161,7 @@ fn parse_pending(row: &Reply) -> Option<Pending> {
 }
 
 fn number<'a>(info: &'a Reply, name: &str) -> Result<&'a Reply> {
-    info.field(name)
-        .with_context(|| format!("XINFO shows no {name}"))
+    info.field(name).with_context(|| format!("XINFO shows no {name}"))
 }
 
 fn id(info: &Reply, name: &str) -> Result<Id> {

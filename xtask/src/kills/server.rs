@@ -133,15 +133,10 @@ impl Server {
 
     /// Starts the process and waits for nothing.
     pub(crate) fn launch(&mut self) -> Result<()> {
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
-            .local_addr()?
-            .port();
+        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
         self.address.set_port(port);
         let log = |name| {
-            std::fs::File::options()
-                .create(true)
-                .append(true)
-                .open(self.directory.join(name))
+            std::fs::File::options().create(true).append(true).open(self.directory.join(name))
         };
         let child = self
             .command(port)

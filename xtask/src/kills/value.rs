@@ -39,10 +39,7 @@ impl Key {
         let parse = || {
             let name = std::str::from_utf8(head.split(|byte| *byte == b':').next()?).ok()?;
             let (producer, number) = name.split_once('-')?;
-            Some(Self {
-                producer: producer.parse().ok()?,
-                number: number.parse().ok()?,
-            })
+            Some(Self { producer: producer.parse().ok()?, number: number.parse().ok()? })
         };
         let key = parse().ok_or_else(|| {
             let head = String::from_utf8_lossy(head);
@@ -103,10 +100,7 @@ mod tests {
     #[test]
     fn an_intact_value_names_its_key_and_no_other_bytes_do() {
         for number in 0..200 {
-            let key = Key {
-                producer: 7,
-                number,
-            };
+            let key = Key { producer: 7, number };
             let mut value = key.value();
             assert_eq!(Key::of(&value), Ok(key));
             let last = value.len() - 1;

@@ -25,10 +25,7 @@ impl Connection {
         let stream = TcpStream::connect(address).with_context(|| format!("connect {address}"))?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(REPLY_WAIT_MAX))?;
-        Ok(Self {
-            reader: BufReader::new(stream),
-            is_blocked: false,
-        })
+        Ok(Self { reader: BufReader::new(stream), is_blocked: false })
     }
 
     /// Sends a command as an array of bulk strings.
@@ -94,10 +91,7 @@ impl Connection {
 }
 
 fn is_timeout(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
-    )
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
 }
 
 fn is_end(error: &io::Error) -> bool {

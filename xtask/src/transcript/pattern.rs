@@ -16,11 +16,7 @@ pub(crate) enum Pattern {
     /// An error whose text starts so (`-ERR unknown command<any>`).
     ErrorStart(Vec<u8>),
     /// `[a b]`, `set[a b]`, `push[a b]`; `open` when it ends in `...`.
-    List {
-        shape: Shape,
-        items: Vec<Pattern>,
-        open: bool,
-    },
+    List { shape: Shape, items: Vec<Pattern>, open: bool },
     /// `any-order[a b]`: an array or set of these in whatever order.
     Unordered(Vec<Pattern>),
     /// `{k: v}`: a RESP3 map of exactly these pairs in this order.
@@ -67,17 +63,10 @@ impl Pattern {
         if let Some(pattern) = parse_bare_line(text) {
             return Ok(pattern);
         }
-        let mut source = Source {
-            bytes: text.as_bytes(),
-            at: 0,
-        };
+        let mut source = Source { bytes: text.as_bytes(), at: 0 };
         let pattern = source.value()?;
         source.skip_blanks();
-        ensure!(
-            source.at == source.bytes.len(),
-            "left over: {}",
-            source.rest()
-        );
+        ensure!(source.at == source.bytes.len(), "left over: {}", source.rest());
         Ok(pattern)
     }
 
@@ -86,52 +75,28 @@ impl Pattern {
         match (self, reply) {
             (Self::Exact(expected), reply) => expected == reply,
             (Self::ErrorStart(start), Reply::Error(text)) => text.starts_with(start),
-            (
-                Self::List {
-                    shape: Shape::Array,
-                    items,
-                    open,
-                },
-                Reply::Array(values),
-            )
-            | (
-                Self::List {
-                    shape: Shape::Set,
-                    items,
-                    open,
-                },
-                Reply::Set(values),
-            )
-            | (
-                Self::List {
-                    shape: Shape::Push,
-                    items,
-                    open,
-                },
-                Reply::Push(values),
-            ) => list_matches(items, *open, values, captures),
+            (Self::List { shape: Shape::Array, items, open }, Reply::Array(values))
+            | (Self::List { shape: Shape::Set, items, open }, Reply::Set(values))
+            | (Self::List { shape: Shape::Push, items, open }, Reply::Push(values)) => {
+                list_matches(items, *open, values, captures)
+            }
             (Self::Unordered(items), Reply::Array(values) | Reply::Set(values)) => {
                 unordered_matches(items, values, captures)
             }
             (Self::Map(pairs), Reply::Map(values)) => {
                 pairs.len() == values.len()
-                    && pairs
-                        .iter()
-                        .zip(values)
-                        .all(|((key, value), (got_key, got_value))| {
-                            key.matches(got_key, captures) && value.matches(got_value, captures)
-                        })
+                    && pairs.iter().zip(values).all(|((key, value), (got_key, got_value))| {
+                        key.matches(got_key, captures) && value.matches(got_value, captures)
+                    })
             }
-            (Self::Pairs(pairs), Reply::Map(values)) => pairs_match(
-                pairs,
-                values.iter().map(|(key, value)| (key, value)),
-                captures,
-            ),
-            (Self::Pairs(pairs), Reply::Array(values)) => pairs_match(
-                pairs,
-                values.chunks_exact(2).map(|two| (&two[0], &two[1])),
-                captures,
-            ),
+            (Self::Pairs(pairs), Reply::Map(values)) => {
+                let values: Vec<_> = values.iter().map(|(key, value)| (key, value)).collect();
+                pairs_match(pairs, &values, captures)
+            }
+            (Self::Pairs(pairs), Reply::Array(values)) => {
+                let values: Vec<_> = values.chunks_exact(2).map(|two| (&two[0], &two[1])).collect();
+                pairs_match(pairs, &values, captures)
+            }
             (Self::Wildcard { kind, name }, reply) => {
                 let matched = kind.accepts(reply);
                 if let (true, Some(name)) = (matched, name) {
@@ -164,16 +129,8 @@ impl Kind {
 }
 
 fn list_matches(items: &[Pattern], open: bool, values: &[Reply], captures: &mut Captures) -> bool {
-    let enough = if open {
-        values.len() >= items.len()
-    } else {
-        values.len() == items.len()
-    };
-    enough
-        && items
-            .iter()
-            .zip(values)
-            .all(|(item, value)| item.matches(value, captures))
+    let enough = if open { values.len() >= items.len() } else { values.len() == items.len() };
+    enough && items.iter().zip(values).all(|(item, value)| item.matches(value, captures))
 }
 
 fn unordered_matches(items: &[Pattern], values: &[Reply], captures: &mut Captures) -> bool {
@@ -184,18 +141,14 @@ fn unordered_matches(items: &[Pattern], values: &[Reply], captures: &mut Capture
     }) && left.is_empty()
 }
 
-fn pairs_match<'a>(
+fn pairs_match(
     pairs: &[(Pattern, Pattern)],
-    values: impl Iterator<Item = (&'a Reply, &'a Reply)> + Clone,
+    values: &[(&Reply, &Reply)],
     captures: &mut Captures,
 ) -> bool {
     pairs.iter().all(|(key, value)| {
-        let mut found = values
-            .clone()
-            .filter(|(got, _)| key.matches(got, &mut Captures::new()));
-        found
-            .next()
-            .is_some_and(|(_, got)| value.matches(got, captures))
+        let found = values.iter().find(|(got, _)| key.matches(got, &mut Captures::new()));
+        found.is_some_and(|(_, got)| value.matches(got, captures))
     })
 }
 
@@ -239,11 +192,7 @@ struct Source<'a> {
 impl Source<'_> {
     fn value(&mut self) -> Result<Pattern> {
         self.skip_blanks();
-        for (prefix, shape) in [
-            ("[", Shape::Array),
-            ("set[", Shape::Set),
-            ("push[", Shape::Push),
-        ] {
+        for (prefix, shape) in [("[", Shape::Array), ("set[", Shape::Set), ("push[", Shape::Push)] {
             if self.take(prefix) {
                 let (items, open) = self.items()?;
                 return Ok(Pattern::List { shape, items, open });
@@ -280,11 +229,7 @@ impl Source<'_> {
             }
         }
         let start = self.at;
-        while self
-            .bytes
-            .get(self.at)
-            .is_some_and(|&b| !b.is_ascii_whitespace() && !is_mark(b))
-        {
+        while self.bytes.get(self.at).is_some_and(|&b| !b.is_ascii_whitespace() && !is_mark(b)) {
             self.at += 1;
         }
         let word = std::str::from_utf8(&self.bytes[start..self.at])?;
@@ -331,11 +276,7 @@ impl Source<'_> {
             ensure!(self.at < self.bytes.len(), "a {{ is not closed");
             let key = self.value()?;
             self.skip_blanks();
-            ensure!(
-                self.take(":"),
-                "a key needs a colon and a value: {}",
-                self.rest()
-            );
+            ensure!(self.take(":"), "a key needs a colon and a value: {}", self.rest());
             pairs.push((key, self.value()?));
         }
     }
@@ -343,10 +284,7 @@ impl Source<'_> {
     /// A wildcard behind its opening `<`.
     fn wildcard(&mut self) -> Result<Pattern> {
         if self.take("has") {
-            return Ok(Pattern::Wildcard {
-                kind: Kind::Has(self.needles()?),
-                name: None,
-            });
+            return Ok(Pattern::Wildcard { kind: Kind::Has(self.needles()?), name: None });
         }
         let length = self.bytes[self.at..].iter().position(|&byte| byte == b'>');
         let length = length.context("a < is not closed")?;
@@ -415,9 +353,7 @@ mod tests {
     fn check(pattern: &str, wire: &str, expect: bool) {
         let wire = wire.replace(' ', "\r\n") + "\r\n";
         let reply = Reply::read(&mut wire.as_bytes()).unwrap();
-        let matched = Pattern::parse(pattern)
-            .unwrap()
-            .matches(&reply, &mut Captures::new());
+        let matched = Pattern::parse(pattern).unwrap().matches(&reply, &mut Captures::new());
         assert_eq!(matched, expect, "{pattern} against {wire:?}");
     }
 

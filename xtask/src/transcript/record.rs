@@ -41,10 +41,7 @@ mod tests {
 
     #[test]
     fn replies_go_behind_their_requests() {
-        let recorded = [Recorded {
-            line: 2,
-            text: "+PONG".to_owned(),
-        }];
+        let recorded = [Recorded { line: 2, text: "+PONG".to_owned() }];
         assert_eq!(merge("== t\n> PING\n> PING\n+PONG\n", &recorded), {
             "== t\n> PING\n+PONG\n> PING\n+PONG\n"
         });

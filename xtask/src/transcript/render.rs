@@ -39,26 +39,16 @@ fn block(reply: &Reply, indent: usize) -> String {
         _ => return line,
     };
     let (margin, inner) = (" ".repeat(indent), " ".repeat(indent + 2));
-    let items: String = items
-        .iter()
-        .map(|item| format!("{inner}{item}\n"))
-        .collect();
-    format!("{open}\n{items}{margin}{close}")
+    let items = items.join(&format!("\n{inner}"));
+    format!("{open}\n{inner}{items}\n{margin}{close}")
 }
 
 /// One line per item; a flat list of fields and values, as XINFO has it, gets a line per pair.
 fn items_of(items: &[Reply], indent: usize) -> Vec<String> {
     let is_flat_map = items.len() >= 4
         && items.len().is_multiple_of(2)
-        && items
-            .iter()
-            .step_by(2)
-            .all(|key| matches!(key, Reply::Bulk(_)))
-        && items
-            .iter()
-            .skip(1)
-            .step_by(2)
-            .any(|value| !matches!(value, Reply::Bulk(_)));
+        && items.iter().step_by(2).all(|key| matches!(key, Reply::Bulk(_)))
+        && items.iter().skip(1).step_by(2).any(|value| !matches!(value, Reply::Bulk(_)));
     if !is_flat_map {
         return items.iter().map(|item| block(item, indent + 2)).collect();
     }
@@ -86,10 +76,7 @@ fn one_line(reply: &Reply) -> String {
         Reply::Map(pairs) => {
             let pair =
                 |(key, value): &(Reply, Reply)| format!("{}: {}", one_line(key), one_line(value));
-            format!(
-                "{{{}}}",
-                pairs.iter().map(pair).collect::<Vec<_>>().join(" ")
-            )
+            format!("{{{}}}", pairs.iter().map(pair).collect::<Vec<_>>().join(" "))
         }
     }
 }
@@ -103,7 +90,7 @@ fn quoted(text: &[u8]) -> String {
             b'\r' => output.push_str("\\r"),
             b'\t' => output.push_str("\\t"),
             0x20..=0x7e => output.push(char::from(byte)),
-            other => output.push_str(&format!("\\x{other:02x}")),
+            other => output.extend([format!("\\x{other:02x}")]),
         }
     }
     output.push('"');
@@ -111,8 +98,7 @@ fn quoted(text: &[u8]) -> String {
 }
 
 fn is_plain(text: &[u8]) -> bool {
-    text.first()
-        .is_some_and(|first| first.is_ascii_alphabetic())
+    text.first().is_some_and(u8::is_ascii_alphabetic)
         && text.iter().all(|byte| (0x20..0x7f).contains(byte))
 }
 
@@ -129,31 +115,15 @@ mod tests {
     #[test]
     fn what_is_rendered_matches_again() {
         let long = Reply::Bulk(b"a \"quoted\" \\ value\r\n\x00\xff".repeat(3));
-        let pairs = vec![(
-            Reply::Bulk(b"key".to_vec()),
-            Reply::Array(vec![long.clone(); 4]),
-        )];
+        let pairs = vec![(Reply::Bulk(b"key".to_vec()), Reply::Array(vec![long.clone(); 4]))];
         for reply in [
             Reply::Simple(b"OK".to_vec()),
             Reply::Error(b"ERR ends in a space ".to_vec()),
-            Reply::Array(vec![
-                Reply::Error(b"ERR x".to_vec()),
-                Reply::Simple(b"a b".to_vec()),
-            ]),
-            Reply::Array(vec![
-                Reply::NullBulk,
-                Reply::NullArray,
-                Reply::Null,
-                Reply::Integer(-3),
-            ]),
+            Reply::Array(vec![Reply::Error(b"ERR x".to_vec()), Reply::Simple(b"a b".to_vec())]),
+            Reply::Array(vec![Reply::NullBulk, Reply::NullArray, Reply::Null, Reply::Integer(-3)]),
             Reply::Map(pairs),
             Reply::Push(vec![Reply::Boolean(true), Reply::Double(b"1.5".to_vec())]),
-            Reply::Array(vec![
-                long.clone(),
-                Reply::Integer(1),
-                long,
-                Reply::Set(vec![]),
-            ]),
+            Reply::Array(vec![long.clone(), Reply::Integer(1), long, Reply::Set(vec![])]),
         ] {
             let text = render(&reply);
             let pattern = Pattern::parse(&text).unwrap();

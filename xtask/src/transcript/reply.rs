@@ -2,6 +2,7 @@
 //!
 //! The reader accepts both protocol versions at once and keeps every distinction that the wire
 //! makes (null bulk, null array and RESP3 null are three values), because transcripts are exact.
+//! (`levada_resp::reply` reads all three as one, and wants the whole reply in memory first.)
 //! It trusts the peer's sizes only up to [`BULK_BYTES_MAX`] and [`DEPTH_MAX`].
 
 use std::io::{self, BufRead, Read};
@@ -65,9 +66,7 @@ fn read_value(source: &mut impl BufRead, depth: usize) -> io::Result<Reply> {
         return Err(invalid("reply nested too deeply".to_owned()));
     }
     let line = read_line(source)?;
-    let (&kind, rest) = line
-        .split_first()
-        .ok_or_else(|| invalid("empty line".to_owned()))?;
+    let (&kind, rest) = line.split_first().ok_or_else(|| invalid("empty line".to_owned()))?;
     Ok(match kind {
         b'+' => Reply::Simple(rest.to_vec()),
         b'-' => Reply::Error(rest.to_vec()),
@@ -85,10 +84,7 @@ fn read_value(source: &mut impl BufRead, depth: usize) -> io::Result<Reply> {
         b'>' => Reply::Push(read_values(source, number(rest)?, depth)?),
         b'%' => Reply::Map(read_pairs(source, number(rest)?, depth)?),
         other => {
-            return Err(invalid(format!(
-                "unknown reply type {:?}",
-                char::from(other)
-            )));
+            return Err(invalid(format!("unknown reply type {:?}", char::from(other))));
         }
     })
 }
@@ -103,12 +99,7 @@ fn read_pairs(
     depth: usize,
 ) -> io::Result<Vec<(Reply, Reply)>> {
     (0..count)
-        .map(|_| {
-            Ok((
-                read_value(source, depth + 1)?,
-                read_value(source, depth + 1)?,
-            ))
-        })
+        .map(|_| Ok((read_value(source, depth + 1)?, read_value(source, depth + 1)?)))
         .collect()
 }
 
@@ -189,18 +180,8 @@ mod tests {
 
     #[test]
     fn damage_is_an_error() {
-        for wire in [
-            &b"?\r\n"[..],
-            b"$3\r\nabcd\r\n",
-            b":x\r\n",
-            b"+OK\n",
-            b"$5\r\nab",
-            b"",
-        ] {
-            assert!(
-                Reply::read(&mut &wire[..]).is_err(),
-                "{wire:?} was accepted"
-            );
+        for wire in [&b"?\r\n"[..], b"$3\r\nabcd\r\n", b":x\r\n", b"+OK\n", b"$5\r\nab", b""] {
+            assert!(Reply::read(&mut &wire[..]).is_err(), "{wire:?} was accepted");
         }
     }
 }

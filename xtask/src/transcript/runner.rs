@@ -45,7 +45,7 @@ pub struct Options {
 pub struct Summary {
     /// Sections in which every reply was as expected.
     pub passed: usize,
-    /// Sections that the peer is too old for: file and title.
+    /// Sections that are not for this peer (too old, or not Levada): file and title.
     pub skipped: Vec<String>,
     /// One readable report per failed section.
     pub failures: Vec<String>,
@@ -56,21 +56,13 @@ pub struct Summary {
 /// Runs files against a server. An error is something that kept the run from taking place (a file
 /// that does not parse, no server); differences are in the summary.
 pub fn run(target: &Target, files: &[PathBuf], options: Options) -> Result<Summary> {
-    let scripts = files
-        .iter()
-        .map(|file| Script::load(file))
-        .collect::<Result<Vec<_>>>()?;
+    let scripts = files.iter().map(|file| Script::load(file)).collect::<Result<Vec<_>>>()?;
     let mut summary = Summary::default();
     let mut player = Player::connect(target)?;
     for script in &scripts {
         let mut recorded = Vec::new();
         for section in &script.sections {
-            let place = format!(
-                "{}:{} {}",
-                script.path.display(),
-                section.line,
-                section.title
-            );
+            let place = format!("{}:{} {}", script.path.display(), section.line, section.title);
             if !player.peer.satisfies(section.requires) {
                 summary.skipped.push(place);
                 continue;
@@ -99,7 +91,7 @@ impl Summary {
             let _ = writeln!(text, "FAILED {failure}\n");
         }
         for skipped in &self.skipped {
-            let _ = writeln!(text, "skipped, {} is too old: {skipped}", target.name);
+            let _ = writeln!(text, "skipped, not for {}: {skipped}", target.name);
         }
         let _ = write!(
             text,
@@ -145,17 +137,9 @@ impl Player {
         let version = field(&info, "redis_version").context("INFO names no redis_version")?;
         let mut numbers = version.split('.').map_while(|part| part.parse().ok());
         let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
-        let peer = Peer {
-            version,
-            is_levada: field(&info, "levada_version").is_some(),
-        };
+        let peer = Peer { version, is_levada: field(&info, "levada_version").is_some() };
         let blocked_before = blocked_clients(&mut control)?;
-        Ok(Self {
-            address: target.address,
-            control,
-            peer,
-            blocked_before,
-        })
+        Ok(Self { address: target.address, control, peer, blocked_before })
     }
 
     /// Plays one section and puts its settings back. Answers how many replies were compared.
@@ -165,18 +149,12 @@ impl Player {
         path: &Path,
         record: Option<&mut Vec<record::Recorded>>,
     ) -> Result<usize> {
-        self.wait_for_blocked(0)
-            .context("clients of an earlier section are still blocked")?;
+        self.wait_for_blocked(0).context("clients of an earlier section are still blocked")?;
         self.ok(&["FLUSHALL"])?;
         let mut before = Vec::new();
         for (name, value) in &section.config {
             before.push((name, self.setting(name)?));
-            self.ok(&[
-                "CONFIG",
-                "SET",
-                name,
-                if value == "\"\"" { "" } else { value },
-            ])?;
+            self.ok(&["CONFIG", "SET", name, if value == "\"\"" { "" } else { value }])?;
         }
         let mut stage = Stage {
             player: self,
@@ -187,7 +165,8 @@ impl Player {
             replies: 0,
             record,
         };
-        let outcome = section.steps.iter().try_for_each(|step| stage.step(step));
+        let played = section.steps.iter().try_for_each(|step| stage.step(step));
+        let outcome = played.and_then(|()| stage.nothing_is_left());
         let replies = stage.replies;
         for (name, value) in before {
             self.ok(&["CONFIG", "SET", name, &value])?;
@@ -244,12 +223,7 @@ struct Stage<'a> {
 
 impl Stage<'_> {
     fn step(&mut self, step: &Step) -> Result<()> {
-        let place = format!(
-            "  at {}:{}\n  {}",
-            self.path.display(),
-            step.line,
-            step.text
-        );
+        let place = format!("  at {}:{}\n  {}", self.path.display(), step.line, step.text);
         let times = match &step.request {
             Some(Request::Words { times, .. }) => *times,
             _ => 1,
@@ -281,16 +255,8 @@ impl Stage<'_> {
     /// The expectation as it stands in the file, which is the notation that its reader knows.
     fn expected_text(&self, step: &Step) -> String {
         let text = std::fs::read_to_string(self.path).unwrap_or_default();
-        let first = if step.request.is_some() {
-            step.line
-        } else {
-            step.line - 1
-        };
-        let lines: Vec<&str> = text
-            .lines()
-            .skip(first)
-            .take(step.line_last - first)
-            .collect();
+        let first = if step.request.is_some() { step.line } else { step.line - 1 };
+        let lines: Vec<&str> = text.lines().skip(first).take(step.line_last - first).collect();
         lines.join("\n            ")
     }
 
@@ -321,11 +287,7 @@ impl Stage<'_> {
             }
             Expect::Blocked => {
                 self.connection(name)?.is_blocked = true;
-                let count = self
-                    .connections
-                    .values()
-                    .filter(|each| each.is_blocked)
-                    .count();
+                let count = self.connections.values().filter(|each| each.is_blocked).count();
                 let waited = self.player.wait_for_blocked(count);
                 self.nothing(name)?;
                 waited
@@ -346,14 +308,23 @@ impl Stage<'_> {
         Ok(())
     }
 
+    /// A reply that no step asked for is a difference too.
+    fn nothing_is_left(&mut self) -> Result<()> {
+        self.player.control.call(&["PING"])?;
+        for (name, connection) in &mut self.connections {
+            if connection.has_arrived()? {
+                let reply = connection.receive()?;
+                bail!("  at the end, {name}< was not expected:\n  got:      {}", render(&reply));
+            }
+        }
+        Ok(())
+    }
+
     fn record_reply(&mut self, step: &Step) -> Result<()> {
         let reply = self.connection(&step.connection)?.receive()?;
         let text = render(&reply);
         match &mut self.record {
-            Some(record) => record.push(record::Recorded {
-                line: step.line,
-                text,
-            }),
+            Some(record) => record.push(record::Recorded { line: step.line, text }),
             None => bail!("no reply is recorded for this request\n  got:      {text}"),
         }
         Ok(())
@@ -365,31 +336,22 @@ impl Stage<'_> {
             let mut connection = Connection::open(self.player.address)?;
             if self.resp3 {
                 let reply = connection.call(&["HELLO", "3"])?;
-                ensure!(
-                    matches!(reply, Reply::Map(_)),
-                    "HELLO 3 answered {}",
-                    render(&reply)
-                );
+                ensure!(matches!(reply, Reply::Map(_)), "HELLO 3 answered {}", render(&reply));
             }
             self.connections.insert(name.to_owned(), connection);
         }
-        self.connections
-            .get_mut(name)
-            .context("the connection was just opened")
+        self.connections.get_mut(name).context("the connection was just opened")
     }
 }
 
 fn info(control: &mut Connection, section: &str) -> Result<String> {
     let reply = control.call(&["INFO", section])?;
-    let text = reply
-        .text()
-        .with_context(|| format!("INFO answered {}", render(&reply)))?;
+    let text = reply.text().with_context(|| format!("INFO answered {}", render(&reply)))?;
     Ok(String::from_utf8_lossy(text).into_owned())
 }
 
 fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
-    info.lines()
-        .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
+    info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
 }
 
 fn blocked_clients(control: &mut Connection) -> Result<usize> {
@@ -397,3 +359,6 @@ fn blocked_clients(control: &mut Connection) -> Result<usize> {
     let count = field(&info, "blocked_clients").context("INFO names no blocked_clients")?;
     count.trim().parse().context("blocked_clients is no number")
 }
+
+#[cfg(test)]
+mod tests;

@@ -84,10 +84,7 @@ impl Script {
 
     /// Parses the text of a file; `path` is only used for messages.
     pub(crate) fn parse(path: &Path, text: &str) -> Result<Self> {
-        let mut script = Self {
-            path: path.to_owned(),
-            sections: Vec::new(),
-        };
+        let mut script = Self { path: path.to_owned(), sections: Vec::new() };
         let lines: Vec<&str> = text.lines().collect();
         let mut at = 0;
         while at < lines.len() {
@@ -96,9 +93,7 @@ impl Script {
             if line.trim().is_empty() || line.starts_with('#') {
                 at += 1;
             } else if let Some(header) = line.strip_prefix("==") {
-                script
-                    .sections
-                    .push(Section::parse(header, at + 1).with_context(place)?);
+                script.sections.push(Section::parse(header, at + 1).with_context(place)?);
                 at += 1;
             } else {
                 let step = Step::parse(&lines, at).with_context(place)?;
@@ -110,11 +105,7 @@ impl Script {
                     .push(step);
             }
         }
-        ensure!(
-            !script.sections.is_empty(),
-            "{}: no == line",
-            path.display()
-        );
+        ensure!(!script.sections.is_empty(), "{}: no == line", path.display());
         Ok(script)
     }
 }
@@ -125,14 +116,8 @@ impl Section {
         let mut parts = header.split('[');
         let title = parts.next().unwrap_or_default().trim().to_owned();
         ensure!(!title.is_empty(), "a section needs a title");
-        let mut section = Self {
-            title,
-            line,
-            requires: None,
-            resp3: false,
-            config: vec![],
-            steps: vec![],
-        };
+        let mut section =
+            Self { title, line, requires: None, resp3: false, config: vec![], steps: vec![] };
         for part in parts {
             let tag = part.trim().strip_suffix(']').context("a [ is not closed")?;
             match tag.split_once(' ').unwrap_or((tag, "")) {
@@ -159,14 +144,9 @@ impl Step {
     /// Parses the step that starts at `lines[at]`.
     fn parse(lines: &[&str], at: usize) -> Result<Self> {
         let text = lines[at];
-        let mark = text
-            .find(['>', '<'])
-            .context("expected >, < or a comment")?;
+        let mark = text.find(['>', '<']).context("expected >, < or a comment")?;
         let connection = &text[..mark];
-        ensure!(
-            is_connection(connection),
-            "{connection:?} is no name of a connection"
-        );
+        ensure!(is_connection(connection), "{connection:?} is no name of a connection");
         let rest = &text[mark + 1..];
         let mut step = Self {
             line: at + 1,
@@ -198,9 +178,7 @@ impl Step {
         }
         let mut text = first.to_owned();
         while open_brackets(&text)? > 0 {
-            let next = lines
-                .get(self.line_last)
-                .context("a bracket is not closed")?;
+            let next = lines.get(self.line_last).context("a bracket is not closed")?;
             self.line_last += 1;
             text.push('\n');
             text.push_str(next);
@@ -222,10 +200,7 @@ impl Request {
         if times.is_some() {
             words.remove(0);
         }
-        Ok(Self::Words {
-            times: times.unwrap_or(1),
-            words,
-        })
+        Ok(Self::Words { times: times.unwrap_or(1), words })
     }
 }
 
@@ -235,9 +210,7 @@ fn is_connection(name: &str) -> bool {
 
 /// Whether a line cannot be the first line of an expectation.
 fn starts_new(line: &str) -> bool {
-    let mark = line
-        .find(['>', '<'])
-        .filter(|&mark| is_connection(&line[..mark]));
+    let mark = line.find(['>', '<']).filter(|&mark| is_connection(&line[..mark]));
     let wildcard = line.starts_with('<') && !line.starts_with("< ");
     line.trim().is_empty()
         || line.starts_with('#')
@@ -280,36 +253,27 @@ mod tests {
     #[test]
     fn sections_steps_and_tags() {
         let script = parse(
-            "# why\n== one [requires 8.2] [config a 1, b 2]\n> PING\n+PONG\n\nA> XREAD x\n(blocked)\n\
-             A< [1\n [2]]\n== two [resp3]\n>! \"PING\\r\\n\"\n< +PONG\n> 3 GET k\n<any>\n> NEW\n",
+            "# why\n== one [requires 8.2] [config a 1, b 2]\n> PING\n+PONG\n\n\
+             A> XREAD x\n(blocked)\nA< [1\n [2]]\n\
+             == two [resp3]\n>! \"PING\\r\\n\"\n< +PONG\n> 3 GET k\n<any>\n> NEW\n",
         )
         .unwrap();
-        let [one, two] = &script.sections[..] else {
-            panic!("two sections")
-        };
+        let [one, two] = &script.sections[..] else { panic!("two sections") };
         assert_eq!(one.requires, Some(Requires::Redis(8, 2)));
         assert_eq!(one.config[1], ("b".to_owned(), "2".to_owned()));
         assert_eq!(one.steps.len(), 3);
         assert_eq!((one.steps[2].line, one.steps[2].line_last), (8, 9));
         assert!(two.resp3);
         assert!(matches!(&two.steps[0].request, Some(Request::Raw(raw)) if raw == b"PING\r\n"));
-        assert!(matches!(
-            &two.steps[2].request,
-            Some(Request::Words { times: 3, .. })
-        ));
+        assert!(matches!(&two.steps[2].request, Some(Request::Words { times: 3, .. })));
         assert!(two.steps[3].expect.is_none());
     }
 
     #[test]
     fn a_mistake_fails_the_file() {
-        for text in [
-            "> PING\n+PONG",
-            "== t\nPONG",
-            "== t [what]",
-            "== t\n> G\n[1",
-            "",
-            "== t\n> \"a",
-        ] {
+        for text in
+            ["> PING\n+PONG", "== t\nPONG", "== t [what]", "== t\n> G\n[1", "", "== t\n> \"a"]
+        {
             assert!(parse(text).is_err(), "{text:?} was accepted");
         }
     }

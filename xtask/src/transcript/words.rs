@@ -40,9 +40,7 @@ pub(crate) fn double_quoted(bytes: &[u8], mut at: usize, word: &mut Vec<u8>) -> 
         match (bytes.get(at), bytes.get(at + 1)) {
             (Some(b'"'), _) => return Ok(at + 1),
             (Some(b'\\'), Some(b'x')) => {
-                let digits = bytes
-                    .get(at + 2..at + 4)
-                    .and_then(|d| std::str::from_utf8(d).ok());
+                let digits = bytes.get(at + 2..at + 4).and_then(|d| std::str::from_utf8(d).ok());
                 let Some(Ok(byte)) = digits.map(|digits| u8::from_str_radix(digits, 16)) else {
                     bail!("\\x needs two hexadecimal digits");
                 };
@@ -95,9 +93,7 @@ pub(crate) fn substitute(word: &[u8], captures: &Captures) -> Result<Vec<u8>> {
             break;
         };
         let name = String::from_utf8_lossy(&rest[start + 2..start + length]).into_owned();
-        let Some(value) = captures.get(&name) else {
-            bail!("nothing was captured as <{name}>")
-        };
+        let Some(value) = captures.get(&name) else { bail!("nothing was captured as <{name}>") };
         output.extend_from_slice(&rest[..start]);
         output.extend_from_slice(value);
         rest = &rest[start + length + 1..];
@@ -117,14 +113,8 @@ mod tests {
     #[test]
     fn quoting_follows_redis_cli() {
         check("XADD s * f v", &[b"XADD", b"s", b"*", b"f", b"v"]);
-        check(
-            r#"SET k "" '' "a b" 'it\'s'"#,
-            &[b"SET", b"k", b"", b"", b"a b", b"it's"],
-        );
-        check(
-            r#"SET k "\x00\xff\r\n\"\\""#,
-            &[b"SET", b"k", b"\x00\xff\r\n\"\\"],
-        );
+        check(r#"SET k "" '' "a b" 'it\'s'"#, &[b"SET", b"k", b"", b"", b"a b", b"it's"]);
+        check(r#"SET k "\x00\xff\r\n\"\\""#, &[b"SET", b"k", b"\x00\xff\r\n\"\\"]);
         check("  ", &[]);
     }
 

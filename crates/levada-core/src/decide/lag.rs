@@ -19,10 +19,7 @@ impl<'m> Counters<'m> {
         key: KeyNumber,
         stream: &'m Stream,
     ) -> Result<Self, Refusal> {
-        Ok(Self {
-            stream,
-            first_id: places::first_id(context, key, stream)?,
-        })
+        Ok(Self { stream, first_id: places::first_id(context, key, stream)? })
     }
 
     /// The lag of a group, where Redis knows it.
@@ -81,22 +78,36 @@ pub(super) fn entries_read_after(
 ) -> Result<Option<u64>, Refusal> {
     let (mut last, mut read) = (group.last_id, group.entries_read);
     let mut counters = None;
+    // Before the first live entry nothing was counted that could be counted on.
+    let mut within = read.is_none() || is_within(context, key, stream, last)?;
     for (at, id) in ids.iter().enumerate() {
-        read = match read {
+        read = match read.filter(|_| within) {
             // Behind the last tombstone all that is left counts one each.
             Some(count) if last > stream.max_deleted_id => {
                 return Ok(Some(count + (ids.len() - at) as u64));
             }
             Some(count) if !has_tombstone_from(stream, last) => Some(count + 1),
-            before if stream.entries_added == 0 => before,
+            _ if stream.entries_added == 0 => read,
             _ => match &counters {
-                None => counters
-                    .insert(Counters::of(context, key, stream)?)
-                    .distance(*id),
+                None => counters.insert(Counters::of(context, key, stream)?).distance(*id),
                 Some(counters) => counters.distance(*id),
             },
         };
-        last = *id;
+        (last, within) = (*id, true);
     }
     Ok(read)
+}
+
+/// Whether an id is at or above the first live one; most often known without its block.
+fn is_within(
+    context: Context<'_>,
+    key: KeyNumber,
+    stream: &Stream,
+    id: StreamId,
+) -> Result<bool, Refusal> {
+    let second = stream.meta(stream.first_block() + 1).filter(|meta| meta.count > 0);
+    if second.is_some_and(|second| second.base <= id) {
+        return Ok(true);
+    }
+    Ok(places::first_id(context, key, stream)? <= id)
 }

@@ -32,10 +32,7 @@ pub(super) struct Checkpointing {
 impl Checkpointing {
     /// After recovery: everything up to here is in the checkpoint that was loaded.
     pub(super) fn at(position: Lsn) -> Self {
-        Self {
-            position,
-            ..Self::default()
-        }
+        Self { position, ..Self::default() }
     }
 
     pub(super) fn is_under_way(&self) -> bool {
@@ -69,10 +66,7 @@ impl<S: Store> Shard<S> {
 
     /// Begins a checkpoint at the last batch.
     pub(super) fn begin_checkpoint(&mut self) -> Result<(), Error> {
-        assert!(
-            self.batch.is_empty(),
-            "a checkpoint stands between two batches"
-        );
+        assert!(self.batch.is_empty(), "a checkpoint stands between two batches");
         let whole = self.store.checkpoint_begin()?;
         let since = std::mem::replace(&mut self.checkpointing.position, self.last_lsn);
         self.checkpointing.snapshot = Some(self.machine.snapshot(since, whole));
@@ -82,12 +76,9 @@ impl<S: Store> Shard<S> {
     fn checkpoint_slice(&mut self) -> Result<(), Error> {
         let mut bytes = 0;
         while bytes < SLICE_BYTES && self.store.checkpoint_backlog_bytes() < BACKLOG_BYTES_MAX {
-            let Checkpointing {
-                snapshot, piece, ..
-            } = &mut self.checkpointing;
-            let Some(((object, kind, part), change)) = snapshot
-                .as_mut()
-                .and_then(|snapshot| snapshot.next_piece(piece))
+            let Checkpointing { snapshot, piece, .. } = &mut self.checkpointing;
+            let Some(((object, kind, part), change)) =
+                snapshot.as_mut().and_then(|snapshot| snapshot.next_piece(piece))
             else {
                 self.checkpointing.snapshot = None;
                 self.checkpointing.ending = true;
@@ -99,8 +90,7 @@ impl<S: Store> Shard<S> {
                 Change::RemoveObject => PieceChange::RemoveObject,
             };
             bytes += piece.len() + 64;
-            self.store
-                .checkpoint_piece(PieceId { object, kind, part }, change, piece)?;
+            self.store.checkpoint_piece(PieceId { object, kind, part }, change, piece)?;
         }
         Ok(())
     }

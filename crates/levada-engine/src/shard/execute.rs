@@ -29,11 +29,8 @@ impl<S: Store> Blocks for InMemory<'_, S> {
         number: u64,
     ) -> Option<std::sync::Arc<levada_core::block::Block>> {
         let pinned = self.shard.pinned.get(&self.client).into_iter().flatten();
-        let held = pinned
-            .into_iter()
-            .find(|(of, n, _)| *of == key && *n == number);
-        held.map(|(_, _, block)| block.clone())
-            .or_else(|| self.shard.store.cached(key.0, number))
+        let held = pinned.into_iter().find(|(of, n, _)| *of == key && *n == number);
+        held.map(|(_, _, block)| block.clone()).or_else(|| self.shard.store.cached(key.0, number))
     }
 }
 
@@ -42,7 +39,10 @@ impl<S: Store> Shard<S> {
     /// are served at once (inside a transaction: at its end).
     pub fn execute(&mut self, now: Now, client: ClientId, command: &Command<'_>) -> Outcome {
         self.advance(now);
-        command.for_each_key(|key| self.expire_key(key));
+        match command.sees_whole_keyspace() {
+            true => self.expire_due(),
+            false => command.for_each_key(|key| self.expire_key(key)),
+        }
         let outcome = match self.decide(client, command, self.in_transaction) {
             Ok(decision) => Outcome::Done(self.carry_out(command, decision)),
             Err(Undecided::Refused(refused)) => Outcome::Done(self.refuse(command, refused)),
@@ -55,9 +55,12 @@ impl<S: Store> Shard<S> {
         outcome
     }
 
-    /// The machine's clock: the wall's, but never back.
+    /// The machine's clock: the wall's, but never back, and never on within a batch: its effects
+    /// are replayed at the one time that the batch carries.
     pub(super) fn advance(&mut self, now: Now) {
-        self.now_ms = self.now_ms.max(now.wall_ms);
+        if self.batch.is_empty() {
+            self.now_ms = self.now_ms.max(now.wall_ms);
+        }
     }
 
     /// Asks the machine, fetching blocks until it knows the answer: in the background, or here and
@@ -69,10 +72,7 @@ impl<S: Store> Shard<S> {
         at_once: bool,
     ) -> Result<Decision<'a>, Undecided> {
         loop {
-            let blocks = InMemory {
-                shard: self,
-                client,
-            };
+            let blocks = InMemory { shard: self, client };
             let context = Context {
                 machine: &self.machine,
                 blocks: &blocks,
@@ -101,10 +101,7 @@ impl<S: Store> Shard<S> {
             };
             match fetched {
                 Fetch::Ready(block) => {
-                    self.pinned
-                        .entry(client)
-                        .or_default()
-                        .push((need.key, *number, block));
+                    self.pinned.entry(client).or_default().push((need.key, *number, block));
                 }
                 Fetch::Reading => {
                     self.park(client, need.key, *number);
@@ -115,30 +112,15 @@ impl<S: Store> Shard<S> {
                 }
             }
         }
-        if reading {
-            Err(Undecided::Reading)
-        } else {
-            Ok(())
-        }
+        if reading { Err(Undecided::Reading) } else { Ok(()) }
     }
 
     /// The error that names a lost block by the ids it may hold.
     pub(super) fn corrupt(&self, key: KeyNumber, number: u64) -> Refused {
-        let name = self
-            .machine
-            .keys
-            .get(key)
-            .map(|object| object.name.to_vec());
-        let range = self
-            .machine
-            .stream_of(key)
-            .map(|stream| stream.id_range(number));
+        let name = self.machine.keys.get(key).map(|object| object.name.to_vec());
+        let range = self.machine.stream_of(key).map(|stream| stream.id_range(number));
         let (first, last) = range.unwrap_or_default();
-        Refused::Corrupt {
-            key: name.unwrap_or_default(),
-            first,
-            last,
-        }
+        Refused::Corrupt { key: name.unwrap_or_default(), first, last }
     }
 
     pub(super) fn carry_out(&mut self, command: &Command<'_>, decision: Decision<'_>) -> Answer {
@@ -146,19 +128,13 @@ impl<S: Store> Shard<S> {
             self.perform(effect);
         }
         let wait = self.wait_for(command);
-        Answer {
-            result: Ok(decision.reply),
-            wait,
-        }
+        Answer { result: Ok(decision.reply), wait }
     }
 
     /// An error shows state too (that a key is missing, or holds something else).
     pub(super) fn refuse(&mut self, command: &Command<'_>, refused: Refused) -> Answer {
         let wait = self.wait_for(command);
-        Answer {
-            result: Err(refused),
-            wait,
-        }
+        Answer { result: Err(refused), wait }
     }
 
     /// Logs an effect and applies it.
@@ -168,10 +144,7 @@ impl<S: Store> Shard<S> {
         if !effect.is_delivery() || self.settings.delivery_strict {
             self.urgency = Urgency::Durable;
         }
-        let at = At {
-            position: self.last_lsn + 1,
-            now_ms: self.now_ms,
-        };
+        let at = At { position: self.last_lsn + 1, now_ms: self.now_ms };
         let applied = self.machine.apply(effect, at);
         if let Err(error) = self.tell_store(applied) {
             self.failed.get_or_insert(error);
@@ -192,30 +165,38 @@ impl<S: Store> Shard<S> {
     /// Removes a key that has expired, before a command looks at it.
     fn expire_key(&mut self, key: Key<'_>) {
         let found = self.machine.keys.find(key);
-        let expired = found.filter(|(_, object)| {
-            object
-                .expires_at_ms
-                .is_some_and(|at_ms| at_ms <= self.now_ms)
-        });
+        let expired = found
+            .filter(|(_, object)| object.expires_at_ms.is_some_and(|at_ms| at_ms < self.now_ms));
         if let Some((key, _)) = expired {
             self.perform(&Effect::KeyRemoved { key });
         }
     }
 
-    /// Removes keys that have expired, a bounded number a turn.
+    /// Removes keys that have expired, a bounded number a turn, and serves whom that concerns.
     pub(super) fn expire(&mut self, now: Now) {
-        const KEYS_MAX: usize = 1000;
         self.advance(now);
-        let due = self
-            .machine
-            .keys
-            .iter_expiring()
-            .take_while(|(at_ms, _)| *at_ms <= self.now_ms);
+        self.expire_due();
+        self.serve_waiters();
+    }
+
+    fn expire_due(&mut self) {
+        const KEYS_MAX: usize = 1000;
+        let expiring = self.machine.keys.iter_expiring();
+        let due = expiring.take_while(|(at_ms, _)| *at_ms < self.now_ms);
         let due: Vec<_> = due.take(KEYS_MAX).map(|(_, key)| key).collect();
         for key in due {
             self.perform(&Effect::KeyRemoved { key });
         }
-        self.serve_waiters();
+    }
+
+    /// Seals tails beyond their budget, down to three quarters of it, so that it is seldom done.
+    pub(super) fn keep_tail_budget(&mut self) {
+        let bytes_max = self.settings.tail_bytes_max;
+        if self.machine.tail_bytes() > bytes_max {
+            for effect in self.machine.seal_rested_tails(bytes_max / 4 * 3) {
+                self.perform(&effect);
+            }
+        }
     }
 
     /// The last change of anything that a command's answer shows.

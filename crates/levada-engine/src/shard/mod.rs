@@ -105,6 +105,9 @@ pub struct ShardSettings {
     pub nodes: NodeLimits,
     /// Memory for strings in bytes.
     pub strings_bytes_max: u64,
+    /// Memory for the tails of all streams in bytes; beyond it those that have rested longest are
+    /// sealed and leave memory.
+    pub tail_bytes_max: u64,
     /// Whether the answer to XREADGROUP waits for the record of its delivery (`delivery-sync
     /// strict`); otherwise a power cut may mean that an entry is delivered again.
     pub delivery_strict: bool,
@@ -117,6 +120,7 @@ impl Default for ShardSettings {
         Self {
             nodes: NodeLimits::default(),
             strings_bytes_max: 256 << 20,
+            tail_bytes_max: 64 << 20,
             delivery_strict: false,
             inline_sync_us_max: 150,
         }
@@ -262,13 +266,10 @@ impl<S: Store> Shard<S> {
         self.last_lsn + u64::from(!self.batch.is_empty())
     }
 
-    /// Ends a turn: everything that changed in it becomes one batch of the log. With fast syncs it is
-    /// durable when this returns; otherwise some polls later.
+    /// Ends a turn: everything that changed in it becomes one batch of the log. With fast syncs it
+    /// is durable when this returns; otherwise some polls later.
     pub fn commit(&mut self, now: Now) -> Result<(), Error> {
-        assert!(
-            !self.in_transaction,
-            "a transaction ends before its turn does"
-        );
+        assert!(!self.in_transaction, "a transaction ends before its turn does");
         if let Some(error) = self.failed.take() {
             return Err(error);
         }
@@ -309,11 +310,23 @@ impl<S: Store> Shard<S> {
         }
         self.time_out(now);
         self.expire(now);
+        self.keep_tail_budget();
         self.go_on_with_checkpoint()?;
         let quiet = now.monotonic_us.saturating_sub(self.last_commit_us) >= IDLE_US;
         if quiet && self.batch.is_empty() {
-            self.store.idle(self.now_ms)?;
+            self.rest()?;
         }
+        Ok(())
+    }
+
+    /// Nothing changes at the moment: what is written only becomes durable, and the log is marked.
+    fn rest(&mut self) -> Result<(), Error> {
+        if self.last_lsn > self.last_durable_wish {
+            self.last_lsn = self.store.commit(self.now_ms, &[], Urgency::Durable)?;
+            self.last_durable_wish = self.last_lsn;
+        }
+        self.last_lsn = self.store.idle(self.now_ms)?;
+        self.last_durable_wish = self.last_durable_wish.max(self.last_lsn);
         Ok(())
     }
 
@@ -324,16 +337,10 @@ impl<S: Store> Shard<S> {
             let left_ms = at_ms.saturating_sub(now.wall_ms.max(self.now_ms));
             now.monotonic_us + left_ms.saturating_mul(1000)
         });
-        let checkpoint = self
-            .checkpointing
-            .is_under_way()
-            .then_some(now.monotonic_us);
-        let idle = (self.store.written() > 0 && !self.store.is_idle())
-            .then_some(self.last_commit_us + IDLE_US);
-        [waits, expiry, checkpoint, idle]
-            .into_iter()
-            .flatten()
-            .min()
+        let checkpoint = self.checkpointing.is_under_way().then_some(now.monotonic_us);
+        let rests = self.last_lsn <= self.last_durable_wish && self.store.is_idle();
+        let idle = (!rests).then_some(self.last_commit_us + IDLE_US);
+        [waits, expiry, checkpoint, idle].into_iter().flatten().min()
     }
 
     /// Numbers for INFO and metrics.

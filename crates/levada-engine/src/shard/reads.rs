@@ -59,7 +59,9 @@ impl<S: Store> Shard<S> {
         };
         if number != stream.tail_number() {
             let (first, last) = stream.id_range(number);
-            return match self.store.fetch(key.0, number) {
+            let pinned = self.take_pinned(client, key, number);
+            let fetched = pinned.map_or_else(|| self.store.fetch(key.0, number), Fetch::Ready);
+            return match fetched {
                 Fetch::Ready(block) => BlockAccess::Here(BlockHere::Sealed(block)),
                 Fetch::Missing => BlockAccess::Gone,
                 Fetch::Corrupt => BlockAccess::Corrupt { first, last },
@@ -85,6 +87,13 @@ impl<S: Store> Shard<S> {
         }
     }
 
+    /// A block that was held for a client, which is held no longer.
+    fn take_pinned(&mut self, client: ClientId, key: KeyNumber, number: u64) -> Option<Arc<Block>> {
+        let held = self.pinned.get_mut(&client)?;
+        let at = held.iter().position(|(of, n, _)| *of == key && *n == number)?;
+        Some(held.swap_remove(at).2)
+    }
+
     pub(super) fn park(&mut self, client: ClientId, key: KeyNumber, number: u64) {
         let waiting = self.parked.entry((key, number)).or_default();
         if !waiting.contains(&client) {
@@ -92,8 +101,18 @@ impl<S: Store> Shard<S> {
         }
     }
 
+    /// A block is here: whoever waits for it is told, and holds it until asking again, however
+    /// small the cache is.
     pub(super) fn wake_parked(&mut self, key: KeyNumber, number: u64) {
-        for client in self.parked.remove(&(key, number)).unwrap_or_default() {
+        let clients = self.parked.remove(&(key, number)).unwrap_or_default();
+        if clients.is_empty() {
+            return;
+        }
+        let fetched = self.store.fetch(key.0, number);
+        for client in clients {
+            if let Fetch::Ready(block) = &fetched {
+                self.pinned.entry(client).or_default().push((key, number, Arc::clone(block)));
+            }
             self.events.push_back(Event::Retry { client });
         }
     }
@@ -117,10 +136,11 @@ impl<S: Store> Shard<S> {
             match part {
                 Part::Deleted(id) => out.push(Entry { id: *id, fields: None }),
                 Part::Rows { block, first, end, dead } => {
-                    let Some(block) = self.block_now(entries.key, *block)? else { continue };
-                    let live = |row: &Row<'_>| {
-                        dead.as_ref().is_none_or(|dead| !dead.contains(row.index))
+                    let Some(block) = self.block_now(entries.key, *block)? else {
+                        continue;
                     };
+                    let live =
+                        |row: &Row<'_>| dead.as_ref().is_none_or(|dead| !dead.contains(row.index));
                     let rows = block.rows(*first).take_while(|row| row.index < *end).filter(live);
                     let start = out.len();
                     out.extend(
@@ -135,11 +155,7 @@ impl<S: Store> Shard<S> {
         Ok(out)
     }
 
-    fn block_now(
-        &mut self,
-        key: KeyNumber,
-        number: u64,
-    ) -> Result<Option<BlockHere<'_>>, Refused> {
+    fn block_now(&mut self, key: KeyNumber, number: u64) -> Result<Option<BlockHere<'_>>, Refused> {
         match self.machine.stream_of(key) {
             None => return Ok(None),
             Some(stream) if number == stream.tail_number() => {}

@@ -46,7 +46,7 @@ impl<S: Store> Shard<S> {
             last_lsn: recovered.lsn,
             last_durable_wish: recovered.lsn,
             awaited: 0,
-            now_ms: 0,
+            now_ms: recovered.now_ms,
             last_commit_us: 0,
             sync_us_average: 0,
             in_transaction: false,
@@ -68,10 +68,7 @@ impl<S: Store> Shard<S> {
     }
 
     fn replay(&mut self, lsn: u64, now_ms: u64, effects: &[u8]) -> Result<(), Error> {
-        let at = At {
-            position: lsn,
-            now_ms,
-        };
+        let at = At { position: lsn, now_ms };
         for effect in effect::decode_batch(effects) {
             let effect = effect.ok_or_else(|| {
                 let message = format!(
@@ -104,8 +101,6 @@ impl<S: Store> Shard<S> {
 
     /// The stream or string of a number, for tools that walk everything.
     pub fn object_number(&self, database: u8, name: &[u8]) -> Option<KeyNumber> {
-        self.machine
-            .keys
-            .number(levada_core::command::Key { database, name })
+        self.machine.keys.number(levada_core::command::Key { database, name })
     }
 }

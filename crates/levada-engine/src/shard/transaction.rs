@@ -28,8 +28,7 @@ pub(super) struct Watches {
 
 impl Watches {
     fn touch(&mut self, name: &Name) {
-        self.broken
-            .extend(self.clients.get(name).into_iter().flatten());
+        self.broken.extend(self.clients.get(name).into_iter().flatten());
     }
 }
 
@@ -57,11 +56,7 @@ impl<S: Store> Shard<S> {
     /// WATCH: whether the key changes from now on breaks the client's next transaction.
     pub fn watch(&mut self, client: ClientId, key: Key<'_>) {
         let name = (key.database, key.name.to_vec());
-        self.watches
-            .clients
-            .entry(name.clone())
-            .or_default()
-            .insert(client);
+        self.watches.clients.entry(name.clone()).or_default().insert(client);
         self.watches.names.entry(client).or_default().insert(name);
     }
 
@@ -96,11 +91,7 @@ impl<S: Store> Shard<S> {
                 self.waiters.feed_all(*database);
             }
             Effect::KeyCreated { database, name, .. } => self.touch((*database, name.to_vec())),
-            Effect::KeyRenamed {
-                key,
-                database,
-                name,
-            } => {
+            Effect::KeyRenamed { key, database, name } => {
                 self.touch_key(*key);
                 self.touch((*database, name.to_vec()));
             }

@@ -1,9 +1,9 @@
 //! Readers that wait for entries.
 //!
 //! First come, first served, per key. A reader is served by carrying out its command again right
-//! after the command that fed it: the delivery stands in the same batch as the entry, and a `>` that
-//! arrives later cannot steal from one that waits. As many readers of a group are woken as there are
-//! entries: behind the first that gets nothing, its group is not asked again.
+//! after the command that fed it: the delivery stands in the same batch as the entry, and a `>`
+//! that arrives later cannot steal from one that waits. As many readers of a group are woken as
+//! there are entries: behind the first that gets nothing, its group is not asked again.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -49,10 +49,9 @@ pub struct BlockedReadgroup {
 impl BlockedRead {
     fn names(&self) -> BTreeSet<Name> {
         match self {
-            Self::Xread { streams, .. } => streams
-                .iter()
-                .map(|(database, name, _)| (*database, name.clone()))
-                .collect(),
+            Self::Xread { streams, .. } => {
+                streams.iter().map(|(database, name, _)| (*database, name.clone())).collect()
+            }
             Self::Xreadgroup(read) => read.streams.iter().cloned().collect(),
         }
     }
@@ -62,18 +61,9 @@ impl BlockedRead {
         match self {
             Self::Xread { streams, count } => {
                 let streams = streams.iter().map(|(database, name, id)| {
-                    (
-                        Key {
-                            database: *database,
-                            name,
-                        },
-                        ReadFrom::After(*id),
-                    )
+                    (Key { database: *database, name }, ReadFrom::After(*id))
                 });
-                Command::Xread(Xread {
-                    streams: streams.collect(),
-                    count: *count,
-                })
+                Command::Xread(Xread { streams: streams.collect(), count: *count })
             }
             Self::Xreadgroup(read) => Command::Xreadgroup(Xreadgroup {
                 group: &read.group,
@@ -83,15 +73,7 @@ impl BlockedRead {
                 streams: read
                     .streams
                     .iter()
-                    .map(|(database, name)| {
-                        (
-                            Key {
-                                database: *database,
-                                name,
-                            },
-                            None,
-                        )
-                    })
+                    .map(|(database, name)| (Key { database: *database, name }, None))
                     .collect(),
             }),
         }
@@ -150,8 +132,7 @@ impl Waiters {
         for name in read.names() {
             self.queues.entry(name).or_default().push_back(client);
         }
-        self.deadlines
-            .extend(deadline_us.map(|deadline_us| (deadline_us, client)));
+        self.deadlines.extend(deadline_us.map(|deadline_us| (deadline_us, client)));
         self.clients.insert(client, (read, deadline_us));
     }
 
@@ -210,10 +191,7 @@ impl<S: Store> Shard<S> {
                 let Some((read, _)) = self.waiters.clients.get(&client).cloned() else {
                     continue;
                 };
-                if read
-                    .competes_in()
-                    .is_some_and(|group| exhausted.contains(group))
-                {
+                if read.competes_in().is_some_and(|group| exhausted.contains(group)) {
                     continue;
                 }
                 match self.serve(client, &read) {

@@ -27,10 +27,7 @@ pub struct MemStore {
 impl MemStore {
     /// A store whose batches are durable so many polls after they were handed in.
     pub fn with_delay(delay_polls: u32) -> Self {
-        Self {
-            delay_polls,
-            ..Self::default()
-        }
+        Self { delay_polls, ..Self::default() }
     }
 }
 
@@ -64,10 +61,7 @@ impl Store for MemStore {
         while let Some((lsn, _)) = self.under_way.pop_front_if(|(_, polls)| *polls == 0) {
             self.durable = lsn;
         }
-        Ok(Progress {
-            fetched: Vec::new(),
-            committed: self.durable > before,
-        })
+        Ok(Progress { fetched: Vec::new(), committed: self.durable > before })
     }
 
     fn wait(&mut self) {}
@@ -76,8 +70,8 @@ impl Store for MemStore {
         self.under_way.is_empty()
     }
 
-    fn idle(&mut self, _: u64) -> Result<(), Error> {
-        Ok(())
+    fn idle(&mut self, _: u64) -> Result<Lsn, Error> {
+        Ok(self.last)
     }
 
     fn put_block(
@@ -95,8 +89,7 @@ impl Store for MemStore {
     }
 
     fn fetch(&mut self, object: ObjectNumber, number: u64) -> Fetch {
-        self.cached(object, number)
-            .map_or(Fetch::Missing, Fetch::Ready)
+        self.cached(object, number).map_or(Fetch::Missing, Fetch::Ready)
     }
 
     fn fetch_now(&mut self, object: ObjectNumber, number: u64) -> Fetch {
@@ -104,8 +97,7 @@ impl Store for MemStore {
     }
 
     fn drop_before(&mut self, object: ObjectNumber, number: u64) {
-        self.blocks
-            .retain(|(of, n), _| *of != object || *n >= number);
+        self.blocks.retain(|(of, n), _| *of != object || *n >= number);
     }
 
     fn drop_object(&mut self, object: ObjectNumber) {

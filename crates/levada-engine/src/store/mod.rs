@@ -1,9 +1,10 @@
 //! The store boundary: between the loop that owns the machine and whatever keeps bytes.
 //!
-//! The store never sees a command or a session; it sees atomic batches, sealed blocks and the pieces
-//! of a checkpoint. Above it nobody sees a file. Positions are logical (log sequence number, stream,
-//! block number); only a store maps them to places. A commit returns at once, and what it wrote is
-//! durable when [`Store::durable`] says so, be that microseconds or a fifth of a second later.
+//! The store never sees a command or a session; it sees atomic batches, sealed blocks and the
+//! pieces of a checkpoint. Above it nobody sees a file. Positions are logical (log sequence number,
+//! stream, block number); only a store maps them to places. A commit returns at once, and what it
+//! wrote is durable when [`Store::durable`] says so, be that microseconds or a fifth of a second
+//! later.
 
 pub mod local;
 pub mod memory;
@@ -84,6 +85,8 @@ pub struct Recovered {
     pub lsn: Lsn,
     /// The batches behind it, in order.
     pub batches: Vec<Batch>,
+    /// The clock of the last batch; none behind it has a lower one.
+    pub now_ms: u64,
     /// Whether nothing was there and the store is new.
     pub created: bool,
     /// Batches at the end of the log that nobody was ever answered for, and that are gone now.
@@ -122,8 +125,9 @@ pub trait Store {
     /// Whether [`Store::idle`] has nothing to do.
     fn is_idle(&self) -> bool;
     /// When nothing else is to be done: closes the window in which a damaged last batch could not
-    /// be told from a torn one, by a batch without effects that carries the durable mark.
-    fn idle(&mut self, now_ms: u64) -> Result<(), Error>;
+    /// be told from a torn one, by a batch without effects that carries the durable mark. Returns
+    /// the number of the last batch.
+    fn idle(&mut self, now_ms: u64) -> Result<Lsn, Error>;
 
     /// Takes over a sealed block. It stays readable from here on, whether or not it is on disk yet.
     fn put_block(

@@ -1,0 +1,109 @@
+//! The state machine against the model: the same steps on both, every answer compared, and every
+//! few steps the whole state, of the shard, of a replay of its log, and of checkpoints.
+
+use crate::dump;
+use crate::model::Model;
+use crate::op::generate::{self, Generator};
+use crate::op::{Op, Step};
+use crate::pair::{Halt, Pair};
+use crate::random::Random;
+use crate::recording::Recording;
+use crate::replica::Replica;
+use levada_engine::shard::{Shard, ShardSettings};
+use levada_engine::store::Recovered;
+
+/// The first wall clock reading; small, so that ids are near each other.
+pub const START_MS: u64 = 1000;
+
+/// A failure: what was wrong, and the steps that lead there.
+#[derive(Debug)]
+pub struct Failure {
+    /// In words.
+    pub what: String,
+    /// All steps up to the one that failed.
+    pub steps: Vec<Step>,
+}
+
+/// Runs one schedule of at most so many steps drawn from a seed.
+pub fn run(seed: u64, steps: usize) -> Result<(), Failure> {
+    let mut random = Random::new(seed);
+    let mut course = Course::new(seed);
+    let mut done = Vec::new();
+    for _ in 0..steps {
+        let model = &course.pair.model;
+        let now_ms = course.pair.now_ms;
+        let step = Generator { random: &mut random, model, now_ms }.step();
+        done.push(step.clone());
+        if let Err(what) = course.step(&step) {
+            return Err(Failure { what, steps: done });
+        }
+    }
+    Ok(())
+}
+
+/// Runs recorded steps; what was wrong, if anything was.
+pub fn replay(seed: u64, steps: &[Step]) -> Result<(), String> {
+    let mut course = Course::new(seed);
+    steps.iter().try_for_each(|step| course.step(step))
+}
+
+/// What runs, with the chance that is not part of the steps: settings, checkpoints.
+struct Course {
+    pair: Pair<Recording>,
+    replica: Replica,
+    random: Random,
+}
+
+impl Course {
+    fn new(seed: u64) -> Self {
+        let mut random = Random::new(!seed);
+        let tail_bytes_max = *random.pick(&[60, 200, 1000, 1 << 20]);
+        let settings = ShardSettings { tail_bytes_max, ..ShardSettings::default() };
+        let delay = *random.pick(&[0, 0, 2]);
+        let store = Recording::with_delay(delay);
+        let shard = Shard::recover(store, Recovered::default(), settings, seed)
+            .expect("nothing is there that could be damaged");
+        let mut pair =
+            Pair::new(Model::default(), shard, START_MS).expect("a store in memory does not fail");
+        let limits = Op::Limits(generate::limits(&mut random));
+        pair.step(&Step { clock_ms: 0, op: limits, ends_turn: false })
+            .expect("a setting cannot fail");
+        Self { pair, replica: Replica::default(), random }
+    }
+
+    fn step(&mut self, step: &Step) -> Result<(), String> {
+        let words = |halt| match halt {
+            Halt::Wrong(what) => what,
+            Halt::Store(error) => format!("the store failed: {error}"),
+        };
+        self.pair.step(step).map_err(words)?;
+        if step.ends_turn {
+            self.pair.end_turn().map_err(words)?;
+        }
+        for batch in self.pair.shard.store_mut().take_log() {
+            self.replica.apply(&batch)?;
+            self.replica.checkpoint(&mut self.random)?;
+        }
+        if step.ends_turn && self.random.chance(12) {
+            self.pair.compare().map_err(words)?;
+            self.compare_replica()?;
+        }
+        Ok(())
+    }
+
+    /// The replay of everything that was committed must be the shard's state.
+    fn compare_replica(&mut self) -> Result<(), String> {
+        let now = self.pair.now();
+        self.pair.shard.commit(now).map_err(|error| error.message)?;
+        for batch in self.pair.shard.store_mut().take_log() {
+            self.replica.apply(&batch)?;
+        }
+        let now_ms = self.pair.now_ms;
+        let blocks = crate::pair::all_blocks(&mut self.pair.shard);
+        let expected = dump::of_machine(self.pair.shard.machine(), &blocks, now_ms);
+        match dump::difference(&expected, &self.replica.dump(now_ms)) {
+            None => Ok(()),
+            Some(difference) => Err(format!("replayed: {difference}")),
+        }
+    }
+}

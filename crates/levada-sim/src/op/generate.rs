@@ -1,0 +1,351 @@
+//! Draws ops in which interesting things happen: few keys, ids that exist or nearly do, options
+//! that contradict the state about as often as not.
+
+use super::{CONSUMERS, GROUPS, KEYS, KeyAt, Op, Step, model_key};
+use crate::model::{
+    ClaimOptions, Delivered, Fields, GroupFrom, GroupStart, Id, Model, NewId, NodeLimits, ReadFrom,
+    Stream, Threshold, Trim, Value,
+};
+use crate::random::Random;
+
+/// Draws from a seed, looking at the state so far.
+#[derive(Debug)]
+pub struct Generator<'a> {
+    /// The only source of chance.
+    pub random: &'a mut Random,
+    /// The state before the step.
+    pub model: &'a Model,
+    /// The time before the step, in ms.
+    pub now_ms: u64,
+}
+
+impl Generator<'_> {
+    /// The next step.
+    pub fn step(&mut self) -> Step {
+        let clock_ms = match self.random.below(20) {
+            0..8 => 0,
+            8..16 => self.signed(1, 4),
+            16 | 17 => self.signed(5, 60),
+            18 => -self.signed(1, 60),
+            _ => self.signed(60, 600),
+        };
+        let op = match self.random.below(25) {
+            0 => Op::Multi((0..=self.random.below(4)).map(|_| self.command()).collect()),
+            1 if self.random.chance(30) => Op::Limits(limits(self.random)),
+            _ => self.command(),
+        };
+        Step { clock_ms, op, ends_turn: self.random.chance(60) }
+    }
+
+    fn command(&mut self) -> Op {
+        match self.random.below(100) {
+            0..26 => self.xadd(),
+            26..32 => self.edit(),
+            32..39 => self.read(),
+            39..47 => self.change_group(),
+            47..65 => self.xreadgroup(),
+            65..71 => {
+                let key = self.key();
+                Op::Xack(key, self.group(), self.some_ids(key))
+            }
+            71..76 => self.pending(),
+            76..88 => self.claim(),
+            _ => self.on_keys(),
+        }
+    }
+
+    fn xadd(&mut self) -> Op {
+        let key = self.key();
+        let id = match self.random.below(20) {
+            0..11 => NewId::Auto,
+            11 => NewId::AutoSequence(self.now_ms.saturating_sub(self.random.below(4))),
+            12 => NewId::AutoSequence(self.now_ms + self.random.below(4)),
+            13 if self.random.chance(2) => NewId::Exact(Id::MAX),
+            _ => {
+                let id = self.id(key);
+                let ahead = self.stream(key).map_or(Id::MIN, |stream| stream.last_id);
+                let id = match self.random.chance(80) {
+                    true => ahead.next().unwrap_or(id),
+                    false => id,
+                };
+                NewId::Exact(if id == Id::MIN { Id(0, 1) } else { id })
+            }
+        };
+        let trim = match self.random.chance(20) {
+            true => Some(self.trim(key)),
+            false => None,
+        };
+        Op::Xadd { key, create: !self.random.chance(10), trim, id, fields: self.fields() }
+    }
+
+    fn fields(&mut self) -> Fields {
+        const NAMES: [&[u8]; 4] = [b"f", b"f", b"temperature", b""];
+        let pairs = 1 + self.random.index(3);
+        let pair = |_| {
+            let value = match self.random.below(50) {
+                0..20 => self.random.below(1000).to_string().into_bytes(),
+                20..22 => format!("-{}", self.random.below(10)).into_bytes(),
+                22..48 => {
+                    let len = self.random.index(24);
+                    self.random.bytes(len)
+                }
+                48 => vec![b'v'; self.random.index(700)],
+                _ if self.random.chance(20) => vec![b'w'; 20_000],
+                _ => i64::MAX.to_string().into_bytes(),
+            };
+            (NAMES[self.random.index(NAMES.len())].to_vec(), value)
+        };
+        (0..pairs).map(pair).collect()
+    }
+
+    /// XDEL, XTRIM, XSETID.
+    fn edit(&mut self) -> Op {
+        let key = self.key();
+        match self.random.below(20) {
+            0..10 => Op::Xdel(key, self.some_ids(key)),
+            10..17 => Op::Xtrim(key, self.trim(key)),
+            _ => {
+                let last_id = self.id(key);
+                let lower = self.id(key).min(last_id);
+                Op::Xsetid {
+                    key,
+                    last_id,
+                    entries_added: self.option(50, |g| g.random.below(40)),
+                    max_deleted_id: self.option(40, |_| lower),
+                }
+            }
+        }
+    }
+
+    fn read(&mut self) -> Op {
+        let key = self.key();
+        match self.random.below(10) {
+            0 => Op::Xlen(key),
+            1..6 => Op::Xrange {
+                key,
+                first: self.bound(key, Id::MIN),
+                last: self.bound(key, Id::MAX),
+                reverse: self.random.chance(50),
+                count: self.option(50, |g| 1 + g.random.index(4)),
+            },
+            _ => {
+                let keys = self.keys();
+                let from = keys.into_iter().map(|key| (key, self.read_from(key)));
+                Op::Xread { from: from.collect(), count: self.random.index(4) }
+            }
+        }
+    }
+
+    fn read_from(&mut self, key: KeyAt) -> ReadFrom {
+        match self.random.below(8) {
+            0 => ReadFrom::New,
+            1 => ReadFrom::Last,
+            _ => ReadFrom::After(self.id(key)),
+        }
+    }
+
+    fn change_group(&mut self) -> Op {
+        let (key, group, consumer) = (self.key(), self.group(), self.consumer());
+        let start = match self.random.below(4) {
+            0 | 1 => GroupStart::After(Id::MIN),
+            2 => GroupStart::After(self.id(key)),
+            _ => GroupStart::Last,
+        };
+        let entries_read = self.option(20, |g| g.random.below(30));
+        match self.random.below(20) {
+            0..11 => {
+                Op::GroupCreate { key, group, start, create: self.random.chance(70), entries_read }
+            }
+            11..14 => Op::GroupSetid { key, group, start, entries_read },
+            14 => Op::GroupDestroy(key, group),
+            15..18 => Op::CreateConsumer(key, group, consumer),
+            _ => Op::DelConsumer(key, group, consumer),
+        }
+    }
+
+    fn xreadgroup(&mut self) -> Op {
+        let history = self.random.chance(30);
+        let keys = self.keys();
+        let from = |key| {
+            let from = match history {
+                true if self.random.chance(60) => GroupFrom::After(Id::MIN),
+                true => GroupFrom::After(self.id(key)),
+                false => GroupFrom::New,
+            };
+            (key, from)
+        };
+        Op::Xreadgroup {
+            from: keys.into_iter().map(from).collect(),
+            group: self.group(),
+            consumer: self.consumer(),
+            count: self.random.index(5),
+            noack: self.random.chance(10),
+        }
+    }
+
+    fn pending(&mut self) -> Op {
+        let (key, group) = (self.key(), self.group());
+        match self.random.chance(30) {
+            true => Op::Xpending(key, group),
+            false => Op::XpendingRange {
+                key,
+                group,
+                min_idle_ms: self.min_idle(),
+                first: self.bound(key, Id::MIN),
+                last: self.bound(key, Id::MAX),
+                count: self.random.index(6),
+                consumer: self.option(40, Self::consumer),
+            },
+        }
+    }
+
+    fn claim(&mut self) -> Op {
+        let (key, group, consumer) = (self.key(), self.group(), self.consumer());
+        let min_idle_ms = self.min_idle();
+        if self.random.chance(50) {
+            return Op::Xautoclaim {
+                key,
+                group,
+                consumer,
+                min_idle_ms,
+                start: self.bound(key, Id::MIN),
+                count: 1 + self.random.index(4),
+                just_id: self.random.chance(30),
+            };
+        }
+        let now_ms = i64::try_from(self.now_ms).expect("a small clock");
+        let delivered = match self.random.below(8) {
+            0 => Some(Delivered::Ago(self.signed(0, 100))),
+            1 => Some(Delivered::Ago(-5)),
+            2 => Some(Delivered::At(now_ms - self.signed(0, 100))),
+            3 => Some(Delivered::At(now_ms + 100)),
+            4 => Some(Delivered::At(-1)),
+            _ => None,
+        };
+        let options = ClaimOptions {
+            delivered,
+            count: self.option(15, |g| g.random.below(20)),
+            force: self.random.chance(25),
+            just_id: self.random.chance(25),
+            last_id: self.option(15, |g| g.id(key)),
+        };
+        Op::Xclaim { key, group, consumer, min_idle_ms, ids: self.some_ids(key), options }
+    }
+
+    fn on_keys(&mut self) -> Op {
+        let key = self.key();
+        match self.random.below(100) {
+            0..10 => Op::Del(self.keys()),
+            10..20 => Op::Exists(self.keys()),
+            20..30 => {
+                let ttl_ms = self.option(50, |g| 1 + g.random.below(50));
+                let value = match self.random.chance(60) {
+                    true => self.random.below(50).to_string().into_bytes(),
+                    false => self.random.bytes(9),
+                };
+                Op::Set(key, value, ttl_ms)
+            }
+            30..40 => Op::Get(key),
+            40..55 => Op::Incr(key),
+            55..65 => Op::Pexpire(key, self.signed(0, 150) - 5),
+            65..70 => Op::Persist(key),
+            70..85 => Op::Rename { from: key, to: self.key(), only_new: self.random.chance(30) },
+            85..90 => Op::Flush(*self.random.pick(&[Some(0), Some(1), None])),
+            _ => Op::Dbsize(u8::from(self.random.chance(50))),
+        }
+    }
+
+    fn trim(&mut self, key: KeyAt) -> Trim {
+        let approx = self.random.chance(60);
+        let length = self.stream(key).map_or(0, |stream| stream.entries.len());
+        let to = match self.random.chance(50) {
+            true => Threshold::MaxLen(self.random.index(length + 2)),
+            false => Threshold::MinId(self.id(key)),
+        };
+        let limit = (approx && self.random.chance(30)).then(|| self.random.below(12));
+        Trim { to, approx, limit }
+    }
+
+    /// An id that means something in the stream, or nearly so.
+    fn id(&mut self, key: KeyAt) -> Id {
+        let mut known = vec![Id::MIN, Id(self.now_ms, 0)];
+        if let Some(stream) = self.stream(key) {
+            known.extend(stream.entries.keys());
+            known.extend([stream.last_id, stream.max_deleted_id]);
+            known.extend(stream.nodes.iter().flat_map(|node| [node.first, node.last]));
+            known.extend(stream.groups.values().flat_map(|group| group.pending.keys()));
+        }
+        let id = *self.random.pick(&known);
+        match self.random.below(6) {
+            0 => id.next().unwrap_or(id),
+            1 => id.previous().unwrap_or(id),
+            _ => id,
+        }
+    }
+
+    fn some_ids(&mut self, key: KeyAt) -> Vec<Id> {
+        (0..=self.random.below(4)).map(|_| self.id(key)).collect()
+    }
+
+    fn bound(&mut self, key: KeyAt, open: Id) -> Id {
+        match self.random.chance(50) {
+            true => open,
+            false => self.id(key),
+        }
+    }
+
+    fn stream(&self, key: KeyAt) -> Option<&Stream> {
+        match &self.model.keys.get(&model_key(key))?.value {
+            Value::Stream(stream) => Some(stream),
+            Value::Text(_) => None,
+        }
+    }
+
+    fn key(&mut self) -> KeyAt {
+        match self.random.below(10) {
+            0..6 => 0,
+            6..9 => 1,
+            _ => 2,
+        }
+    }
+
+    /// One key most often, or some that differ.
+    fn keys(&mut self) -> Vec<KeyAt> {
+        match self.random.below(10) {
+            0..7 => vec![self.key()],
+            7 | 8 => vec![0, 1],
+            _ => (0..KEYS.len()).rev().collect(),
+        }
+    }
+
+    fn group(&mut self) -> usize {
+        usize::from(self.random.chance(25)) % GROUPS.len()
+    }
+
+    fn consumer(&mut self) -> usize {
+        self.random.index(CONSUMERS.len())
+    }
+
+    fn min_idle(&mut self) -> u64 {
+        match self.random.chance(50) {
+            true => 0,
+            false => self.random.below(80),
+        }
+    }
+
+    fn signed(&mut self, from: i64, below: u64) -> i64 {
+        from + i64::try_from(self.random.below(below)).expect("small")
+    }
+
+    fn option<T>(&mut self, percent: u64, draw: impl FnOnce(&mut Self) -> T) -> Option<T> {
+        self.random.chance(percent).then(|| draw(self))
+    }
+}
+
+/// Node limits small enough that `~` has something to do.
+pub fn limits(random: &mut Random) -> NodeLimits {
+    NodeLimits {
+        max_entries: *random.pick(&[1, 2, 3, 5, 100, 0]),
+        max_bytes: *random.pick(&[0, 0, 1, 60, 200, 4096]),
+    }
+}

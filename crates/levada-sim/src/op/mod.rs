@@ -1,0 +1,153 @@
+//! What a schedule does: every command as plain data, for the model and for the product alike.
+//!
+//! An [`Op`] is drawn once ([`generate`]), recorded, and then carried out on both sides
+//! ([`reference`], [`subject`]). It names keys, groups and consumers by small numbers and ids by
+//! value, so that a recorded trace means the same when steps are left out of it.
+//!
+//! Only what the core sees is drawn: what a parser refuses (LIMIT without `~`, XADD 0-0, an
+//! exclusive bound beyond the last id) never gets there.
+
+pub mod generate;
+pub mod reference;
+pub mod subject;
+
+use crate::model::{
+    ClaimOptions, Fields, GroupFrom, GroupStart, Id, NewId, NodeLimits, ReadFrom, Trim,
+};
+
+/// A key: an index into [`KEYS`].
+pub type KeyAt = usize;
+
+/// Database and name of each key; one name in two databases, on purpose.
+pub const KEYS: [(u8, &[u8]); 3] = [(0, b"a"), (0, b"b"), (1, b"a")];
+/// Names of groups.
+pub const GROUPS: [&[u8]; 2] = [b"g", b"h"];
+/// Names of consumers.
+pub const CONSUMERS: [&[u8]; 3] = [b"x", b"y", b"z"];
+
+/// One step of a schedule.
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// By how much the wall clock moves before it, in ms; it may go back.
+    pub clock_ms: i64,
+    /// What is done.
+    pub op: Op,
+    /// Whether the turn ends with it: commit, then poll.
+    pub ends_turn: bool,
+}
+
+/// A command, a transaction, or a change of settings.
+#[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "the fields are the arguments of the commands")]
+pub enum Op {
+    Xadd {
+        key: KeyAt,
+        create: bool,
+        trim: Option<Trim>,
+        id: NewId,
+        fields: Fields,
+    },
+    Xdel(KeyAt, Vec<Id>),
+    Xtrim(KeyAt, Trim),
+    Xsetid {
+        key: KeyAt,
+        last_id: Id,
+        entries_added: Option<u64>,
+        max_deleted_id: Option<Id>,
+    },
+    Xlen(KeyAt),
+    Xrange {
+        key: KeyAt,
+        first: Id,
+        last: Id,
+        reverse: bool,
+        count: Option<usize>,
+    },
+    Xread {
+        from: Vec<(KeyAt, ReadFrom)>,
+        count: usize,
+    },
+    GroupCreate {
+        key: KeyAt,
+        group: usize,
+        start: GroupStart,
+        create: bool,
+        entries_read: Option<u64>,
+    },
+    GroupSetid {
+        key: KeyAt,
+        group: usize,
+        start: GroupStart,
+        entries_read: Option<u64>,
+    },
+    GroupDestroy(KeyAt, usize),
+    CreateConsumer(KeyAt, usize, usize),
+    DelConsumer(KeyAt, usize, usize),
+    Xreadgroup {
+        group: usize,
+        consumer: usize,
+        from: Vec<(KeyAt, GroupFrom)>,
+        count: usize,
+        noack: bool,
+    },
+    Xack(KeyAt, usize, Vec<Id>),
+    Xpending(KeyAt, usize),
+    XpendingRange {
+        key: KeyAt,
+        group: usize,
+        min_idle_ms: u64,
+        first: Id,
+        last: Id,
+        count: usize,
+        consumer: Option<usize>,
+    },
+    Xclaim {
+        key: KeyAt,
+        group: usize,
+        consumer: usize,
+        min_idle_ms: u64,
+        ids: Vec<Id>,
+        options: ClaimOptions,
+    },
+    Xautoclaim {
+        key: KeyAt,
+        group: usize,
+        consumer: usize,
+        min_idle_ms: u64,
+        start: Id,
+        count: usize,
+        just_id: bool,
+    },
+    Del(Vec<KeyAt>),
+    Exists(Vec<KeyAt>),
+    Set(KeyAt, Vec<u8>, Option<u64>),
+    Get(KeyAt),
+    Incr(KeyAt),
+    Pexpire(KeyAt, i64),
+    Persist(KeyAt),
+    Rename {
+        from: KeyAt,
+        to: KeyAt,
+        only_new: bool,
+    },
+    /// FLUSHDB of one database, or FLUSHALL.
+    Flush(Option<u8>),
+    Dbsize(u8),
+    /// MULTI, these, EXEC.
+    Multi(Vec<Op>),
+    /// CONFIG SET of the node limits.
+    Limits(NodeLimits),
+}
+
+impl Op {
+    /// Whether it changes nothing but what `delivery-sync relaxed` lets a power cut undo.
+    pub fn is_delivery(&self) -> bool {
+        matches!(self, Self::Xreadgroup { .. })
+    }
+}
+
+/// The name under which the model, which knows no databases, keeps a key.
+pub fn model_key(key: KeyAt) -> Vec<u8> {
+    let (database, name) = KEYS[key];
+    [&[b'0' + database], name].concat()
+}

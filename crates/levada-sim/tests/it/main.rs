@@ -1,0 +1,17 @@
+//! Tests of the proving ground, in one binary.
+//!
+//! - `model_against_redis`: the reference model side by side with a real server.
+//! - `expected`: what the server should say, made from the model's answers.
+//! - `peer`: starts that server and speaks to it.
+//! - `state_machine`: the product's state machine side by side with the model.
+
+mod expected;
+mod model_against_redis;
+mod peer;
+mod state_machine;
+
+/// A number from the environment, or what is used without it.
+fn environment(name: &str, otherwise: u64) -> u64 {
+    let text = std::env::var(name);
+    text.map_or(otherwise, |text| text.parse().expect("a number is expected in the environment"))
+}

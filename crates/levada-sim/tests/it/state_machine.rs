@@ -1,0 +1,32 @@
+//! The state machine against the model, with its log replayed and its snapshots loaded.
+//!
+//! `LEVADA_SEED` sets the first seed and `LEVADA_SCHEDULES` how many follow it.
+
+use crate::environment;
+use levada_sim::lockstep;
+use levada_sim::shrink::shrink;
+
+const STEPS: usize = 300;
+
+#[test]
+fn the_machine_does_what_the_model_does() {
+    let first = environment("LEVADA_SEED", 1);
+    for seed in first..first + environment("LEVADA_SCHEDULES", 300) {
+        let Err(failure) = lockstep::run(seed, STEPS) else { continue };
+        let fails = |steps: &[_]| lockstep::replay(seed, steps).is_err();
+        let (what, trace) = match fails(&failure.steps) {
+            true => {
+                let short = shrink(&failure.steps, fails);
+                let what = lockstep::replay(seed, &short).expect_err("it fails still");
+                (what, short)
+            }
+            false => (failure.what, failure.steps.clone()),
+        };
+        let trace: Vec<_> = trace.iter().map(|step| format!("{step:?}")).collect();
+        panic!(
+            "LEVADA_SEED={seed}, step {}: {what}\n\nshortest trace:\n{}",
+            failure.steps.len(),
+            trace.join("\n")
+        );
+    }
+}
