@@ -39,12 +39,7 @@ impl Consumer<'_> {
         let Ok(mut client) = Client::connect(shared.address) else {
             return journal;
         };
-        let mut this = Consumer {
-            shared,
-            chance,
-            number: consumer,
-            held: Vec::new(),
-        };
+        let mut this = Consumer { shared, chance, number: consumer, held: Vec::new() };
         while this.batch(&mut client, &mut journal) {}
         journal
     }
@@ -188,12 +183,7 @@ impl Consumer<'_> {
 
     fn settle_unseen(&mut self, journal: &mut Journal, request: Request, invoked: u64) {
         let mut unseen = |stream, reads, ids| {
-            journal.unseen.push(Unseen {
-                stream,
-                consumer: self.number,
-                reads,
-                ids,
-            });
+            journal.unseen.push(Unseen { stream, consumer: self.number, reads, ids });
         };
         match request {
             Request::Read(streams) => {
@@ -228,14 +218,7 @@ impl Consumer<'_> {
                     continue;
                 }
             };
-            journal.takes.push(Take {
-                stream,
-                id,
-                consumer: self.number,
-                how,
-                span,
-                key,
-            });
+            journal.takes.push(Take { stream, id, consumer: self.number, how, span, key });
             // Three in ten are never acknowledged by whoever takes them.
             if self.chance.below(10) >= 3 {
                 self.held.push((stream, id));

@@ -237,11 +237,7 @@ impl Stream {
         }
         for (id, entry) in &mut self.entries {
             entry.key = live.get(id).copied().or(entry.key);
-            entry.deleted = if live.contains_key(id) {
-                Fate::No
-            } else {
-                Fate::Done(0)
-            };
+            entry.deleted = if live.contains_key(id) { Fate::No } else { Fate::Done(0) };
             entry.read |= *id <= state.last_delivered;
             entry.taken.clear();
             entry.acked = Fate::No;

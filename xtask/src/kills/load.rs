@@ -145,11 +145,7 @@ impl Producer<'_> {
 
     /// One batch of requests, half the time of a single one. Answers whether to go on.
     fn batch(&mut self, client: &mut Client, journal: &mut Journal) -> bool {
-        let size = if self.chance.one_in(2) {
-            1
-        } else {
-            2 + self.chance.below(BATCH_MAX - 1)
-        };
+        let size = if self.chance.one_in(2) { 1 } else { 2 + self.chance.below(BATCH_MAX - 1) };
         let mut requests = Vec::new();
         while (requests.len() as u64) < size {
             self.request(client, &mut requests);
@@ -203,28 +199,14 @@ impl Producer<'_> {
             Request::Add(stream, key) => {
                 let id = reply.and_then(|reply| self.new_id(journal, stream, &reply));
                 self.mine.extend(id.map(|id| (stream, id)));
-                journal.adds.push(Add {
-                    stream,
-                    key,
-                    paired: false,
-                    span,
-                    id,
-                });
+                journal.adds.push(Add { stream, key, paired: false, span, id });
             }
             Request::Pair(key) => {
                 for stream in [0, 1] {
                     let item = |reply: &Reply| reply.items().get(stream).cloned();
-                    let item = reply
-                        .as_ref()
-                        .map(|reply| item(reply).unwrap_or(Reply::Nil));
+                    let item = reply.as_ref().map(|reply| item(reply).unwrap_or(Reply::Nil));
                     let id = item.and_then(|item| self.new_id(journal, stream, &item));
-                    journal.adds.push(Add {
-                        stream,
-                        key,
-                        paired: true,
-                        span,
-                        id,
-                    });
+                    journal.adds.push(Add { stream, key, paired: true, span, id });
                 }
             }
             Request::Delete(stream, id) => {
@@ -267,14 +249,7 @@ impl Producer<'_> {
     }
 
     fn span(&self, invoked: u64, replied: bool) -> Span {
-        Span {
-            invoked,
-            completed: if replied {
-                self.shared.counter.next()
-            } else {
-                u64::MAX
-            },
-        }
+        Span { invoked, completed: if replied { self.shared.counter.next() } else { u64::MAX } }
     }
 
     fn next_key(&mut self) -> Key {

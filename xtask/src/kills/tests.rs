@@ -9,17 +9,11 @@ use super::value::Key;
 
 /// A span that comes after all those of lower `at`.
 fn span(at: u64) -> Span {
-    Span {
-        invoked: at * 10,
-        completed: at * 10 + 5,
-    }
+    Span { invoked: at * 10, completed: at * 10 + 5 }
 }
 
 fn key(number: u32) -> Key {
-    Key {
-        producer: 1,
-        number,
-    }
+    Key { producer: 1, number }
 }
 
 fn id(number: u32) -> Id {
@@ -48,12 +42,7 @@ fn take(number: u32, consumer: usize, how: How, at: u64) -> Take {
 }
 
 fn removal(number: u32, at: u64, known: bool) -> Removal {
-    Removal {
-        stream: 0,
-        id: id(number),
-        span: span(at),
-        known,
-    }
+    Removal { stream: 0, id: id(number), span: span(at), known }
 }
 
 /// Six acknowledged entries and the unknown seventh. 1 is deleted; 2 is acknowledged by its
@@ -87,11 +76,7 @@ fn states() -> Vec<State> {
 }
 
 fn pending(number: u32, consumer: usize, count: u64) -> Pending {
-    Pending {
-        id: id(number),
-        consumer,
-        count,
-    }
+    Pending { id: id(number), consumer, count }
 }
 
 /// What the checker says when journal and state are changed like this.
