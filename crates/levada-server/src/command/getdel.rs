@@ -1,0 +1,25 @@
+//! GETDEL key
+
+use levada_core::command::Command;
+
+use super::{KEY, STRING};
+use crate::output::plain;
+use crate::spec::{Asked, CommandSpec, Request, Run, flag};
+use crate::wire_error::WireError;
+
+pub(super) const SPEC: CommandSpec = CommandSpec {
+    name: "getdel",
+    syntax: "key",
+    summary: "Reads a string and removes it.",
+    since: "6.2.0",
+    arity: 2,
+    flags: flag::WRITE | flag::FAST,
+    keys: KEY,
+    run: Run::Engine(parse, plain),
+    ..STRING
+};
+
+#[allow(clippy::unnecessary_wraps)] // The type of every parser.
+fn parse<'a>(request: &Request<'a>) -> Result<Asked<'a>, WireError> {
+    Ok(Command::Getdel(request.key(1)).into())
+}

@@ -1,0 +1,41 @@
+//! SCRIPT FLUSH \[ASYNC|SYNC]
+//!
+//! There are no scripts; tools that tidy up before they begin may still say so.
+
+use super::{BASE, CONTAINER};
+use crate::context::Context;
+use crate::spec::{CommandSpec, Request, Run, Then, category, flag};
+use crate::wire_error::WireError;
+
+pub(super) const SPEC: CommandSpec = CommandSpec {
+    name: "script",
+    syntax: "FLUSH [ASYNC|SYNC]",
+    summary: "Forgets all scripts, of which there are none.",
+    since: "2.6.0",
+    group: "scripting",
+    subcommands: &[CommandSpec {
+        name: "script|flush",
+        syntax: "[ASYNC|SYNC]",
+        summary: "Forgets all scripts, of which there are none.",
+        since: "2.6.0",
+        group: "scripting",
+        arity: -2,
+        flags: flag::NOSCRIPT,
+        categories: category::SCRIPTING,
+        run: Run::Server(flush),
+        ..BASE
+    }],
+    ..CONTAINER
+};
+
+fn flush(context: &mut Context<'_>, request: &Request<'_>) -> Result<Then, WireError> {
+    match request.rest(2) {
+        [] => {}
+        [word] if word.eq_ignore_ascii_case(b"ASYNC") || word.eq_ignore_ascii_case(b"SYNC") => {}
+        _ => return Err(WireError::Fixed(FLUSH_ERROR)),
+    }
+    context.output.write().ok();
+    Ok(Then::Done)
+}
+
+const FLUSH_ERROR: &str = "ERR SCRIPT FLUSH only supports SYNC|ASYNC option";

@@ -1,0 +1,25 @@
+//! STRLEN key
+
+use levada_core::command::Command;
+
+use super::{KEY, STRING};
+use crate::output::plain;
+use crate::spec::{Asked, CommandSpec, Request, Run, flag};
+use crate::wire_error::WireError;
+
+pub(super) const SPEC: CommandSpec = CommandSpec {
+    name: "strlen",
+    syntax: "key",
+    summary: "Tells how long a string is.",
+    since: "2.2.0",
+    arity: 2,
+    flags: flag::READONLY | flag::FAST,
+    keys: KEY,
+    run: Run::Engine(parse, plain),
+    ..STRING
+};
+
+#[allow(clippy::unnecessary_wraps)] // The type of every parser.
+fn parse<'a>(request: &Request<'a>) -> Result<Asked<'a>, WireError> {
+    Ok(Command::Strlen(request.key(1)).into())
+}
