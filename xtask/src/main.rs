@@ -1,2 +1,86 @@
-//! Entry point.
-fn main() {}
+//! `cargo xtask VERB`: one place for everything that builds, checks and proves this workspace.
+//! Clone, then `cargo xtask check` and `cargo xtask test`; `.ci/run` calls the same verbs.
+
+use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result, bail};
+use xtask::transcript::{Options, Target};
+use xtask::{ci, tidy, workspace};
+
+const HELP: &str = "\
+cargo xtask VERB
+  check                     rustfmt, clippy with warnings as errors, tidy
+  test                      all tests: cargo nextest if installed, else cargo test
+  fmt                       format the source
+  tidy                      the rules that neither compiler nor clippy knows
+  transcripts --redis       run tests/transcripts against the installed redis-server
+  transcripts --levada      ... against a levada that is built and started for it
+  transcripts --port P [--host H]   ... against a server that runs already: IT IS FLUSHED
+              [--record]    write the replies that a file does not have yet into it
+              [FILE ...]    only these files
+  ci                        every stage in order, with a table of minutes
+  help                      this text";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let (verb, rest) = match arguments.split_first() {
+        Some((verb, rest)) => (verb.as_str(), rest),
+        None => ("help", &[][..]),
+    };
+    let outcome = match verb {
+        "check" => ci::check(),
+        "test" => ci::test().map(drop),
+        "fmt" => ci::fmt(),
+        "tidy" => tidy::check(&workspace::root()),
+        "transcripts" => transcripts(rest),
+        "ci" => ci::run_all(),
+        "help" | "--help" | "-h" => {
+            println!("{HELP}");
+            Ok(())
+        }
+        other => Err(anyhow::anyhow!("unknown verb {other:?}\n{HELP}")),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Parses the options of `transcripts` and runs them.
+fn transcripts(arguments: &[String]) -> Result<()> {
+    let (mut host, mut port, mut peer) = ("127.0.0.1".to_owned(), None, None);
+    let (mut options, mut files) = (Options::default(), Vec::new());
+    let mut rest = arguments.iter();
+    while let Some(argument) = rest.next() {
+        let mut value = || rest.next().with_context(|| format!("{argument} needs a value"));
+        match argument.as_str() {
+            "--host" => host.clone_from(value()?),
+            "--port" => port = Some(value()?.parse::<u16>().context("--port")?),
+            "--redis" => peer = Some(ci::PeerKind::Redis),
+            "--levada" => peer = Some(ci::PeerKind::Levada),
+            "--record" => options.record = true,
+            flag if flag.starts_with('-') => bail!("unknown option {flag}"),
+            file => files.push(PathBuf::from(file)),
+        }
+    }
+    match (port, peer) {
+        (Some(port), None) => {
+            let address: SocketAddr =
+                (host.as_str(), port).to_socket_addrs()?.next().context("host has no address")?;
+            ci::run_transcripts(&Target { name: address.to_string(), address }, &files, options)
+        }
+        (None, Some(peer)) => match ci::transcripts(peer, &files, options)? {
+            ci::Outcome::Passed => Ok(()),
+            ci::Outcome::Skipped(why) => {
+                println!("SKIPPED: {why}");
+                Ok(())
+            }
+        },
+        _ => bail!("say either --port P, --redis or --levada"),
+    }
+}

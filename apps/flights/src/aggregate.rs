@@ -38,16 +38,9 @@ pub(crate) fn total(flights: impl IntoIterator<Item = (u64, i64)>) -> ByBand {
 
 impl Totals {
     /// Mean delay in minutes, 0 for an empty band. For display only.
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "display; the sums stay far below 2^53"
-    )]
+    #[expect(clippy::cast_precision_loss, reason = "display; the sums stay far below 2^53")]
     pub(crate) fn mean(self) -> f64 {
-        if self.count == 0 {
-            0.0
-        } else {
-            self.delay_sum as f64 / self.count as f64
-        }
+        if self.count == 0 { 0.0 } else { self.delay_sum as f64 / self.count as f64 }
     }
 }
 
@@ -57,15 +50,9 @@ mod tests {
 
     #[test]
     fn a_bound_belongs_to_the_band_it_opens() {
-        for (distance, band) in [
-            (0, 0),
-            (249, 0),
-            (250, 250),
-            (999, 500),
-            (1000, 1000),
-            (2000, 2000),
-            (4962, 2000),
-        ] {
+        for (distance, band) in
+            [(0, 0), (249, 0), (250, 250), (999, 500), (1000, 1000), (2000, 2000), (4962, 2000)]
+        {
             assert_eq!(band_of(distance), band, "distance {distance}");
         }
     }
@@ -73,20 +60,8 @@ mod tests {
     #[test]
     fn early_flights_lower_the_sum() {
         let bands = total([(0, 10), (0, -4), (500, -7)]);
-        assert_eq!(
-            bands[&0],
-            Totals {
-                count: 2,
-                delay_sum: 6
-            }
-        );
-        assert_eq!(
-            bands[&500],
-            Totals {
-                count: 1,
-                delay_sum: -7
-            }
-        );
+        assert_eq!(bands[&0], Totals { count: 2, delay_sum: 6 });
+        assert_eq!(bands[&500], Totals { count: 1, delay_sum: -7 });
         assert_eq!(bands.len(), 2);
         assert!((bands[&0].mean() - 3.0).abs() < f64::EPSILON);
     }

@@ -58,10 +58,7 @@ enum Language {
 /// Runs the demo and returns whether every comparison came out equal.
 pub(crate) fn run(args: &Args) -> Result<bool> {
     let exe = std::env::current_exe()?;
-    let target = exe
-        .ancestors()
-        .nth(2)
-        .context("the demo does not lie in a target directory")?;
+    let target = exe.ancestors().nth(2).context("the demo does not lie in a target directory")?;
     let cache = target.join("flights");
     fs::create_dir_all(&cache)?;
     let file = fetch::flights(&cache)?;
@@ -80,16 +77,9 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
         let dir = cache.join(format!("run-{}-{}", std::process::id(), programs.name));
         println!("--- {}: {} records", programs.name, records.len());
         let this = one_run(&server, &programs, &dir, &file, &records).with_context(|| {
-            format!(
-                "the run failed; {} keeps data, ledgers and server.log",
-                dir.display()
-            )
+            format!("the run failed; {} keeps data, ledgers and server.log", dir.display())
         })?;
-        println!(
-            "{}: {}",
-            programs.name,
-            if this { "EQUAL" } else { "NOT EQUAL" }
-        );
+        println!("{}: {}", programs.name, if this { "EQUAL" } else { "NOT EQUAL" });
         if this {
             fs::remove_dir_all(&dir)?;
         } else {
@@ -117,30 +107,13 @@ fn one_run(
     for number in 1..=WORKERS {
         let name = format!("worker-{number}");
         let mut command = programs.work();
-        command.args([
-            "--url",
-            &run.server.url(),
-            "--consumer",
-            &name,
-            "--batch",
-            &batch,
-        ]);
-        run.workers.push(Process::start(
-            &name,
-            command.arg("--ledger").arg(&ledgers),
-        )?);
+        command.args(["--url", &run.server.url(), "--consumer", &name, "--batch", &batch]);
+        run.workers.push(Process::start(&name, command.arg("--ledger").arg(&ledgers))?);
     }
     run.until("three workers read", |now, _| now.consumers == WORKERS)?;
 
     let mut command = programs.produce();
-    command.args([
-        "--url",
-        &run.server.url(),
-        "--batch",
-        &batch,
-        "--records",
-        &total.to_string(),
-    ]);
+    command.args(["--url", &run.server.url(), "--batch", &batch, "--records", &total.to_string()]);
     run.producer = Some(Process::start("producer", command.arg("--file").arg(file))?);
 
     run.until("a quarter is produced", |now, _| now.produced >= total / 4)?;
@@ -170,15 +143,7 @@ impl Run {
     fn start(server: Server, total: u64) -> Result<Run> {
         let observer = Observer::new(&server.url())?;
         let started = Instant::now();
-        Ok(Run {
-            total,
-            started,
-            producer: None,
-            workers: vec![],
-            server,
-            observer,
-            tenths: 0,
-        })
+        Ok(Run { total, started, producer: None, workers: vec![], server, observer, tenths: 0 })
     }
 
     /// Watches until `reached` says so of the state and of whether the producer is done.
@@ -200,10 +165,7 @@ impl Run {
             if now != last.0 {
                 last = (now, Instant::now());
             }
-            ensure!(
-                last.1.elapsed() < STALLED,
-                "nothing moves before {what}: {now:?}"
-            );
+            ensure!(last.1.elapsed() < STALLED, "nothing moves before {what}: {now:?}");
             thread::sleep(POLL);
         }
     }
@@ -260,11 +222,8 @@ impl Run {
     /// Freezes the first worker found to hold entries and returns its place among the workers.
     fn freeze_a_holder(&mut self) -> Result<Option<usize>> {
         let pending = self.observer.pending()?;
-        let holds = |worker: &Process| {
-            pending
-                .iter()
-                .any(|(n, held)| *n == worker.name && *held > 0)
-        };
+        let holds =
+            |worker: &Process| pending.iter().any(|(n, held)| *n == worker.name && *held > 0);
         let at = self.workers.iter().position(holds);
         at.map_or(Ok(()), |at| self.workers[at].freeze())?;
         Ok(at)
@@ -298,10 +257,7 @@ impl Run {
         ));
         let took = self.server.restart()?;
         self.observer = Observer::new(&self.server.url())?;
-        self.say(&format!(
-            "server restarted, answers after {} ms",
-            took.as_millis()
-        ));
+        self.say(&format!("server restarted, answers after {} ms", took.as_millis()));
         Ok(())
     }
 
@@ -309,9 +265,7 @@ impl Run {
     fn finish(&mut self, victim: &str) -> Result<()> {
         let held = self.observer.pending_of(victim)?;
         ensure!(held == 0, "{victim} still holds {held} entries");
-        self.say(&format!(
-            "nothing is pending, the entries of {victim} were taken over"
-        ));
+        self.say(&format!("nothing is pending, the entries of {victim} were taken over"));
         Ok(())
     }
 }
@@ -327,38 +281,20 @@ struct Programs {
 impl Programs {
     fn prepare(language: Language, cache: &Path) -> Result<Programs> {
         let (name, program, produce, work) = match language {
-            Language::Rust | Language::All => (
-                "redis-rs",
-                std::env::current_exe()?,
-                "produce".into(),
-                "work".into(),
-            ),
+            Language::Rust | Language::All => {
+                ("redis-rs", std::env::current_exe()?, "produce".into(), "work".into())
+            }
             Language::Python => {
                 let python = fetch::python(cache)?;
                 let program = fetch::python_program;
-                (
-                    "redis-py",
-                    python,
-                    program("produce.py"),
-                    program("work.py"),
-                )
+                ("redis-py", python, program("produce.py"), program("work.py"))
             }
             Language::Node => {
                 let dir = fetch::node(cache)?;
-                (
-                    "node-redis",
-                    "node".into(),
-                    dir.join("produce.mjs"),
-                    dir.join("work.mjs"),
-                )
+                ("node-redis", "node".into(), dir.join("produce.mjs"), dir.join("work.mjs"))
             }
         };
-        Ok(Programs {
-            name,
-            program,
-            produce,
-            work,
-        })
+        Ok(Programs { name, program, produce, work })
     }
 
     fn produce(&self) -> Command {

@@ -21,22 +21,14 @@ const SOURCES: &str = env!("CARGO_MANIFEST_DIR");
 pub(crate) fn flights(cache: &Path) -> Result<PathBuf> {
     let dir = once(cache, DATA_PACKAGE, |dir| {
         let mut npm = Command::new("npm");
-        run(npm
-            .args(["pack", "--silent", DATA_PACKAGE])
-            .current_dir(dir))?;
+        run(npm.args(["pack", "--silent", DATA_PACKAGE]).current_dir(dir))?;
         let archive = format!("{}.tgz", DATA_PACKAGE.replace('@', "-"));
-        run(Command::new("tar")
-            .args(["-xzf", &archive, DATA_MEMBER])
-            .current_dir(dir))?;
+        run(Command::new("tar").args(["-xzf", &archive, DATA_MEMBER]).current_dir(dir))?;
         Ok(fs::remove_file(dir.join(archive))?)
     })?;
     let file = dir.join(DATA_MEMBER);
     let bytes = File::open(&file)?.metadata()?.len();
-    ensure!(
-        bytes == DATA_BYTES,
-        "{} has {bytes} bytes, not {DATA_BYTES}",
-        file.display()
-    );
+    ensure!(bytes == DATA_BYTES, "{} has {bytes} bytes, not {DATA_BYTES}", file.display());
     Ok(file)
 }
 
@@ -50,13 +42,9 @@ pub(crate) fn python(cache: &Path) -> Result<PathBuf> {
     let whole = venv.join("whole");
     if !whole.exists() {
         println!("fetching {}", packages.trim());
-        run(Command::new("python3")
-            .args(["-m", "venv", "--clear"])
-            .arg(&venv))?;
+        run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&venv))?;
         let mut pip = Command::new(&interpreter);
-        run(pip
-            .args(["-m", "pip", "install", "--quiet", "-r"])
-            .arg(requirements))?;
+        run(pip.args(["-m", "pip", "install", "--quiet", "-r"]).arg(requirements))?;
         File::create(whole)?;
     }
     Ok(interpreter)
@@ -67,19 +55,11 @@ pub(crate) fn node(cache: &Path) -> Result<PathBuf> {
     let sources = Path::new(SOURCES).join("node");
     let manifest = fs::read_to_string(sources.join("package.json"))?;
     let manifest: serde_json::Value = serde_json::from_str(&manifest)?;
-    let version = manifest["dependencies"]["redis"]
-        .as_str()
-        .context("no version of redis")?;
+    let version = manifest["dependencies"]["redis"].as_str().context("no version of redis")?;
     let dir = once(cache, &format!("node-redis@{version}"), |dir| {
         fs::copy(sources.join("package.json"), dir.join("package.json"))?;
         let mut npm = Command::new("npm");
-        npm.args([
-            "install",
-            "--silent",
-            "--no-audit",
-            "--no-fund",
-            "--no-package-lock",
-        ]);
+        npm.args(["install", "--silent", "--no-audit", "--no-fund", "--no-package-lock"]);
         run(npm.current_dir(dir))
     })?;
     // Node looks for packages from where a module lies, so the modules go to the packages.
@@ -108,14 +88,8 @@ fn once(cache: &Path, name: &str, fill: impl FnOnce(&Path) -> Result<()>) -> Res
 }
 
 fn run(command: &mut Command) -> Result<()> {
-    let output = command
-        .output()
-        .with_context(|| format!("cannot run {command:?}"))?;
+    let output = command.output().with_context(|| format!("cannot run {command:?}"))?;
     let errors = String::from_utf8_lossy(&output.stderr);
-    ensure!(
-        output.status.success(),
-        "{command:?} failed, {}: {errors}",
-        output.status
-    );
+    ensure!(output.status.success(), "{command:?} failed, {}: {errors}", output.status);
     Ok(())
 }

@@ -35,10 +35,7 @@ impl Ledger {
         let path = dir.join(format!("{consumer}.{}.ledger", std::process::id()));
         let file = File::create_new(&path)
             .with_context(|| format!("cannot create the ledger {}", path.display()))?;
-        Ok(Ledger {
-            file,
-            lines: String::new(),
-        })
+        Ok(Ledger { file, lines: String::new() })
     }
 
     /// Writes one line for each entry and returns once they are on disk.
@@ -47,9 +44,7 @@ impl Ledger {
         for (id, (band, delay)) in entries {
             writeln!(self.lines, "{id} {band} {delay}")?;
         }
-        self.file
-            .write_all(self.lines.as_bytes())
-            .context("cannot write to the ledger")?;
+        self.file.write_all(self.lines.as_bytes()).context("cannot write to the ledger")?;
         self.file.sync_data().context("cannot sync the ledger")
     }
 }
@@ -74,9 +69,7 @@ pub(crate) fn merge(dir: &Path) -> Result<Merged> {
         let path = entry?.path();
         let text = fs::read_to_string(&path)
             .with_context(|| format!("cannot read the ledger {}", path.display()))?;
-        merged
-            .add(&text)
-            .with_context(|| format!("in {}", path.display()))?;
+        merged.add(&text).with_context(|| format!("in {}", path.display()))?;
     }
     Ok(merged)
 }
@@ -95,10 +88,7 @@ impl Merged {
                 }
                 Entry::Occupied(slot) if *slot.get() == counted => {}
                 Entry::Occupied(slot) => {
-                    bail!(
-                        "entry {number}-0 is {counted:?} here and {:?} before",
-                        slot.get()
-                    )
+                    bail!("entry {number}-0 is {counted:?} here and {:?} before", slot.get())
                 }
             }
         }
@@ -109,10 +99,7 @@ impl Merged {
 fn parse(line: &str) -> Result<(u64, Counted)> {
     let mut words = line.split(' ');
     let mut next = || words.next().context("a word is missing");
-    let number = next()?
-        .strip_suffix("-0")
-        .context("the id is not <number>-0")?
-        .parse()?;
+    let number = next()?.strip_suffix("-0").context("the id is not <number>-0")?.parse()?;
     let band = next()?.parse()?;
     let delay = next()?.parse()?;
     ensure!(BANDS.contains(&band), "{band} opens no band");
@@ -135,10 +122,7 @@ mod tests {
     #[test]
     fn an_entry_in_two_ledgers_counts_once() -> Result<()> {
         let merged = merged(&["1-0 500 -3\n2-0 0 7\n", "2-0 0 7\n3-0 2000 0\n"])?;
-        assert_eq!(
-            merged.flights,
-            [(1, (500, -3)), (2, (0, 7)), (3, (2000, 0))].into()
-        );
+        assert_eq!(merged.flights, [(1, (500, -3)), (2, (0, 7)), (3, (2000, 0))].into());
         assert_eq!((merged.lines, merged.torn), (4, 0));
         Ok(())
     }
@@ -159,11 +143,7 @@ mod tests {
         let text = "1-0 500 -3\n22-0 0 17\n3-0 2000 0\n";
         for cut in 0..=text.len() {
             let merged = merged(&[&text[..cut]])?;
-            assert_eq!(
-                merged.flights.len(),
-                text[..cut].matches('\n').count(),
-                "cut at {cut}"
-            );
+            assert_eq!(merged.flights.len(), text[..cut].matches('\n').count(), "cut at {cut}");
         }
         Ok(())
     }
@@ -175,14 +155,8 @@ mod tests {
 
     #[test]
     fn foreign_lines_are_an_error() {
-        for line in [
-            "1 500 3\n",
-            "1-1 500 3\n",
-            "1-0 501 3\n",
-            "1-0 500\n",
-            "1-0 500 3 4\n",
-            "\n",
-        ] {
+        for line in ["1 500 3\n", "1-1 500 3\n", "1-0 501 3\n", "1-0 500\n", "1-0 500 3 4\n", "\n"]
+        {
             assert!(merged(&[line]).is_err(), "{line:?}");
         }
     }

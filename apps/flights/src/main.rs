@@ -22,10 +22,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 #[derive(Parser)]
-#[command(
-    name = "flights",
-    about = "Real flight records through a consumer group"
-)]
+#[command(name = "flights", about = "Real flight records through a consumer group")]
 struct Cli {
     #[command(subcommand)]
     command: Command,

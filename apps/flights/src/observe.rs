@@ -45,15 +45,10 @@ impl Observer {
         let produced = self.connection.xlen(STREAM)? as u64;
         let groups = self.connection.xinfo_groups(STREAM)?.groups;
         let Some(group) = groups.into_iter().find(|group| group.name == GROUP) else {
-            return Ok(Snapshot {
-                produced,
-                ..Snapshot::default()
-            });
+            return Ok(Snapshot { produced, ..Snapshot::default() });
         };
-        let (delivered, _) = group
-            .last_delivered_id
-            .split_once('-')
-            .context("the last delivered id has no dash")?;
+        let (delivered, _) =
+            group.last_delivered_id.split_once('-').context("the last delivered id has no dash")?;
         Ok(Snapshot {
             produced,
             delivered: delivered.parse()?,
@@ -65,22 +60,13 @@ impl Observer {
     /// Pending entries by consumer name.
     pub(crate) fn pending(&mut self) -> Result<Vec<(String, usize)>> {
         let reply = self.connection.xinfo_consumers(STREAM, GROUP)?;
-        Ok(reply
-            .consumers
-            .into_iter()
-            .map(|c| (c.name, c.pending))
-            .collect())
+        Ok(reply.consumers.into_iter().map(|c| (c.name, c.pending)).collect())
     }
 
     /// Pending entries of one consumer.
     pub(crate) fn pending_of(&mut self, consumer: &str) -> Result<usize> {
-        let pending = self
-            .pending()?
-            .into_iter()
-            .find(|(name, _)| name == consumer);
-        Ok(pending
-            .with_context(|| format!("the group does not know {consumer}"))?
-            .1)
+        let pending = self.pending()?.into_iter().find(|(name, _)| name == consumer);
+        Ok(pending.with_context(|| format!("the group does not know {consumer}"))?.1)
     }
 
     /// Returns when the server has done what reached it before this call: it serves a command

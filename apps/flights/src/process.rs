@@ -17,10 +17,7 @@ impl Process {
         let child = command.spawn().with_context(|| {
             format!("cannot start {name} as {}", command.get_program().display())
         })?;
-        Ok(Process {
-            name: name.to_owned(),
-            child,
-        })
+        Ok(Process { name: name.to_owned(), child })
     }
 
     /// Fails when the process has ended, which is early for all but the producer.
@@ -42,9 +39,7 @@ impl Process {
 
     /// `kill -9`, and waits until the process is gone.
     pub(crate) fn kill(&mut self) -> Result<()> {
-        self.child
-            .kill()
-            .with_context(|| format!("cannot kill {}", self.name))?;
+        self.child.kill().with_context(|| format!("cannot kill {}", self.name))?;
         self.child.wait()?;
         Ok(())
     }
@@ -62,15 +57,9 @@ impl Process {
     /// The standard library sends SIGKILL only; kill(1) sends the others.
     fn signal(&self, signal: &str) -> Result<()> {
         let pid = self.child.id().to_string();
-        let status = Command::new("kill")
-            .args([signal, &pid])
-            .status()
-            .context("cannot run kill")?;
-        ensure!(
-            status.success(),
-            "kill {signal} {} failed: {status}",
-            self.name
-        );
+        let status =
+            Command::new("kill").args([signal, &pid]).status().context("cannot run kill")?;
+        ensure!(status.success(), "kill {signal} {} failed: {status}", self.name);
         Ok(())
     }
 }

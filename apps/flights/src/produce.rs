@@ -72,7 +72,5 @@ fn send(connection: &mut Connection, first: usize, batch: &[Record]) -> RedisRes
 /// XADD refuses an id at or below the last one. From a producer that sends its records in order,
 /// that says that this record is in the stream already.
 fn already_there(error: &RedisError) -> bool {
-    error
-        .detail()
-        .is_some_and(|text| text.contains("equal or smaller"))
+    error.detail().is_some_and(|text| text.contains("equal or smaller"))
 }

@@ -28,11 +28,7 @@ pub(crate) fn load(file: &Path, limit: Option<usize>) -> Result<Vec<Record>> {
         .with_context(|| format!("{} is not an array of flight records", file.display()))?;
     if let Some(limit) = limit {
         let held = records.len();
-        ensure!(
-            limit <= held,
-            "{} holds {held} records, {limit} were asked for",
-            file.display()
-        );
+        ensure!(limit <= held, "{} holds {held} records, {limit} were asked for", file.display());
         records.truncate(limit);
     }
     Ok(records)

@@ -34,12 +34,7 @@ impl Server {
         let dir = run.join("server");
         std::fs::create_dir(&dir)?;
         let process = spawn(template, port, &dir)?;
-        let mut server = Server {
-            template: template.to_owned(),
-            dir,
-            port,
-            process,
-        };
+        let mut server = Server { template: template.to_owned(), dir, port, process };
         server.wait_ready()?;
         Ok(server)
     }
@@ -64,9 +59,7 @@ impl Server {
 
     /// Fails when the server has ended by itself.
     pub(crate) fn check_running(&mut self) -> Result<()> {
-        self.process
-            .check_running()
-            .context("its output is in server.log")
+        self.process.check_running().context("its output is in server.log")
     }
 
     fn wait_ready(&mut self) -> Result<()> {
@@ -74,10 +67,7 @@ impl Server {
         let started = Instant::now();
         while let Err(error) = client::attempt(&client) {
             self.check_running()?;
-            ensure!(
-                started.elapsed() < READY_MAX,
-                "the server does not answer PING: {error}"
-            );
+            ensure!(started.elapsed() < READY_MAX, "the server does not answer PING: {error}");
             thread::sleep(POLL);
         }
         Ok(())
@@ -88,17 +78,10 @@ fn spawn(template: &str, port: u16, dir: &Path) -> Result<Process> {
     let command = template
         .replace("{port}", &port.to_string())
         .replace("{dir}", &quoted(&dir.to_string_lossy()));
-    let log = OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(dir.with_extension("log"))?;
+    let log = OpenOptions::new().create(true).append(true).open(dir.with_extension("log"))?;
     // With exec, the process to kill is the server and not a shell around it.
     let mut shell = Command::new("sh");
-    shell
-        .arg("-c")
-        .arg(format!("exec {command}"))
-        .stdout(log.try_clone()?)
-        .stderr(log);
+    shell.arg("-c").arg(format!("exec {command}")).stdout(log.try_clone()?).stderr(log);
     Process::start("server", &mut shell)
 }
 
@@ -106,11 +89,7 @@ fn spawn(template: &str, port: u16, dir: &Path) -> Result<Process> {
 pub(crate) fn levada_command() -> Result<String> {
     let beside = std::env::current_exe()?.with_file_name("levada");
     let Some(cargo) = std::env::var_os("CARGO") else {
-        ensure!(
-            beside.exists(),
-            "{} is missing; --server-command names another",
-            beside.display()
-        );
+        ensure!(beside.exists(), "{} is missing; --server-command names another", beside.display());
         return Ok(serve(&beside));
     };
     let status = Command::new(cargo)
@@ -120,18 +99,13 @@ pub(crate) fn levada_command() -> Result<String> {
         .context("cannot run cargo")?;
     ensure!(status.success(), "levada does not build: {status}");
     // <target>/<profile>/flights: the profiles lie side by side.
-    let target = beside
-        .ancestors()
-        .nth(2)
-        .context("the demo does not lie in a target directory")?;
+    let target =
+        beside.ancestors().nth(2).context("the demo does not lie in a target directory")?;
     Ok(serve(&target.join("release").join("levada")))
 }
 
 fn serve(binary: &Path) -> String {
-    format!(
-        "{} serve --port {{port}} --dir {{dir}}",
-        quoted(&binary.to_string_lossy())
-    )
+    format!("{} serve --port {{port}} --dir {{dir}}", quoted(&binary.to_string_lossy()))
 }
 
 fn quoted(word: &str) -> String {

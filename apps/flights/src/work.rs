@@ -41,20 +41,14 @@ pub(crate) struct Args {
 
 /// Works until killed; returns only when the server stays away or refuses.
 pub(crate) fn run(args: &Args) -> Result<Infallible> {
-    let mut worker = Worker {
-        args,
-        ledger: Ledger::create(&args.ledger, &args.consumer)?,
-    };
+    let mut worker = Worker { args, ledger: Ledger::create(&args.ledger, &args.consumer)? };
     loop {
         let mut connection = client::connect(&args.url)?;
         let error = match worker.session(&mut connection) {
             Ok(never) => match never {},
             Err(error) => error,
         };
-        if !error
-            .downcast_ref::<RedisError>()
-            .is_some_and(client::passing)
-        {
+        if !error.downcast_ref::<RedisError>().is_some_and(client::passing) {
             return Err(error.context(format!("{} gives up", args.consumer)));
         }
         println!("{}: connection lost, connecting again", args.consumer);
@@ -117,10 +111,7 @@ impl Worker<'_> {
             }
         }
         if claimed > 0 {
-            println!(
-                "{}: claimed {claimed} entries that lay pending",
-                self.args.consumer
-            );
+            println!("{}: claimed {claimed} entries that lay pending", self.args.consumer);
         }
         Ok(())
     }
@@ -151,9 +142,7 @@ fn create_group(connection: &mut Connection) -> Result<()> {
 
 fn flight(entry: &StreamId) -> Result<Counted> {
     let field = |name| {
-        entry
-            .get::<i64>(name)
-            .with_context(|| format!("entry {} has no number {name}", entry.id))
+        entry.get::<i64>(name).with_context(|| format!("entry {} has no number {name}", entry.id))
     };
     let distance = u64::try_from(field("distance")?)
         .with_context(|| format!("entry {} has a distance below zero", entry.id))?;

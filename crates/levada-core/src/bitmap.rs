@@ -11,9 +11,7 @@ pub struct Bitmap {
 impl Bitmap {
     /// Whether `row` is in the set.
     pub fn contains(&self, row: u32) -> bool {
-        self.words
-            .get(row as usize / 64)
-            .is_some_and(|word| word >> (row % 64) & 1 == 1)
+        self.words.get(row as usize / 64).is_some_and(|word| word >> (row % 64) & 1 == 1)
     }
 
     /// Adds `row`; whether it was new.
@@ -31,23 +29,15 @@ impl Bitmap {
     /// How many of the rows `first..end` are in the set.
     pub fn count(&self, first: u32, end: u32) -> u32 {
         let masked = |(at, word): (usize, &u64)| {
-            let low = at as u32 * 64;
+            let low = u32::try_from(at).unwrap_or(u32::MAX / 64) * 64;
             let from = first.saturating_sub(low).min(64);
             let to = end.saturating_sub(low).min(64);
             let below = |bits: u32| {
-                if bits == 64 {
-                    u64::MAX
-                } else {
-                    (1 << bits) - 1
-                }
+                if bits == 64 { u64::MAX } else { (1 << bits) - 1 }
             };
             (word & below(to) & !below(from)).count_ones()
         };
-        if first >= end {
-            0
-        } else {
-            self.words.iter().enumerate().map(masked).sum()
-        }
+        if first >= end { 0 } else { self.words.iter().enumerate().map(masked).sum() }
     }
 
     /// The words of the set, lowest rows first.

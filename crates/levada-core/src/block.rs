@@ -1,8 +1,8 @@
 //! A block: a run of entries of one stream, encoded back to back.
 //!
-//! The last block of a stream, its tail, is appended to in memory; a sealed block is the same bytes,
-//! never changed again. Bytes are self-describing, so that a block read from disk is checked by one
-//! walk over its rows ([`Block::decode`]) and needs no table beside it:
+//! The last block of a stream, its tail, is appended to in memory; a sealed block is the same
+//! bytes, never changed again. Bytes are self-describing, so that a block read from disk is checked
+//! by one walk over its rows ([`Block::decode`]) and needs no table beside it:
 //!
 //! ```text
 //! row    := head id fields
@@ -174,13 +174,10 @@ impl Block {
 
     /// The rows from `index` on.
     pub fn rows(&self, index: u32) -> Rows<'_> {
-        let restart = (index / RESTART_ROWS).min(self.restarts.len().saturating_sub(1) as u32);
+        let restart = (index / RESTART_ROWS).min(self.restart_count().saturating_sub(1));
         let mut rows = Rows {
             block: self,
-            at: self
-                .restarts
-                .get(restart as usize)
-                .map_or(self.rows.len(), |at| *at as usize),
+            at: self.restarts.get(restart as usize).map_or(self.rows.len(), |at| *at as usize),
             index: restart * RESTART_ROWS,
             previous: self.base,
         };
@@ -193,10 +190,9 @@ impl Block {
         let restart = self
             .restarts
             .partition_point(|at| self.row_at(*at as usize).is_some_and(|row| row.0 < id));
-        let from = (restart.saturating_sub(1) as u32) * RESTART_ROWS;
-        self.rows(from)
-            .find(|row| row.id >= id)
-            .map_or(self.count, |row| row.index)
+        let from = u32::try_from(restart.saturating_sub(1)).unwrap_or(u32::MAX / RESTART_ROWS)
+            * RESTART_ROWS;
+        self.rows(from).find(|row| row.id >= id).map_or(self.count, |row| row.index)
     }
 
     /// The row of exactly this id.
@@ -251,6 +247,10 @@ impl Block {
         Some(())
     }
 
+    fn restart_count(&self) -> u32 {
+        u32::try_from(self.restarts.len()).expect("no more restarts than rows")
+    }
+
     fn offset(&self) -> u32 {
         u32::try_from(self.rows.len()).expect("a block is bounded far below 4 GiB")
     }
@@ -277,10 +277,7 @@ impl Block {
         varint::put_u64(&mut self.rows, fields.len() as u64);
         if remember {
             let names = u32::try_from(fields.len()).expect("arguments are bounded");
-            self.schemas.push(Schema {
-                offset: self.offset(),
-                names,
-            });
+            self.schemas.push(Schema { offset: self.offset(), names });
         }
         for (name, _) in fields.iter() {
             varint::put_bytes(&mut self.rows, name);
@@ -309,23 +306,17 @@ impl Block {
             number => Some(*self.schemas.get(number as usize)?),
         };
         let id = read_id(&mut reader, head, previous)?;
-        let (names_at, len) = match schema {
-            Some(schema) => (schema.offset as usize, schema.names as usize),
-            None => {
-                let len = reader.count()?;
-                let names_at = reader.position();
-                for _ in 0..len {
-                    reader.bytes()?;
-                }
-                (names_at, len)
+        let (names_at, len) = if let Some(schema) = schema {
+            (schema.offset as usize, schema.names as usize)
+        } else {
+            let len = reader.count()?;
+            let names_at = reader.position();
+            for _ in 0..len {
+                reader.bytes()?;
             }
+            (names_at, len)
         };
-        let fields = RowFields {
-            bytes: &self.rows,
-            names_at,
-            values_at: reader.position(),
-            len,
-        };
+        let fields = RowFields { bytes: &self.rows, names_at, values_at: reader.position(), len };
         for _ in 0..len {
             Value::decode(&mut reader)?;
         }
@@ -338,10 +329,7 @@ fn schema_at(rows: &[u8], at: usize, head: u8) -> Option<Schema> {
     let mut reader = Reader::at(rows, at + 1);
     read_id(&mut reader, head, StreamId::MIN)?;
     let names = u32::try_from(reader.count()?).ok()?;
-    Some(Schema {
-        offset: u32::try_from(reader.position()).ok()?,
-        names,
-    })
+    Some(Schema { offset: u32::try_from(reader.position()).ok()?, names })
 }
 
 #[inline]
@@ -350,10 +338,7 @@ fn read_id(reader: &mut Reader<'_>, head: u8, previous: StreamId) -> Option<Stre
         let seq = previous.seq.checked_add(reader.u64()?)?.checked_add(1)?;
         return Some(StreamId::new(previous.ms, seq));
     }
-    Some(StreamId::new(
-        previous.ms.checked_add(reader.u64()?)?,
-        reader.u64()?,
-    ))
+    Some(StreamId::new(previous.ms.checked_add(reader.u64()?)?, reader.u64()?))
 }
 
 /// See [`Block::rows`].
@@ -380,12 +365,7 @@ impl<'a> Iterator for Rows<'a> {
         };
         let starts_node = self.block.rows.get(self.at)? & 1 == 1;
         let (id, fields, end) = self.block.parse(self.at, previous)?;
-        let row = Row {
-            index: self.index,
-            id,
-            starts_node,
-            fields,
-        };
+        let row = Row { index: self.index, id, starts_node, fields };
         self.at = end;
         self.index += 1;
         self.previous = id;
@@ -436,7 +416,9 @@ mod tests {
     use super::*;
     use alloc::{format, vec};
 
-    fn filled(rows: u64) -> (Block, Vec<(StreamId, Vec<(Vec<u8>, Vec<u8>)>)>) {
+    type Rows = Vec<(StreamId, Vec<(Vec<u8>, Vec<u8>)>)>;
+
+    fn filled(rows: u64) -> (Block, Rows) {
         let mut block = Block::new();
         let mut expect = Vec::new();
         for n in 0..rows {
@@ -449,10 +431,7 @@ mod tests {
                 vec![b"a", value.as_bytes(), b"b", b"\0raw"]
             };
             block.append(id, &Fields::Arguments(&pairs), n % 10 == 0);
-            let owned = pairs
-                .chunks(2)
-                .map(|pair| (pair[0].to_vec(), pair[1].to_vec()))
-                .collect();
+            let owned = pairs.chunks(2).map(|pair| (pair[0].to_vec(), pair[1].to_vec())).collect();
             expect.push((id, owned));
         }
         (block, expect)
@@ -463,10 +442,7 @@ mod tests {
         let (block, expect) = filled(2000);
         assert_eq!(block.count() as usize, expect.len());
         for from in [0, 1, 15, 16, 17, 500, expect.len() - 1, expect.len()] {
-            let rows: Vec<_> = block
-                .rows(from as u32)
-                .map(|r| (r.id, r.fields.to_vec()))
-                .collect();
+            let rows: Vec<_> = block.rows(from as u32).map(|r| (r.id, r.fields.to_vec())).collect();
             assert_eq!(rows, expect[from..], "from {from}");
         }
     }
@@ -487,11 +463,7 @@ mod tests {
     fn decodes_its_own_bytes_whole_and_in_pieces() {
         let (block, expect) = filled(700);
         let whole = Block::decode(block.bytes()).expect("own bytes");
-        let cut = block
-            .rows(333)
-            .next()
-            .map(|_| block.restarts[20] as usize)
-            .expect("a row");
+        let cut = block.rows(333).next().map(|_| block.restarts[20] as usize).expect("a row");
         let mut pieces = Block::decode(&block.bytes()[..cut]).expect("a prefix of rows");
         pieces.extend(&block.bytes()[cut..]).expect("the rest");
         for back in [whole, pieces] {

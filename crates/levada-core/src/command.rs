@@ -333,6 +333,7 @@ pub struct Scan<'a> {
 
 /// Conditions of EXPIRE.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "four words that combine freely")]
 pub struct ExpireWhen {
     /// NX: only without an expiry.
     pub none: bool,

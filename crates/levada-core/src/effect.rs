@@ -292,12 +292,7 @@ impl<'a> Effect<'a> {
         }
         match self {
             Self::KeyRemoved { .. } | Self::Sealed { .. } => {}
-            Self::KeyCreated {
-                database,
-                kind,
-                name,
-                ..
-            } => {
+            Self::KeyCreated { database, kind, name, .. } => {
                 out.extend_from_slice(&[*database, u8::from(*kind == Kind::Stream)]);
                 put_bytes(out, name);
             }
@@ -308,21 +303,12 @@ impl<'a> Effect<'a> {
             }
             Self::Flushed { database } => put_option(out, database.map(u64::from)),
             Self::TextSet { value, .. } => put_bytes(out, value),
-            Self::Appended {
-                id,
-                starts_node,
-                fields,
-                ..
-            } => {
+            Self::Appended { id, starts_node, fields, .. } => {
                 put_id(out, *id);
                 out.push(u8::from(*starts_node));
                 fields.0.encode(out);
             }
-            Self::Deleted {
-                max_deleted_id,
-                rows,
-                ..
-            } => {
+            Self::Deleted { max_deleted_id, rows, .. } => {
                 put_id(out, *max_deleted_id);
                 put_rows(out, rows);
             }
@@ -330,12 +316,7 @@ impl<'a> Effect<'a> {
                 put_u64(out, *block);
                 put_u64(out, u64::from(*row));
             }
-            Self::IdSet {
-                last_id,
-                entries_added,
-                max_deleted_id,
-                ..
-            } => {
+            Self::IdSet { last_id, entries_added, max_deleted_id, .. } => {
                 put_id(out, *last_id);
                 put_u64(out, *entries_added);
                 put_id(out, *max_deleted_id);
@@ -346,70 +327,34 @@ impl<'a> Effect<'a> {
 
     fn encode_group(&self, out: &mut Vec<u8>) {
         match self {
-            Self::GroupCreated {
-                group,
-                name,
-                last_id,
-                entries_read,
-                ..
-            } => {
+            Self::GroupCreated { group, name, last_id, entries_read, .. } => {
                 put_u64(out, u64::from(*group));
                 put_bytes(out, name);
                 put_id(out, *last_id);
                 put_option(out, *entries_read);
             }
-            Self::GroupIdSet {
-                group,
-                last_id,
-                entries_read,
-                ..
-            } => {
+            Self::GroupIdSet { group, last_id, entries_read, .. } => {
                 put_u64(out, u64::from(*group));
                 put_id(out, *last_id);
                 put_option(out, *entries_read);
             }
             Self::GroupDestroyed { group, .. } => put_u64(out, u64::from(*group)),
-            Self::ConsumerCreated {
-                group,
-                consumer,
-                name,
-                ..
-            } => {
+            Self::ConsumerCreated { group, consumer, name, .. } => {
                 put_consumer(out, *group, *consumer);
                 put_bytes(out, name);
             }
-            Self::ConsumerDeleted {
-                group, consumer, ..
-            } => put_consumer(out, *group, *consumer),
-            Self::ConsumerSeen {
-                group,
-                consumer,
-                active,
-                ..
-            } => {
+            Self::ConsumerDeleted { group, consumer, .. } => put_consumer(out, *group, *consumer),
+            Self::ConsumerSeen { group, consumer, active, .. } => {
                 put_consumer(out, *group, *consumer);
                 out.push(u8::from(*active));
             }
-            Self::Delivered {
-                group,
-                consumer,
-                last_id,
-                entries_read,
-                ids,
-                ..
-            } => {
+            Self::Delivered { group, consumer, last_id, entries_read, ids, .. } => {
                 put_consumer(out, *group, *consumer);
                 put_id(out, *last_id);
                 put_option(out, *entries_read);
                 put_ids(out, ids.iter().copied());
             }
-            Self::Claimed {
-                group,
-                consumer,
-                delivered_ms,
-                rows,
-                ..
-            } => {
+            Self::Claimed { group, consumer, delivered_ms, rows, .. } => {
                 put_consumer(out, *group, *consumer);
                 put_u64(out, *delivered_ms);
                 put_ids(out, rows.iter().map(|(id, _)| *id));
@@ -453,36 +398,22 @@ impl<'a> Effect<'a> {
         let code = reader.u8()?;
         if code == code::FLUSHED {
             let database = reader.option()?;
-            return Some(Self::Flushed {
-                database: database.map(u8::try_from).transpose().ok()?,
-            });
+            return Some(Self::Flushed { database: database.map(u8::try_from).transpose().ok()? });
         }
         let key = KeyNumber(reader.u64()?);
         Some(match code {
             code::KEY_CREATED => Self::KeyCreated {
                 key,
                 database: reader.u8()?,
-                kind: if flag(reader)? {
-                    Kind::Stream
-                } else {
-                    Kind::Text
-                },
+                kind: if flag(reader)? { Kind::Stream } else { Kind::Text },
                 name: reader.bytes()?,
             },
             code::KEY_REMOVED => Self::KeyRemoved { key },
-            code::KEY_EXPIRES => Self::KeyExpires {
-                key,
-                at_ms: reader.option()?,
-            },
-            code::KEY_RENAMED => Self::KeyRenamed {
-                key,
-                database: reader.u8()?,
-                name: reader.bytes()?,
-            },
-            code::TEXT_SET => Self::TextSet {
-                key,
-                value: reader.bytes()?.into(),
-            },
+            code::KEY_EXPIRES => Self::KeyExpires { key, at_ms: reader.option()? },
+            code::KEY_RENAMED => {
+                Self::KeyRenamed { key, database: reader.u8()?, name: reader.bytes()? }
+            }
+            code::TEXT_SET => Self::TextSet { key, value: reader.bytes()?.into() },
             code::APPENDED => Self::Appended {
                 key,
                 id: reader.id()?,
@@ -490,16 +421,10 @@ impl<'a> Effect<'a> {
                 fields: EntryFields(Fields::decode(reader, batch)?),
             },
             code::SEALED => Self::Sealed { key },
-            code::DELETED => Self::Deleted {
-                key,
-                max_deleted_id: reader.id()?,
-                rows: get_rows(reader)?,
-            },
-            code::TRIMMED => Self::Trimmed {
-                key,
-                block: reader.u64()?,
-                row: reader.u32()?,
-            },
+            code::DELETED => {
+                Self::Deleted { key, max_deleted_id: reader.id()?, rows: get_rows(reader)? }
+            }
+            code::TRIMMED => Self::Trimmed { key, block: reader.u64()?, row: reader.u32()? },
             code::ID_SET => Self::IdSet {
                 key,
                 last_id: reader.id()?,
@@ -526,23 +451,13 @@ impl<'a> Effect<'a> {
                 entries_read: reader.option()?,
             },
             code::GROUP_DESTROYED => Self::GroupDestroyed { key, group },
-            code::CONSUMER_CREATED => Self::ConsumerCreated {
-                key,
-                group,
-                consumer: reader.u32()?,
-                name: reader.bytes()?,
-            },
-            code::CONSUMER_DELETED => Self::ConsumerDeleted {
-                key,
-                group,
-                consumer: reader.u32()?,
-            },
-            code::CONSUMER_SEEN => Self::ConsumerSeen {
-                key,
-                group,
-                consumer: reader.u32()?,
-                active: flag(reader)?,
-            },
+            code::CONSUMER_CREATED => {
+                Self::ConsumerCreated { key, group, consumer: reader.u32()?, name: reader.bytes()? }
+            }
+            code::CONSUMER_DELETED => Self::ConsumerDeleted { key, group, consumer: reader.u32()? },
+            code::CONSUMER_SEEN => {
+                Self::ConsumerSeen { key, group, consumer: reader.u32()?, active: flag(reader)? }
+            }
             code::DELIVERED => Self::Delivered {
                 key,
                 group,
@@ -556,19 +471,9 @@ impl<'a> Effect<'a> {
                 let ids = get_ids(reader)?;
                 let rows = ids.into_iter().map(|id| Some((id, reader.u64()?)));
                 let rows = rows.collect::<Option<_>>()?;
-                Self::Claimed {
-                    key,
-                    group,
-                    consumer,
-                    delivered_ms,
-                    rows,
-                }
+                Self::Claimed { key, group, consumer, delivered_ms, rows }
             }
-            code::RELEASED => Self::Released {
-                key,
-                group,
-                ids: get_ids(reader)?,
-            },
+            code::RELEASED => Self::Released { key, group, ids: get_ids(reader)? },
             _ => return None,
         })
     }
@@ -595,14 +500,7 @@ pub fn put_ids(out: &mut Vec<u8>, ids: impl ExactSizeIterator<Item = StreamId>) 
     for id in ids {
         let same_ms = id.ms == previous.ms;
         put_u64(out, id.ms - previous.ms);
-        put_u64(
-            out,
-            if same_ms {
-                id.seq - previous.seq
-            } else {
-                id.seq
-            },
-        );
+        put_u64(out, if same_ms { id.seq - previous.seq } else { id.seq });
         previous = id;
     }
 }
@@ -666,82 +564,24 @@ mod tests {
         let pairs: &'static [&'static [u8]] = &[b"f", b"v", b"g", b""];
         let fields = EntryFields(Fields::Arguments(pairs));
         vec![
-            Effect::KeyCreated {
-                key,
-                database: 3,
-                kind: Kind::Stream,
-                name: b"orders",
-            },
+            Effect::KeyCreated { key, database: 3, kind: Kind::Stream, name: b"orders" },
             Effect::KeyRemoved { key },
-            Effect::KeyExpires {
-                key,
-                at_ms: Some(7),
-            },
-            Effect::KeyRenamed {
-                key,
-                database: 0,
-                name: b"",
-            },
+            Effect::KeyExpires { key, at_ms: Some(7) },
+            Effect::KeyRenamed { key, database: 0, name: b"" },
             Effect::Flushed { database: None },
             Effect::Flushed { database: Some(15) },
-            Effect::TextSet {
-                key,
-                value: b"\0\xff"[..].into(),
-            },
-            Effect::Appended {
-                key,
-                id: a,
-                starts_node: true,
-                fields,
-            },
+            Effect::TextSet { key, value: b"\0\xff"[..].into() },
+            Effect::Appended { key, id: a, starts_node: true, fields },
             Effect::Sealed { key },
-            Effect::Deleted {
-                key,
-                max_deleted_id: b,
-                rows: vec![(0, 3), (0, 4), (9, 0)],
-            },
-            Effect::Trimmed {
-                key,
-                block: 8,
-                row: 2,
-            },
-            Effect::IdSet {
-                key,
-                last_id: StreamId::MAX,
-                entries_added: 1,
-                max_deleted_id: a,
-            },
-            Effect::GroupCreated {
-                key,
-                group: 1,
-                name: b"g",
-                last_id: a,
-                entries_read: None,
-            },
-            Effect::GroupIdSet {
-                key,
-                group: 1,
-                last_id: a,
-                entries_read: Some(4),
-            },
+            Effect::Deleted { key, max_deleted_id: b, rows: vec![(0, 3), (0, 4), (9, 0)] },
+            Effect::Trimmed { key, block: 8, row: 2 },
+            Effect::IdSet { key, last_id: StreamId::MAX, entries_added: 1, max_deleted_id: a },
+            Effect::GroupCreated { key, group: 1, name: b"g", last_id: a, entries_read: None },
+            Effect::GroupIdSet { key, group: 1, last_id: a, entries_read: Some(4) },
             Effect::GroupDestroyed { key, group: 1 },
-            Effect::ConsumerCreated {
-                key,
-                group: 1,
-                consumer: 2,
-                name: b"c",
-            },
-            Effect::ConsumerDeleted {
-                key,
-                group: 1,
-                consumer: 2,
-            },
-            Effect::ConsumerSeen {
-                key,
-                group: 1,
-                consumer: 2,
-                active: true,
-            },
+            Effect::ConsumerCreated { key, group: 1, consumer: 2, name: b"c" },
+            Effect::ConsumerDeleted { key, group: 1, consumer: 2 },
+            Effect::ConsumerSeen { key, group: 1, consumer: 2, active: true },
             Effect::Delivered {
                 key,
                 group: 1,
@@ -757,20 +597,14 @@ mod tests {
                 delivered_ms: 1,
                 rows: vec![(a, 1), (b, u64::MAX)],
             },
-            Effect::Released {
-                key,
-                group: 1,
-                ids: vec![],
-            },
+            Effect::Released { key, group: 1, ids: vec![] },
         ]
     }
 
     #[test]
     fn every_effect_survives_the_log() {
         let mut batch = Vec::new();
-        samples()
-            .iter()
-            .for_each(|effect| effect.encode(&mut batch));
+        samples().iter().for_each(|effect| effect.encode(&mut batch));
         let back: Option<Vec<_>> = decode_batch(&batch).collect();
         assert_eq!(back.expect("own bytes"), samples());
     }
@@ -785,10 +619,6 @@ mod tests {
                 assert!(!whole, "{effect:?} cut at {len}");
             }
         }
-        assert_eq!(
-            decode_batch(&[99, 1]).next(),
-            Some(None),
-            "an unknown effect"
-        );
+        assert_eq!(decode_batch(&[99, 1]).next(), Some(None), "an unknown effect");
     }
 }

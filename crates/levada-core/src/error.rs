@@ -2,6 +2,8 @@
 
 use alloc::vec::Vec;
 
+use crate::id::StreamId;
+
 /// Why a command changed nothing.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Error {
@@ -38,4 +40,13 @@ pub enum Error {
     StringTooLong,
     /// Strings would exceed their memory; nothing could be evicted.
     OutOfMemory,
+    /// A block of the stream failed its check on disk: it is never served and never skipped.
+    Corrupt {
+        /// The stream.
+        key: Vec<u8>,
+        /// First id that may be affected.
+        first: StreamId,
+        /// Last id that may be affected.
+        last: StreamId,
+    },
 }

@@ -32,6 +32,7 @@ impl<'a> Fields<'a> {
     }
 
     /// The pairs in order.
+    #[expect(clippy::iter_without_into_iter, reason = "a view, not a collection")]
     pub fn iter(&self) -> FieldsIter<'a> {
         match self {
             Self::Arguments(arguments) => FieldsIter::Arguments(arguments),
@@ -45,9 +46,7 @@ impl<'a> Fields<'a> {
 
     /// Sum of the bytes of names and values: what a logical node and MAX-BYTES count.
     pub fn bytes(&self) -> usize {
-        self.iter()
-            .map(|(name, value)| name.len() + value.len())
-            .sum()
+        self.iter().map(|(name, value)| name.len() + value.len()).sum()
     }
 
     /// Appends `count, (name, value) * count`, every string with its length.
@@ -194,39 +193,19 @@ mod tests {
     fn integers_are_stored_only_where_the_text_comes_back() {
         let check = |text: &str, number: Option<i64>| {
             let value = Value::of(text.as_bytes());
-            assert_eq!(
-                matches!(value, Value::Integer(_)),
-                number.is_some(),
-                "{text}"
-            );
+            assert_eq!(matches!(value, Value::Integer(_)), number.is_some(), "{text}");
             let mut out = Vec::new();
             value.encode(&mut out);
             let mut back = Vec::new();
-            Value::decode(&mut Reader::new(&out))
-                .expect("whole")
-                .append_to(&mut back);
+            Value::decode(&mut Reader::new(&out)).expect("whole").append_to(&mut back);
             assert_eq!(back, text.as_bytes());
         };
-        for (text, number) in [
-            ("0", 0),
-            ("7", 7),
-            ("-7", -7),
-            ("123456789012345678", 123_456_789_012_345_678),
-        ] {
+        for (text, number) in
+            [("0", 0), ("7", 7), ("-7", -7), ("123456789012345678", 123_456_789_012_345_678)]
+        {
             check(text, Some(number));
         }
-        for text in [
-            "",
-            "-",
-            "-0",
-            "00",
-            "01",
-            "+1",
-            "1 ",
-            "9223372036854775807",
-            "1.5",
-            "x",
-        ] {
+        for text in ["", "-", "-0", "00", "01", "+1", "1 ", "9223372036854775807", "1.5", "x"] {
             check(text, None);
         }
     }
@@ -238,10 +217,7 @@ mod tests {
         let mut out = Vec::new();
         fields.encode(&mut out);
         let back = Fields::decode(&mut Reader::new(&out), &out).expect("whole");
-        assert_eq!(
-            back.iter().collect::<Vec<_>>(),
-            fields.iter().collect::<Vec<_>>()
-        );
+        assert_eq!(back.iter().collect::<Vec<_>>(), fields.iter().collect::<Vec<_>>());
         assert_eq!((back.len(), back.bytes()), (2, 5));
         assert!(Fields::decode(&mut Reader::new(&out[..5]), &out[..5]).is_none());
     }

@@ -2,7 +2,8 @@
 //!
 //! `*` any bytes, `?` one byte, `[abc]`, `[a-z]`, `[^a]` one byte of a set, `\` the next byte as it
 //! is. Time is at most pattern times text, space is constant: after a mismatch only the last `*` is
-//! tried again, which is enough (CVE-2022-36021 and CVE-2024-31228 are about matchers that recurse).
+//! tried again, which is enough (CVE-2022-36021 and CVE-2024-31228 are about matchers that
+//! recurse).
 
 /// Whether the whole text matches.
 pub fn matches(pattern: &[u8], text: &[u8]) -> bool {
@@ -83,11 +84,7 @@ mod tests {
     #[test]
     fn matches_as_redis_does() {
         let check = |pattern: &str, text: &str, expect: bool| {
-            assert_eq!(
-                matches(pattern.as_bytes(), text.as_bytes()),
-                expect,
-                "{pattern} {text}"
-            );
+            assert_eq!(matches(pattern.as_bytes(), text.as_bytes()), expect, "{pattern} {text}");
         };
         for (pattern, text) in [
             ("*", ""),

@@ -86,15 +86,9 @@ impl Group {
             varint::put_option(out, consumer.active_ms);
             varint::put_u64(out, consumer.pending);
         }
-        let chunks = self
-            .pending
-            .chunks()
-            .map(|chunk| chunk.number())
-            .collect::<Vec<_>>();
+        let chunks = self.pending.chunks().map(|chunk| chunk.number()).collect::<Vec<_>>();
         varint::put_u64(out, chunks.len() as u64);
-        chunks
-            .iter()
-            .for_each(|number| varint::put_u64(out, u64::from(*number)));
+        chunks.iter().for_each(|number| varint::put_u64(out, u64::from(*number)));
     }
 
     /// The inverse of [`Group::encode`]: the name, the group without its pending list, and the
@@ -102,11 +96,7 @@ impl Group {
     pub(crate) fn decode<'a>(reader: &mut Reader<'a>) -> Option<(&'a [u8], Self, Vec<u32>)> {
         let name = reader.bytes()?;
         let (last_id, entries_read) = (reader.id()?, reader.option()?);
-        let mut group = Self {
-            last_id,
-            entries_read,
-            ..Self::default()
-        };
+        let mut group = Self { last_id, entries_read, ..Self::default() };
         for _ in 0..reader.count()? {
             let (number, name) = (reader.u32()?, reader.bytes()?);
             let consumer = Consumer {
@@ -119,9 +109,7 @@ impl Group {
             }
             group.consumers.insert(number, name.into(), consumer);
         }
-        let chunks = (0..reader.count()?)
-            .map(|_| reader.u32())
-            .collect::<Option<_>>()?;
+        let chunks = (0..reader.count()?).map(|_| reader.u32()).collect::<Option<_>>()?;
         Some((name, group, chunks))
     }
 }

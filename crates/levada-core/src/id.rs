@@ -18,10 +18,7 @@ impl StreamId {
     /// `0-0`, below every entry.
     pub const MIN: Self = Self { ms: 0, seq: 0 };
     /// The largest id; a stream whose last id this is accepts no more entries.
-    pub const MAX: Self = Self {
-        ms: u64::MAX,
-        seq: u64::MAX,
-    };
+    pub const MAX: Self = Self { ms: u64::MAX, seq: u64::MAX };
 
     /// An id from its parts.
     pub const fn new(ms: u64, seq: u64) -> Self {
@@ -52,10 +49,7 @@ impl StreamId {
                 ms: parse_u64(text.get(..dash)?)?,
                 seq: parse_u64(text.get(dash + 1..)?)?,
             }),
-            None => Some(Self {
-                ms: parse_u64(text)?,
-                seq: seq_missing,
-            }),
+            None => Some(Self { ms: parse_u64(text)?, seq: seq_missing }),
         }
     }
 }
@@ -89,10 +83,7 @@ mod tests {
         };
         check("1-2", Some(StreamId::new(1, 2)));
         check("5", Some(StreamId::new(5, 7)));
-        check(
-            "18446744073709551615-18446744073709551615",
-            Some(StreamId::MAX),
-        );
+        check("18446744073709551615-18446744073709551615", Some(StreamId::MAX));
         check("18446744073709551616-0", None);
         for bad in ["", "-", "1-", "-1", "a-1", "1-a", "1-2-3", "+1", " 1", "1 "] {
             check(bad, None);
@@ -103,10 +94,7 @@ mod tests {
     #[test]
     fn neighbours_cross_the_millisecond() {
         assert_eq!(StreamId::new(1, u64::MAX).next(), Some(StreamId::new(2, 0)));
-        assert_eq!(
-            StreamId::new(2, 0).previous(),
-            Some(StreamId::new(1, u64::MAX))
-        );
+        assert_eq!(StreamId::new(2, 0).previous(), Some(StreamId::new(1, u64::MAX)));
         assert_eq!(StreamId::MAX.next(), None);
         assert_eq!(StreamId::MIN.previous(), None);
     }

@@ -47,10 +47,7 @@ pub struct Index {
 impl Index {
     /// An index whose first block will have this number.
     pub fn starting_at(first: u64) -> Self {
-        Self {
-            first,
-            ..Self::default()
-        }
+        Self { first, ..Self::default() }
     }
 
     /// Number of the first block, or of the next one where there is none.
@@ -99,10 +96,7 @@ impl Index {
     /// Drops the blocks below `number`.
     pub fn drop_before(&mut self, number: u64) {
         while self.first < number.min(self.end()) {
-            let page = self
-                .pages
-                .front_mut()
-                .expect("as many pages as the length says");
+            let page = self.pages.front_mut().expect("as many pages as the length says");
             let here = (page.len() as u64).min(number - self.first);
             if here == page.len() as u64 {
                 self.pages.pop_front();
@@ -122,9 +116,7 @@ impl Index {
     /// The last block that begins at or below `id`.
     pub fn find(&self, id: StreamId) -> Option<u64> {
         let begins = |metas: &[BlockMeta]| metas.partition_point(|meta| meta.base <= id) as u64;
-        let pages = self
-            .pages
-            .partition_point(|page| page.first().is_some_and(|m| m.base <= id));
+        let pages = self.pages.partition_point(|page| page.first().is_some_and(|m| m.base <= id));
         let page = pages.checked_sub(1)?;
         let before: u64 = match page {
             0 => 0,
@@ -140,9 +132,7 @@ impl Index {
 
     /// Page and place in it.
     fn place(&self, number: u64) -> Option<(usize, usize)> {
-        let offset = number
-            .checked_sub(self.first)
-            .filter(|offset| *offset < self.len)?;
+        let offset = number.checked_sub(self.first).filter(|offset| *offset < self.len)?;
         let front = self.pages.front()?.len() as u64;
         let (page, at) = match offset.checked_sub(front) {
             None => (0, offset),
@@ -217,15 +207,7 @@ mod tests {
 
     fn meta(ms: u64) -> BlockMeta {
         let base = StreamId::new(ms, 0);
-        BlockMeta {
-            base,
-            count: 9,
-            live: 7,
-            nodes: 1,
-            bytes: 500,
-            appended_ms: ms,
-            dead: None,
-        }
+        BlockMeta { base, count: 9, live: 7, nodes: 1, bytes: 500, appended_ms: ms, dead: None }
     }
 
     #[test]

@@ -97,11 +97,7 @@ impl Keyspace {
 
     /// The number of a key.
     pub fn number(&self, key: Key<'_>) -> Option<KeyNumber> {
-        self.databases
-            .get(usize::from(key.database))?
-            .numbers
-            .get(key.name)
-            .copied()
+        self.databases.get(usize::from(key.database))?.numbers.get(key.name).copied()
     }
 
     /// The key of a name.
@@ -122,16 +118,13 @@ impl Keyspace {
 
     /// How many keys a database has.
     pub fn len(&self, database: u8) -> usize {
-        self.databases
-            .get(usize::from(database))
-            .map_or(0, |database| database.order.len())
+        self.databases.get(usize::from(database)).map_or(0, |database| database.order.len())
     }
 
     /// How many keys of a database expire.
     pub fn expiring(&self, database: u8) -> usize {
         let here = |(_, number): &&(u64, KeyNumber)| {
-            self.get(*number)
-                .is_some_and(|object| object.database == database)
+            self.get(*number).is_some_and(|object| object.database == database)
         };
         self.expiring.iter().filter(here).count()
     }
@@ -168,9 +161,7 @@ impl Keyspace {
 
     /// Log position that an answer about a missing key of this database waits for.
     pub fn removed_position(&self, database: u8) -> u64 {
-        self.databases
-            .get(usize::from(database))
-            .map_or(0, |database| database.removed)
+        self.databases.get(usize::from(database)).map_or(0, |database| database.removed)
     }
 
     /// Puts a new key in.
@@ -207,11 +198,7 @@ impl Keyspace {
 
     /// Gives a string its value.
     pub(crate) fn set_text(&mut self, number: KeyNumber, value: &[u8]) {
-        if let Some(Object {
-            value: Value::Text(held),
-            ..
-        }) = self.objects.get_mut(&number)
-        {
+        if let Some(Object { value: Value::Text(held), .. }) = self.objects.get_mut(&number) {
             self.text_bytes = self.text_bytes - held.len() as u64 + value.len() as u64;
             *held = value.into();
         }

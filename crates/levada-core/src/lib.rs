@@ -4,8 +4,8 @@
 //! the state. [`decide`](decide::decide) answers a command and says what would change, or names the
 //! blocks that it needs to know first; [`Machine::apply`](machine::Machine::apply) is the only way
 //! that state changes and never needs a block that is not in memory. Whoever drives it (the engine,
-//! the simulator) logs the effects between the two, so that a replay of the log is the same calls of
-//! `apply`.
+//! the simulator) logs the effects between the two, so that a replay of the log is the same calls
+//! of `apply`.
 //!
 //! What it is not: it neither knows RESP (`levada-resp`) nor files (`levada-engine`), and it keeps
 //! no payload of a sealed block.

@@ -44,6 +44,8 @@ pub struct Machine {
     pub(crate) dirty: BTreeSet<KeyNumber>,
     /// Keys removed since then.
     pub(crate) removed: BTreeSet<KeyNumber>,
+    /// Bytes in the tails of all streams.
+    pub(crate) tail_bytes: u64,
 }
 
 impl Machine {
@@ -53,6 +55,7 @@ impl Machine {
             keys: Keyspace::new(seed),
             dirty: BTreeSet::new(),
             removed: BTreeSet::new(),
+            tail_bytes: 0,
         }
     }
 
@@ -73,25 +76,45 @@ impl Machine {
         }
     }
 
+    /// Bytes in the tails of all streams: what streams take of memory whatever their number.
+    pub fn tail_bytes(&self) -> u64 {
+        self.tail_bytes
+    }
+
+    /// What brings the tails of all streams down to so many bytes: those that have rested longest
+    /// are sealed. Looks at every key, so it is for when a budget is exceeded.
+    pub fn seal_rested_tails(&self, bytes: u64) -> Vec<Effect<'static>> {
+        let tail = |key: KeyNumber| {
+            let object = self.keys.get(key)?;
+            let Value::Stream(stream) = &object.value else {
+                return None;
+            };
+            let bytes = stream.tail().bytes().len() as u64;
+            (bytes > 0).then_some((object.changed, key, bytes))
+        };
+        let mut tails: Vec<_> = self.keys.numbers().into_iter().filter_map(tail).collect();
+        tails.sort_unstable();
+        let mut left = self.tail_bytes;
+        let rested = tails.into_iter().take_while(|(_, _, held)| {
+            let more = left > bytes;
+            left -= held;
+            more
+        });
+        rested.map(|(_, key, _)| Effect::Sealed { key }).collect()
+    }
+
     /// Carries an effect out. It was decided on this very state, or is replayed on it: an effect
     /// that does not fit is a broken log and changes nothing.
     pub fn apply(&mut self, effect: &Effect<'_>, at: At) -> Applied {
         let applied = match effect {
-            Effect::KeyCreated {
-                key,
-                database,
-                kind,
-                name,
-            } => {
+            Effect::KeyCreated { key, database, kind, name } => {
                 self.create(*key, *database, *kind, name);
                 Applied::Done
             }
             Effect::KeyRemoved { key } => self.remove(&[*key], at),
             Effect::Flushed { database } => {
                 let all = |number: &KeyNumber| {
-                    self.keys
-                        .get(*number)
-                        .is_some_and(|o| database.is_none_or(|d| d == o.database))
+                    self.keys.get(*number).is_some_and(|o| database.is_none_or(|d| d == o.database))
                 };
                 let gone: Vec<_> = self.keys.numbers().into_iter().filter(all).collect();
                 self.remove(&gone, at)
@@ -100,19 +123,8 @@ impl Machine {
                 self.keys.set_expiry(*key, *at_ms);
                 Applied::Done
             }
-            Effect::KeyRenamed {
-                key,
-                database,
-                name,
-            } => {
-                self.keys.rename(
-                    *key,
-                    Key {
-                        database: *database,
-                        name,
-                    },
-                    at.position,
-                );
+            Effect::KeyRenamed { key, database, name } => {
+                self.keys.rename(*key, Key { database: *database, name }, at.position);
                 Applied::Done
             }
             Effect::TextSet { key, value } => {
@@ -138,20 +150,18 @@ impl Machine {
         };
         let name = name.into();
         let (changed, entries_changed) = (0, 0);
-        let object = Object {
-            database,
-            name,
-            expires_at_ms: None,
-            changed,
-            entries_changed,
-            value,
-        };
+        let object =
+            Object { database, name, expires_at_ms: None, changed, entries_changed, value };
         self.keys.insert(key, object);
     }
 
     fn remove(&mut self, keys: &[KeyNumber], at: At) -> Applied {
         for key in keys {
-            self.keys.remove(*key, at.position);
+            if let Some(Object { value: Value::Stream(stream), .. }) =
+                self.keys.remove(*key, at.position)
+            {
+                self.tail_bytes -= stream.tail().bytes().len() as u64;
+            }
             self.dirty.remove(key);
             self.removed.insert(*key);
         }
@@ -162,34 +172,19 @@ impl Machine {
         let Some(key) = effect.key() else {
             return Applied::Done;
         };
-        let Some(Object {
-            value: Value::Stream(stream),
-            ..
-        }) = self.keys.get_mut(key)
-        else {
+        let Some(Object { value: Value::Stream(stream), .. }) = self.keys.get_mut(key) else {
             return Applied::Done;
         };
         let stream = Arc::make_mut(stream);
         let first = stream.first_block();
+        let tail_before = stream.tail().bytes().len() as u64;
+        let mut sealed = None;
         match effect {
-            Effect::Appended {
-                id,
-                starts_node,
-                fields,
-                ..
-            } => {
+            Effect::Appended { id, starts_node, fields, .. } => {
                 stream.append(*id, &fields.0, *starts_node, at.now_ms);
             }
-            Effect::Sealed { .. } => {
-                if let Some((number, block)) = stream.seal() {
-                    return Applied::Sealed(key, number, block);
-                }
-            }
-            Effect::Deleted {
-                max_deleted_id,
-                rows,
-                ..
-            } => {
+            Effect::Sealed { .. } => sealed = stream.seal(),
+            Effect::Deleted { max_deleted_id, rows, .. } => {
                 rows.iter().for_each(|(block, row)| {
                     stream.delete(*block, *row);
                 });
@@ -197,36 +192,16 @@ impl Machine {
                 stream.drop_dead_front();
             }
             Effect::Trimmed { block, row, .. } => stream.trim_to(*block, *row),
-            Effect::IdSet {
-                last_id,
-                entries_added,
-                max_deleted_id,
-                ..
-            } => {
+            Effect::IdSet { last_id, entries_added, max_deleted_id, .. } => {
                 stream.last_id = *last_id;
                 stream.entries_added = *entries_added;
                 stream.max_deleted_id = *max_deleted_id;
             }
-            Effect::GroupCreated {
-                group,
-                name,
-                last_id,
-                entries_read,
-                ..
-            } => {
-                let (last_id, entries_read) = (*last_id, *entries_read);
-                let new = Group {
-                    last_id,
-                    entries_read,
-                    changed: at.position,
-                    ..Group::default()
-                };
-                stream.groups.insert(*group, (*name).into(), Arc::new(new));
-            }
-            Effect::GroupDestroyed { group, .. } => {
-                stream.groups.remove(*group);
-            }
-            _ => apply_to_group(stream, effect, at),
+            _ => apply_to_groups(stream, effect, at),
+        }
+        self.tail_bytes = self.tail_bytes - tail_before + stream.tail().bytes().len() as u64;
+        if let Some((number, block)) = sealed {
+            return Applied::Sealed(key, number, block);
         }
         if stream.first_block() > first {
             return Applied::Dropped(key, stream.first_block());
@@ -235,87 +210,64 @@ impl Machine {
     }
 }
 
-fn apply_to_group(stream: &mut Stream, effect: &Effect<'_>, at: At) {
-    let number = match effect {
+fn apply_to_groups(stream: &mut Stream, effect: &Effect<'_>, at: At) {
+    match effect {
+        Effect::GroupCreated { group, name, last_id, entries_read, .. } => {
+            let (last_id, entries_read) = (*last_id, *entries_read);
+            let new = Group { last_id, entries_read, changed: at.position, ..Group::default() };
+            stream.groups.insert(*group, (*name).into(), Arc::new(new));
+        }
+        Effect::GroupDestroyed { group, .. } => {
+            stream.groups.remove(*group);
+        }
         Effect::GroupIdSet { group, .. }
         | Effect::ConsumerCreated { group, .. }
         | Effect::ConsumerDeleted { group, .. }
         | Effect::ConsumerSeen { group, .. }
         | Effect::Delivered { group, .. }
         | Effect::Claimed { group, .. }
-        | Effect::Released { group, .. } => *group,
-        _ => return,
-    };
-    let Some(group) = stream.groups.get_mut(number) else {
-        return;
-    };
-    let group = Arc::make_mut(group);
-    group.changed = at.position;
+        | Effect::Released { group, .. } => {
+            if let Some(group) = stream.groups.get_mut(*group) {
+                let group = Arc::make_mut(group);
+                group.changed = at.position;
+                apply_to_group(group, effect, at);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn apply_to_group(group: &mut Group, effect: &Effect<'_>, at: At) {
     match effect {
-        Effect::GroupIdSet {
-            last_id,
-            entries_read,
-            ..
-        } => {
+        Effect::GroupIdSet { last_id, entries_read, .. } => {
             set_place(group, *last_id, *entries_read);
         }
         Effect::ConsumerCreated { consumer, name, .. } => {
-            let new = Consumer {
-                seen_ms: at.now_ms,
-                active_ms: None,
-                pending: 0,
-            };
+            let new = Consumer { seen_ms: at.now_ms, active_ms: None, pending: 0 };
             group.consumers.insert(*consumer, (*name).into(), new);
         }
         Effect::ConsumerDeleted { consumer, .. } => {
             group.pending.remove_consumer(at.position, *consumer);
             group.consumers.remove(*consumer);
         }
-        Effect::ConsumerSeen {
-            consumer, active, ..
-        } => {
+        Effect::ConsumerSeen { consumer, active, .. } => {
             group.seen(*consumer, at.now_ms, *active);
         }
-        Effect::Delivered {
-            consumer,
-            last_id,
-            entries_read,
-            ids,
-            ..
-        } => {
+        Effect::Delivered { consumer, last_id, entries_read, ids, .. } => {
             set_place(group, *last_id, *entries_read);
             for id in ids {
                 let (id, consumer, delivered_ms) = (*id, *consumer, at.now_ms);
-                let entry = Pending {
-                    id,
-                    consumer,
-                    delivered_ms,
-                    count: 1,
-                    leases: 1,
-                    flags: 0,
-                };
+                let entry = Pending { id, consumer, delivered_ms, count: 1, leases: 1, flags: 0 };
                 group.set_pending(at.position, entry);
             }
             group.seen(*consumer, at.now_ms, !ids.is_empty());
         }
-        Effect::Claimed {
-            consumer,
-            delivered_ms,
-            rows,
-            ..
-        } => {
+        Effect::Claimed { consumer, delivered_ms, rows, .. } => {
             for (id, count) in rows {
                 let held = group.pending.get(*id);
                 let (leases, flags) = held.map_or((0, 0), |held| (held.leases, held.flags));
                 let (id, consumer, delivered_ms) = (*id, *consumer, *delivered_ms);
-                let entry = Pending {
-                    id,
-                    consumer,
-                    delivered_ms,
-                    count: *count,
-                    leases,
-                    flags,
-                };
+                let entry = Pending { id, consumer, delivered_ms, count: *count, leases, flags };
                 group.set_pending(at.position, entry);
             }
         }

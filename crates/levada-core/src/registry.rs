@@ -15,10 +15,7 @@ pub struct Registry<T> {
 
 impl<T> Default for Registry<T> {
     fn default() -> Self {
-        Self {
-            numbers: BTreeMap::new(),
-            slots: Vec::new(),
-        }
+        Self { numbers: BTreeMap::new(), slots: Vec::new() }
     }
 }
 
@@ -40,36 +37,23 @@ impl<T> Registry<T> {
 
     /// The lowest number that is free.
     pub fn free_number(&self) -> u32 {
-        let free = self
-            .slots
-            .iter()
-            .position(Option::is_none)
-            .unwrap_or(self.slots.len());
+        let free = self.slots.iter().position(Option::is_none).unwrap_or(self.slots.len());
         u32::try_from(free).expect("names are bounded by memory far below 2^32")
     }
 
     /// The value of a number.
     pub fn get(&self, number: u32) -> Option<&T> {
-        self.slots
-            .get(number as usize)?
-            .as_ref()
-            .map(|(_, value)| value)
+        self.slots.get(number as usize)?.as_ref().map(|(_, value)| value)
     }
 
     /// The value of a number, to be changed.
     pub fn get_mut(&mut self, number: u32) -> Option<&mut T> {
-        self.slots
-            .get_mut(number as usize)?
-            .as_mut()
-            .map(|(_, value)| value)
+        self.slots.get_mut(number as usize)?.as_mut().map(|(_, value)| value)
     }
 
     /// The name of a number.
     pub fn name(&self, number: u32) -> Option<&Arc<[u8]>> {
-        self.slots
-            .get(number as usize)?
-            .as_ref()
-            .map(|(name, _)| name)
+        self.slots.get(number as usize)?.as_ref().map(|(name, _)| name)
     }
 
     /// The value of a name, with its number.
@@ -101,9 +85,7 @@ impl<T> Registry<T> {
 
     /// Names, numbers and values in the order of names.
     pub fn iter(&self) -> impl Iterator<Item = (&Arc<[u8]>, u32, &T)> {
-        self.numbers
-            .iter()
-            .filter_map(|(name, number)| Some((name, *number, self.get(*number)?)))
+        self.numbers.iter().filter_map(|(name, number)| Some((name, *number, self.get(*number)?)))
     }
 }
 
@@ -122,10 +104,7 @@ mod tests {
         assert_eq!(registry.remove(1), Some("a"));
         assert_eq!(registry.free_number(), 1);
         assert_eq!(registry.find(b"a"), None);
-        let order: Vec<_> = registry
-            .iter()
-            .map(|(_, number, value)| (number, *value))
-            .collect();
+        let order: Vec<_> = registry.iter().map(|(_, number, value)| (number, *value)).collect();
         assert_eq!(order, [(0, "b"), (2, "c")]);
     }
 }

@@ -66,12 +66,7 @@ pub struct Entries {
 impl Entries {
     /// No entries, of no stream.
     pub fn none() -> Self {
-        Self {
-            key: KeyNumber(0),
-            count: 0,
-            reverse: false,
-            parts: Vec::new(),
-        }
+        Self { key: KeyNumber(0), count: 0, reverse: false, parts: Vec::new() }
     }
 }
 

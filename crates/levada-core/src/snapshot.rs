@@ -69,8 +69,8 @@ pub struct Snapshot {
 struct Frozen {
     key: KeyNumber,
     object: Object,
-    /// Changes up to this position are in the checkpoint already.
-    since: u64,
+    /// Changes up to this position are in the checkpoint already; `None` where nothing is.
+    since: Option<u64>,
     saved_tail: Option<(u64, usize)>,
 }
 
@@ -91,53 +91,32 @@ impl Machine {
     pub fn snapshot(&mut self, since: u64, whole: bool) -> Snapshot {
         let dirty = core::mem::take(&mut self.dirty);
         let removed = core::mem::take(&mut self.removed);
-        let keys = if whole {
-            self.keys.numbers()
-        } else {
-            dirty.into_iter().collect()
-        };
-        let since = if whole { 0 } else { since };
-        let objects: Vec<_> = keys
-            .into_iter()
-            .filter_map(|key| self.freeze(key, since, whole))
-            .collect();
-        let removed: Vec<_> = if whole {
-            Vec::new()
-        } else {
-            removed.into_iter().collect()
-        };
+        let keys = if whole { self.keys.numbers() } else { dirty.into_iter().collect() };
+        let since = (!whole).then_some(since);
+        let objects: Vec<_> = keys.into_iter().filter_map(|key| self.freeze(key, since)).collect();
+        let removed: Vec<_> = if whole { Vec::new() } else { removed.into_iter().collect() };
         let mut todo = Vec::with_capacity(objects.len() + removed.len() + 1);
         todo.extend((0..objects.len()).rev().map(Todo::Object));
         todo.extend((0..removed.len()).rev().map(Todo::Removed));
         todo.push(Todo::Machine);
-        Snapshot {
-            next_key: self.keys.next_number().0,
-            removed,
-            objects,
-            todo,
-        }
+        Snapshot { next_key: self.keys.next_number().0, removed, objects, todo }
     }
 
-    fn freeze(&mut self, key: KeyNumber, since: u64, whole: bool) -> Option<Frozen> {
+    fn freeze(&mut self, key: KeyNumber, since: Option<u64>) -> Option<Frozen> {
         let object = self.keys.get_mut(key)?;
         let mut saved_tail = None;
         if let Value::Stream(stream) = &mut object.value {
             let now = (stream.tail_number(), stream.tail().bytes().len());
-            if stream.saved_tail != Some(now) {
-                saved_tail = Arc::make_mut(stream).saved_tail.replace(now);
-            } else {
+            if stream.saved_tail == Some(now) {
                 saved_tail = Some(now);
+            } else {
+                saved_tail = Arc::make_mut(stream).saved_tail.replace(now);
             }
         }
-        if whole {
+        if since.is_none() {
             saved_tail = None;
         }
-        Some(Frozen {
-            key,
-            object: object.clone(),
-            since,
-            saved_tail,
-        })
+        Some(Frozen { key, object: object.clone(), since, saved_tail })
     }
 }
 
@@ -190,9 +169,7 @@ impl Snapshot {
 
     /// The key itself, and what of its value is to come.
     fn object(&mut self, at: usize, out: &mut Vec<u8>) -> Option<(PieceId, Change)> {
-        let Frozen {
-            key, object, since, ..
-        } = self.objects.get(at)?;
+        let Frozen { key, object, since, .. } = self.objects.get(at)?;
         let is_stream = matches!(object.value, Value::Stream(_));
         out.extend_from_slice(&[object.database, u8::from(is_stream)]);
         varint::put_bytes(out, &object.name);
@@ -200,13 +177,14 @@ impl Snapshot {
         match &object.value {
             Value::Text(value) => varint::put_bytes(out, value),
             Value::Stream(stream) => {
-                let changed = |group: &&(&Arc<[u8]>, u32, &Arc<Group>)| group.2.changed > *since;
+                let is_new = |changed: u64| since.is_none_or(|since| changed > since);
                 let groups: Vec<_> = stream.groups.iter().collect();
-                for (_, number, group) in groups.iter().rev().filter(changed) {
+                for (_, number, group) in
+                    groups.iter().rev().filter(|(_, _, group)| is_new(group.changed))
+                {
                     let chunks = group.pending.chunks().enumerate();
-                    let chunks = chunks.filter(|(_, chunk)| chunk.changed() > *since);
-                    self.todo
-                        .extend(chunks.map(|(chunk, _)| Todo::Chunk(at, *number, chunk)));
+                    let chunks = chunks.filter(|(_, chunk)| is_new(chunk.changed()));
+                    self.todo.extend(chunks.map(|(chunk, _)| Todo::Chunk(at, *number, chunk)));
                     self.todo.push(Todo::Group(at, *number));
                 }
                 self.todo.push(Todo::Tail(at));
@@ -239,6 +217,9 @@ pub fn load(pieces: &BTreeMap<PieceId, Vec<u8>>, seed: u64) -> Option<Machine> {
     for ((number, kind, _), bytes) in pieces {
         if *kind == kind::KEY {
             let object = load_object(pieces, *number, bytes)?;
+            if let Value::Stream(stream) = &object.value {
+                machine.tail_bytes += stream.tail().bytes().len() as u64;
+            }
             machine.keys.insert(KeyNumber(*number), object);
         }
     }
@@ -247,28 +228,15 @@ pub fn load(pieces: &BTreeMap<PieceId, Vec<u8>>, seed: u64) -> Option<Machine> {
 
 fn load_object(pieces: &BTreeMap<PieceId, Vec<u8>>, number: u64, bytes: &[u8]) -> Option<Object> {
     let mut reader = Reader::new(bytes);
-    let database = reader
-        .u8()
-        .filter(|database| *database < crate::limits::DATABASES)?;
-    let kind = if reader.u8()? == 1 {
-        Kind::Stream
-    } else {
-        Kind::Text
-    };
+    let database = reader.u8().filter(|database| *database < crate::limits::DATABASES)?;
+    let kind = if reader.u8()? == 1 { Kind::Stream } else { Kind::Text };
     let name = reader.bytes()?.into();
     let expires_at_ms = reader.option()?;
     let value = match kind {
         Kind::Text => Value::Text(reader.bytes()?.into()),
         Kind::Stream => Value::Stream(Arc::new(load_stream(pieces, number)?)),
     };
-    Some(Object {
-        database,
-        name,
-        expires_at_ms,
-        changed: 0,
-        entries_changed: 0,
-        value,
-    })
+    Some(Object { database, name, expires_at_ms, changed: 0, entries_changed: 0, value })
 }
 
 fn load_stream(pieces: &BTreeMap<PieceId, Vec<u8>>, number: u64) -> Option<Stream> {
@@ -280,11 +248,7 @@ fn load_stream(pieces: &BTreeMap<PieceId, Vec<u8>>, number: u64) -> Option<Strea
         let (name, mut loaded, chunks) = Group::decode(&mut Reader::new(bytes))?;
         let chunk = |chunk: u32| {
             let part = u64::from(group) << 32 | u64::from(chunk);
-            Some((
-                chunk,
-                0,
-                pieces.get(&(number, kind::CHUNK, part))?.as_slice(),
-            ))
+            Some((chunk, 0, pieces.get(&(number, kind::CHUNK, part))?.as_slice()))
         };
         let chunks = chunks.into_iter().map(chunk).collect::<Option<Vec<_>>>()?;
         loaded.pending = PendingList::from_chunks(chunks.into_iter())?;

@@ -1,8 +1,8 @@
 //! A stream: sealed blocks by index, the tail in memory, groups.
 //!
-//! Invariants, asserted where they could break: ids increase; the length is the sum of the live rows
-//! of all blocks; the first block, unless it is the tail, has a live row at or above the floor.
-//! Blocks are numbered from 0 without gaps, the tail being the last.
+//! Invariants, asserted where they could break: ids increase; the length is the sum of the live
+//! rows of all blocks; the first block, unless it is the tail, has a live row at or above the
+//! floor. Blocks are numbered from 0 without gaps, the tail being the last.
 
 use alloc::{sync::Arc, vec::Vec};
 
@@ -67,10 +67,7 @@ pub struct NodeLimits {
 
 impl Default for NodeLimits {
     fn default() -> Self {
-        Self {
-            entries: 100,
-            bytes: 4096,
-        }
+        Self { entries: 100, bytes: 4096 }
     }
 }
 
@@ -120,18 +117,9 @@ impl Meta<'_> {
         }
         let live = |row: &u32| self.is_live(*row);
         if reverse {
-            (first..end)
-                .rev()
-                .filter(live)
-                .take(take)
-                .last()
-                .unwrap_or(end)
+            (first..end).rev().filter(live).take(take).last().unwrap_or(end)
         } else {
-            (first..end)
-                .filter(live)
-                .take(take)
-                .last()
-                .map_or(first, |row| row + 1)
+            (first..end).filter(live).take(take).last().map_or(first, |row| row + 1)
         }
     }
 }
@@ -155,11 +143,7 @@ impl Stream {
 
     /// Number of the first block.
     pub fn first_block(&self) -> u64 {
-        if self.index.is_empty() {
-            self.tail_number()
-        } else {
-            self.index.first()
-        }
+        if self.index.is_empty() { self.tail_number() } else { self.index.first() }
     }
 
     /// Number of the last block, the one in memory.
@@ -192,41 +176,15 @@ impl Stream {
 
     /// Facts about a block.
     pub fn meta(&self, number: u64) -> Option<Meta<'_>> {
-        let first_row = if number == self.first_block() {
-            self.floor
-        } else {
-            0
-        };
+        let first_row = if number == self.first_block() { self.floor } else { 0 };
         if number == self.tail_number() {
-            let Tail {
-                block, live, dead, ..
-            } = &self.tail;
+            let Tail { block, live, dead, .. } = &self.tail;
             let (base, count) = (block.base(), block.count());
-            return Some(Meta {
-                number,
-                base,
-                count,
-                first_row,
-                live: *live,
-                dead: dead.as_ref(),
-            });
+            return Some(Meta { number, base, count, first_row, live: *live, dead: dead.as_ref() });
         }
-        let BlockMeta {
-            base,
-            count,
-            live,
-            dead,
-            ..
-        } = self.index.get(number)?;
+        let BlockMeta { base, count, live, dead, .. } = self.index.get(number)?;
         let (base, count, live) = (*base, *count, *live);
-        Some(Meta {
-            number,
-            base,
-            count,
-            first_row,
-            live,
-            dead: dead.as_ref(),
-        })
+        Some(Meta { number, base, count, first_row, live, dead: dead.as_ref() })
     }
 
     /// The block in which the first entry of `id` or above stands, if there is one: the last block
@@ -238,12 +196,16 @@ impl Stream {
         self.index.find(id).unwrap_or_else(|| self.first_block())
     }
 
+    /// The ids that a block may hold: from its first to below the first of the next block.
+    pub fn id_range(&self, number: u64) -> (StreamId, StreamId) {
+        let base = |number| self.meta(number).filter(|meta| meta.count > 0).map(|meta| meta.base);
+        let last = base(number + 1).and_then(StreamId::previous).unwrap_or(self.last_id);
+        (base(number).unwrap_or_default(), last)
+    }
+
     /// Where the next entry goes: whether it starts a logical node, given its size.
     pub fn starts_node(&self, bytes: u64, limits: NodeLimits) -> bool {
-        let OpenNode {
-            entries,
-            bytes: held,
-        } = self.node;
+        let OpenNode { entries, bytes: held } = self.node;
         entries == 0
             || (limits.entries > 0 && entries >= limits.entries)
             || (limits.bytes > 0 && held + bytes > limits.bytes)
@@ -345,11 +307,7 @@ impl Stream {
     /// Drops blocks at the front that hold nothing live; the tail starts anew if it is all there is
     /// and nothing in it lives.
     pub(crate) fn drop_dead_front(&mut self) {
-        while self
-            .index
-            .get(self.index.first())
-            .is_some_and(|meta| meta.live == 0)
-        {
+        while self.index.get(self.index.first()).is_some_and(|meta| meta.live == 0) {
             self.index.drop_before(self.index.first() + 1);
             self.floor = 0;
         }
@@ -379,36 +337,23 @@ impl Stream {
             .filter_map(|number| self.meta(number))
             .map(|meta| u64::from(meta.live))
             .sum();
-        whole
-            + self
-                .meta(block)
-                .map_or(0, |meta| u64::from(meta.live_before(row)))
+        whole + self.meta(block).map_or(0, |meta| u64::from(meta.live_before(row)))
     }
 
     /// The first live place.
     pub fn first_place(&self) -> Option<(u64, u32)> {
         (self.first_block()..=self.tail_number()).find_map(|number| {
             let meta = self.meta(number).filter(|meta| meta.live > 0)?;
-            Some((
-                number,
-                (meta.first_row..meta.count).find(|row| meta.is_live(*row))?,
-            ))
+            Some((number, (meta.first_row..meta.count).find(|row| meta.is_live(*row))?))
         })
     }
 
     /// The last live place.
     pub fn last_place(&self) -> Option<(u64, u32)> {
-        (self.first_block()..=self.tail_number())
-            .rev()
-            .find_map(|number| {
-                let meta = self.meta(number).filter(|meta| meta.live > 0)?;
-                Some((
-                    number,
-                    (meta.first_row..meta.count)
-                        .rev()
-                        .find(|row| meta.is_live(*row))?,
-                ))
-            })
+        (self.first_block()..=self.tail_number()).rev().find_map(|number| {
+            let meta = self.meta(number).filter(|meta| meta.live > 0)?;
+            Some((number, (meta.first_row..meta.count).rev().find(|row| meta.is_live(*row))?))
+        })
     }
 
     /// Appends everything but the rows of the tail and the groups, whose numbers it lists.
@@ -426,13 +371,11 @@ impl Stream {
         varint::put_u64(out, self.tail.appended_ms);
         index::encode_dead(self.tail.dead.as_deref(), out);
         varint::put_u64(out, self.groups.len() as u64);
-        self.groups
-            .iter()
-            .for_each(|(_, number, _)| varint::put_u64(out, u64::from(number)));
+        self.groups.iter().for_each(|(_, number, _)| varint::put_u64(out, u64::from(number)));
     }
 
-    /// The inverse of [`Stream::encode`]: the stream without its groups, their numbers. `tail` finds
-    /// the rows of the tail by its number.
+    /// The inverse of [`Stream::encode`]: the stream without its groups, their numbers. `tail`
+    /// finds the rows of the tail by its number.
     pub(crate) fn decode<'a>(
         reader: &mut Reader<'_>,
         tail: impl Fn(u64) -> Option<&'a [u8]>,
@@ -443,10 +386,7 @@ impl Stream {
             max_deleted_id: reader.id()?,
             length: reader.u64()?,
             floor: reader.u32()?,
-            node: OpenNode {
-                entries: reader.u64()?,
-                bytes: reader.u64()?,
-            },
+            node: OpenNode { entries: reader.u64()?, bytes: reader.u64()? },
             index: Index::decode(reader)?,
             ..Self::default()
         };
@@ -457,9 +397,7 @@ impl Stream {
         stream.tail.live = reader.u32()?;
         stream.tail.appended_ms = reader.u64()?;
         stream.tail.dead = index::decode_dead(reader)?;
-        let groups = (0..reader.count()?)
-            .map(|_| reader.u32())
-            .collect::<Option<_>>()?;
+        let groups = (0..reader.count()?).map(|_| reader.u32()).collect::<Option<_>>()?;
         Some((stream, groups))
     }
 }

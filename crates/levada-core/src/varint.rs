@@ -10,10 +10,10 @@ use crate::id::StreamId;
 /// Appends an unsigned integer in 1 to 10 bytes, seven bits each, lowest first.
 pub fn put_u64(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
-        out.push((value as u8 & 0x7f) | 0x80);
+        out.push(value.to_le_bytes()[0] | 0x80);
         value >>= 7;
     }
-    out.push(value as u8);
+    out.push(value.to_le_bytes()[0]);
 }
 
 /// Appends a length and the bytes.
@@ -42,12 +42,12 @@ pub fn put_option(out: &mut Vec<u8>, value: Option<u64>) {
 
 /// Maps small negative and positive numbers to small unsigned ones.
 pub const fn zigzag(value: i64) -> u64 {
-    ((value << 1) ^ (value >> 63)) as u64
+    ((value << 1) ^ (value >> 63)).cast_unsigned()
 }
 
 /// The inverse of [`zigzag`].
 pub const fn unzigzag(value: u64) -> i64 {
-    ((value >> 1) as i64) ^ -((value & 1) as i64)
+    (value >> 1).cast_signed() ^ -(value & 1).cast_signed()
 }
 
 /// A cursor over encoded bytes; every method answers `None` where the bytes do not hold what was
@@ -176,15 +176,7 @@ mod tests {
     fn refuses_what_does_not_fit() {
         assert_eq!(Reader::new(&[0xff; 10]).u64(), None, "more than 64 bits");
         assert_eq!(Reader::new(&[0x80; 11]).u64(), None, "more than ten bytes");
-        assert_eq!(
-            Reader::new(&[200, 1, b'x']).bytes(),
-            None,
-            "announced, not there"
-        );
-        assert_eq!(
-            Reader::new(&[200, 1]).count(),
-            None,
-            "more things than bytes"
-        );
+        assert_eq!(Reader::new(&[200, 1, b'x']).bytes(), None, "announced, not there");
+        assert_eq!(Reader::new(&[200, 1]).count(), None, "more things than bytes");
     }
 }

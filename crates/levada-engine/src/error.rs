@@ -18,11 +18,16 @@ pub struct Error {
 pub enum ErrorKind {
     /// Settings or arguments are wrong: mend them.
     Invalid,
+    /// What was to be created is there, or the state has moved on: look and decide again.
+    Conflict,
+    /// What was named is not there.
+    NotFound,
     /// Somebody else has the data directory: stop one of the two.
     Busy,
     /// The device failed: nothing more is acknowledged; restart on a sound device.
     Io,
-    /// Bytes on disk are damaged, or of a format that this version does not know: nothing was touched.
+    /// Bytes on disk are damaged, or of a format that this version does not know: nothing was
+    /// touched.
     Corrupt,
     /// The engine has stopped after an earlier error.
     Closed,
@@ -31,10 +36,7 @@ pub enum ErrorKind {
 impl Error {
     /// An error of a kind with its message.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self {
-            kind,
-            message: message.into(),
-        }
+        Self { kind, message: message.into() }
     }
 
     /// An I/O error while doing something, in words, to a file.

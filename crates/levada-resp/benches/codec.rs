@@ -14,28 +14,12 @@ fn main() {
     let rounds = if measuring { 50_000 } else { 2 };
     let value = "x".repeat(64);
     let xadd = request(&["XADD", "orders", "*", "field", &value]);
-    report(
-        "decode a pipelined XADD of 5 arguments",
-        rounds,
-        decode(&xadd, rounds),
-    );
+    report("decode a pipelined XADD of 5 arguments", rounds, decode(&xadd, rounds));
     let long = "x".repeat(2000);
     let xadd = request(&["XADD", "orders", "*", "field", &long]);
-    report(
-        "the same with a value of 2,000 bytes",
-        rounds,
-        decode(&xadd, rounds),
-    );
-    report(
-        "write its id",
-        rounds,
-        encode(rounds, |writer| writer.bulk_id(1_763_700_000_000, 42)),
-    );
-    report(
-        "write a small integer",
-        rounds,
-        encode(rounds, |writer| writer.integer(1)),
-    );
+    report("the same with a value of 2,000 bytes", rounds, decode(&xadd, rounds));
+    report("write its id", rounds, encode(rounds, |writer| writer.bulk_id(1_763_700_000_000, 42)));
+    report("write a small integer", rounds, encode(rounds, |writer| writer.integer(1)));
 }
 
 fn report(what: &str, rounds: usize, start: Instant) {

@@ -188,9 +188,7 @@ impl Decoder {
             self.position = end + 2;
             self.left -= 1;
         }
-        Ok(Progress::Request {
-            consumed: mem::take(&mut self.position),
-        })
+        Ok(Progress::Request { consumed: mem::take(&mut self.position) })
     }
 
     /// Puts the arguments of a partial request aside.
@@ -223,9 +221,7 @@ impl Decoder {
     /// The length of the argument at `position`, if its header is complete; `position` moves
     /// behind the header.
     fn header(&mut self, input: &[u8]) -> Result<Option<usize>, ProtocolError> {
-        let tail = input
-            .get(self.position..)
-            .expect("the input of the last call comes again");
+        let tail = input.get(self.position..).expect("the input of the last call comes again");
         if let Some((length, consumed)) = short_header(tail, b'$') {
             self.limits.admit_bulk(self.position + consumed, length)?;
             self.position += consumed;
@@ -262,11 +258,7 @@ impl Decoder {
         };
         let line = input.get(..end).unwrap_or_default();
         self.inline.clear();
-        inline::split(
-            line.strip_suffix(b"\r").unwrap_or(line),
-            &mut self.inline,
-            args,
-        )?;
+        inline::split(line.strip_suffix(b"\r").unwrap_or(line), &mut self.inline, args)?;
         self.scanned = 0;
         let consumed = end + 1;
         if args.is_empty() {
@@ -309,15 +301,9 @@ fn short_header(tail: &[u8], mark: u8) -> Option<(usize, usize)> {
         [first, a @ b'1'..=b'9', b @ b'0'..=b'9', b'\r', _, ..] => {
             (first, digit(a) * 10 + digit(b), 5)
         }
-        [
-            first,
-            a @ b'1'..=b'9',
-            b @ b'0'..=b'9',
-            c @ b'0'..=b'9',
-            b'\r',
-            _,
-            ..,
-        ] => (first, digit(a) * 100 + digit(b) * 10 + digit(c), 6),
+        [first, a @ b'1'..=b'9', b @ b'0'..=b'9', c @ b'0'..=b'9', b'\r', _, ..] => {
+            (first, digit(a) * 100 + digit(b) * 10 + digit(c), 6)
+        }
         [
             first,
             a @ b'1'..=b'9',
@@ -327,11 +313,7 @@ fn short_header(tail: &[u8], mark: u8) -> Option<(usize, usize)> {
             b'\r',
             _,
             ..,
-        ] => (
-            first,
-            digit(a) * 1000 + digit(b) * 100 + digit(c) * 10 + digit(d),
-            7,
-        ),
+        ] => (first, digit(a) * 1000 + digit(b) * 100 + digit(c) * 10 + digit(d), 7),
         _ => return None,
     };
     (*first == mark).then_some((value, consumed))

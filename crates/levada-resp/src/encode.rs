@@ -83,9 +83,7 @@ impl<'a> Writer<'a> {
     #[inline]
     pub fn integer(&mut self, value: i64) {
         match u8::try_from(value) {
-            Ok(digit @ 0..=9) => self
-                .out
-                .extend_from_slice(&[b':', b'0' + digit, b'\r', b'\n']),
+            Ok(digit @ 0..=9) => self.out.extend_from_slice(&[b':', b'0' + digit, b'\r', b'\n']),
             _ => self.digits(b':', itoa::Buffer::new().format(value)),
         }
     }
@@ -146,15 +144,13 @@ impl<'a> Writer<'a> {
     /// The absent value where a byte string could stand.
     #[inline]
     pub fn null(&mut self) {
-        self.out
-            .extend_from_slice(self.choose(b"$-1\r\n", b"_\r\n"));
+        self.out.extend_from_slice(self.choose(b"$-1\r\n", b"_\r\n"));
     }
 
     /// The absent value where an array could stand.
     #[inline]
     pub fn null_array(&mut self) {
-        self.out
-            .extend_from_slice(self.choose(b"*-1\r\n", b"_\r\n"));
+        self.out.extend_from_slice(self.choose(b"*-1\r\n", b"_\r\n"));
     }
 
     /// A truth value; the integer 1 or 0 in RESP2.
@@ -204,8 +200,7 @@ impl<'a> Writer<'a> {
         match u8::try_from(len) {
             Ok(n @ 0..=9) => self.out.extend_from_slice(&[mark, b'0' + n, b'\r', b'\n']),
             Ok(n @ 10..=99) => {
-                self.out
-                    .extend_from_slice(&[mark, b'0' + n / 10, b'0' + n % 10, b'\r', b'\n']);
+                self.out.extend_from_slice(&[mark, b'0' + n / 10, b'0' + n % 10, b'\r', b'\n']);
             }
             _ => self.digits(mark, itoa::Buffer::new().format(len)),
         }
@@ -263,26 +258,17 @@ fn double_text(value: f64) -> ([u8; DOUBLE_BYTES_MAX], usize) {
     }
     let len = write_into(&mut scientific, format_args!("{value:e}"));
     let text = scientific.get(..len).unwrap_or_default();
-    let Some((mantissa, exponent)) = text
-        .iter()
-        .position(|byte| *byte == b'e')
-        .and_then(|place| text.split_at_checked(place))
+    let Some((mantissa, exponent)) =
+        text.iter().position(|byte| *byte == b'e').and_then(|place| text.split_at_checked(place))
     else {
         return (scientific, len); // inf and -inf have no exponent.
     };
     let digits = mantissa.iter().filter(|byte| byte.is_ascii_digit()).count();
     let digits = i64::try_from(digits).unwrap_or(0);
-    let exponent = exponent
-        .get(1..)
-        .and_then(crate::number::integer)
-        .unwrap_or(0);
+    let exponent = exponent.get(1..).and_then(crate::number::integer).unwrap_or(0);
     // The value is its digits, as an integer, times ten to the power of `shift`.
     let shift = exponent - (digits - 1);
-    let plain = if shift >= 0 {
-        exponent < digits + 7
-    } else {
-        shift > -7 || exponent.abs() < 4
-    };
+    let plain = if shift >= 0 { exponent < digits + 7 } else { shift > -7 || exponent.abs() < 4 };
     let mut out = [0; DOUBLE_BYTES_MAX];
     let len = if plain {
         write_into(&mut out, format_args!("{value}"))
@@ -299,8 +285,7 @@ fn double_text(value: f64) -> ([u8; DOUBLE_BYTES_MAX], usize) {
 fn write_into(out: &mut [u8], text: std::fmt::Arguments<'_>) -> usize {
     let room = out.len();
     let mut rest = &mut *out;
-    rest.write_fmt(text)
-        .expect("a double has at most 24 characters");
+    rest.write_fmt(text).expect("a double has at most 24 characters");
     room - rest.len()
 }
 

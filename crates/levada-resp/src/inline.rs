@@ -150,10 +150,7 @@ mod tests {
 
     #[test]
     fn quotes_as_redis_reads_them() {
-        check(
-            br#""a\x41b\n\r\t\b\a\q\"""#,
-            Some(&[b"aAb\n\r\t\x08\x07q\""]),
-        );
+        check(br#""a\x41b\n\r\t\b\a\q\"""#, Some(&[b"aAb\n\r\t\x08\x07q\""]));
         check(br"'a\'b\n'", Some(&[br"a'b\n"]));
         check(br#""" ''"#, Some(&[b"", b""]));
         check(br#""\xZZ""#, Some(&[b"xZZ"]));
@@ -165,15 +162,7 @@ mod tests {
 
     #[test]
     fn unbalanced_quotes_are_refused() {
-        for line in [
-            r#""abc"#,
-            "'abc",
-            r#""abc"x"#,
-            "'abc'x",
-            r#"x"a b"y"#,
-            r#""\""#,
-            r"'\'",
-        ] {
+        for line in [r#""abc"#, "'abc", r#""abc"x"#, "'abc'x", r#"x"a b"y"#, r#""\""#, r"'\'"] {
             check(line.as_bytes(), None);
         }
         check(b"\"\\", None);

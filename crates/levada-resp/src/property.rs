@@ -36,16 +36,10 @@ pub fn meaning(stream: &[u8], cuts: &[usize], limits: Limits) -> Meaning {
         // The shared vector may serve other connections in between.
         args.push(usize::MAX..usize::MAX);
         loop {
-            let input = stream
-                .get(meaning.consumed..end)
-                .expect("consumed ends before the cut");
+            let input = stream.get(meaning.consumed..end).expect("consumed ends before the cut");
             match decoder.decode(input, &mut args) {
                 Err(error) => {
-                    assert_eq!(
-                        decoder.decode(input, &mut args),
-                        Err(error),
-                        "errors are final"
-                    );
+                    assert_eq!(decoder.decode(input, &mut args), Err(error), "errors are final");
                     meaning.error = Some(error);
                     return meaning;
                 }
@@ -56,10 +50,7 @@ pub fn meaning(stream: &[u8], cuts: &[usize], limits: Limits) -> Meaning {
                     break;
                 }
                 Ok(progress) => {
-                    assert!(
-                        end >= end_wanted,
-                        "the request was complete without its bytes"
-                    );
+                    assert!(end >= end_wanted, "the request was complete without its bytes");
                     take(&mut meaning, progress, input, &decoder, &args);
                 }
             }
@@ -79,19 +70,12 @@ pub fn decode_any(bytes: &[u8]) {
         let whole = meaning(bytes, &[], limits);
         let each: Vec<usize> = (0..bytes.len()).collect();
         assert_eq!(meaning(bytes, &each, limits), whole, "byte by byte");
-        let some: Vec<usize> = bytes
-            .iter()
-            .take(8)
-            .map(|byte| usize::from(*byte) * bytes.len() / 256)
-            .collect();
+        let some: Vec<usize> =
+            bytes.iter().take(8).map(|byte| usize::from(*byte) * bytes.len() / 256).collect();
         assert_eq!(meaning(bytes, &some, limits), whole, "cut at {some:?}");
 
         // Inline requests may have more and longer arguments than others.
-        let written: Vec<u8> = whole
-            .requests
-            .iter()
-            .flat_map(|args| request(args))
-            .collect();
+        let written: Vec<u8> = whole.requests.iter().flat_map(|args| request(args)).collect();
         let again = meaning(&written, &[], Limits::authenticated());
         assert_eq!(again.requests, whole.requests, "written and read again");
         assert_eq!(again.consumed, written.len(), "written and read to the end");
@@ -122,10 +106,7 @@ pub fn reply_any(bytes: &[u8]) {
         Err(error) => {
             for len in sample(bytes.len()) {
                 let result = Reply::parse(prefix(len));
-                assert!(
-                    result == Ok(None) || result == Err(error),
-                    "prefix of {len}"
-                );
+                assert!(result == Ok(None) || result == Err(error), "prefix of {len}");
             }
         }
     }
@@ -145,21 +126,14 @@ fn take(
         Progress::Empty { consumed } => (None, consumed),
         Progress::Incomplete { .. } => unreachable!("the caller has sorted these out"),
     };
-    assert!(
-        (1..=input.len()).contains(&consumed),
-        "consumed {consumed} of {}",
-        input.len()
-    );
+    assert!((1..=input.len()).contains(&consumed), "consumed {consumed} of {}", input.len());
     assert!(args.len() <= consumed, "more arguments than bytes");
     meaning.consumed += consumed;
     if let Some(source) = source {
         assert!(source.len() <= consumed, "more words than bytes");
         assert!(!args.is_empty(), "a request has arguments");
         let bytes = |range: &Range<usize>| {
-            source
-                .get(range.clone())
-                .expect("arguments stand inside of their request")
-                .to_vec()
+            source.get(range.clone()).expect("arguments stand inside of their request").to_vec()
         };
         meaning.requests.push(args.iter().map(bytes).collect());
     } else {

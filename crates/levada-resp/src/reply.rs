@@ -202,11 +202,7 @@ impl<'a> Cursor<'a> {
 fn length(header: &[u8], max: usize) -> Result<usize, ReplyError> {
     let length = number::integer(header).ok_or(ReplyError::InvalidLine)?;
     let length = usize::try_from(length).map_err(|_| ReplyError::InvalidLine)?;
-    if length > max {
-        Err(ReplyError::TooBig)
-    } else {
-        Ok(length)
-    }
+    if length > max { Err(ReplyError::TooBig) } else { Ok(length) }
 }
 
 /// The count of an aggregate inside `depth` others.
@@ -219,10 +215,9 @@ fn nested(header: &[u8], depth: usize) -> Result<usize, ReplyError> {
 
 fn verbatim(bytes: &[u8]) -> Result<Reply, ReplyError> {
     match bytes {
-        [a, b, c, b':', text @ ..] => Ok(Reply::Verbatim {
-            format: [*a, *b, *c],
-            text: text.to_vec(),
-        }),
+        [a, b, c, b':', text @ ..] => {
+            Ok(Reply::Verbatim { format: [*a, *b, *c], text: text.to_vec() })
+        }
         _ => Err(ReplyError::InvalidLine),
     }
 }
@@ -235,10 +230,7 @@ fn double(line: &[u8]) -> Result<f64, ReplyError> {
     if is_word {
         return Err(ReplyError::InvalidLine);
     }
-    std::str::from_utf8(line)
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .ok_or(ReplyError::InvalidLine)
+    std::str::from_utf8(line).ok().and_then(|text| text.parse().ok()).ok_or(ReplyError::InvalidLine)
 }
 
 fn is_digits(line: &[u8]) -> bool {

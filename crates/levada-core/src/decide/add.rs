@@ -40,47 +40,29 @@ pub(super) fn xadd<'a>(context: Context<'_>, xadd: &Xadd<'a>) -> Decided<'a> {
     let stream = found.map_or(&empty, |(_, stream)| stream);
     let id = new_id(stream.last_id, xadd.id, context.now_ms)?;
     let mut effects = Vec::with_capacity(2);
-    let key = match found {
-        Some((key, _)) => key,
-        None => {
-            let (key, created) = create_key(context, xadd.key, Kind::Stream);
-            effects.push(created);
-            key
-        }
+    let key = if let Some((key, _)) = found {
+        key
+    } else {
+        let (key, created) = create_key(context, xadd.key, Kind::Stream);
+        effects.push(created);
+        key
     };
     let seals = stream.is_tail_full();
     if seals {
         effects.push(Effect::Sealed { key });
     }
     let starts_node = seals || stream.starts_node(xadd.fields.bytes() as u64, context.nodes);
-    effects.push(Effect::Appended {
-        key,
-        id,
-        starts_node,
-        fields: EntryFields(xadd.fields),
-    });
+    effects.push(Effect::Appended { key, id, starts_node, fields: EntryFields(xadd.fields) });
     if let Some(trim) = &xadd.trim {
         let (block, row) = match seals {
             true => (stream.tail_number() + 1, 0),
             false => (stream.tail_number(), stream.tail().count()),
         };
-        let newest = Newest {
-            id,
-            block,
-            row,
-            starts_node,
-        };
+        let newest = Newest { id, block, row, starts_node };
         let cut = cut(context, key, stream, trim, Some(newest))?;
-        effects.extend(cut.map(|cut| Effect::Trimmed {
-            key,
-            block: cut.block,
-            row: cut.row,
-        }));
+        effects.extend(cut.map(|cut| Effect::Trimmed { key, block: cut.block, row: cut.row }));
     }
-    Ok(Decision {
-        reply: Reply::Id(id),
-        effects,
-    })
+    Ok(Decision { reply: Reply::Id(id), effects })
 }
 
 /// The id of a new entry.
@@ -92,11 +74,9 @@ fn new_id(last: StreamId, asked: NewId, now_ms: u64) -> Result<StreamId, Error> 
         NewId::Auto if now_ms > last.ms => Ok(StreamId::new(now_ms, 0)),
         NewId::Auto => last.next().ok_or(Error::IdsExhausted),
         NewId::AutoSeq(ms) if ms > last.ms => Ok(StreamId::new(ms, 0)),
-        NewId::AutoSeq(ms) if ms == last.ms => last
-            .seq
-            .checked_add(1)
-            .map(|seq| StreamId::new(ms, seq))
-            .ok_or(Error::IdTooSmall),
+        NewId::AutoSeq(ms) if ms == last.ms => {
+            last.seq.checked_add(1).map(|seq| StreamId::new(ms, seq)).ok_or(Error::IdTooSmall)
+        }
         NewId::Explicit(id) if id > last => Ok(id),
         NewId::AutoSeq(_) | NewId::Explicit(_) => Err(Error::IdTooSmall),
     }
@@ -110,15 +90,8 @@ pub(super) fn xtrim<'a>(context: Context<'_>, key: Key<'a>, trim: &Trim) -> Deci
     let Some(cut) = cut(context, key, stream, trim, None)? else {
         return Ok(Decision::answer(Reply::Integer(0)));
     };
-    let effects = Vec::from([Effect::Trimmed {
-        key,
-        block: cut.block,
-        row: cut.row,
-    }]);
-    Ok(Decision {
-        reply: integer(cut.removed),
-        effects,
-    })
+    let effects = Vec::from([Effect::Trimmed { key, block: cut.block, row: cut.row }]);
+    Ok(Decision { reply: integer(cut.removed), effects })
 }
 
 fn cut(
@@ -143,16 +116,7 @@ fn cut(
                 Some(0) => u64::MAX,
                 Some(limit) => limit,
             };
-            Approximate {
-                context,
-                key,
-                stream,
-                keep,
-                limit,
-                newest,
-                length,
-            }
-            .cut()?
+            Approximate { context, key, stream, keep, limit, newest, length }.cut()?
         }
     };
     Ok(Some(cut).filter(|cut| cut.removed > 0))
@@ -168,18 +132,12 @@ fn default_limit(node_entries_max: u64) -> u64 {
 
 fn exact_by_length(stream: &Stream, removed: u64, newest: Option<Newest>) -> Cut {
     match newest {
-        Some(Newest { block, row, .. }) if removed > stream.len() => Cut {
-            block,
-            row: row + 1,
-            removed,
-        },
+        Some(Newest { block, row, .. }) if removed > stream.len() => {
+            Cut { block, row: row + 1, removed }
+        }
         _ => {
             let (block, row) = stream.place_after(removed);
-            Cut {
-                block,
-                row,
-                removed,
-            }
+            Cut { block, row, removed }
         }
     }
 }
@@ -192,24 +150,12 @@ fn exact_by_id(
     newest: Option<Newest>,
 ) -> Result<Cut, Refusal> {
     if let Some(Newest { block, row, .. }) = newest.filter(|newest| newest.id < keep) {
-        return Ok(Cut {
-            block,
-            row: row + 1,
-            removed: stream.len() + 1,
-        });
+        return Ok(Cut { block, row: row + 1, removed: stream.len() + 1 });
     }
     let block = stream.seek(keep);
     let begins_within = stream.meta(block).is_some_and(|meta| meta.base < keep);
-    let row = if begins_within {
-        context.block(key, stream, block)?.lower_bound(keep)
-    } else {
-        0
-    };
-    Ok(Cut {
-        block,
-        row,
-        removed: stream.live_before(block, row),
-    })
+    let row = if begins_within { context.block(key, stream, block)?.lower_bound(keep) } else { 0 };
+    Ok(Cut { block, row, removed: stream.live_before(block, row) })
 }
 
 /// A trim by whole logical nodes.
@@ -227,15 +173,9 @@ impl Approximate<'_> {
     /// Whole blocks first, which the index knows; then nodes of the block where that ends.
     fn cut(&self) -> Result<Cut, Refusal> {
         let stream = self.stream;
-        let mut cut = Cut {
-            block: stream.first_block(),
-            row: 0,
-            removed: 0,
-        };
+        let mut cut = Cut { block: stream.first_block(), row: 0, removed: 0 };
         while cut.block < stream.tail_number() {
-            let live = stream
-                .meta(cut.block)
-                .map_or(0, |meta| u64::from(meta.live));
+            let live = stream.meta(cut.block).map_or(0, |meta| u64::from(meta.live));
             let next_base = stream.meta(cut.block + 1).map(|next| next.base);
             let below =
                 |id: StreamId| next_base.is_some_and(|base| base > StreamId::MIN && base <= id);
@@ -246,11 +186,7 @@ impl Approximate<'_> {
             if !whole || cut.removed + live > self.limit {
                 break;
             }
-            cut = Cut {
-                block: cut.block + 1,
-                row: 0,
-                removed: cut.removed + live,
-            };
+            cut = Cut { block: cut.block + 1, row: 0, removed: cut.removed + live };
         }
         self.cut_nodes(cut)
     }
@@ -268,11 +204,7 @@ impl Approximate<'_> {
                 if !self.removes(&cut, live, last) {
                     return Ok(cut);
                 }
-                cut = Cut {
-                    row: row.index,
-                    removed: cut.removed + live,
-                    ..cut
-                };
+                cut = Cut { row: row.index, removed: cut.removed + live, ..cut };
                 live = 0;
             }
             live += u64::from(meta.is_live(row.index));
@@ -288,17 +220,11 @@ impl Approximate<'_> {
             return Ok(cut);
         }
         let row = joins.map_or(block.count(), |newest| newest.row + 1);
-        cut = Cut {
-            row,
-            removed: cut.removed + live,
-            ..cut
-        };
+        cut = Cut { row, removed: cut.removed + live, ..cut };
         match self.newest.filter(|newest| is_tail && newest.starts_node) {
-            Some(newest) if self.removes(&cut, 1, newest.id) => Ok(Cut {
-                block: newest.block,
-                row: newest.row + 1,
-                removed: cut.removed + 1,
-            }),
+            Some(newest) if self.removes(&cut, 1, newest.id) => {
+                Ok(Cut { block: newest.block, row: newest.row + 1, removed: cut.removed + 1 })
+            }
             _ => Ok(cut),
         }
     }
@@ -323,22 +249,11 @@ pub(super) fn xdel<'a>(context: Context<'_>, key: Key<'a>, ids: &[StreamId]) -> 
     if rows.is_empty() {
         return Ok(Decision::answer(Reply::Integer(0)));
     }
-    let deleted = ids
-        .iter()
-        .zip(&found)
-        .filter(|(_, place)| place.is_some())
-        .map(|(id, _)| *id);
+    let deleted = ids.iter().zip(&found).filter(|(_, place)| place.is_some()).map(|(id, _)| *id);
     let max_deleted_id = deleted.fold(stream.max_deleted_id, StreamId::max);
     let reply = integer(rows.len() as u64);
     let rows = rows.into_iter().collect();
-    Ok(Decision {
-        reply,
-        effects: Vec::from([Effect::Deleted {
-            key,
-            max_deleted_id,
-            rows,
-        }]),
-    })
+    Ok(Decision { reply, effects: Vec::from([Effect::Deleted { key, max_deleted_id, rows }]) })
 }
 
 /// XSETID key last-id \[ENTRIESADDED n] \[MAXDELETEDID id]
@@ -352,10 +267,7 @@ pub(super) fn xsetid<'a>(context: Context<'_>, xsetid: &Xsetid<'a>) -> Decided<'
         if last_id < places::last_id(context, key, stream)? {
             return Err(Error::SetidBelowTop.into());
         }
-        if xsetid
-            .entries_added
-            .is_some_and(|added| added < stream.len())
-        {
+        if xsetid.entries_added.is_some_and(|added| added < stream.len()) {
             return Err(Error::EntriesAddedBelowLength.into());
         }
     }
@@ -364,14 +276,6 @@ pub(super) fn xsetid<'a>(context: Context<'_>, xsetid: &Xsetid<'a>) -> Decided<'
         Some(id) => id,
     };
     let entries_added = xsetid.entries_added.unwrap_or(stream.entries_added);
-    let effect = Effect::IdSet {
-        key,
-        last_id,
-        entries_added,
-        max_deleted_id,
-    };
-    Ok(Decision {
-        reply: Reply::Ok,
-        effects: Vec::from([effect]),
-    })
+    let effect = Effect::IdSet { key, last_id, entries_added, max_deleted_id };
+    Ok(Decision { reply: Reply::Ok, effects: Vec::from([effect]) })
 }

@@ -14,8 +14,8 @@ use crate::{
     reply::{Autoclaimed, Claimed, Entries, Reply},
 };
 
-/// XCLAIM key group consumer min-idle-time id ... \[IDLE ms] \[TIME unix-ms] \[RETRYCOUNT n] \[FORCE]
-/// \[JUSTID] \[LASTID id]
+/// XCLAIM key group consumer min-idle-time id ... \[IDLE ms] \[TIME unix-ms] \[RETRYCOUNT n]
+/// \[FORCE] \[JUSTID] \[LASTID id]
 pub(super) fn xclaim<'a>(context: Context<'_>, xclaim: &Xclaim<'a>) -> Decided<'a> {
     let found = group::find(context, xclaim.key, xclaim.group)?;
     let places = places::places(context, found.key, found.stream, &xclaim.ids)?;
@@ -26,17 +26,9 @@ pub(super) fn xclaim<'a>(context: Context<'_>, xclaim: &Xclaim<'a>) -> Decided<'
     let now_ms = context.now_ms;
     let delivered_ms = delivery_time(xclaim.delivered, now_ms);
     let mut effects = outcome.effects(&found, xclaim.consumer, delivered_ms);
-    if let Some(last_id) = xclaim
-        .last_id
-        .filter(|last_id| *last_id > found.group.last_id)
-    {
+    if let Some(last_id) = xclaim.last_id.filter(|last_id| *last_id > found.group.last_id) {
         let (key, group, entries_read) = (found.key, found.number, found.group.entries_read);
-        effects.push(Effect::GroupIdSet {
-            key,
-            group,
-            last_id,
-            entries_read,
-        });
+        effects.push(Effect::GroupIdSet { key, group, last_id, entries_read });
     }
     let reply = match outcome.reply(&found, xclaim.just_id) {
         Claimed::Ids(ids) => Reply::Ids(ids),
@@ -53,10 +45,7 @@ fn delivery_time(asked: Option<DeliveredAt>, now_ms: u64) -> u64 {
         Some(DeliveredAt::UnixMs(time)) => time,
         Some(DeliveredAt::IdleMs(idle)) => now.saturating_sub(idle),
     };
-    u64::try_from(time)
-        .ok()
-        .filter(|time| *time <= now_ms)
-        .unwrap_or(now_ms)
+    u64::try_from(time).ok().filter(|time| *time <= now_ms).unwrap_or(now_ms)
 }
 
 /// XAUTOCLAIM key group consumer min-idle-time start \[COUNT n] \[JUSTID]
@@ -94,14 +83,7 @@ pub(super) fn xautoclaim<'a>(context: Context<'_>, asked: &Xautoclaim<'a>) -> De
     outcome.gone.clone_from(&deleted);
     let effects = outcome.effects(&found, asked.consumer, context.now_ms);
     let claimed = outcome.reply(&found, asked.just_id);
-    Ok(Decision {
-        reply: Reply::Autoclaimed(Autoclaimed {
-            cursor,
-            claimed,
-            deleted,
-        }),
-        effects,
-    })
+    Ok(Decision { reply: Reply::Autoclaimed(Autoclaimed { cursor, claimed, deleted }), effects })
 }
 
 /// What a claim comes to.
@@ -144,9 +126,7 @@ impl Outcome {
             (None, None) => xclaim.force.then_some(1),
         };
         if let Some(count) = count {
-            let count = xclaim
-                .retry_count
-                .unwrap_or(count + u64::from(!xclaim.just_id));
+            let count = xclaim.retry_count.unwrap_or(count + u64::from(!xclaim.just_id));
             self.counts.insert(id, count);
             self.claimed.push((id, Some(place)));
         }
@@ -171,18 +151,8 @@ impl Outcome {
         let mut effects: Vec<_> = created.into_iter().collect();
         effects.push(found.seen(consumer, !self.claimed.is_empty()));
         if !self.counts.is_empty() {
-            let rows = self
-                .counts
-                .iter()
-                .map(|(id, count)| (*id, *count))
-                .collect();
-            effects.push(Effect::Claimed {
-                key,
-                group,
-                consumer,
-                delivered_ms,
-                rows,
-            });
+            let rows = self.counts.iter().map(|(id, count)| (*id, *count)).collect();
+            effects.push(Effect::Claimed { key, group, consumer, delivered_ms, rows });
         }
         if !self.gone.is_empty() {
             let mut ids = self.gone.clone();
@@ -197,15 +167,8 @@ impl Outcome {
             return Claimed::Ids(self.claimed.iter().map(|(id, _)| *id).collect());
         }
         let places = self.claimed.iter().filter_map(|(_, place)| *place);
-        let parts: Vec<_> = places
-            .map(|place| places::single(found.stream, place))
-            .collect();
+        let parts: Vec<_> = places.map(|place| places::single(found.stream, place)).collect();
         let count = parts.len() as u64;
-        Claimed::Entries(Entries {
-            key: found.key,
-            count,
-            reverse: false,
-            parts,
-        })
+        Claimed::Entries(Entries { key: found.key, count, reverse: false, parts })
     }
 }

@@ -32,22 +32,14 @@ pub(super) fn find<'m>(
     key: Key<'_>,
     group: &[u8],
 ) -> Result<Found<'m>, Error> {
-    let missing = || Error::NoGroup {
-        key: key.name.into(),
-        group: group.into(),
-    };
+    let missing = || Error::NoGroup { key: key.name.into(), group: group.into() };
     let (number, stream) = context.stream(key)?.ok_or_else(missing)?;
     in_stream(number, stream, group).ok_or_else(missing)
 }
 
 fn in_stream<'m>(key: KeyNumber, stream: &'m Stream, name: &[u8]) -> Option<Found<'m>> {
     let (number, group) = stream.groups.find(name)?;
-    Some(Found {
-        key,
-        stream,
-        number,
-        group,
-    })
+    Some(Found { key, stream, number, group })
 }
 
 /// The group of an XGROUP subcommand: the key must be there, the group too.
@@ -57,93 +49,64 @@ fn find_for_xgroup<'m>(
     group: &[u8],
 ) -> Result<Found<'m>, Error> {
     let (number, stream) = context.stream(key)?.ok_or(Error::KeyRequired)?;
-    in_stream(number, stream, group).ok_or_else(|| Error::NoGroup {
-        key: key.name.into(),
-        group: group.into(),
-    })
+    in_stream(number, stream, group)
+        .ok_or_else(|| Error::NoGroup { key: key.name.into(), group: group.into() })
 }
 
 impl Found<'_> {
     /// The number of a consumer, and the effect that creates it where it is missing.
     pub(super) fn consumer<'a>(&self, name: &'a [u8]) -> (u32, Option<Effect<'a>>) {
         let consumers = &self.group.consumers;
-        match consumers.number(name) {
-            Some(number) => (number, None),
-            None => {
-                let consumer = consumers.free_number();
-                let (key, group) = (self.key, self.number);
-                (
-                    consumer,
-                    Some(Effect::ConsumerCreated {
-                        key,
-                        group,
-                        consumer,
-                        name,
-                    }),
-                )
-            }
+        if let Some(number) = consumers.number(name) {
+            (number, None)
+        } else {
+            let consumer = consumers.free_number();
+            let (key, group) = (self.key, self.number);
+            (consumer, Some(Effect::ConsumerCreated { key, group, consumer, name }))
         }
     }
 
     pub(super) fn seen<'a>(&self, consumer: u32, active: bool) -> Effect<'a> {
-        Effect::ConsumerSeen {
-            key: self.key,
-            group: self.number,
-            consumer,
-            active,
-        }
+        Effect::ConsumerSeen { key: self.key, group: self.number, consumer, active }
     }
 }
 
 /// XGROUP CREATE key group id|$ \[MKSTREAM] \[ENTRIESREAD n]
 pub(super) fn create<'a>(context: Context<'_>, create: &XgroupCreate<'a>) -> Decided<'a> {
     let mut effects = Vec::with_capacity(2);
-    let (key, group, top) = match context.stream(create.key)? {
+    let (key, group, top, added) = match context.stream(create.key)? {
         Some((_, stream)) if stream.groups.number(create.group).is_some() => {
             return Err(Error::GroupExists.into());
         }
-        Some((key, stream)) => (key, stream.groups.free_number(), stream.last_id),
+        Some((key, stream)) => {
+            (key, stream.groups.free_number(), stream.last_id, stream.entries_added)
+        }
         None if create.create_stream => {
             let (key, created) = create_key(context, create.key, Kind::Stream);
             effects.push(created);
-            (key, 0, StreamId::MIN)
+            (key, 0, StreamId::MIN, 0)
         }
         None => return Err(Error::KeyRequired.into()),
     };
     let last_id = create.id.unwrap_or(top);
-    let (name, entries_read) = (create.group, create.entries_read);
-    effects.push(Effect::GroupCreated {
-        key,
-        group,
-        name,
-        last_id,
-        entries_read,
-    });
-    Ok(Decision {
-        reply: Reply::Ok,
-        effects,
-    })
+    let (name, entries_read) = (create.group, clamp(create.entries_read, added));
+    effects.push(Effect::GroupCreated { key, group, name, last_id, entries_read });
+    Ok(Decision { reply: Reply::Ok, effects })
 }
 
 /// XGROUP SETID key group id|$ \[ENTRIESREAD n]
 pub(super) fn setid<'a>(context: Context<'_>, setid: &XgroupSetid<'a>) -> Decided<'a> {
-    let Found {
-        key,
-        stream,
-        number: group,
-        ..
-    } = find_for_xgroup(context, setid.key, setid.group)?;
+    let Found { key, stream, number: group, .. } =
+        find_for_xgroup(context, setid.key, setid.group)?;
     let last_id = setid.id.unwrap_or(stream.last_id);
-    let effect = Effect::GroupIdSet {
-        key,
-        group,
-        last_id,
-        entries_read: setid.entries_read,
-    };
-    Ok(Decision {
-        reply: Reply::Ok,
-        effects: Vec::from([effect]),
-    })
+    let entries_read = clamp(setid.entries_read, stream.entries_added);
+    let effect = Effect::GroupIdSet { key, group, last_id, entries_read };
+    Ok(Decision { reply: Reply::Ok, effects: Vec::from([effect]) })
+}
+
+/// A group cannot have read more than was ever added (Redis 8.6).
+fn clamp(entries_read: Option<u64>, added: u64) -> Option<u64> {
+    entries_read.map(|read| read.min(added))
 }
 
 /// XGROUP DESTROY key group
@@ -167,10 +130,7 @@ pub(super) fn createconsumer<'a>(
 ) -> Decided<'a> {
     let (_, created) = find_for_xgroup(context, key, group)?.consumer(name);
     let reply = Reply::Integer(i64::from(created.is_some()));
-    Ok(Decision {
-        reply,
-        effects: created.into_iter().collect(),
-    })
+    Ok(Decision { reply, effects: created.into_iter().collect() })
 }
 
 /// XGROUP DELCONSUMER key group consumer
@@ -180,21 +140,12 @@ pub(super) fn delconsumer<'a>(
     group: &[u8],
     name: &[u8],
 ) -> Decided<'a> {
-    let Found {
-        key,
-        number: group,
-        group: found,
-        ..
-    } = find_for_xgroup(context, key, group)?;
+    let Found { key, number: group, group: found, .. } = find_for_xgroup(context, key, group)?;
     match found.consumers.find(name) {
         None => Ok(Decision::answer(Reply::Integer(0))),
         Some((consumer, held)) => Ok(Decision {
             reply: integer(held.pending),
-            effects: Vec::from([Effect::ConsumerDeleted {
-                key,
-                group,
-                consumer,
-            }]),
+            effects: Vec::from([Effect::ConsumerDeleted { key, group, consumer }]),
         }),
     }
 }
@@ -206,23 +157,12 @@ pub(super) fn xack<'a>(
     group: &[u8],
     ids: &[StreamId],
 ) -> Decided<'a> {
-    let found = context
-        .stream(key)?
-        .and_then(|(key, stream)| in_stream(key, stream, group));
-    let Some(Found {
-        key,
-        number: group,
-        group: found,
-        ..
-    }) = found
-    else {
+    let found = context.stream(key)?.and_then(|(key, stream)| in_stream(key, stream, group));
+    let Some(Found { key, number: group, group: found, .. }) = found else {
         return Ok(Decision::answer(Reply::Integer(0)));
     };
-    let mut ids: Vec<_> = ids
-        .iter()
-        .copied()
-        .filter(|id| found.pending.get(*id).is_some())
-        .collect();
+    let mut ids: Vec<_> =
+        ids.iter().copied().filter(|id| found.pending.get(*id).is_some()).collect();
     ids.sort_unstable();
     ids.dedup();
     let reply = integer(ids.len() as u64);
@@ -236,20 +176,12 @@ pub(super) fn xack<'a>(
 /// XREADGROUP GROUP group consumer \[COUNT n] \[NOACK] STREAMS key ... id ...
 pub(super) fn xreadgroup<'a>(context: Context<'_>, read: &Xreadgroup<'a>) -> Decided<'a> {
     let find = |(key, _): &(Key<'_>, _)| find(context, *key, read.group);
-    let found = read
-        .streams
-        .iter()
-        .map(find)
-        .collect::<Result<Vec<_>, _>>()?;
+    let found = read.streams.iter().map(find).collect::<Result<Vec<_>, _>>()?;
     let mut effects = Vec::new();
     let mut streams = Vec::new();
     for (at, (found, (key, history))) in found.iter().zip(&read.streams).enumerate() {
         // A stream that is named twice is read once: the second time nothing is new.
-        let again = read
-            .streams
-            .iter()
-            .take(at)
-            .any(|(before, _)| before == key);
+        let again = read.streams.iter().take(at).any(|(before, _)| before == key);
         let entries = match history {
             _ if again => continue,
             None => deliver(context, *found, read, &mut effects)?,
@@ -259,11 +191,7 @@ pub(super) fn xreadgroup<'a>(context: Context<'_>, read: &Xreadgroup<'a>) -> Dec
             streams.push((at, entries));
         }
     }
-    let reply = if streams.is_empty() {
-        Reply::NilList
-    } else {
-        Reply::Streams(streams)
-    };
+    let reply = if streams.is_empty() { Reply::NilList } else { Reply::Streams(streams) };
     Ok(Decision { reply, effects })
 }
 
@@ -274,12 +202,7 @@ fn deliver<'a>(
     read: &Xreadgroup<'a>,
     effects: &mut Vec<Effect<'a>>,
 ) -> Result<Entries, Refusal> {
-    let Found {
-        key,
-        stream,
-        number,
-        group,
-    } = found;
+    let Found { key, stream, number, group } = found;
     let span = Span::above(group.last_id, read.count);
     let entries = places::collect(context, key, stream, span)?;
     let ids = places::ids(context, stream, &entries)?;
@@ -290,14 +213,7 @@ fn deliver<'a>(
         None => found.seen(consumer, false),
         Some(&last_id) => {
             let ids = if read.no_ack { Vec::new() } else { ids };
-            Effect::Delivered {
-                key,
-                group: number,
-                consumer,
-                last_id,
-                entries_read,
-                ids,
-            }
+            Effect::Delivered { key, group: number, consumer, last_id, entries_read, ids }
         }
     });
     Ok(entries)
@@ -311,22 +227,13 @@ fn redeliver<'a>(
     after: StreamId,
     effects: &mut Vec<Effect<'a>>,
 ) -> Result<Entries, Refusal> {
-    let Found {
-        key,
-        stream,
-        number,
-        group,
-    } = found;
+    let Found { key, stream, number, group } = found;
     let (consumer, created) = found.consumer(read.consumer);
-    let take = read.count.map_or(usize::MAX, |count| {
-        usize::try_from(count).unwrap_or(usize::MAX)
-    });
+    let take = read.count.map_or(usize::MAX, |count| usize::try_from(count).unwrap_or(usize::MAX));
     let held: Vec<_> = match after.next() {
-        Some(from) if created.is_none() => group
-            .pending
-            .iter_consumer(consumer, from)
-            .take(take)
-            .collect(),
+        Some(from) if created.is_none() => {
+            group.pending.iter_consumer(consumer, from).take(take).collect()
+        }
         _ => Vec::new(),
     };
     effects.extend(created);
@@ -338,25 +245,11 @@ fn redeliver<'a>(
         None => Part::Deleted(*id),
     };
     let parts: Vec<_> = ids.iter().zip(&places).map(part).collect();
-    let live = held
-        .iter()
-        .zip(&places)
-        .filter(|(_, place)| place.is_some());
+    let live = held.iter().zip(&places).filter(|(_, place)| place.is_some());
     let rows: Vec<_> = live.map(|(entry, _)| (entry.id, entry.count + 1)).collect();
     if !rows.is_empty() {
         let delivered_ms = context.now_ms;
-        effects.push(Effect::Claimed {
-            key,
-            group: number,
-            consumer,
-            delivered_ms,
-            rows,
-        });
+        effects.push(Effect::Claimed { key, group: number, consumer, delivered_ms, rows });
     }
-    Ok(Entries {
-        key,
-        count: parts.len() as u64,
-        reverse: false,
-        parts,
-    })
+    Ok(Entries { key, count: parts.len() as u64, reverse: false, parts })
 }

@@ -19,16 +19,8 @@ use crate::{
 pub(super) fn stream<'a>(context: Context<'_>, key: Key<'a>) -> Decided<'a> {
     let (key, stream) = context.existing(key)?;
     let one = |place: Option<(u64, u32)>| {
-        let parts: Vec<_> = place
-            .map(|place| places::single(stream, place))
-            .into_iter()
-            .collect();
-        Entries {
-            key,
-            count: parts.len() as u64,
-            reverse: false,
-            parts,
-        }
+        let parts: Vec<_> = place.map(|place| places::single(stream, place)).into_iter().collect();
+        Entries { key, count: parts.len() as u64, reverse: false, parts }
     };
     Ok(Decision::answer(Reply::StreamInfo(StreamInfo {
         facts: facts(context, key, stream)?,
@@ -53,12 +45,7 @@ fn facts(context: Context<'_>, key: KeyNumber, stream: &Stream) -> Result<Stream
 pub(super) fn full<'a>(context: Context<'_>, key: Key<'a>, count: u64) -> Decided<'a> {
     let (key, stream) = context.existing(key)?;
     let count = if count == 0 { u64::MAX } else { count };
-    let span = places::Span {
-        first: StreamId::MIN,
-        last: StreamId::MAX,
-        count,
-        reverse: false,
-    };
+    let span = places::Span { first: StreamId::MIN, last: StreamId::MAX, count, reverse: false };
     let counters = Counters::of(context, key, stream)?;
     let take = usize::try_from(count).unwrap_or(usize::MAX);
     let full = |(name, _, group): (&Arc<[u8]>, u32, &Arc<Group>)| {
@@ -70,12 +57,7 @@ pub(super) fn full<'a>(context: Context<'_>, key: Key<'a>, count: u64) -> Decide
         };
         GroupFull {
             info: group_info(name, group, &counters),
-            pending: group
-                .pending
-                .iter_from(StreamId::MIN)
-                .take(take)
-                .map(row)
-                .collect(),
+            pending: group.pending.iter_from(StreamId::MIN).take(take).map(row).collect(),
             consumers: group.consumers.iter().map(consumer).collect(),
         }
     };
@@ -92,9 +74,7 @@ pub(super) fn groups<'a>(context: Context<'_>, key: Key<'a>) -> Decided<'a> {
     let counters = Counters::of(context, key, stream)?;
     let info =
         |(name, _, group): (&Arc<[u8]>, u32, &Arc<Group>)| group_info(name, group, &counters);
-    Ok(Decision::answer(Reply::Groups(
-        stream.groups.iter().map(info).collect(),
-    )))
+    Ok(Decision::answer(Reply::Groups(stream.groups.iter().map(info).collect())))
 }
 
 fn group_info(name: &Arc<[u8]>, group: &Group, counters: &Counters<'_>) -> GroupInfo {
@@ -117,9 +97,7 @@ pub(super) fn consumers<'a>(context: Context<'_>, key: Key<'a>, name: &[u8]) -> 
     let info = |(name, _, consumer): (&Arc<[u8]>, u32, &Consumer)| {
         consumer_info(name, consumer, context.now_ms)
     };
-    Ok(Decision::answer(Reply::Consumers(
-        group.consumers.iter().map(info).collect(),
-    )))
+    Ok(Decision::answer(Reply::Consumers(group.consumers.iter().map(info).collect())))
 }
 
 fn consumer_info(name: &Arc<[u8]>, consumer: &Consumer, now_ms: u64) -> ConsumerInfo {
@@ -129,8 +107,6 @@ fn consumer_info(name: &Arc<[u8]>, consumer: &Consumer, now_ms: u64) -> Consumer
         seen_ms: consumer.seen_ms,
         active_ms: consumer.active_ms,
         idle_ms: now_ms.saturating_sub(consumer.seen_ms),
-        inactive_ms: consumer
-            .active_ms
-            .map(|active| now_ms.saturating_sub(active)),
+        inactive_ms: consumer.active_ms.map(|active| now_ms.saturating_sub(active)),
     }
 }

@@ -17,16 +17,12 @@ pub(super) fn decide<'a>(context: Context<'_>, command: &Command<'a>) -> Decided
     match command {
         Command::Del(keys) => del(context, keys),
         Command::Exists(keys) => {
-            let there = keys
-                .iter()
-                .filter(|key| context.machine.keys.number(**key).is_some());
+            let there = keys.iter().filter(|key| context.machine.keys.number(**key).is_some());
             Ok(Decision::answer(integer(there.count() as u64)))
         }
         Command::Type(key) => {
             let object = context.machine.keys.find(*key).map(|(_, object)| object);
-            Ok(Decision::answer(Reply::Status(
-                object.map_or("none", type_name),
-            )))
+            Ok(Decision::answer(Reply::Status(object.map_or("none", type_name))))
         }
         Command::Keys(database, pattern) => {
             let all = context.machine.keys.iter_from(*database, KeyNumber(0));
@@ -35,56 +31,35 @@ pub(super) fn decide<'a>(context: Context<'_>, command: &Command<'a>) -> Decided
             Ok(Decision::answer(Reply::Names(names)))
         }
         Command::Scan(asked) => Ok(Decision::answer(scan(context, asked))),
-        Command::Dbsize(database) => Ok(Decision::answer(integer(
-            context.machine.keys.len(*database) as u64,
-        ))),
+        Command::Dbsize(database) => {
+            Ok(Decision::answer(integer(context.machine.keys.len(*database) as u64)))
+        }
         Command::Randomkey(database, random) => {
             let count = context.machine.keys.len(*database) as u64;
             let nth = usize::try_from(random.checked_rem(count).unwrap_or(0)).unwrap_or(0);
-            let key = context
-                .machine
-                .keys
-                .iter_from(*database, KeyNumber(0))
-                .nth(nth);
+            let key = context.machine.keys.iter_from(*database, KeyNumber(0)).nth(nth);
             let reply = key.map_or(Reply::Nil, |(_, name)| Reply::Bytes(Arc::clone(name)));
             Ok(Decision::answer(reply))
         }
         Command::Flush(database) => {
-            let effects = Vec::from([Effect::Flushed {
-                database: *database,
-            }]);
-            Ok(Decision {
-                reply: Reply::Ok,
-                effects,
-            })
+            let effects = Vec::from([Effect::Flushed { database: *database }]);
+            Ok(Decision { reply: Reply::Ok, effects })
         }
         Command::Expire(key, at_ms, when) => expire(context, *key, *at_ms, *when),
         Command::Persist(key) => persist(context, *key),
         Command::Expiretime(key) => {
             let at_ms = match context.machine.keys.find(*key) {
                 None => -2,
-                Some((
-                    _,
-                    Object {
-                        expires_at_ms: None,
-                        ..
-                    },
-                )) => -1,
-                Some((
-                    _,
-                    Object {
-                        expires_at_ms: Some(at_ms),
-                        ..
-                    },
-                )) => i64::try_from(*at_ms).unwrap_or(i64::MAX),
+                Some((_, Object { expires_at_ms: None, .. })) => -1,
+                Some((_, Object { expires_at_ms: Some(at_ms), .. })) => {
+                    i64::try_from(*at_ms).unwrap_or(i64::MAX)
+                }
             };
             Ok(Decision::answer(Reply::Integer(at_ms)))
         }
         Command::MemoryUsage(key) => {
             let usage = |(_, object): (_, &Object)| integer(memory_bytes(object) as u64);
-            Ok(Decision::answer(
-                context.machine.keys.find(*key).map_or(Reply::Nil, usage),
-            ))
+            Ok(Decision::answer(context.machine.keys.find(*key).map_or(Reply::Nil, usage)))
         }
         Command::Rename(from, to, only_new) => rename(context, *from, *to, *only_new),
         _ => strings::decide(context, command),
@@ -108,15 +83,10 @@ fn memory_bytes(object: &Object) -> usize {
 
 /// DEL key \[key ...]
 fn del<'a>(context: Context<'_>, keys: &[Key<'a>]) -> Decided<'a> {
-    let numbers: BTreeSet<_> = keys
-        .iter()
-        .filter_map(|key| context.machine.keys.number(*key))
-        .collect();
+    let numbers: BTreeSet<_> =
+        keys.iter().filter_map(|key| context.machine.keys.number(*key)).collect();
     let reply = integer(numbers.len() as u64);
-    let effects = numbers
-        .into_iter()
-        .map(|key| Effect::KeyRemoved { key })
-        .collect();
+    let effects = numbers.into_iter().map(|key| Effect::KeyRemoved { key }).collect();
     Ok(Decision { reply, effects })
 }
 
@@ -126,9 +96,7 @@ fn scan(context: Context<'_>, asked: &Scan<'_>) -> Reply {
     let mut rest = keys.iter_from(asked.database, KeyNumber(asked.cursor));
     let take = usize::try_from(asked.count).unwrap_or(usize::MAX);
     let fits = |(number, name): &(KeyNumber, &Arc<[u8]>)| {
-        asked
-            .pattern
-            .is_none_or(|pattern| glob::matches(pattern, name))
+        asked.pattern.is_none_or(|pattern| glob::matches(pattern, name))
             && asked.kind.is_none_or(|kind| {
                 let name = keys.get(*number).map_or("none", type_name);
                 kind.eq_ignore_ascii_case(name.as_bytes())
@@ -156,15 +124,9 @@ fn expire<'a>(context: Context<'_>, key: Key<'a>, at_ms: i64, when: ExpireWhen) 
     }
     let effect = match target <= context.now_ms {
         true => Effect::KeyRemoved { key },
-        false => Effect::KeyExpires {
-            key,
-            at_ms: Some(target),
-        },
+        false => Effect::KeyExpires { key, at_ms: Some(target) },
     };
-    Ok(Decision {
-        reply: Reply::Integer(1),
-        effects: Vec::from([effect]),
-    })
+    Ok(Decision { reply: Reply::Integer(1), effects: Vec::from([effect]) })
 }
 
 /// PERSIST key
@@ -172,10 +134,7 @@ fn persist<'a>(context: Context<'_>, key: Key<'a>) -> Decided<'a> {
     match context.machine.keys.find(key) {
         Some((key, object)) if object.expires_at_ms.is_some() => {
             let effects = Vec::from([Effect::KeyExpires { key, at_ms: None }]);
-            Ok(Decision {
-                reply: Reply::Integer(1),
-                effects,
-            })
+            Ok(Decision { reply: Reply::Integer(1), effects })
         }
         _ => Ok(Decision::answer(Reply::Integer(0))),
     }
@@ -186,11 +145,7 @@ fn rename<'a>(context: Context<'_>, from: Key<'a>, to: Key<'a>, only_new: bool) 
     let keys = &context.machine.keys;
     let key = keys.number(from).ok_or(Error::NoSuchKey)?;
     let target = keys.number(to);
-    let done = if only_new {
-        Reply::Integer(1)
-    } else {
-        Reply::Ok
-    };
+    let done = if only_new { Reply::Integer(1) } else { Reply::Ok };
     if only_new && target.is_some() {
         return Ok(Decision::answer(Reply::Integer(0)));
     }
@@ -198,13 +153,6 @@ fn rename<'a>(context: Context<'_>, from: Key<'a>, to: Key<'a>, only_new: bool) 
         return Ok(Decision::answer(done));
     }
     let mut effects = Vec::from_iter(target.map(|key| Effect::KeyRemoved { key }));
-    effects.push(Effect::KeyRenamed {
-        key,
-        database: to.database,
-        name: to.name,
-    });
-    Ok(Decision {
-        reply: done,
-        effects,
-    })
+    effects.push(Effect::KeyRenamed { key, database: to.database, name: to.name });
+    Ok(Decision { reply: done, effects })
 }

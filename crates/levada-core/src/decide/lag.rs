@@ -19,10 +19,7 @@ impl<'m> Counters<'m> {
         key: KeyNumber,
         stream: &'m Stream,
     ) -> Result<Self, Refusal> {
-        Ok(Self {
-            stream,
-            first_id: places::first_id(context, key, stream)?,
-        })
+        Ok(Self { stream, first_id: places::first_id(context, key, stream)? })
     }
 
     /// The lag of a group, where Redis knows it.
@@ -90,9 +87,7 @@ pub(super) fn entries_read_after(
             Some(count) if !has_tombstone_from(stream, last) => Some(count + 1),
             before if stream.entries_added == 0 => before,
             _ => match &counters {
-                None => counters
-                    .insert(Counters::of(context, key, stream)?)
-                    .distance(*id),
+                None => counters.insert(Counters::of(context, key, stream)?).distance(*id),
                 Some(counters) => counters.distance(*id),
             },
         };

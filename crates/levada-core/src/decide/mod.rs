@@ -86,10 +86,7 @@ impl From<Error> for Refusal {
 impl Decision<'_> {
     /// An answer that changes nothing.
     fn answer(reply: Reply) -> Self {
-        Self {
-            reply,
-            effects: Vec::new(),
-        }
+        Self { reply, effects: Vec::new() }
     }
 }
 
@@ -172,16 +169,8 @@ impl<'m> Context<'m> {
         if number == stream.tail_number() {
             return Ok(BlockRef::Tail(stream.tail()));
         }
-        let need = || {
-            Refusal::Need(Need {
-                key,
-                blocks: Vec::from([number]),
-            })
-        };
-        self.blocks
-            .block(key, number)
-            .map(BlockRef::Sealed)
-            .ok_or_else(need)
+        let need = || Refusal::Need(Need { key, blocks: Vec::from([number]) });
+        self.blocks.block(key, number).map(BlockRef::Sealed).ok_or_else(need)
     }
 
     /// Asks for all of these blocks at once that are not in memory.
@@ -194,31 +183,17 @@ impl<'m> Context<'m> {
         let missing = |number: &u64| {
             *number != stream.tail_number() && self.blocks.block(key, *number).is_none()
         };
-        let mut blocks: Vec<u64> = numbers
-            .filter(missing)
-            .take(crate::limits::NEED_BLOCKS_MAX)
-            .collect();
+        let mut blocks: Vec<u64> =
+            numbers.filter(missing).take(crate::limits::NEED_BLOCKS_MAX).collect();
         blocks.dedup();
-        if blocks.is_empty() {
-            Ok(())
-        } else {
-            Err(Refusal::Need(Need { key, blocks }))
-        }
+        if blocks.is_empty() { Ok(()) } else { Err(Refusal::Need(Need { key, blocks })) }
     }
 }
 
 /// The number of a new key, and the effect that creates it.
 fn create_key<'a>(context: Context<'_>, key: Key<'a>, kind: Kind) -> (KeyNumber, Effect<'a>) {
     let number = context.machine.keys.next_number();
-    (
-        number,
-        Effect::KeyCreated {
-            key: number,
-            database: key.database,
-            kind,
-            name: key.name,
-        },
-    )
+    (number, Effect::KeyCreated { key: number, database: key.database, kind, name: key.name })
 }
 
 fn integer(value: u64) -> Reply {

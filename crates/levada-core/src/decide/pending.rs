@@ -13,23 +13,11 @@ use crate::{
 /// XPENDING key group
 pub(super) fn summary<'a>(context: Context<'_>, key: Key<'a>, name: &[u8]) -> Decided<'a> {
     let group = group::find(context, key, name)?.group;
-    let summary = group
-        .pending
-        .first()
-        .zip(group.pending.last())
-        .map(|(first, last)| {
-            let consumers = group
-                .consumers
-                .iter()
-                .filter(|(_, _, consumer)| consumer.pending > 0);
-            let consumers = consumers.map(|(name, _, held)| (Arc::clone(name), held.pending));
-            PendingSummary {
-                count: group.pending.len(),
-                first,
-                last,
-                consumers: consumers.collect(),
-            }
-        });
+    let summary = group.pending.first().zip(group.pending.last()).map(|(first, last)| {
+        let consumers = group.consumers.iter().filter(|(_, _, consumer)| consumer.pending > 0);
+        let consumers = consumers.map(|(name, _, held)| (Arc::clone(name), held.pending));
+        PendingSummary { count: group.pending.len(), first, last, consumers: consumers.collect() }
+    });
     Ok(Decision::answer(Reply::PendingSummary(summary)))
 }
 
@@ -46,11 +34,7 @@ pub(super) fn rows<'a>(context: Context<'_>, asked: &Xpending<'a>) -> Decided<'a
             None => Vec::new(),
             Some(consumer) => {
                 let held = group.pending.iter_consumer(consumer, asked.first);
-                held.take_while(within)
-                    .filter(fits)
-                    .take(take)
-                    .map(row)
-                    .collect()
+                held.take_while(within).filter(fits).take(take).map(row).collect()
             }
         },
         None if asked.idle_ms_min > 0 => match now_ms.checked_sub(asked.idle_ms_min) {
@@ -60,13 +44,9 @@ pub(super) fn rows<'a>(context: Context<'_>, asked: &Xpending<'a>) -> Decided<'a
                 idle.take_while(within).take(take).map(row).collect()
             }
         },
-        None => group
-            .pending
-            .iter_from(asked.first)
-            .take_while(within)
-            .take(take)
-            .map(row)
-            .collect(),
+        None => {
+            group.pending.iter_from(asked.first).take_while(within).take(take).map(row).collect()
+        }
     };
     Ok(Decision::answer(Reply::PendingRows(rows)))
 }
@@ -75,10 +55,7 @@ pub(super) fn rows<'a>(context: Context<'_>, asked: &Xpending<'a>) -> Decided<'a
 pub(super) fn row(group: &Group, entry: Pending, now_ms: u64) -> PendingRow {
     PendingRow {
         id: entry.id,
-        consumer: group
-            .consumers
-            .name(entry.consumer)
-            .map_or_else(Arc::default, Arc::clone),
+        consumer: group.consumers.name(entry.consumer).map_or_else(Arc::default, Arc::clone),
         delivered_ms: entry.delivered_ms,
         idle_ms: now_ms.saturating_sub(entry.delivered_ms),
         count: entry.count,

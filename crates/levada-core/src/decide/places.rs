@@ -28,12 +28,7 @@ impl Span {
             Some(first) => (first, StreamId::MAX),
             None => (StreamId::MAX, StreamId::MIN),
         };
-        Self {
-            first,
-            last,
-            count: count.unwrap_or(u64::MAX),
-            reverse: false,
-        }
+        Self { first, last, count: count.unwrap_or(u64::MAX), reverse: false }
     }
 }
 
@@ -44,12 +39,7 @@ pub(super) fn collect(
     stream: &Stream,
     span: Span,
 ) -> Result<Entries, Refusal> {
-    let mut entries = Entries {
-        key,
-        count: 0,
-        reverse: span.reverse,
-        parts: Vec::new(),
-    };
+    let mut entries = Entries { key, count: 0, reverse: span.reverse, parts: Vec::new() };
     if span.first > span.last || stream.is_empty() {
         return Ok(entries);
     }
@@ -61,10 +51,7 @@ pub(super) fn collect(
         let (first, end) = bounds(context, key, stream, &meta, span)?;
         let left = span.count - entries.count;
         let live = |first: u32, end: u32| {
-            u64::from(
-                meta.live_before(end)
-                    .saturating_sub(meta.live_before(first)),
-            )
+            u64::from(meta.live_before(end).saturating_sub(meta.live_before(first)))
         };
         let (first, end) = match live(first, end) {
             0 => return Ok(true),
@@ -73,12 +60,7 @@ pub(super) fn collect(
             _ => (first, meta.after_live(first, end, left, false)),
         };
         entries.count += live(first, end);
-        entries.parts.push(Part::Rows {
-            block: number,
-            first,
-            end,
-            dead: meta.dead.cloned(),
-        });
+        entries.parts.push(Part::Rows { block: number, first, end, dead: meta.dead.cloned() });
         Ok(entries.count < span.count)
     };
     let (mut number, last) = if span.reverse {
@@ -100,10 +82,8 @@ fn bounds(
     meta: &Meta<'_>,
     span: Span,
 ) -> Result<(u32, u32), Refusal> {
-    let next_base = stream
-        .meta(meta.number + 1)
-        .filter(|next| next.count > 0)
-        .map(|next| next.base);
+    let next_base =
+        stream.meta(meta.number + 1).filter(|next| next.count > 0).map(|next| next.base);
     let ends_within = span.last < stream.last_id && next_base.is_none_or(|base| span.last < base);
     let begins_within = span.first > meta.base;
     let (mut first, mut end) = (0, meta.count);
@@ -132,13 +112,7 @@ pub(super) fn ids(
     context.require(entries.key, stream, blocks)?;
     let mut ids = Vec::new();
     for part in &entries.parts {
-        let Part::Rows {
-            block,
-            first,
-            end,
-            dead,
-        } = part
-        else {
+        let Part::Rows { block, first, end, dead } = part else {
             continue;
         };
         let block = context.block(entries.key, stream, *block)?;
@@ -166,13 +140,8 @@ pub(super) fn places(
         let Some(meta) = candidate(id) else {
             return Ok(None);
         };
-        let row = context
-            .block(key, stream, meta.number)?
-            .find(*id)
-            .map(|row| row.index);
-        Ok(row
-            .filter(|row| meta.is_live(*row))
-            .map(|row| (meta.number, row)))
+        let row = context.block(key, stream, meta.number)?.find(*id).map(|row| row.index);
+        Ok(row.filter(|row| meta.is_live(*row)).map(|row| (meta.number, row)))
     };
     ids.iter().map(place).collect()
 }
@@ -193,20 +162,13 @@ pub(super) fn still_there(
     if meta.live == meta.count {
         return Ok(true);
     }
-    Ok(places(context, key, stream, &[id])?
-        .first()
-        .is_some_and(Option::is_some))
+    Ok(places(context, key, stream, &[id])?.first().is_some_and(Option::is_some))
 }
 
 /// A single place as a part of an answer.
 pub(super) fn single(stream: &Stream, (block, row): (u64, u32)) -> Part {
     let dead = stream.meta(block).and_then(|meta| meta.dead.cloned());
-    Part::Rows {
-        block,
-        first: row,
-        end: row + 1,
-        dead,
-    }
+    Part::Rows { block, first: row, end: row + 1, dead }
 }
 
 /// The first live id, `0-0` in an empty stream.

@@ -22,22 +22,9 @@ pub(super) fn xrange<'a>(context: Context<'_>, xrange: &Xrange<'a>) -> Decided<'
     let Some((key, stream)) = context.stream(xrange.key)? else {
         return Ok(Decision::answer(Reply::Entries(Entries::none())));
     };
-    let Xrange {
-        first,
-        last,
-        reverse,
-        count,
-        ..
-    } = *xrange;
-    let span = Span {
-        first,
-        last,
-        count: count.unwrap_or(u64::MAX),
-        reverse,
-    };
-    Ok(Decision::answer(Reply::Entries(places::collect(
-        context, key, stream, span,
-    )?)))
+    let Xrange { first, last, reverse, count, .. } = *xrange;
+    let span = Span { first, last, count: count.unwrap_or(u64::MAX), reverse };
+    Ok(Decision::answer(Reply::Entries(places::collect(context, key, stream, span)?)))
 }
 
 /// XREAD \[COUNT n] STREAMS key ... id ...
@@ -52,12 +39,7 @@ pub(super) fn xread<'a>(context: Context<'_>, xread: &Xread<'a>) -> Decided<'a> 
             ReadFrom::After(id) => Span::above(*id, xread.count),
             ReadFrom::Last => {
                 let last = places::last_id(context, number, stream)?;
-                Span {
-                    first: last,
-                    last,
-                    count: 1,
-                    reverse: false,
-                }
+                Span { first: last, last, count: 1, reverse: false }
             }
         };
         let entries = places::collect(context, number, stream, span)?;

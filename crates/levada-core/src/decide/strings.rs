@@ -19,9 +19,7 @@ pub(super) fn decide<'a>(context: Context<'_>, command: &Command<'a>) -> Decided
         Command::Get(key) => Ok(Decision::answer(bytes_or_nil(text(context, *key)?))),
         Command::Mget(keys) => {
             // A key of another type is answered as if it were missing.
-            let values = keys
-                .iter()
-                .map(|key| text(context, *key).ok().flatten().cloned());
+            let values = keys.iter().map(|key| text(context, *key).ok().flatten().cloned());
             Ok(Decision::answer(Reply::Values(values.collect())))
         }
         Command::Strlen(key) => {
@@ -33,10 +31,7 @@ pub(super) fn decide<'a>(context: Context<'_>, command: &Command<'a>) -> Decided
         Command::Getdel(key) => {
             let reply = bytes_or_nil(text(context, *key)?);
             let number = context.machine.keys.number(*key);
-            let effects = number
-                .map(|key| Effect::KeyRemoved { key })
-                .into_iter()
-                .collect();
+            let effects = number.map(|key| Effect::KeyRemoved { key }).into_iter().collect();
             Ok(Decision { reply, effects })
         }
         Command::Getex(key, expiry) => getex(context, *key, *expiry),
@@ -56,10 +51,7 @@ fn incrby<'a>(context: Context<'_>, key: Key<'a>, by: i64) -> Decided<'a> {
     let mut value = Vec::new();
     append_decimal(&mut value, sum);
     let effects = write(context, key, value.into(), SetExpiry::Keep)?;
-    Ok(Decision {
-        reply: Reply::Integer(sum),
-        effects,
-    })
+    Ok(Decision { reply: Reply::Integer(sum), effects })
 }
 
 /// APPEND key value
@@ -82,13 +74,7 @@ fn parse_i64(text: &[u8]) -> Option<i64> {
 fn text<'m>(context: Context<'m>, key: Key<'_>) -> Result<Option<&'m Arc<[u8]>>, Error> {
     match context.machine.keys.find(key) {
         None => Ok(None),
-        Some((
-            _,
-            Object {
-                value: Value::Text(value),
-                ..
-            },
-        )) => Ok(Some(value)),
+        Some((_, Object { value: Value::Text(value), .. })) => Ok(Some(value)),
         Some(_) => Err(Error::WrongType),
     }
 }
@@ -117,10 +103,7 @@ fn decide_set<'a>(context: Context<'_>, set: &Set<'a>) -> Decided<'a> {
         return Ok(Decision::answer(if set.get { old } else { Reply::Nil }));
     }
     let effects = write(context, set.key, set.value.into(), set.expiry)?;
-    Ok(Decision {
-        reply: if set.get { old } else { Reply::Ok },
-        effects,
-    })
+    Ok(Decision { reply: if set.get { old } else { Reply::Ok }, effects })
 }
 
 /// MSET key value \[key value ...], MSETNX
@@ -137,23 +120,11 @@ fn mset<'a>(context: Context<'_>, pairs: &[(Key<'a>, &'a [u8])], only_new: bool)
     let mut effects = Vec::new();
     let mut next = keys.next_number();
     for ((database, name), value) in last {
-        let mut writes = write(
-            context,
-            Key { database, name },
-            value.into(),
-            SetExpiry::Clear,
-        )?;
+        let mut writes = write(context, Key { database, name }, value.into(), SetExpiry::Clear)?;
         renumber(&mut writes, keys.next_number(), &mut next);
         effects.extend(writes);
     }
-    Ok(Decision {
-        reply: if only_new {
-            Reply::Integer(1)
-        } else {
-            Reply::Ok
-        },
-        effects,
-    })
+    Ok(Decision { reply: if only_new { Reply::Integer(1) } else { Reply::Ok }, effects })
 }
 
 /// Gives every new key of one command a number of its own.
@@ -178,19 +149,11 @@ fn getex<'a>(context: Context<'_>, key: Key<'a>, expiry: SetExpiry) -> Decided<'
     };
     let effect = match expiry {
         SetExpiry::Keep => None,
-        SetExpiry::Clear => object
-            .expires_at_ms
-            .map(|_| Effect::KeyExpires { key, at_ms: None }),
+        SetExpiry::Clear => object.expires_at_ms.map(|_| Effect::KeyExpires { key, at_ms: None }),
         SetExpiry::At(at_ms) if at_ms <= context.now_ms => Some(Effect::KeyRemoved { key }),
-        SetExpiry::At(at_ms) => Some(Effect::KeyExpires {
-            key,
-            at_ms: Some(at_ms),
-        }),
+        SetExpiry::At(at_ms) => Some(Effect::KeyExpires { key, at_ms: Some(at_ms) }),
     };
-    Ok(Decision {
-        reply,
-        effects: effect.into_iter().collect(),
-    })
+    Ok(Decision { reply, effects: effect.into_iter().collect() })
 }
 
 /// The effects that give a key this value, whatever it held.
@@ -254,9 +217,5 @@ fn make_room<'a>(
             bytes -= freed;
         }
     }
-    if bytes > context.text_bytes_max {
-        Err(Error::OutOfMemory)
-    } else {
-        Ok(effects)
-    }
+    if bytes > context.text_bytes_max { Err(Error::OutOfMemory) } else { Ok(effects) }
 }

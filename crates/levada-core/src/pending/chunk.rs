@@ -83,10 +83,7 @@ struct Slot {
     flags: u8,
 }
 
-const _: () = assert!(
-    size_of::<Slot>() == 20,
-    "the memory targets count on 20 bytes"
-);
+const _: () = assert!(size_of::<Slot>() == 20, "the memory targets count on 20 bytes");
 
 impl Chunk {
     /// A chunk of these entries, which must ascend: narrow if all of them fit.
@@ -98,10 +95,7 @@ impl Chunk {
             match base.slot(entry) {
                 Some(slot) => narrow.push(slot),
                 None => {
-                    return Self {
-                        base,
-                        slots: Slots::Wide(wide(entries)),
-                    };
+                    return Self { base, slots: Slots::Wide(wide(entries)) };
                 }
             }
         }
@@ -249,15 +243,9 @@ impl Base {
         let ms = entries.first().map_or(0, |entry| entry.id.ms);
         let times = || entries.iter().map(|entry| entry.delivered_ms);
         let oldest = times().min().unwrap_or(0);
-        let reach_newest = times()
-            .max()
-            .unwrap_or(0)
-            .saturating_sub(u64::from(u32::MAX));
+        let reach_newest = times().max().unwrap_or(0).saturating_sub(u64::from(u32::MAX));
         let with_slack = oldest.saturating_sub(TIME_SLACK_MS);
-        Self {
-            id: StreamId::new(ms, seq),
-            delivered_ms: with_slack.max(reach_newest).min(oldest),
-        }
+        Self { id: StreamId::new(ms, seq), delivered_ms: with_slack.max(reach_newest).min(oldest) }
     }
 
     fn slot(&self, entry: &Pending) -> Option<Slot> {
@@ -274,10 +262,7 @@ impl Base {
 
     #[inline]
     fn id(&self, slot: Slot) -> StreamId {
-        StreamId::new(
-            self.id.ms + u64::from(slot.ms),
-            self.id.seq + u64::from(slot.seq),
-        )
+        StreamId::new(self.id.ms + u64::from(slot.ms), self.id.seq + u64::from(slot.seq))
     }
 
     #[inline]
@@ -454,10 +439,7 @@ mod tests {
     fn refuses_malformed_bytes() {
         let mut bytes = Vec::new();
         Chunk::pack(&[entry(10, 5), entry(10, 9), entry(300, 0)]).encode(&mut bytes);
-        assert_eq!(
-            Chunk::decode(&bytes),
-            Some(vec![entry(10, 5), entry(10, 9), entry(300, 0)])
-        );
+        assert_eq!(Chunk::decode(&bytes), Some(vec![entry(10, 5), entry(10, 9), entry(300, 0)]));
         for len in 0..bytes.len() {
             assert_eq!(Chunk::decode(&bytes[..len]), None, "cut to {len}");
         }

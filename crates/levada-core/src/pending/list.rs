@@ -246,11 +246,8 @@ impl PendingList {
         let heads = mem::take(&mut self.heads);
         self.chunk_bytes = 0;
         for head in heads {
-            let rest = if head.may_hold(consumer) {
-                head.without(position, consumer)
-            } else {
-                Some(head)
-            };
+            let rest =
+                if head.may_hold(consumer) { head.without(position, consumer) } else { Some(head) };
             let Some(rest) = rest else { continue };
             self.insert_head(self.heads.len(), rest);
             if let Some(before_last) = self.heads.len().checked_sub(2) {
@@ -315,11 +312,7 @@ impl PendingList {
         if full && index == CHUNK_ENTRIES && at + 1 == self.heads.len() {
             return self.append_chunk(position, entry);
         }
-        let (at, index) = if full {
-            self.split(position, at, index)
-        } else {
-            (at, index)
-        };
+        let (at, index) = if full { self.split(position, at, index) } else { (at, index) };
         self.edit(position, at, |chunk| chunk.insert(index, entry));
         let head = &mut self.heads[at];
         head.len += 1;
@@ -384,10 +377,7 @@ impl PendingList {
     }
 
     fn remove_head(&mut self, at: usize) -> Head {
-        let head = self
-            .heads
-            .remove(at)
-            .expect("callers name a chunk that is there");
+        let head = self.heads.remove(at).expect("callers name a chunk that is there");
         self.chunk_bytes -= ARC_BYTES + head.chunk.memory_bytes();
         if self.heads.len() <= self.heads.capacity() / 4 {
             self.heads.shrink_to(self.heads.capacity() / 2);

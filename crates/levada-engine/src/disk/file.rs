@@ -1,1 +1,406 @@
-//! The real disk.
+//! The real disk: files below a data directory.
+//!
+//! Positioned reads and writes only, no mmap (an I/O error must be an error, not a signal), no
+//! `O_DIRECT`. Work on the background lane goes through a bounded queue to two threads, so that
+//! one long sync does not stand before a short read; what they finish is fetched by the owner with
+//! [`Disk::poll_completed`]. The directory is locked as long as the disk lives: the kernel gives
+//! the lock back when the process ends, however it ends.
+
+use std::{
+    collections::VecDeque,
+    fmt, fs, io,
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        mpsc::{Receiver, SyncSender, sync_channel},
+    },
+    thread::{self, JoinHandle},
+};
+
+use super::{Completion, Disk, FileId, Lane, Open, Operation, Ticket};
+use crate::error::{Error, ErrorKind};
+
+/// Threads of the background lane.
+const WORKERS: usize = 2;
+/// Operations that may wait for them; the caller waits when there are more.
+const QUEUE_MAX: usize = 1024;
+
+/// Something to call when the background lane has finished an operation; called on its threads.
+pub type Waker = Arc<dyn Fn() + Send + Sync>;
+
+/// See the module.
+pub struct FileDisk {
+    directory: PathBuf,
+    /// Held open for its lock.
+    _lock: fs::File,
+    files: Vec<Option<Arc<fs::File>>>,
+    next_ticket: u64,
+    shared: Arc<Shared>,
+    jobs: Option<SyncSender<Job>>,
+    workers: Vec<JoinHandle<()>>,
+}
+
+/// One operation on its way to a worker.
+struct Job {
+    ticket: Ticket,
+    file: io::Result<Arc<fs::File>>,
+    operation: Operation,
+}
+
+/// Where workers and owner meet.
+#[derive(Default)]
+struct Shared {
+    done: Mutex<Done>,
+    /// Told of every completion; the owner waits here in [`Disk::wait_completed`].
+    changed: Condvar,
+    waker: Mutex<Option<Waker>>,
+}
+
+#[derive(Default)]
+struct Done {
+    completions: VecDeque<Completion>,
+    under_way: usize,
+}
+
+impl FileDisk {
+    /// Takes over a data directory, creating it where it is missing. Fails with
+    /// [`ErrorKind::Busy`] while another process has it.
+    pub fn open(directory: impl AsRef<Path>) -> Result<Self, Error> {
+        let directory = directory.as_ref().to_owned();
+        let shown = directory.display().to_string();
+        fs::create_dir_all(&directory)
+            .map_err(|error| Error::io("cannot create data directory", &shown, &error))?;
+        let lock = lock(&directory, &shown)?;
+        let shared = Arc::new(Shared::default());
+        let (jobs, queue) = sync_channel(QUEUE_MAX);
+        let queue = Arc::new(Mutex::new(queue));
+        let workers = (0..WORKERS)
+            .map(|_| spawn_worker(Arc::clone(&queue), Arc::clone(&shared)))
+            .collect::<io::Result<_>>()
+            .map_err(|error| Error::io("cannot start a disk thread for", &shown, &error))?;
+        Ok(Self {
+            directory,
+            _lock: lock,
+            files: Vec::new(),
+            next_ticket: 0,
+            shared,
+            jobs: Some(jobs),
+            workers,
+        })
+    }
+
+    /// Has `waker` called after each completion on the background lane, from another thread.
+    pub fn set_waker(&mut self, waker: Waker) {
+        *unpoisoned(&self.shared.waker) = Some(waker);
+    }
+
+    fn path(&self, path: &str) -> PathBuf {
+        if path.is_empty() { self.directory.clone() } else { self.directory.join(path) }
+    }
+
+    fn file(&self, file: FileId) -> io::Result<Arc<fs::File>> {
+        self.files
+            .get(file.0 as usize)
+            .and_then(Option::clone)
+            .ok_or_else(|| io::ErrorKind::InvalidInput.into())
+    }
+}
+
+impl fmt::Debug for FileDisk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FileDisk").field("directory", &self.directory).finish_non_exhaustive()
+    }
+}
+
+impl Drop for FileDisk {
+    fn drop(&mut self) {
+        // A closed queue ends the workers, behind everything that was submitted.
+        self.jobs = None;
+        for worker in self.workers.drain(..) {
+            // A worker that panicked has nothing left to give back.
+            let _ = worker.join();
+        }
+    }
+}
+
+impl Disk for FileDisk {
+    fn open(&mut self, path: &str, how: Open) -> io::Result<FileId> {
+        let file = fs::OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(how == Open::New)
+            .open(self.path(path))?;
+        let file = Some(Arc::new(file));
+        let place = if let Some(place) = self.files.iter().position(Option::is_none) {
+            self.files[place] = file;
+            place
+        } else {
+            self.files.push(file);
+            self.files.len() - 1
+        };
+        Ok(FileId(u32::try_from(place).map_err(io::Error::other)?))
+    }
+
+    fn close(&mut self, file: FileId) {
+        if let Some(place) = self.files.get_mut(file.0 as usize) {
+            // Operations under way hold the file themselves.
+            *place = None;
+        }
+    }
+
+    fn len(&mut self, file: FileId) -> io::Result<u64> {
+        Ok(self.file(file)?.metadata()?.len())
+    }
+
+    fn set_len(&mut self, file: FileId, len: u64) -> io::Result<()> {
+        self.file(file)?.set_len(len)
+    }
+
+    fn read_at(&mut self, file: FileId, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        read_full(&*self.file(file)?, offset, buffer)
+    }
+
+    fn submit(&mut self, operation: Operation, lane: Lane) -> Ticket {
+        let ticket = Ticket(self.next_ticket);
+        self.next_ticket += 1;
+        let job = Job { ticket, file: self.file(file_of(&operation)), operation };
+        unpoisoned(&self.shared.done).under_way += 1;
+        match (&self.jobs, lane) {
+            (Some(jobs), Lane::Background) => {
+                if let Err(unsent) = jobs.send(job) {
+                    // Every worker is gone (it panicked): the caller does it itself.
+                    finish(&self.shared, unsent.0);
+                }
+            }
+            _ => finish(&self.shared, job),
+        }
+        ticket
+    }
+
+    fn poll_completed(&mut self) -> Option<Completion> {
+        unpoisoned(&self.shared.done).completions.pop_front()
+    }
+
+    fn wait_completed(&mut self) {
+        let done = unpoisoned(&self.shared.done);
+        let idle = |done: &mut Done| done.completions.is_empty() && done.under_way > 0;
+        drop(self.shared.changed.wait_while(done, idle).unwrap_or_else(PoisonError::into_inner));
+    }
+
+    fn list(&mut self, directory: &str) -> io::Result<Vec<String>> {
+        let path = self.path(directory);
+        fs::create_dir_all(&path)?;
+        let mut names = Vec::new();
+        for entry in fs::read_dir(path)? {
+            let entry = entry?;
+            if entry.file_type()?.is_file()
+                && let Ok(name) = entry.file_name().into_string()
+            {
+                names.push(name);
+            }
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    fn sync_directory(&mut self, directory: &str) -> io::Result<()> {
+        fs::File::open(self.path(directory))?.sync_all()
+    }
+
+    fn rename(&mut self, from: &str, to: &str) -> io::Result<()> {
+        fs::rename(self.path(from), self.path(to))
+    }
+
+    fn unlink(&mut self, path: &str) -> io::Result<()> {
+        fs::remove_file(self.path(path))
+    }
+
+    fn free_space(&mut self) -> io::Result<u64> {
+        let space = rustix::fs::statvfs(&self.directory)?;
+        Ok(space.f_bavail.saturating_mul(space.f_frsize))
+    }
+}
+
+fn lock(directory: &Path, shown: &str) -> Result<fs::File, Error> {
+    let file = fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(directory.join("lock"))
+        .map_err(|error| Error::io("cannot open the lock of data directory", shown, &error))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(fs::TryLockError::WouldBlock) => Err(Error::new(
+            ErrorKind::Busy,
+            format!("data directory {shown} is in use by another levada process"),
+        )),
+        Err(fs::TryLockError::Error(error)) => {
+            Err(Error::io("cannot lock data directory", shown, &error))
+        }
+    }
+}
+
+fn spawn_worker(
+    queue: Arc<Mutex<Receiver<Job>>>,
+    shared: Arc<Shared>,
+) -> io::Result<JoinHandle<()>> {
+    let work = move || {
+        loop {
+            // One worker waits in the queue, the other for the lock: either gets the next job.
+            let job = unpoisoned(&queue).recv();
+            let Ok(job) = job else { return };
+            finish(&shared, job);
+            let waker = unpoisoned(&shared.waker).clone();
+            if let Some(waker) = waker {
+                waker();
+            }
+        }
+    };
+    thread::Builder::new().name("levada-disk".to_owned()).spawn(work)
+}
+
+/// Carries a job out and reports it.
+fn finish(shared: &Shared, job: Job) {
+    let Job { ticket, file, operation } = job;
+    let result = file.and_then(|file| carry_out(&file, operation));
+    let mut done = unpoisoned(&shared.done);
+    done.under_way -= 1;
+    done.completions.push_back(Completion { ticket, result });
+    shared.changed.notify_all();
+}
+
+fn carry_out(file: &fs::File, operation: Operation) -> io::Result<Vec<u8>> {
+    match operation {
+        Operation::Write { offset, bytes, .. } => file.write_all_at(&bytes, offset)?,
+        Operation::Sync { .. } => file.sync_data()?,
+        Operation::WriteSync { offset, bytes, .. } => {
+            file.write_all_at(&bytes, offset)?;
+            file.sync_data()?;
+        }
+        Operation::Read { offset, len, .. } => {
+            let mut bytes = vec![0; len];
+            let read = read_full(file, offset, &mut bytes)?;
+            bytes.truncate(read);
+            return Ok(bytes);
+        }
+    }
+    Ok(Vec::new())
+}
+
+fn read_full(file: &fs::File, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut read = 0;
+    while read < buffer.len() {
+        match file.read_at(&mut buffer[read..], offset + read as u64) {
+            Ok(0) => break,
+            Ok(some) => read += some,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(read)
+}
+
+fn file_of(operation: &Operation) -> FileId {
+    match operation {
+        Operation::Write { file, .. }
+        | Operation::Sync { file }
+        | Operation::WriteSync { file, .. }
+        | Operation::Read { file, .. } => *file,
+    }
+}
+
+/// The queues hold plain values that are whole between any two statements: a panic elsewhere while
+/// a lock was held leaves nothing to repair.
+fn unpoisoned<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    /// A fresh directory that goes away with the test.
+    struct Scratch(PathBuf);
+
+    impl Scratch {
+        fn new(name: &str) -> Self {
+            let directory = format!("levada-disk-{name}-{}", std::process::id());
+            Self(std::env::temp_dir().join(directory))
+        }
+    }
+
+    impl Drop for Scratch {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn finish_all(disk: &mut FileDisk, tickets: &[Ticket]) -> Vec<Completion> {
+        let mut done = Vec::new();
+        while done.len() < tickets.len() {
+            disk.wait_completed();
+            done.extend(disk.poll_completed());
+        }
+        done
+    }
+
+    #[test]
+    fn both_lanes_write_and_read() {
+        let scratch = Scratch::new("lanes");
+        let mut disk = FileDisk::open(&scratch.0).expect("a fresh directory");
+        let woken = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&woken);
+        disk.set_waker(Arc::new(move || {
+            counter.fetch_add(1, Ordering::SeqCst);
+        }));
+        assert!(disk.list("a").expect("created").is_empty());
+        let file = disk.open("a/b", Open::New).expect("new");
+        assert_eq!(
+            disk.open("a/b", Open::New).expect_err("it is there").kind(),
+            io::ErrorKind::AlreadyExists
+        );
+        for lane in [Lane::Inline, Lane::Background] {
+            let bytes: Arc<[u8]> = Arc::from(&b"hello"[..]);
+            let write = Operation::WriteSync { file, offset: 3, bytes };
+            let ticket = disk.submit(write, lane);
+            let done = finish_all(&mut disk, &[ticket]);
+            assert!(done[0].result.is_ok() && done[0].ticket == ticket);
+            let read = Operation::Read { file, offset: 2, len: 100 };
+            let ticket = disk.submit(read, lane);
+            let mut done = finish_all(&mut disk, &[ticket]);
+            assert_eq!(done.remove(0).result.expect("read"), b"\0hello");
+        }
+        assert_eq!(disk.len(file).expect("open"), 8);
+        disk.rename("a/b", "a/c").expect("renamed");
+        disk.sync_directory("a").expect("synced");
+        assert_eq!(disk.list("a").expect("listed"), ["c"]);
+        disk.unlink("a/c").expect("unlinked");
+        assert!(disk.free_space().expect("known") > 0);
+        drop(disk); // Ends the workers, so every wake-up has happened.
+        assert_eq!(woken.load(Ordering::SeqCst), 2);
+    }
+
+    #[test]
+    fn a_closed_file_fails_without_a_panic() {
+        let scratch = Scratch::new("closed");
+        let mut disk = FileDisk::open(&scratch.0).expect("a fresh directory");
+        let file = disk.open("f", Open::New).expect("new");
+        disk.close(file);
+        let ticket = disk.submit(Operation::Sync { file }, Lane::Background);
+        assert!(finish_all(&mut disk, &[ticket])[0].result.is_err());
+    }
+
+    #[test]
+    fn a_directory_has_one_owner() {
+        let scratch = Scratch::new("owner");
+        let disk = FileDisk::open(&scratch.0).expect("a fresh directory");
+        let error = FileDisk::open(&scratch.0).expect_err("it is taken");
+        assert_eq!(error.kind, ErrorKind::Busy);
+        assert!(error.message.contains("in use by another levada process"));
+        drop(disk);
+        FileDisk::open(&scratch.0).expect("free again");
+    }
+}

@@ -1,17 +1,19 @@
 //! The store boundary: between the loop that owns the machine and whatever keeps bytes.
 //!
-//! The store never sees a command or a session; it sees atomic batches, sealed blocks and the pieces
-//! of a checkpoint. Above it nobody sees a file. Positions are logical (log sequence number, stream,
-//! block number); only a store maps them to places. A commit returns at once, and what it wrote is
-//! durable when [`Store::durable`] says so, be that microseconds or a fifth of a second later.
+//! The store never sees a command or a session; it sees atomic batches, sealed blocks and the
+//! pieces of a checkpoint. Above it nobody sees a file. Positions are logical (log sequence number,
+//! stream, block number); only a store maps them to places. A commit returns at once, and what it
+//! wrote is durable when [`Store::durable`] says so, be that microseconds or a fifth of a second
+//! later.
 
 pub mod local;
+pub mod memory;
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use levada_core::block::Block;
 
-use crate::error::Error;
+use crate::{disk::Lane, error::Error};
 
 /// A position in the log: the number of a batch, from 1; 0 is before the first.
 pub type Lsn = u64;
@@ -74,6 +76,34 @@ pub struct Progress {
     pub committed: bool,
 }
 
+/// What an opened store holds.
+#[derive(Default, Debug)]
+pub struct Recovered {
+    /// The pieces of the last checkpoint, changes applied.
+    pub pieces: BTreeMap<PieceId, Vec<u8>>,
+    /// The batch at which that checkpoint stands; 0 without one.
+    pub lsn: Lsn,
+    /// The batches behind it, in order.
+    pub batches: Vec<Batch>,
+    /// The clock of the last batch; none behind it has a lower one.
+    pub now_ms: u64,
+    /// Whether nothing was there and the store is new.
+    pub created: bool,
+    /// Batches at the end of the log that nobody was ever answered for, and that are gone now.
+    pub discarded_batches: u64,
+}
+
+/// A batch of the log.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Batch {
+    /// Its number.
+    pub lsn: Lsn,
+    /// Its time.
+    pub now_ms: u64,
+    /// Its effects, encoded.
+    pub effects: Vec<u8>,
+}
+
 /// Keeps batches, blocks and checkpoints. Every error is final for this store: the caller stops.
 pub trait Store {
     /// Accepts one atomic batch of effects, in order, decided at `now_ms`. Returns its number, one
@@ -83,15 +113,21 @@ pub trait Store {
     fn written(&self) -> Lsn;
     /// Everything up to here survives power loss. Only grows.
     fn durable(&self) -> Lsn;
+    /// Who syncs from now on: the caller of [`Store::commit`] (best while the device is fast) or
+    /// somebody else, while the caller goes on.
+    fn set_lane(&mut self, lane: Lane);
     /// Whether no more batches should be handed in for now (too many bytes are under way).
     fn is_congested(&self) -> bool;
     /// Takes note of finished I/O and goes on with what waits for it.
     fn poll(&mut self) -> Result<Progress, Error>;
     /// Waits for I/O under way, if there is some, so that [`Store::poll`] has news.
     fn wait(&mut self);
+    /// Whether [`Store::idle`] has nothing to do.
+    fn is_idle(&self) -> bool;
     /// When nothing else is to be done: closes the window in which a damaged last batch could not
-    /// be told from a torn one, by a batch without effects that carries the durable mark.
-    fn idle(&mut self, now_ms: u64) -> Result<(), Error>;
+    /// be told from a torn one, by a batch without effects that carries the durable mark. Returns
+    /// the number of the last batch.
+    fn idle(&mut self, now_ms: u64) -> Result<Lsn, Error>;
 
     /// Takes over a sealed block. It stays readable from here on, whether or not it is on disk yet.
     fn put_block(

@@ -1,19 +1,16 @@
+//! Tests of the module of the same name, apart because they are long.
+
 use super::{Protocol, Writer, request};
 use crate::ProtocolError;
 
 /// Writes the same in both dialects.
 fn check(write: impl Fn(&mut Writer), resp2: impl AsRef<[u8]>, resp3: impl AsRef<[u8]>) {
-    for (protocol, expect) in [
-        (Protocol::Resp2, resp2.as_ref()),
-        (Protocol::Resp3, resp3.as_ref()),
-    ] {
+    for (protocol, expect) in [(Protocol::Resp2, resp2.as_ref()), (Protocol::Resp3, resp3.as_ref())]
+    {
         let mut out = b"before".to_vec();
         write(&mut Writer::new(&mut out, protocol));
         let found = out.strip_prefix(b"before").expect("the writer appends");
-        assert_eq!(
-            found.escape_ascii().to_string(),
-            expect.escape_ascii().to_string()
-        );
+        assert_eq!(found.escape_ascii().to_string(), expect.escape_ascii().to_string());
     }
 }
 
@@ -43,23 +40,11 @@ fn lines() {
 #[test]
 fn protocol_errors_as_redis_sends_them() {
     let check = |error, expect: &[u8]| check_same(|w| w.protocol_error(error), expect);
-    check(
-        ProtocolError::InvalidBulkLength,
-        b"-ERR Protocol error: invalid bulk length\r\n",
-    );
+    check(ProtocolError::InvalidBulkLength, b"-ERR Protocol error: invalid bulk length\r\n");
     let expected = |got| ProtocolError::ExpectedBulk { got };
-    check(
-        expected(b'x'),
-        b"-ERR Protocol error: expected '$', got 'x'\r\n",
-    );
-    check(
-        expected(0xff),
-        b"-ERR Protocol error: expected '$', got '\xff'\r\n",
-    );
-    check(
-        expected(b'\r'),
-        b"-ERR Protocol error: expected '$', got ' '\r\n",
-    );
+    check(expected(b'x'), b"-ERR Protocol error: expected '$', got 'x'\r\n");
+    check(expected(0xff), b"-ERR Protocol error: expected '$', got '\xff'\r\n");
+    check(expected(b'\r'), b"-ERR Protocol error: expected '$', got ' '\r\n");
 }
 
 #[test]
@@ -67,15 +52,9 @@ fn integers() {
     for value in [0, 1, 9, 10, 99, 100, 255, 256, -1, i64::MAX, i64::MIN] {
         check_same(|w| w.integer(value), format!(":{value}\r\n"));
         let text = value.to_string();
-        check_same(
-            |w| w.bulk_integer(value),
-            format!("${}\r\n{text}\r\n", text.len()),
-        );
+        check_same(|w| w.bulk_integer(value), format!("${}\r\n{text}\r\n", text.len()));
     }
-    check_same(
-        |w| w.bulk_integer(u64::MAX),
-        "$20\r\n18446744073709551615\r\n",
-    );
+    check_same(|w| w.bulk_integer(u64::MAX), "$20\r\n18446744073709551615\r\n");
 }
 
 #[test]
@@ -92,18 +71,9 @@ fn byte_strings() {
 
 #[test]
 fn stream_ids() {
-    for (ms, seq) in [
-        (0, 0),
-        (1, 0),
-        (9, 9),
-        (1_763_700_000_000, 0),
-        (u64::MAX, u64::MAX),
-    ] {
+    for (ms, seq) in [(0, 0), (1, 0), (9, 9), (1_763_700_000_000, 0), (u64::MAX, u64::MAX)] {
         let text = format!("{ms}-{seq}");
-        check_same(
-            |w| w.bulk_id(ms, seq),
-            format!("${}\r\n{text}\r\n", text.len()),
-        );
+        check_same(|w| w.bulk_id(ms, seq), format!("${}\r\n{text}\r\n", text.len()));
     }
 }
 
@@ -170,9 +140,6 @@ fn doubles() {
 
 #[test]
 fn requests() {
-    assert_eq!(
-        request(&["ECHO", "hi"]),
-        b"*2\r\n$4\r\nECHO\r\n$2\r\nhi\r\n"
-    );
+    assert_eq!(request(&["ECHO", "hi"]), b"*2\r\n$4\r\nECHO\r\n$2\r\nhi\r\n");
     assert_eq!(request::<&[u8]>(&[]), b"*0\r\n");
 }

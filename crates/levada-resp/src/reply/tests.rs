@@ -1,3 +1,5 @@
+//! Tests of the module of the same name, apart because they are long.
+
 use super::{DEPTH_MAX, LINE_BYTES_MAX, Reply, ReplyError};
 
 /// Parses `input` and checks that it needs all its bytes and does not look behind them.
@@ -5,11 +7,7 @@ fn check(input: &str, expect: &Reply) {
     let parsed = Reply::parse(input.as_bytes());
     assert_eq!(parsed, Ok(Some((expect.clone(), input.len()))), "{input:?}");
     for len in 0..input.len() {
-        assert_eq!(
-            Reply::parse(&input.as_bytes()[..len]),
-            Ok(None),
-            "{input:?} cut at {len}"
-        );
+        assert_eq!(Reply::parse(&input.as_bytes()[..len]), Ok(None), "{input:?} cut at {len}");
     }
     let longer = [input.as_bytes(), b"\xff"].concat();
     assert_eq!(Reply::parse(&longer), parsed);
@@ -34,17 +32,8 @@ fn scalars() {
     check("#f\r\n", &Reply::Boolean(false));
     check(",1.5e+3\r\n", &Reply::Double(1500.0));
     check(",-inf\r\n", &Reply::Double(f64::NEG_INFINITY));
-    check(
-        "=6\r\ntxt:hi\r\n",
-        &Reply::Verbatim {
-            format: *b"txt",
-            text: "hi".into(),
-        },
-    );
-    check(
-        "(-123456789012345678901\r\n",
-        &Reply::BigNumber("-123456789012345678901".into()),
-    );
+    check("=6\r\ntxt:hi\r\n", &Reply::Verbatim { format: *b"txt", text: "hi".into() });
+    check("(-123456789012345678901\r\n", &Reply::BigNumber("-123456789012345678901".into()));
     let Ok(Some((Reply::Double(nan), 6))) = Reply::parse(b",nan\r\n") else {
         panic!("nan is a double");
     };
@@ -59,10 +48,7 @@ fn aggregates() {
         "*2\r\n:1\r\n*1\r\n:2\r\n",
         &Reply::Array(vec![one.clone(), Reply::Array(vec![two.clone()])]),
     );
-    check(
-        "~2\r\n:1\r\n:2\r\n",
-        &Reply::Set(vec![one.clone(), two.clone()]),
-    );
+    check("~2\r\n:1\r\n:2\r\n", &Reply::Set(vec![one.clone(), two.clone()]));
     check(">1\r\n:1\r\n", &Reply::Push(vec![one.clone()]));
     check("%1\r\n:1\r\n:2\r\n", &Reply::Map(vec![(one, two)]));
 }
@@ -71,10 +57,7 @@ fn aggregates() {
 fn depth_is_limited() {
     let fits = format!("{}:1\r\n", "*1\r\n".repeat(DEPTH_MAX));
     assert!(matches!(Reply::parse(fits.as_bytes()), Ok(Some(_))));
-    check_error(
-        "*1\r\n".repeat(DEPTH_MAX + 1).as_bytes(),
-        ReplyError::TooDeep,
-    );
+    check_error("*1\r\n".repeat(DEPTH_MAX + 1).as_bytes(), ReplyError::TooDeep);
     check_error("%1\r\n".repeat(1_000_000).as_bytes(), ReplyError::TooDeep);
 }
 
@@ -129,9 +112,6 @@ fn sizes_are_limited_and_only_claimed_sizes_reserve_nothing() {
 
 #[test]
 fn errors_say_what_was_wrong() {
-    assert_eq!(
-        ReplyError::UnknownType(0xff).to_string(),
-        r"no reply starts with '\xff'"
-    );
+    assert_eq!(ReplyError::UnknownType(0xff).to_string(), r"no reply starts with '\xff'");
     assert!(ReplyError::TooDeep.to_string().contains("32"));
 }

@@ -26,10 +26,8 @@ fn inline() -> impl Strategy<Value = Sent> {
 }
 
 fn ignored() -> impl Strategy<Value = Sent> {
-    prop::sample::select(vec![
-        "*0\r\n", "*-1\r\n", "*-77\r\n", "\r\n", "\n", "  \r\n",
-    ])
-    .prop_map(|text| (text.as_bytes().to_vec(), None))
+    prop::sample::select(vec!["*0\r\n", "*-1\r\n", "*-77\r\n", "\r\n", "\n", "  \r\n"])
+        .prop_map(|text| (text.as_bytes().to_vec(), None))
 }
 
 /// Bytes that are nearly requests.
@@ -61,7 +59,10 @@ proptest! {
     }
 
     #[test]
-    fn any_two_reads_mean_the_same(sent in vec(multibulk(), 1..4), cut in any::<prop::sample::Index>()) {
+    fn any_two_reads_mean_the_same(
+        sent in vec(multibulk(), 1..4),
+        cut in any::<prop::sample::Index>(),
+    ) {
         let stream: Vec<u8> = sent.iter().flat_map(|(bytes, _)| bytes.clone()).collect();
         let cut = cut.index(stream.len());
         let limits = Limits::authenticated();

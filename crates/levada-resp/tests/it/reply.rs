@@ -97,10 +97,7 @@ fn write_all(writer: &mut Writer, values: &[Value]) {
 fn expected(value: &Value, protocol: Protocol) -> Reply {
     let resp3 = protocol == Protocol::Resp3;
     let all = |values: &[Value]| -> Vec<Reply> {
-        values
-            .iter()
-            .map(|value| expected(value, protocol))
-            .collect()
+        values.iter().map(|value| expected(value, protocol)).collect()
     };
     match value {
         Value::Simple(text) => Reply::Simple(text.clone().into()),
@@ -113,10 +110,9 @@ fn expected(value: &Value, protocol: Protocol) -> Reply {
         Value::Boolean(value) if resp3 => Reply::Boolean(*value),
         Value::Boolean(value) => Reply::Integer(i64::from(*value)),
         Value::Double(value) => Reply::Double(*value),
-        Value::Verbatim(text) if resp3 => Reply::Verbatim {
-            format: *b"txt",
-            text: text.clone().into(),
-        },
+        Value::Verbatim(text) if resp3 => {
+            Reply::Verbatim { format: *b"txt", text: text.clone().into() }
+        }
         Value::Verbatim(text) => Reply::Bulk(text.clone().into()),
         Value::Set(values) if resp3 => Reply::Set(all(values)),
         Value::Push(values) if resp3 => Reply::Push(all(values)),
@@ -147,19 +143,14 @@ fn same(found: &Reply, expect: &Reply) -> bool {
             found.to_bits() == expect.to_bits() || found.is_nan() && expect.is_nan()
         }
         (Reply::Bulk(text), Reply::Double(_)) => {
-            let text = std::str::from_utf8(text)
-                .ok()
-                .and_then(|text| text.parse().ok());
+            let text = std::str::from_utf8(text).ok().and_then(|text| text.parse().ok());
             text.is_some_and(|found| same(&Reply::Double(found), expect))
         }
         (Reply::Array(a), Reply::Array(b))
         | (Reply::Set(a), Reply::Set(b))
         | (Reply::Push(a), Reply::Push(b)) => all(a, b),
         (Reply::Map(a), Reply::Map(b)) => {
-            a.len() == b.len()
-                && a.iter()
-                    .zip(b)
-                    .all(|(a, b)| same(&a.0, &b.0) && same(&a.1, &b.1))
+            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(&a.0, &b.0) && same(&a.1, &b.1))
         }
         (found, expect) => found == expect,
     }

@@ -1,3 +1,5 @@
+//! Tests of the module of the same name, apart because they are long.
+
 use alloc::{collections::BTreeMap, vec, vec::Vec};
 
 use proptest::prelude::*;
@@ -46,24 +48,14 @@ fn encoded(list: &PendingList) -> Encoded {
 }
 
 fn decoded(chunks: &[(u32, u64, Vec<u8>)]) -> Option<PendingList> {
-    PendingList::from_chunks(
-        chunks
-            .iter()
-            .map(|(n, changed, bytes)| (*n, *changed, &bytes[..])),
-    )
+    PendingList::from_chunks(chunks.iter().map(|(n, changed, bytes)| (*n, *changed, &bytes[..])))
 }
 
 #[test]
 fn appends_fill_chunks_and_inserts_split_them() {
     let mut list = appended(0..1000);
     assert_eq!(chunk_lens(&list), [256, 256, 256, 232]);
-    list.set(
-        7,
-        Pending {
-            id: StreamId::new(300, 1),
-            ..entry(0)
-        },
-    );
+    list.set(7, Pending { id: StreamId::new(300, 1), ..entry(0) });
     assert_eq!(chunk_lens(&list), [256, 129, 128, 256, 232]);
     let changed: Vec<_> = encoded(&list).iter().map(|(n, at, _)| (*n, *at)).collect();
     assert_eq!(changed, [(0, 255), (1, 7), (4, 7), (2, 767), (3, 999)]);
@@ -100,13 +92,7 @@ fn oldest_first_orders_by_time_then_id() {
     let mut list = appended(0..2000);
     for ms in [1999, 700, 5] {
         let delivered_ms = 10;
-        list.set(
-            1,
-            Pending {
-                delivered_ms,
-                ..entry(ms)
-            },
-        );
+        list.set(1, Pending { delivered_ms, ..entry(ms) });
     }
     assert_eq!(ids(list.oldest_first(u64::MAX, 5)), [5, 700, 1999, 0, 1]);
     assert_eq!(ids(list.oldest_first(u64::MAX, 2)), [5, 700]);
@@ -119,10 +105,7 @@ fn oldest_first_orders_by_time_then_id() {
 #[test]
 fn an_age_is_forgotten_with_the_last_entry_of_that_age() {
     let mut list = appended(0..256);
-    let old = Pending {
-        delivered_ms: 10,
-        ..entry(100)
-    };
+    let old = Pending { delivered_ms: 10, ..entry(100) };
     list.set(1, old);
     assert_eq!(list.heads[0].oldest_ms, 10);
     list.set(2, entry(100));
@@ -141,10 +124,7 @@ fn refuses_chunks_that_do_not_belong_together() {
         decoded(&chunks).is_none()
     };
     assert!(with(&|chunks| chunks.swap(0, 1)), "ids descend");
-    assert!(
-        with(&|chunks| chunks[1].2 = chunks[0].2.clone()),
-        "ids come twice"
-    );
+    assert!(with(&|chunks| chunks[1].2 = chunks[0].2.clone()), "ids come twice");
     assert!(with(&|chunks| chunks[2].0 = 0), "a number comes twice");
     assert!(with(&|chunks| chunks[1].2.clear()), "no bytes");
 }
@@ -155,19 +135,14 @@ fn numbers_continue_above_the_largest_and_begin_anew_after_the_last() {
     chunks[0].0 = u32::MAX - 1;
     let mut list = decoded(&chunks).expect("chunks of a list are accepted");
     list.set(600, entry(600));
-    assert_eq!(
-        ids_of_chunks(&list),
-        [(u32::MAX - 1, 255), (1, 511), (u32::MAX, 600)]
-    );
+    assert_eq!(ids_of_chunks(&list), [(u32::MAX - 1, 255), (1, 511), (u32::MAX, 600)]);
     list.remove(601, StreamId::new(600, 0));
     list.set(602, entry(602));
     assert_eq!(ids_of_chunks(&list), [(0, 602), (1, 602), (2, 602)]);
 }
 
 fn ids_of_chunks(list: &PendingList) -> Vec<(u32, u64)> {
-    list.chunks()
-        .map(|chunk| (chunk.number(), chunk.changed()))
-        .collect()
+    list.chunks().map(|chunk| (chunk.number(), chunk.changed())).collect()
 }
 
 #[test]
@@ -175,11 +150,7 @@ fn a_million_entries_take_24_bytes_each_and_half_of_them_48() {
     const ENTRIES: u64 = 1 << 20;
     let mut list = appended(0..ENTRIES);
     assert_memory_is_counted(&list);
-    assert!(
-        list.memory_bytes() as u64 <= 24 * ENTRIES,
-        "{}",
-        list.memory_bytes()
-    );
+    assert!(list.memory_bytes() as u64 <= 24 * ENTRIES, "{}", list.memory_bytes());
     // An odd factor visits every number below the power of two once, in no useful order.
     for step in 0..ENTRIES / 2 {
         let id = StreamId::new(step.wrapping_mul(0x9e37_79b9_7f4a_7c15) % ENTRIES, 0);
@@ -187,20 +158,12 @@ fn a_million_entries_take_24_bytes_each_and_half_of_them_48() {
     }
     assert_eq!(list.len(), ENTRIES / 2);
     assert_memory_is_counted(&list);
-    assert!(
-        list.memory_bytes() as u64 <= 24 * ENTRIES,
-        "{}",
-        list.memory_bytes()
-    );
+    assert!(list.memory_bytes() as u64 <= 24 * ENTRIES, "{}", list.memory_bytes());
     for step in ENTRIES / 2..ENTRIES {
         let id = StreamId::new(step.wrapping_mul(0x9e37_79b9_7f4a_7c15) % ENTRIES, 0);
         assert!(list.remove(ENTRIES + step, id).is_some());
         let allowed = 1024 + 96 * list.len();
-        assert!(
-            list.memory_bytes() as u64 <= allowed,
-            "{} of {allowed}",
-            list.memory_bytes()
-        );
+        assert!(list.memory_bytes() as u64 <= allowed, "{} of {allowed}", list.memory_bytes());
     }
     assert!(list.memory_bytes() < 200, "{}", list.memory_bytes());
 }
@@ -212,10 +175,7 @@ fn a_small_list_is_small() {
 }
 
 fn assert_memory_is_counted(list: &PendingList) {
-    let chunks = list
-        .heads
-        .iter()
-        .map(|head| ARC_BYTES + head.chunk.memory_bytes());
+    let chunks = list.heads.iter().map(|head| ARC_BYTES + head.chunk.memory_bytes());
     assert_eq!(list.chunk_bytes, chunks.sum::<usize>());
 }
 
@@ -257,14 +217,7 @@ fn values() -> impl Strategy<Value = Values> {
         |(ms, seq, delivered_ms, consumer, count, (leases, flags))| Values {
             ms,
             seq,
-            entry: Pending {
-                id: StreamId::MIN,
-                consumer,
-                delivered_ms,
-                count,
-                leases,
-                flags,
-            },
+            entry: Pending { id: StreamId::MIN, consumer, delivered_ms, count, leases, flags },
         },
     )
 }
@@ -276,7 +229,8 @@ fn op() -> impl Strategy<Value = Op> {
         2 => (any::<u16>(), any::<u8>(), values()).prop_map(|(at, n, v)| Op::InsertMany(at, n, v)),
         4 => (any::<u16>(), values()).prop_map(|(at, v)| Op::Replace(at, v)),
         3 => any::<u16>().prop_map(Op::Remove),
-        4 => (any::<u16>(), 1..600_u16, 1..4_u16).prop_map(|(at, n, step)| Op::RemoveMany(at, n, step)),
+        4 => (any::<u16>(), 1..600_u16, 1..4_u16)
+            .prop_map(|(at, n, step)| Op::RemoveMany(at, n, step)),
         1 => prop_oneof![0..4_u32, 62..70_u32].prop_map(Op::RemoveConsumer),
         1 => Just(Op::Clone),
         2 => Just(Op::Checkpoint),
@@ -345,10 +299,7 @@ impl Pair {
     fn set(&mut self, id: StreamId, entry: Pending) {
         let entry = Pending { id, ..entry };
         self.position += 1;
-        assert_eq!(
-            self.list.set(self.position, entry),
-            self.model.insert(id, entry)
-        );
+        assert_eq!(self.list.set(self.position, entry), self.model.insert(id, entry));
     }
 
     fn remove(&mut self, id: StreamId) {
@@ -369,13 +320,7 @@ impl Pair {
         self.written_at = self.position;
         let chunks: Vec<_> = live
             .values()
-            .map(|number| {
-                (
-                    *number,
-                    self.written[number].0,
-                    self.written[number].1.clone(),
-                )
-            })
+            .map(|number| (*number, self.written[number].0, self.written[number].1.clone()))
             .collect();
         assert_eq!(chunks, encoded(&self.list));
     }
@@ -404,21 +349,15 @@ fn check(list: &PendingList, model: &Model, near: StreamId) {
         let range = model.range(from..).map(|(_, entry)| *entry);
         range.filter(wanted).collect()
     };
-    for from in [
-        StreamId::MIN,
-        near,
-        near.next().expect("ids of the model are small"),
-        StreamId::MAX,
-    ] {
+    for from in
+        [StreamId::MIN, near, near.next().expect("ids of the model are small"), StreamId::MAX]
+    {
         assert_eq!(list.get(from), model.get(&from).copied());
         let all = list.iter_from(from).collect::<Vec<_>>();
         assert_eq!(all, filtered(from, &|_| true));
         for consumer in [0, 1, 3, 64, 65, 1000] {
             let of_consumer = list.iter_consumer(consumer, from).collect::<Vec<_>>();
-            assert_eq!(
-                of_consumer,
-                filtered(from, &|entry| entry.consumer == consumer)
-            );
+            assert_eq!(of_consumer, filtered(from, &|entry| entry.consumer == consumer));
         }
         for at_most in [0, 1_700_000_000_005, 1_700_000_000_040, u64::MAX] {
             let idle = list.iter_idle(from, at_most).collect::<Vec<_>>();
@@ -430,11 +369,7 @@ fn check(list: &PendingList, model: &Model, near: StreamId) {
         oldest.sort_by_key(|entry| (entry.delivered_ms, entry.id));
         for limit in [1, 20, 700, usize::MAX] {
             let expected = &oldest[..limit.min(oldest.len())];
-            assert_eq!(
-                list.oldest_first(at_most, limit),
-                expected,
-                "{at_most} {limit}"
-            );
+            assert_eq!(list.oldest_first(at_most, limit), expected, "{at_most} {limit}");
         }
     }
 }

@@ -1,0 +1,479 @@
+//! The engine inside your process: a thread that owns a shard, and a handle to it.
+//!
+//! Calls of all threads are gathered while the last batch is on its way to disk and share the next
+//! one: that is group commit. A call returns when what it did is durable.
+
+use std::{
+    path::Path,
+    sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender},
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use levada_core::{
+    command::{
+        Command, Key, NewId, ReadFrom, Trim, TrimKeep, Xadd, XgroupCreate, Xrange, Xread,
+        Xreadgroup,
+    },
+    error::Error as Refused,
+    fields::Fields,
+    id::StreamId,
+    reply::Reply,
+};
+
+use crate::{
+    clock::Clock,
+    disk::file::FileDisk,
+    error::{Error, ErrorKind},
+    shard::{
+        Answer, BlockedRead, BlockedReadgroup, ClientId, Entry, Event, Outcome, Shard,
+        ShardSettings, Wait,
+    },
+    store::{
+        Recovered, Store,
+        local::{LocalSettings, LocalStore},
+        memory::MemStore,
+    },
+};
+
+/// Names and values of an entry.
+pub type FieldsOf<'a> = &'a [(&'a str, &'a [u8])];
+
+/// A durable stream engine in this process. Dropping the last handle shuts it down cleanly.
+///
+/// ```
+/// use levada_engine::Engine;
+///
+/// # fn main() -> Result<(), levada_engine::Error> {
+/// # let dir = std::env::temp_dir().join(format!("levada-doc-{}", std::process::id()));
+/// let engine = Engine::open(&dir)?;
+/// engine.create_group("orders", "billing")?;
+/// let id = engine.add("orders", &[("total", b"12.50")])?; // On disk when this returns.
+///
+/// let batch = engine.read_group("orders", "billing", "worker-1", 10, None)?;
+/// assert_eq!(batch[0].id, id);
+/// assert_eq!(engine.ack("orders", "billing", &[id])?, 1);
+/// # drop(engine);
+/// # let _ = std::fs::remove_dir_all(&dir);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Engine {
+    requests: Option<Sender<Request>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// A call on its way: run until it has an outcome, then answered when durable.
+struct Request {
+    run: Box<dyn FnMut(&mut dyn Execute) -> Outcome + Send>,
+    blocked: Option<(BlockedRead, Option<Duration>)>,
+    answer: SyncSender<Result<Answered, Error>>,
+}
+
+/// What a call gets back.
+enum Answered {
+    Reply(Reply),
+    Entries(Vec<Entry>),
+}
+
+/// The one thing that a call does with the shard.
+trait Execute {
+    fn execute(&mut self, command: &Command<'_>) -> Outcome;
+}
+
+impl Engine {
+    /// Opens a data directory, creating it where it is missing, and recovers what it holds. An
+    /// error of kind [`ErrorKind::Busy`] where another process has it open.
+    pub fn open(directory: impl AsRef<Path>) -> Result<Self, Error> {
+        let disk = FileDisk::open(directory.as_ref())?;
+        let (store, recovered) = LocalStore::open(disk, LocalSettings::default())?;
+        Self::start(store, recovered)
+    }
+
+    /// An engine that keeps everything in memory and loses it when it is dropped.
+    pub fn in_memory() -> Result<Self, Error> {
+        Self::start(MemStore::default(), Recovered::default())
+    }
+
+    fn start<S: Store + Send + 'static>(store: S, recovered: Recovered) -> Result<Self, Error> {
+        let clock = Clock::new();
+        let seed = clock.now().wall_ms;
+        let shard = Shard::recover(store, recovered, ShardSettings::default(), seed)?;
+        let (requests, inbox) = mpsc::channel();
+        let thread = thread::Builder::new()
+            .name("levada-engine".into())
+            .spawn(move || Driver::new(shard, clock, inbox).run())
+            .map_err(|error| Error::io("starting the thread of", "the engine", &error))?;
+        Ok(Self { requests: Some(requests), thread: Some(thread) })
+    }
+
+    /// Appends an entry to a stream, creating it where it is missing. Returns its id when it is
+    /// durable.
+    pub fn add(&self, stream: &str, fields: FieldsOf<'_>) -> Result<StreamId, Error> {
+        let stream = stream.as_bytes().to_vec();
+        let fields: Vec<(Vec<u8>, Vec<u8>)> =
+            fields.iter().map(|(name, value)| (name.as_bytes().to_vec(), value.to_vec())).collect();
+        let reply = self.call(move |shard| {
+            let flat: Vec<&[u8]> =
+                fields.iter().flat_map(|(name, value)| [name.as_slice(), value]).collect();
+            shard.execute(&Command::Xadd(Xadd {
+                key: key(&stream),
+                must_exist: false,
+                trim: None,
+                id: NewId::Auto,
+                fields: Fields::Arguments(&flat),
+            }))
+        })?;
+        match reply {
+            Reply::Id(id) => Ok(id),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// Number of entries in a stream; 0 where it is missing.
+    pub fn len(&self, stream: &str) -> Result<u64, Error> {
+        let stream = stream.as_bytes().to_vec();
+        count(self.call(move |shard| shard.execute(&Command::Xlen(key(&stream))))?)
+    }
+
+    /// Entries from `first` to `last`, both included, at most `count`.
+    pub fn range(
+        &self,
+        stream: &str,
+        first: StreamId,
+        last: StreamId,
+        count: u64,
+    ) -> Result<Vec<Entry>, Error> {
+        let stream = stream.as_bytes().to_vec();
+        let count = Some(count);
+        self.entries(None, move |shard| {
+            let key = key(&stream);
+            shard.execute(&Command::Xrange(Xrange { key, first, last, reverse: false, count }))
+        })
+    }
+
+    /// Entries above `after`, at most `count`; waits for the first one up to `timeout`.
+    pub fn read(
+        &self,
+        stream: &str,
+        after: StreamId,
+        count: u64,
+        timeout: Option<Duration>,
+    ) -> Result<Vec<Entry>, Error> {
+        let stream = stream.as_bytes().to_vec();
+        let count = Some(count);
+        let streams = Vec::from([(0, stream.clone(), after)]);
+        let blocked = timeout.map(|timeout| (BlockedRead::Xread { streams, count }, Some(timeout)));
+        self.entries(blocked, move |shard| {
+            let streams = Vec::from([(key(&stream), ReadFrom::After(after))]);
+            shard.execute(&Command::Xread(Xread { streams, count }))
+        })
+    }
+
+    /// Creates a group that reads a stream from its beginning, and the stream where it is missing.
+    /// Nothing happens where the group is there.
+    pub fn create_group(&self, stream: &str, group: &str) -> Result<(), Error> {
+        let (stream, group) = (stream.as_bytes().to_vec(), group.as_bytes().to_vec());
+        let done = self.answer(None, move |shard| {
+            shard.execute(&Command::XgroupCreate(XgroupCreate {
+                key: key(&stream),
+                group: &group,
+                id: Some(StreamId::MIN),
+                create_stream: true,
+                entries_read: None,
+            }))
+        });
+        match done {
+            Err(error) if error.kind == ErrorKind::Conflict => Ok(()),
+            done => done.map(|_| ()),
+        }
+    }
+
+    /// Entries that no consumer of the group has had, at most `count`; waits for the first one up
+    /// to `timeout`. They are pending for the consumer until [`Engine::ack`].
+    pub fn read_group(
+        &self,
+        stream: &str,
+        group: &str,
+        consumer: &str,
+        count: u64,
+        timeout: Option<Duration>,
+    ) -> Result<Vec<Entry>, Error> {
+        let read = BlockedReadgroup {
+            group: group.as_bytes().to_vec(),
+            consumer: consumer.as_bytes().to_vec(),
+            count: Some(count),
+            no_ack: false,
+            streams: Vec::from([(0, stream.as_bytes().to_vec())]),
+        };
+        let blocked = timeout.map(|timeout| (BlockedRead::Xreadgroup(read.clone()), Some(timeout)));
+        self.entries(blocked, move |shard| {
+            let streams = read.streams.iter().map(|(_, name)| (key(name), None)).collect();
+            shard.execute(&Command::Xreadgroup(Xreadgroup {
+                group: &read.group,
+                consumer: &read.consumer,
+                count: read.count,
+                no_ack: false,
+                streams,
+            }))
+        })
+    }
+
+    /// Acknowledges entries; returns how many were pending.
+    pub fn ack(&self, stream: &str, group: &str, ids: &[StreamId]) -> Result<u64, Error> {
+        let (stream, group) = (stream.as_bytes().to_vec(), group.as_bytes().to_vec());
+        let ids = ids.to_vec();
+        count(
+            self.call(move |shard| {
+                shard.execute(&Command::Xack(key(&stream), &group, ids.clone()))
+            })?,
+        )
+    }
+
+    /// Deletes entries; returns how many were there.
+    pub fn delete(&self, stream: &str, ids: &[StreamId]) -> Result<u64, Error> {
+        let (stream, ids) = (stream.as_bytes().to_vec(), ids.to_vec());
+        count(self.call(move |shard| shard.execute(&Command::Xdel(key(&stream), ids.clone())))?)
+    }
+
+    /// Keeps the newest `len` entries; returns how many went.
+    pub fn trim(&self, stream: &str, len: u64) -> Result<u64, Error> {
+        let stream = stream.as_bytes().to_vec();
+        let trim = Trim { keep: TrimKeep::MaxLen(len), approximate: false, limit: None };
+        count(self.call(move |shard| shard.execute(&Command::Xtrim(key(&stream), trim)))?)
+    }
+
+    fn call(
+        &self,
+        run: impl FnMut(&mut dyn Execute) -> Outcome + Send + 'static,
+    ) -> Result<Reply, Error> {
+        match self.answer(None, run)? {
+            Answered::Reply(reply) => Ok(reply),
+            Answered::Entries(_) => Err(unexpected()),
+        }
+    }
+
+    fn entries(
+        &self,
+        blocked: Option<(BlockedRead, Option<Duration>)>,
+        run: impl FnMut(&mut dyn Execute) -> Outcome + Send + 'static,
+    ) -> Result<Vec<Entry>, Error> {
+        match self.answer(blocked, run)? {
+            Answered::Entries(entries) => Ok(entries),
+            Answered::Reply(_) => Ok(Vec::new()),
+        }
+    }
+
+    fn answer(
+        &self,
+        blocked: Option<(BlockedRead, Option<Duration>)>,
+        run: impl FnMut(&mut dyn Execute) -> Outcome + Send + 'static,
+    ) -> Result<Answered, Error> {
+        let (answer, inbox) = mpsc::sync_channel(1);
+        let request = Request { run: Box::new(run), blocked, answer };
+        let requests = self.requests.as_ref().ok_or_else(closed)?;
+        requests.send(request).map_err(|_| closed())?;
+        inbox.recv().map_err(|_| closed())?
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        drop(self.requests.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn key(name: &[u8]) -> Key<'_> {
+    Key { database: 0, name }
+}
+
+fn count(reply: Reply) -> Result<u64, Error> {
+    match reply {
+        Reply::Integer(count) => Ok(u64::try_from(count).unwrap_or(0)),
+        _ => Err(unexpected()),
+    }
+}
+
+fn unexpected() -> Error {
+    Error::new(ErrorKind::Closed, "the engine answered with another type than was asked for")
+}
+
+fn closed() -> Error {
+    Error::new(
+        ErrorKind::Closed,
+        "the engine stopped after an error of its disk; whether the call took effect is unknown",
+    )
+}
+
+/// The error of a call that changed nothing.
+fn refused(refused: &Refused) -> Error {
+    let kind = match refused {
+        Refused::GroupExists | Refused::IdTooSmall => ErrorKind::Conflict,
+        Refused::NoSuchKey | Refused::KeyRequired | Refused::NoGroup { .. } => ErrorKind::NotFound,
+        Refused::Corrupt { .. } => ErrorKind::Corrupt,
+        _ => ErrorKind::Invalid,
+    };
+    Error::new(kind, format!("refused, nothing changed: {refused:?}"))
+}
+
+/// The thread's side.
+struct Driver<S> {
+    shard: Shard<S>,
+    clock: Clock,
+    inbox: Receiver<Request>,
+    /// Calls that have no outcome yet, by the client number that stands for them.
+    open: std::collections::BTreeMap<ClientId, Request>,
+    /// Calls whose outcome is not durable yet, in order.
+    waiting: Vec<(Wait, SyncSender<Result<Answered, Error>>, Answered)>,
+    next_client: u64,
+}
+
+/// Calls that are taken into one turn at most.
+const CALLS_MAX: usize = 1024;
+
+struct Bound<'s, S> {
+    shard: &'s mut Shard<S>,
+    now: crate::clock::Now,
+    client: ClientId,
+}
+
+impl<S: Store> Execute for Bound<'_, S> {
+    fn execute(&mut self, command: &Command<'_>) -> Outcome {
+        self.shard.execute(self.now, self.client, command)
+    }
+}
+
+impl<S: Store> Driver<S> {
+    fn new(shard: Shard<S>, clock: Clock, inbox: Receiver<Request>) -> Self {
+        let (open, waiting) = (std::collections::BTreeMap::new(), Vec::new());
+        Self { shard, clock, inbox, open, waiting, next_client: 0 }
+    }
+
+    /// Turns until the last handle is gone or the disk fails; callers whose answer was not durable
+    /// then see [`ErrorKind::Closed`].
+    fn run(mut self) {
+        while let Ok(true) = self.turn() {}
+        self.waiting.clear();
+        let _ = self.shard.shut_down(self.clock.now());
+    }
+
+    /// One turn; `false` when every handle is gone.
+    fn turn(&mut self) -> Result<bool, Error> {
+        let now = self.clock.now();
+        let deadline = self.shard.next_deadline_us(now);
+        let patience = deadline.map_or(1_000_000, |at| at.saturating_sub(now.monotonic_us));
+        let patience = if self.waiting.is_empty() { patience } else { 0 };
+        match self.inbox.recv_timeout(Duration::from_micros(patience)) {
+            Ok(request) => self.begin(request),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return Ok(false),
+        }
+        for request in self.inbox.try_iter().take(CALLS_MAX).collect::<Vec<_>>() {
+            self.begin(request);
+        }
+        let before = self.clock.now();
+        let last = self.shard.current();
+        self.shard.commit(before)?;
+        if self.shard.current() > last {
+            let took = self.clock.now().monotonic_us - before.monotonic_us;
+            self.shard.note_commit_time(took);
+        }
+        self.shard.poll(self.clock.now())?;
+        self.drain_events();
+        self.release();
+        if !self.waiting.is_empty() {
+            self.shard.store_mut().wait();
+        }
+        Ok(true)
+    }
+
+    fn begin(&mut self, request: Request) {
+        let client = ClientId(self.next_client);
+        self.next_client += 1;
+        self.go_on(client, request);
+        self.drain_events();
+    }
+
+    /// Carries a call out, or leaves it open until its blocks are here or entries come.
+    fn go_on(&mut self, client: ClientId, mut request: Request) {
+        let now = self.clock.now();
+        let outcome = (request.run)(&mut Bound { shard: &mut self.shard, now, client });
+        let Outcome::Done(answer) = outcome else {
+            self.open.insert(client, request);
+            return;
+        };
+        match (&answer.result, request.blocked.take()) {
+            (Ok(Reply::NilList), Some((read, timeout))) => {
+                let micros =
+                    |timeout: Duration| u64::try_from(timeout.as_micros()).unwrap_or(u64::MAX);
+                let deadline =
+                    timeout.map(|timeout| now.monotonic_us.saturating_add(micros(timeout)));
+                self.shard.wait(client, read, deadline);
+                self.open.insert(client, request);
+            }
+            _ => self.answered(request, answer),
+        }
+    }
+
+    fn drain_events(&mut self) {
+        while let Some(event) = self.shard.poll_event() {
+            match event {
+                Event::Retry { client } => {
+                    if let Some(request) = self.open.remove(&client) {
+                        self.go_on(client, request);
+                    }
+                }
+                Event::Served { client, answer } => {
+                    if let Some(request) = self.open.remove(&client) {
+                        self.answered(request, answer);
+                    }
+                }
+                Event::TimedOut { client } => {
+                    if let Some(request) = self.open.remove(&client) {
+                        let empty = Answer { result: Ok(Reply::NilList), wait: Wait::Nothing };
+                        self.answered(request, empty);
+                    }
+                }
+            }
+        }
+    }
+
+    fn answered(&mut self, request: Request, answer: Answer) {
+        let entries = match answer.result {
+            Ok(Reply::Entries(entries)) => Some(entries),
+            Ok(Reply::Streams(mut streams)) => streams.pop().map(|(_, entries)| entries),
+            Ok(reply) => {
+                self.waiting.push((answer.wait, request.answer, Answered::Reply(reply)));
+                return;
+            }
+            Err(error) => {
+                let _ = request.answer.send(Err(refused(&error)));
+                return;
+            }
+        };
+        match entries.map_or(Ok(Vec::new()), |entries| self.shard.entries(&entries)) {
+            Ok(entries) => {
+                self.waiting.push((answer.wait, request.answer, Answered::Entries(entries)));
+            }
+            Err(error) => {
+                let _ = request.answer.send(Err(refused(&error)));
+            }
+        }
+    }
+
+    /// Answers the calls whose outcome is durable.
+    fn release(&mut self) {
+        for (wait, sender, answered) in std::mem::take(&mut self.waiting) {
+            if self.shard.is_over(wait) {
+                // The caller may have gone; its outcome stands all the same.
+                let _ = sender.send(Ok(answered));
+            } else {
+                self.waiting.push((wait, sender, answered));
+            }
+        }
+    }
+}

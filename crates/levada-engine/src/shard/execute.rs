@@ -1,0 +1,223 @@
+//! One command: decide, log, apply, say what the answer waits for.
+
+use levada_core::{
+    command::{Command, Key},
+    decide::{self, Blocks, Context, Decision, Need, Refusal},
+    effect::Effect,
+    error::Error as Refused,
+    keyspace::KeyNumber,
+    machine::{Applied, At},
+};
+
+use super::{Answer, ClientId, Outcome, Shard, Wait};
+use crate::{
+    clock::Now,
+    error::Error,
+    store::{Fetch, Store, Urgency},
+};
+
+/// Blocks in memory: those pinned for the client, then the store's.
+struct InMemory<'s, S> {
+    shard: &'s Shard<S>,
+    client: ClientId,
+}
+
+impl<S: Store> Blocks for InMemory<'_, S> {
+    fn block(
+        &self,
+        key: KeyNumber,
+        number: u64,
+    ) -> Option<std::sync::Arc<levada_core::block::Block>> {
+        let pinned = self.shard.pinned.get(&self.client).into_iter().flatten();
+        let held = pinned.into_iter().find(|(of, n, _)| *of == key && *n == number);
+        held.map(|(_, _, block)| block.clone()).or_else(|| self.shard.store.cached(key.0, number))
+    }
+}
+
+impl<S: Store> Shard<S> {
+    /// Carries out a command. What it changes is part of the coming batch; readers whom it feeds
+    /// are served at once (inside a transaction: at its end).
+    pub fn execute(&mut self, now: Now, client: ClientId, command: &Command<'_>) -> Outcome {
+        self.advance(now);
+        command.for_each_key(|key| self.expire_key(key));
+        let outcome = match self.decide(client, command, self.in_transaction) {
+            Ok(decision) => Outcome::Done(self.carry_out(command, decision)),
+            Err(Undecided::Refused(refused)) => Outcome::Done(self.refuse(command, refused)),
+            Err(Undecided::Reading) => return Outcome::NeedBlocks,
+        };
+        self.pinned.remove(&client);
+        if !self.in_transaction {
+            self.serve_waiters();
+        }
+        outcome
+    }
+
+    /// The machine's clock: the wall's, but never back.
+    pub(super) fn advance(&mut self, now: Now) {
+        self.now_ms = self.now_ms.max(now.wall_ms);
+    }
+
+    /// Asks the machine, fetching blocks until it knows the answer: in the background, or here and
+    /// now with `at_once`.
+    pub(super) fn decide<'a>(
+        &mut self,
+        client: ClientId,
+        command: &Command<'a>,
+        at_once: bool,
+    ) -> Result<Decision<'a>, Undecided> {
+        loop {
+            let blocks = InMemory { shard: self, client };
+            let context = Context {
+                machine: &self.machine,
+                blocks: &blocks,
+                now_ms: self.now_ms,
+                nodes: self.settings.nodes,
+                text_bytes_max: self.settings.strings_bytes_max,
+            };
+            match decide::decide(context, command) {
+                Ok(decision) => return Ok(decision),
+                Err(Refusal::Error(refused)) => return Err(Undecided::Refused(refused)),
+                Err(Refusal::Need(need)) => self.fetch(client, &need, at_once)?,
+            }
+        }
+    }
+
+    /// Gets blocks for a client; an error if it has to wait for one, or one is lost.
+    fn fetch(&mut self, client: ClientId, need: &Need, at_once: bool) -> Result<(), Undecided> {
+        let mut reading = false;
+        for number in &need.blocks {
+            let fetched = match at_once {
+                true => {
+                    self.residual_reads += 1;
+                    self.store.fetch_now(need.key.0, *number)
+                }
+                false => self.store.fetch(need.key.0, *number),
+            };
+            match fetched {
+                Fetch::Ready(block) => {
+                    self.pinned.entry(client).or_default().push((need.key, *number, block));
+                }
+                Fetch::Reading => {
+                    self.park(client, need.key, *number);
+                    reading = true;
+                }
+                Fetch::Missing | Fetch::Corrupt => {
+                    return Err(Undecided::Refused(self.corrupt(need.key, *number)));
+                }
+            }
+        }
+        if reading { Err(Undecided::Reading) } else { Ok(()) }
+    }
+
+    /// The error that names a lost block by the ids it may hold.
+    pub(super) fn corrupt(&self, key: KeyNumber, number: u64) -> Refused {
+        let name = self.machine.keys.get(key).map(|object| object.name.to_vec());
+        let range = self.machine.stream_of(key).map(|stream| stream.id_range(number));
+        let (first, last) = range.unwrap_or_default();
+        Refused::Corrupt { key: name.unwrap_or_default(), first, last }
+    }
+
+    pub(super) fn carry_out(&mut self, command: &Command<'_>, decision: Decision<'_>) -> Answer {
+        for effect in &decision.effects {
+            self.perform(effect);
+        }
+        let wait = self.wait_for(command);
+        Answer { result: Ok(decision.reply), wait }
+    }
+
+    /// An error shows state too (that a key is missing, or holds something else).
+    pub(super) fn refuse(&mut self, command: &Command<'_>, refused: Refused) -> Answer {
+        let wait = self.wait_for(command);
+        Answer { result: Err(refused), wait }
+    }
+
+    /// Logs an effect and applies it.
+    pub(super) fn perform(&mut self, effect: &Effect<'_>) {
+        self.note_touched(effect);
+        effect.encode(&mut self.batch);
+        if !effect.is_delivery() || self.settings.delivery_strict {
+            self.urgency = Urgency::Durable;
+        }
+        let at = At { position: self.last_lsn + 1, now_ms: self.now_ms };
+        let applied = self.machine.apply(effect, at);
+        if let Err(error) = self.tell_store(applied) {
+            self.failed.get_or_insert(error);
+        }
+    }
+
+    /// Hands to the store what an effect means for it.
+    pub(super) fn tell_store(&mut self, applied: Applied) -> Result<(), Error> {
+        match applied {
+            Applied::Done => {}
+            Applied::Sealed(key, number, block) => self.store.put_block(key.0, number, block)?,
+            Applied::Dropped(key, number) => self.store.drop_before(key.0, number),
+            Applied::Removed(keys) => keys.iter().for_each(|key| self.store.drop_object(key.0)),
+        }
+        Ok(())
+    }
+
+    /// Removes a key that has expired, before a command looks at it.
+    fn expire_key(&mut self, key: Key<'_>) {
+        let found = self.machine.keys.find(key);
+        let expired = found
+            .filter(|(_, object)| object.expires_at_ms.is_some_and(|at_ms| at_ms < self.now_ms));
+        if let Some((key, _)) = expired {
+            self.perform(&Effect::KeyRemoved { key });
+        }
+    }
+
+    /// Removes keys that have expired, a bounded number a turn.
+    pub(super) fn expire(&mut self, now: Now) {
+        const KEYS_MAX: usize = 1000;
+        self.advance(now);
+        let due = self.machine.keys.iter_expiring().take_while(|(at_ms, _)| *at_ms < self.now_ms);
+        let due: Vec<_> = due.take(KEYS_MAX).map(|(_, key)| key).collect();
+        for key in due {
+            self.perform(&Effect::KeyRemoved { key });
+        }
+        self.serve_waiters();
+    }
+
+    /// Seals tails beyond their budget, down to three quarters of it, so that it is seldom done.
+    pub(super) fn keep_tail_budget(&mut self) {
+        let bytes_max = self.settings.tail_bytes_max;
+        if self.machine.tail_bytes() > bytes_max {
+            for effect in self.machine.seal_rested_tails(bytes_max / 4 * 3) {
+                self.perform(&effect);
+            }
+        }
+    }
+
+    /// The last change of anything that a command's answer shows.
+    fn wait_for(&mut self, command: &Command<'_>) -> Wait {
+        let relaxed = matches!(command, Command::Xreadgroup(_)) && !self.settings.delivery_strict;
+        let mut lsn = 0;
+        let keys = &self.machine.keys;
+        if command.sees_whole_keyspace() {
+            lsn = self.position();
+        }
+        command.for_each_key(|key| {
+            lsn = lsn.max(match keys.find(key) {
+                None => keys.removed_position(key.database),
+                Some((_, object)) if relaxed => object.entries_changed,
+                Some((_, object)) => object.changed,
+            });
+        });
+        if lsn > self.store.durable() {
+            self.awaited = self.awaited.max(lsn);
+            return Wait::Durable(lsn);
+        }
+        match relaxed && !self.batch.is_empty() {
+            true => Wait::Written(self.position()),
+            false => Wait::Nothing,
+        }
+    }
+}
+
+/// Why there is no decision.
+pub(super) enum Undecided {
+    /// The answer is an error.
+    Refused(Refused),
+    /// Blocks are on their way.
+    Reading,
+}

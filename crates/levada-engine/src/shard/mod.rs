@@ -1,0 +1,366 @@
+//! The loop body: commands in, effects logged and applied, replies out when they are durable.
+//!
+//! A [`Shard`] owns the machine and its store and is driven by one caller: the server's loop, the
+//! thread of an embedded engine, or the simulator. In each turn the caller
+//!
+//! 1. hands in commands with [`Shard::execute`] (or a transaction), draining [`Shard::poll_event`]
+//!    after each, for a command may serve readers that wait;
+//! 2. calls [`Shard::commit`], which writes all changes of the turn as one atomic batch;
+//! 3. lets go every answer whose [`Wait`] is over;
+//! 4. calls [`Shard::poll`] for finished I/O, time and checkpoints.
+//!
+//! Commands are evaluated in order against applied state; nothing that anyone has seen can be lost,
+//! because each answer names the log position that it waits for. Invariants: effects are logged
+//! before they are applied, in the same order; the batch under construction always has the number
+//! [`Shard::current`] + 1; after an error of the store no answer is ever released.
+
+mod checkpoint;
+mod execute;
+mod reads;
+mod recovery;
+mod transaction;
+mod waiters;
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
+
+use levada_core::{
+    block::Block, error::Error as Refused, keyspace::KeyNumber, machine::Machine, reply::Reply,
+    stream::NodeLimits,
+};
+
+use self::{checkpoint::Checkpointing, transaction::Watches, waiters::Waiters};
+pub use self::{
+    reads::{BlockAccess, BlockHere, Entry},
+    waiters::{BlockedRead, BlockedReadgroup},
+};
+use crate::{
+    clock::Now,
+    error::Error,
+    store::{Lsn, Store, Urgency},
+};
+
+/// Names whoever sent a command; chosen by the caller, unique among those that are under way.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct ClientId(pub u64);
+
+/// What became of a command.
+#[derive(Debug)]
+pub enum Outcome {
+    /// It was carried out, or refused.
+    Done(Answer),
+    /// Blocks are being read. Hand the same command in again after [`Event::Retry`]; until then
+    /// nothing else from this client, as its commands are answered in order.
+    NeedBlocks,
+}
+
+/// An answer, and when it may be shown.
+#[derive(Debug)]
+pub struct Answer {
+    /// The answer; an error means that nothing changed.
+    pub result: Result<Reply, Refused>,
+    /// What must have happened before anyone sees it.
+    pub wait: Wait,
+}
+
+/// What an answer waits for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Wait {
+    /// Nothing.
+    Nothing,
+    /// [`Shard::written`] reaches this position.
+    Written(Lsn),
+    /// [`Shard::durable`] reaches this position.
+    Durable(Lsn),
+}
+
+/// News for a client.
+#[derive(Debug)]
+pub enum Event {
+    /// Its blocked read has an answer.
+    Served {
+        /// Whose.
+        client: ClientId,
+        /// The answer.
+        answer: Answer,
+    },
+    /// Its blocked read has waited long enough.
+    TimedOut {
+        /// Whose.
+        client: ClientId,
+    },
+    /// What it waits for has been read: see [`Outcome::NeedBlocks`] and [`BlockAccess::Reading`].
+    Retry {
+        /// Who.
+        client: ClientId,
+    },
+}
+
+/// Settings that the state machine and the loop obey. They may change while it runs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ShardSettings {
+    /// When a logical node is full.
+    pub nodes: NodeLimits,
+    /// Memory for strings in bytes.
+    pub strings_bytes_max: u64,
+    /// Memory for the tails of all streams in bytes; beyond it those that have rested longest are
+    /// sealed and leave memory.
+    pub tail_bytes_max: u64,
+    /// Whether the answer to XREADGROUP waits for the record of its delivery (`delivery-sync
+    /// strict`); otherwise a power cut may mean that an entry is delivered again.
+    pub delivery_strict: bool,
+    /// Average time of a commit in microseconds above which syncs leave the loop.
+    pub inline_sync_us_max: u64,
+}
+
+impl Default for ShardSettings {
+    fn default() -> Self {
+        Self {
+            nodes: NodeLimits::default(),
+            strings_bytes_max: 256 << 20,
+            tail_bytes_max: 64 << 20,
+            delivery_strict: false,
+            inline_sync_us_max: 150,
+        }
+    }
+}
+
+/// What recovery found.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Recovery {
+    /// Whether the data directory is new.
+    pub created: bool,
+    /// Batches replayed behind the checkpoint.
+    pub batches_replayed: u64,
+    /// Batches at the end of the log that were never acknowledged and are discarded.
+    pub batches_discarded: u64,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Shard<S> {
+    settings: ShardSettings,
+    machine: Machine,
+    store: S,
+    recovery: Recovery,
+    /// Effects of the batch under construction.
+    batch: Vec<u8>,
+    /// Whether one of them must become durable at once.
+    urgency: Urgency,
+    /// The last batch's number, and the last that was handed in to be made durable.
+    last_lsn: Lsn,
+    last_durable_wish: Lsn,
+    /// The highest position that an answer waits for.
+    awaited: Lsn,
+    /// Time of the last batch: the clock of the machine never goes back.
+    now_ms: u64,
+    /// Monotonic microseconds of the last commit, for [`Store::idle`].
+    last_commit_us: u64,
+    sync_us_average: u64,
+    in_transaction: bool,
+    waiters: Waiters,
+    watches: Watches,
+    events: VecDeque<Event>,
+    /// Blocks held for a client between their arrival and its retry, however small the cache is.
+    pinned: BTreeMap<ClientId, Vec<(KeyNumber, u64, Arc<Block>)>>,
+    /// Who waits for which block.
+    parked: BTreeMap<(KeyNumber, u64), Vec<ClientId>>,
+    checkpointing: Checkpointing,
+    residual_reads: u64,
+    /// An error of the store in the middle of a turn; the turn's commit returns it.
+    failed: Option<Error>,
+}
+
+/// Numbers for INFO and metrics.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Facts {
+    /// Clients whose read waits for entries.
+    pub blocked_clients: u64,
+    /// Distinct keys that they wait for.
+    pub blocking_keys: u64,
+    /// Bytes of strings and their names.
+    pub strings_bytes: u64,
+    /// Blocks read synchronously, inside a transaction or for a waiting reader.
+    pub residual_reads: u64,
+    /// The last batch.
+    pub last_lsn: Lsn,
+    /// Up to here durable.
+    pub durable_lsn: Lsn,
+    /// Whether a checkpoint is being written.
+    pub checkpoint_in_progress: bool,
+    /// Checkpoints finished since the start.
+    pub checkpoints: u64,
+    /// Average time of a commit in microseconds.
+    pub sync_us_average: u64,
+    /// What recovery found.
+    pub recovery: Recovery,
+}
+
+/// How long relaxed records may stay unsynced, and the durable mark of the log behind.
+const IDLE_US: u64 = 100_000;
+
+impl<S: Store> Shard<S> {
+    /// The state, for questions that no command asks (`INFO`, metrics).
+    pub fn machine(&self) -> &Machine {
+        &self.machine
+    }
+
+    /// The store, for its own figures.
+    pub fn store(&self) -> &S {
+        &self.store
+    }
+
+    /// The store, for tests and tools that steer its device.
+    pub fn store_mut(&mut self) -> &mut S {
+        &mut self.store
+    }
+
+    /// Settings in force.
+    pub fn settings(&self) -> &ShardSettings {
+        &self.settings
+    }
+
+    /// Changes settings from the next command on.
+    pub fn set_settings(&mut self, settings: ShardSettings) {
+        self.settings = settings;
+    }
+
+    /// The last batch that was handed to the store.
+    pub fn current(&self) -> Lsn {
+        self.last_lsn
+    }
+
+    /// Up to here a kill of the process loses nothing.
+    pub fn written(&self) -> Lsn {
+        self.store.written()
+    }
+
+    /// Up to here a power cut loses nothing.
+    pub fn durable(&self) -> Lsn {
+        self.store.durable()
+    }
+
+    /// Whether an answer may be shown.
+    pub fn is_over(&self, wait: Wait) -> bool {
+        match wait {
+            Wait::Nothing => true,
+            Wait::Written(lsn) => lsn <= self.store.written(),
+            Wait::Durable(lsn) => lsn <= self.store.durable(),
+        }
+    }
+
+    /// Whether no more commands should be read for now: too much is on its way to the disk.
+    pub fn is_congested(&self) -> bool {
+        self.store.is_congested()
+    }
+
+    /// The next piece of news.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// The position that everything handed in so far will have.
+    pub fn position(&self) -> Lsn {
+        self.last_lsn + u64::from(!self.batch.is_empty())
+    }
+
+    /// Ends a turn: everything that changed in it becomes one batch of the log. With fast syncs it
+    /// is durable when this returns; otherwise some polls later.
+    pub fn commit(&mut self, now: Now) -> Result<(), Error> {
+        assert!(!self.in_transaction, "a transaction ends before its turn does");
+        if let Some(error) = self.failed.take() {
+            return Err(error);
+        }
+        if !self.batch.is_empty() {
+            self.last_lsn = self.store.commit(self.now_ms, &self.batch, self.urgency)?;
+            if self.urgency == Urgency::Durable {
+                self.last_durable_wish = self.last_lsn;
+            }
+            self.batch.clear();
+            self.urgency = Urgency::Written;
+            self.last_commit_us = now.monotonic_us;
+        }
+        if self.awaited > self.last_durable_wish {
+            // Somebody saw a delivery that is written only: a batch without effects syncs it.
+            self.last_lsn = self.store.commit(self.now_ms, &[], Urgency::Durable)?;
+            self.last_durable_wish = self.last_lsn;
+        }
+        Ok(())
+    }
+
+    /// Tells how long the last commit took, which decides who syncs the next ones: the loop itself
+    /// while that is cheaper than waking somebody else.
+    pub fn note_commit_time(&mut self, took_us: u64) {
+        self.sync_us_average = (self.sync_us_average * 15 + took_us.min(1_000_000)) / 16;
+        let lane = match self.sync_us_average <= self.settings.inline_sync_us_max {
+            true => crate::disk::Lane::Inline,
+            false => crate::disk::Lane::Background,
+        };
+        self.store.set_lane(lane);
+    }
+
+    /// Takes note of finished I/O and of time: ends waits and expired keys, goes on with a
+    /// checkpoint. To be called in every turn, and at [`Shard::next_deadline_us`] at the latest.
+    pub fn poll(&mut self, now: Now) -> Result<(), Error> {
+        let progress = self.store.poll()?;
+        for (object, number) in progress.fetched {
+            self.wake_parked(KeyNumber(object), number);
+        }
+        self.time_out(now);
+        self.expire(now);
+        self.keep_tail_budget();
+        self.go_on_with_checkpoint()?;
+        let quiet = now.monotonic_us.saturating_sub(self.last_commit_us) >= IDLE_US;
+        if quiet && self.batch.is_empty() {
+            self.rest()?;
+        }
+        Ok(())
+    }
+
+    /// Nothing changes at the moment: what is written only becomes durable, and the log is marked.
+    fn rest(&mut self) -> Result<(), Error> {
+        if self.last_lsn > self.last_durable_wish {
+            self.last_lsn = self.store.commit(self.now_ms, &[], Urgency::Durable)?;
+            self.last_durable_wish = self.last_lsn;
+        }
+        self.last_lsn = self.store.idle(self.now_ms)?;
+        self.last_durable_wish = self.last_durable_wish.max(self.last_lsn);
+        Ok(())
+    }
+
+    /// When [`Shard::poll`] must be called at the latest, in monotonic microseconds.
+    pub fn next_deadline_us(&self, now: Now) -> Option<u64> {
+        let waits = self.waiters.next_deadline_us();
+        let expiry = self.machine.keys.iter_expiring().next().map(|(at_ms, _)| {
+            let left_ms = at_ms.saturating_sub(now.wall_ms.max(self.now_ms));
+            now.monotonic_us + left_ms.saturating_mul(1000)
+        });
+        let checkpoint = self.checkpointing.is_under_way().then_some(now.monotonic_us);
+        let rests = self.last_lsn <= self.last_durable_wish && self.store.is_idle();
+        let idle = (!rests).then_some(self.last_commit_us + IDLE_US);
+        [waits, expiry, checkpoint, idle].into_iter().flatten().min()
+    }
+
+    /// Numbers for INFO and metrics.
+    pub fn facts(&self) -> Facts {
+        Facts {
+            blocked_clients: self.waiters.len() as u64,
+            blocking_keys: self.waiters.keys() as u64,
+            strings_bytes: self.machine.keys.text_bytes(),
+            residual_reads: self.residual_reads,
+            last_lsn: self.last_lsn,
+            durable_lsn: self.store.durable(),
+            checkpoint_in_progress: self.checkpointing.is_under_way(),
+            checkpoints: self.checkpointing.finished(),
+            sync_us_average: self.sync_us_average,
+            recovery: self.recovery,
+        }
+    }
+
+    /// The store and nothing else: the end of a simulated process.
+    pub fn into_store(self) -> S {
+        self.store
+    }
+}

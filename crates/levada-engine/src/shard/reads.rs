@@ -1,0 +1,172 @@
+//! Blocks on their way: who waits for which, and blocks for answers that are being written out.
+
+use std::{ops::Deref, sync::Arc};
+
+use levada_core::{
+    block::{Block, Row},
+    error::Error as Refused,
+    id::StreamId,
+    keyspace::KeyNumber,
+    reply::{Entries, Part},
+};
+
+use super::{ClientId, Event, Shard};
+use crate::store::{Fetch, Store};
+
+/// A block for an answer that is being written out.
+#[derive(Debug)]
+pub enum BlockAccess<'s> {
+    /// Here it is.
+    Here(BlockHere<'s>),
+    /// It is being read; [`Event::Retry`] says when to ask again.
+    Reading,
+    /// It was removed in the meantime, with all its entries.
+    Gone,
+    /// It failed its check; the ids that it may hold.
+    Corrupt {
+        /// From.
+        first: StreamId,
+        /// To.
+        last: StreamId,
+    },
+}
+
+/// A block in memory.
+#[derive(Debug)]
+pub enum BlockHere<'s> {
+    /// The block that grows.
+    Tail(&'s Block),
+    /// A sealed one.
+    Sealed(Arc<Block>),
+}
+
+impl Deref for BlockHere<'_> {
+    type Target = Block;
+
+    fn deref(&self) -> &Block {
+        match self {
+            Self::Tail(block) => block,
+            Self::Sealed(block) => block,
+        }
+    }
+}
+
+impl<S: Store> Shard<S> {
+    /// A block that an answer names, to write out its entries.
+    pub fn block(&mut self, client: ClientId, key: KeyNumber, number: u64) -> BlockAccess<'_> {
+        let Some(stream) = self.machine.stream_of(key) else {
+            return BlockAccess::Gone;
+        };
+        if number != stream.tail_number() {
+            let (first, last) = stream.id_range(number);
+            let pinned = self.take_pinned(client, key, number);
+            let fetched = pinned.map_or_else(|| self.store.fetch(key.0, number), Fetch::Ready);
+            return match fetched {
+                Fetch::Ready(block) => BlockAccess::Here(BlockHere::Sealed(block)),
+                Fetch::Missing => BlockAccess::Gone,
+                Fetch::Corrupt => BlockAccess::Corrupt { first, last },
+                Fetch::Reading => {
+                    self.park(client, key, number);
+                    BlockAccess::Reading
+                }
+            };
+        }
+        match self.machine.stream_of(key) {
+            Some(stream) => BlockAccess::Here(BlockHere::Tail(stream.tail())),
+            None => BlockAccess::Gone,
+        }
+    }
+
+    /// Forgets a client that has gone: its blocks, its waits, its watches.
+    pub fn forget(&mut self, client: ClientId) {
+        self.pinned.remove(&client);
+        self.cancel_wait(client);
+        self.unwatch(client);
+        for waiting in self.parked.values_mut() {
+            waiting.retain(|parked| *parked != client);
+        }
+    }
+
+    /// A block that was held for a client, which is held no longer.
+    fn take_pinned(&mut self, client: ClientId, key: KeyNumber, number: u64) -> Option<Arc<Block>> {
+        let held = self.pinned.get_mut(&client)?;
+        let at = held.iter().position(|(of, n, _)| *of == key && *n == number)?;
+        Some(held.swap_remove(at).2)
+    }
+
+    pub(super) fn park(&mut self, client: ClientId, key: KeyNumber, number: u64) {
+        let waiting = self.parked.entry((key, number)).or_default();
+        if !waiting.contains(&client) {
+            waiting.push(client);
+        }
+    }
+
+    /// A block is here: whoever waits for it is told, and holds it until asking again, however
+    /// small the cache is.
+    pub(super) fn wake_parked(&mut self, key: KeyNumber, number: u64) {
+        let clients = self.parked.remove(&(key, number)).unwrap_or_default();
+        if clients.is_empty() {
+            return;
+        }
+        let fetched = self.store.fetch(key.0, number);
+        for client in clients {
+            if let Fetch::Ready(block) = &fetched {
+                self.pinned.entry(client).or_default().push((key, number, Arc::clone(block)));
+            }
+            self.events.push_back(Event::Retry { client });
+        }
+    }
+}
+
+/// An entry, with bytes of its own.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Entry {
+    /// Its id.
+    pub id: StreamId,
+    /// Names and values in order; `None` where a pending entry was deleted from the stream.
+    pub fields: Option<Vec<(Vec<u8>, Vec<u8>)>>,
+}
+
+impl<S: Store> Shard<S> {
+    /// The entries of an answer, read here and now; an error where a block is damaged. Entries that
+    /// were removed in the meantime are left out.
+    pub fn entries(&mut self, entries: &Entries) -> Result<Vec<Entry>, Refused> {
+        let mut out = Vec::new();
+        for part in &entries.parts {
+            match part {
+                Part::Deleted(id) => out.push(Entry { id: *id, fields: None }),
+                Part::Rows { block, first, end, dead } => {
+                    let Some(block) = self.block_now(entries.key, *block)? else {
+                        continue;
+                    };
+                    let live =
+                        |row: &Row<'_>| dead.as_ref().is_none_or(|dead| !dead.contains(row.index));
+                    let rows = block.rows(*first).take_while(|row| row.index < *end).filter(live);
+                    let start = out.len();
+                    out.extend(
+                        rows.map(|row| Entry { id: row.id, fields: Some(row.fields.to_vec()) }),
+                    );
+                    if entries.reverse {
+                        out[start..].reverse();
+                    }
+                }
+            }
+        }
+        Ok(out)
+    }
+
+    fn block_now(&mut self, key: KeyNumber, number: u64) -> Result<Option<BlockHere<'_>>, Refused> {
+        match self.machine.stream_of(key) {
+            None => return Ok(None),
+            Some(stream) if number == stream.tail_number() => {}
+            Some(_) => {
+                return match self.store.fetch_now(key.0, number) {
+                    Fetch::Ready(block) => Ok(Some(BlockHere::Sealed(block))),
+                    Fetch::Missing | Fetch::Reading => Ok(None),
+                    Fetch::Corrupt => Err(self.corrupt(key, number)),
+                };
+            }
+        }
+        Ok(self.machine.stream_of(key).map(|stream| BlockHere::Tail(stream.tail())))
+    }
+}

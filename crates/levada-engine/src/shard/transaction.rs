@@ -1,0 +1,119 @@
+//! MULTI and WATCH: several commands as one record of the log.
+//!
+//! Between [`Shard::transaction_begin`] and [`Shard::transaction_end`] commands see each other's
+//! changes, nobody else sees any, and all of them stand in one batch, whose checksum makes them all
+//! or nothing. Blocks that they need are best fetched before ([`Shard::prefetch`]); what is then
+//! still missing is read synchronously and counted.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use levada_core::{
+    command::{Command, Key},
+    effect::Effect,
+};
+
+use super::{ClientId, Shard, execute::Undecided};
+use crate::{clock::Now, store::Store};
+
+/// A database and a name.
+pub(super) type Name = (u8, Vec<u8>);
+
+/// Who watches which keys.
+#[derive(Default, Debug)]
+pub(super) struct Watches {
+    clients: BTreeMap<Name, BTreeSet<ClientId>>,
+    names: BTreeMap<ClientId, BTreeSet<Name>>,
+    broken: BTreeSet<ClientId>,
+}
+
+impl Watches {
+    fn touch(&mut self, name: &Name) {
+        self.broken.extend(self.clients.get(name).into_iter().flatten());
+    }
+}
+
+impl<S: Store> Shard<S> {
+    /// Begins a transaction.
+    pub fn transaction_begin(&mut self) {
+        assert!(!self.in_transaction, "transactions do not nest");
+        self.in_transaction = true;
+    }
+
+    /// Ends it, and serves the readers whom it fed, as one unit.
+    pub fn transaction_end(&mut self, now: Now) {
+        self.in_transaction = false;
+        self.advance(now);
+        self.serve_waiters();
+    }
+
+    /// Looks ahead at a command of a coming transaction: `false` while blocks that it needs are
+    /// being read (ask again after [`super::Event::Retry`]).
+    pub fn prefetch(&mut self, now: Now, client: ClientId, command: &Command<'_>) -> bool {
+        self.advance(now);
+        !matches!(self.decide(client, command, false), Err(Undecided::Reading))
+    }
+
+    /// WATCH: whether the key changes from now on breaks the client's next transaction.
+    pub fn watch(&mut self, client: ClientId, key: Key<'_>) {
+        let name = (key.database, key.name.to_vec());
+        self.watches.clients.entry(name.clone()).or_default().insert(client);
+        self.watches.names.entry(client).or_default().insert(name);
+    }
+
+    /// UNWATCH, EXEC, DISCARD: nothing is watched any more.
+    pub fn unwatch(&mut self, client: ClientId) {
+        for name in self.watches.names.remove(&client).unwrap_or_default() {
+            if let Some(clients) = self.watches.clients.get_mut(&name) {
+                clients.remove(&client);
+                if clients.is_empty() {
+                    self.watches.clients.remove(&name);
+                }
+            }
+        }
+        self.watches.broken.remove(&client);
+    }
+
+    /// Whether something that the client watches has changed.
+    pub fn is_watch_broken(&self, client: ClientId) -> bool {
+        self.watches.broken.contains(&client)
+    }
+
+    /// Before an effect takes place: who watches or waits for what it changes?
+    pub(super) fn note_touched(&mut self, effect: &Effect<'_>) {
+        if self.watches.clients.is_empty() && self.waiters.is_empty() {
+            return;
+        }
+        match effect {
+            Effect::Flushed { database } => {
+                let here = |name: &&Name| database.is_none_or(|database| database == name.0);
+                let watched: Vec<_> = self.watches.clients.keys().filter(here).cloned().collect();
+                watched.iter().for_each(|name| self.watches.touch(name));
+                self.waiters.feed_all(*database);
+            }
+            Effect::KeyCreated { database, name, .. } => self.touch((*database, name.to_vec())),
+            Effect::KeyRenamed { key, database, name } => {
+                self.touch_key(*key);
+                self.touch((*database, name.to_vec()));
+            }
+            Effect::Released { .. } | Effect::Claimed { .. } | Effect::Sealed { .. } => {}
+            effect if effect.is_delivery() => {}
+            effect => {
+                if let Some(key) = effect.key() {
+                    self.touch_key(key);
+                }
+            }
+        }
+    }
+
+    fn touch_key(&mut self, key: levada_core::keyspace::KeyNumber) {
+        let object = self.machine.keys.get(key);
+        if let Some(name) = object.map(|object| (object.database, object.name.to_vec())) {
+            self.touch(name);
+        }
+    }
+
+    fn touch(&mut self, name: Name) {
+        self.watches.touch(&name);
+        self.waiters.feed(name);
+    }
+}

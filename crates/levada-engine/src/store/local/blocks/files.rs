@@ -1,0 +1,357 @@
+//! Segment and pack files: which are open, which are not yet durable, which are no longer needed.
+//!
+//! Writes are numbered in the order of their submission. A sync covers the writes that had
+//! completed when it was submitted; a file is clean when its last write is covered. A file that is
+//! not clean stays open, because an error that its write-back meets is told only to whoever had
+//! it open.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+};
+
+use super::{
+    super::{
+        format::page_up,
+        io::{Io, Purpose},
+        settings::LocalSettings,
+    },
+    SegmentId,
+    locations::Locations,
+};
+use crate::{
+    disk::{Disk, FileId, Open, Operation},
+    error::Error,
+    store::ObjectNumber,
+};
+
+/// Syncs of files that a checkpoint has under way at once.
+const SYNCS_MAX: usize = 8;
+
+/// What a checkpoint covers.
+#[derive(Debug)]
+pub(in super::super) struct Frozen {
+    /// The last write at that moment.
+    barrier: u64,
+    /// Files that are not clean, with their last write.
+    dirty: Vec<(SegmentId, u64)>,
+    /// Files without a live block, with their objects.
+    pub(super) dead: Vec<(SegmentId, ObjectNumber)>,
+}
+
+/// See the module.
+pub(super) struct SegmentFiles {
+    files: BTreeMap<SegmentId, SegmentFile>,
+    segment_bytes: u64,
+    open_max: usize,
+    next: u64,
+    /// The pack file to which is appended.
+    pack: Option<SegmentId>,
+    open: usize,
+    /// Counts uses, for the order of closing.
+    uses: u64,
+    last_write: u64,
+    /// Writes that have not completed.
+    writes: BTreeSet<u64>,
+    syncs: usize,
+}
+
+#[derive(Default)]
+struct SegmentFile {
+    /// Whose file it is; 0 for a pack.
+    object: ObjectNumber,
+    live: u64,
+    /// Where the next block goes.
+    end: u64,
+    open: Option<FileId>,
+    used: u64,
+    writes: u64,
+    last_write: u64,
+    /// The last write that a sync covers.
+    synced: u64,
+    syncing: bool,
+    condemned: bool,
+}
+
+impl SegmentFiles {
+    /// The files that blocks stand in, and those that exist of them.
+    pub(super) fn load(
+        settings: &LocalSettings,
+        next: u64,
+        locations: &mut Locations,
+        names: &[String],
+    ) -> Self {
+        let mut files: BTreeMap<SegmentId, SegmentFile> = BTreeMap::new();
+        for (key, location) in locations.iter() {
+            let file = files.entry(location.file).or_default();
+            if !location.file.is_pack() {
+                file.object = key.object;
+            }
+            let end = u64::from(location.offset) + u64::from(location.len);
+            file.end = file.end.max(page_up(end));
+            file.live += 1;
+        }
+        let mut pack = None;
+        for (id, file) in &files {
+            let path = id.path(file.object);
+            let exists = names.iter().any(|name| path.ends_with(name.as_str()));
+            if !exists || file.end >= settings.segment_bytes {
+                continue;
+            }
+            if id.is_pack() {
+                pack = Some(*id);
+            } else {
+                locations.set_current(file.object, *id);
+            }
+        }
+        let last = files.keys().last().map_or(0, |id| id.number());
+        Self {
+            files,
+            segment_bytes: settings.segment_bytes,
+            open_max: settings.open_files_max,
+            next: next.max(last + 1),
+            pack,
+            open: 0,
+            uses: 0,
+            last_write: 0,
+            writes: BTreeSet::new(),
+            syncs: 0,
+        }
+    }
+
+    /// Whether blocks stand in a file of this name.
+    pub(super) fn knows(&self, name: &str) -> bool {
+        let number = match name.strip_suffix(".seg").map(|stem| stem.split_once('-')) {
+            Some(Some(("pack", number))) => (number, true),
+            Some(Some((_, number))) => (number, false),
+            _ => return false,
+        };
+        let Ok(parsed) = u64::from_str_radix(number.0, 16) else {
+            return false;
+        };
+        let id = SegmentId::new(parsed, number.1);
+        let path = |file: &SegmentFile| id.path(file.object);
+        self.files.get(&id).is_some_and(|file| path(file).ends_with(&format!("/{name}")))
+    }
+
+    pub(super) fn next_number(&self) -> u64 {
+        self.next
+    }
+
+    /// Where the next block of an object goes.
+    pub(super) fn room<D: Disk>(
+        &mut self,
+        io: &mut Io<D>,
+        object: ObjectNumber,
+        pack: bool,
+        current: Option<SegmentId>,
+    ) -> Result<(SegmentId, FileId, u32), Error> {
+        let current = if pack { self.pack } else { current };
+        let open = current.and_then(|id| {
+            let file = self.files.get(&id)?;
+            (file.end < self.segment_bytes).then_some((id, file.end))
+        });
+        let (id, end) = match open {
+            Some(found) => found,
+            None => (self.create(io, object, pack)?, 0),
+        };
+        let file = self.open(io, id, object)?;
+        let offset = u32::try_from(end).expect("segment_bytes is validated");
+        Ok((id, file, offset))
+    }
+
+    /// A write of `len` bytes at the end of a file begins; returns its number.
+    pub(super) fn writing(&mut self, id: SegmentId, len: u32) -> u64 {
+        self.last_write += 1;
+        self.writes.insert(self.last_write);
+        if let Some(file) = self.files.get_mut(&id) {
+            file.end += u64::from(len);
+            file.live += 1;
+            file.writes += 1;
+            file.last_write = self.last_write;
+        }
+        self.last_write
+    }
+
+    pub(super) fn written(&mut self, id: SegmentId, sequence: u64) {
+        self.writes.remove(&sequence);
+        if let Some(file) = self.files.get_mut(&id) {
+            file.writes -= 1;
+        }
+    }
+
+    /// A block of a file is gone.
+    pub(super) fn release(&mut self, id: SegmentId) {
+        if let Some(file) = self.files.get_mut(&id) {
+            file.live -= 1;
+        }
+    }
+
+    /// The open file; others are closed to keep within the bound.
+    pub(super) fn open<D: Disk>(
+        &mut self,
+        io: &mut Io<D>,
+        id: SegmentId,
+        object: ObjectNumber,
+    ) -> Result<FileId, Error> {
+        self.uses += 1;
+        let uses = self.uses;
+        if let Some(file) = self.files.get_mut(&id)
+            && let Some(open) = file.open
+        {
+            file.used = uses;
+            return Ok(open);
+        }
+        self.make_room(io);
+        let open = io.open(&id.path(object), Open::Existing)?;
+        self.note_open(id, open);
+        Ok(open)
+    }
+
+    /// What a checkpoint that begins now covers.
+    pub(super) fn freeze(&mut self) -> Frozen {
+        let mut frozen = Frozen { barrier: self.last_write, dirty: Vec::new(), dead: Vec::new() };
+        for (id, file) in &mut self.files {
+            // What is appended from here on must not touch a page that the checkpoint covers.
+            file.end = page_up(file.end);
+            if file.live == 0 && !file.condemned {
+                file.condemned = true;
+                frozen.dead.push((*id, file.object));
+            } else if file.last_write > file.synced {
+                frozen.dirty.push((*id, file.last_write));
+            }
+        }
+        if frozen.dead.iter().any(|(id, _)| self.pack == Some(*id)) {
+            self.pack = None;
+        }
+        frozen
+    }
+
+    /// Goes on with syncing what is frozen; true when everything is durable, names included.
+    pub(super) fn sync_frozen<D: Disk>(
+        &mut self,
+        io: &mut Io<D>,
+        frozen: &Frozen,
+    ) -> Result<bool, Error> {
+        let written = |first: &u64| *first > frozen.barrier;
+        if !self.writes.first().is_none_or(written) {
+            return Ok(false);
+        }
+        let mut done = true;
+        for (id, last_write) in &frozen.dirty {
+            let Some(file) = self.files.get(id) else {
+                continue;
+            };
+            if file.synced < *last_write {
+                done = false;
+                if !file.syncing && self.syncs < SYNCS_MAX {
+                    let object = file.object;
+                    self.open(io, *id, object)?;
+                    self.begin_sync(io, *id, frozen.barrier);
+                }
+            }
+        }
+        Ok(done)
+    }
+
+    pub(super) fn synced(
+        &mut self,
+        id: SegmentId,
+        sequence: u64,
+        result: io::Result<Vec<u8>>,
+    ) -> Result<(), Error> {
+        self.syncs -= 1;
+        if let Some(file) = self.files.get_mut(&id) {
+            file.syncing = false;
+            file.synced = file.synced.max(sequence);
+            let path = id.path(file.object);
+            result.map_err(|error| Error::io("cannot sync", &path, &error))?;
+        }
+        Ok(())
+    }
+
+    /// Removes files.
+    pub(super) fn unlink<D: Disk>(
+        &mut self,
+        io: &mut Io<D>,
+        dead: &[(SegmentId, ObjectNumber)],
+    ) -> Result<(), Error> {
+        for (id, object) in dead {
+            if let Some(open) = self.files.remove(id).and_then(|file| file.open) {
+                io.close(open);
+                self.open -= 1;
+            }
+            io.unlink(&id.path(*object))?;
+        }
+        Ok(())
+    }
+
+    fn create<D: Disk>(
+        &mut self,
+        io: &mut Io<D>,
+        object: ObjectNumber,
+        pack: bool,
+    ) -> Result<SegmentId, Error> {
+        self.make_room(io);
+        let id = SegmentId::new(self.next, pack);
+        self.next += 1;
+        let object = if pack { 0 } else { object };
+        let open = io.open(&id.path(object), Open::New)?;
+        let file = SegmentFile { object, ..SegmentFile::default() };
+        self.files.insert(id, file);
+        self.note_open(id, open);
+        if pack {
+            self.pack = Some(id);
+        }
+        Ok(id)
+    }
+
+    fn note_open(&mut self, id: SegmentId, open: FileId) {
+        self.uses += 1;
+        if let Some(file) = self.files.get_mut(&id) {
+            file.open = Some(open);
+            file.used = self.uses;
+            self.open += 1;
+        }
+    }
+
+    /// Closes the clean file that was used longest ago, if there are too many; begins to clean one
+    /// where none is.
+    fn make_room<D: Disk>(&mut self, io: &mut Io<D>) {
+        if self.open < self.open_max {
+            return;
+        }
+        let at_rest = |file: &SegmentFile| file.open.is_some() && file.writes == 0 && !file.syncing;
+        let oldest = |files: &BTreeMap<SegmentId, SegmentFile>, clean: bool| {
+            let fit = |file: &SegmentFile| (file.last_write <= file.synced) == clean;
+            let fit = files.iter().filter(|(_, f)| at_rest(f) && fit(f));
+            fit.min_by_key(|(_, file)| file.used).map(|(id, _)| *id)
+        };
+        if let Some(id) = oldest(&self.files, true) {
+            if let Some(open) = self.files.get_mut(&id).and_then(|file| file.open.take()) {
+                io.close(open);
+                self.open -= 1;
+            }
+        } else if self.syncs < SYNCS_MAX
+            && let Some(id) = oldest(&self.files, false)
+        {
+            self.begin_sync(io, id, 0);
+        }
+    }
+
+    /// Begins a sync of an open file, of whose writes those up to `completed` have completed.
+    fn begin_sync<D: Disk>(&mut self, io: &mut Io<D>, id: SegmentId, completed: u64) {
+        if let Some(file) = self.files.get_mut(&id)
+            && let Some(open) = file.open
+        {
+            let covers = match file.writes {
+                0 => file.last_write,
+                _ => completed,
+            };
+            file.syncing = true;
+            self.syncs += 1;
+            let purpose = Purpose::SegmentSync(id, covers);
+            io.begin(Operation::Sync { file: open }, purpose);
+        }
+    }
+}

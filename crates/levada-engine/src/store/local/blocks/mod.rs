@@ -1,0 +1,375 @@
+//! Sealed blocks: in memory until written, then on disk and, lately used, in a cache.
+//!
+//! A block is written in the background, unsynced, as soon as it is handed over; the checkpoint
+//! that names its place syncs it first. Until then the log can make it again. Rules:
+//!
+//! - A block is pinned in memory until its write has completed: it can always be read.
+//! - What comes from disk is checked before anything else sees it; what fails is never cached.
+//! - A file goes away only when no block in it was live at a checkpoint that is durable. What is
+//!   dropped later may be asked for again by a recovery that does not know of the drop.
+
+mod cache;
+mod files;
+mod format;
+mod locations;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    sync::Arc,
+};
+
+use levada_core::block::Block;
+
+use self::{cache::Cache, files::SegmentFiles, locations::Locations};
+use super::{
+    checkpoint::Pieces,
+    io::{Io, Purpose},
+    settings::LocalSettings,
+};
+use crate::{
+    disk::{Disk, Operation},
+    error::{Error, ErrorKind},
+    store::{Fetch, ObjectNumber, PieceChange, PieceId},
+};
+
+pub(super) use self::files::Frozen;
+
+/// The directory of segments and packs.
+pub(super) const DIRECTORY: &str = "segments";
+
+/// Names a block.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) struct BlockKey {
+    pub(super) object: ObjectNumber,
+    pub(super) number: u64,
+}
+
+/// Where a block stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Location {
+    pub(super) file: SegmentId,
+    pub(super) offset: u32,
+    /// Bytes, header included.
+    pub(super) len: u32,
+}
+
+/// A segment or pack file: its number times two, odd for a pack.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) struct SegmentId(u64);
+
+impl SegmentId {
+    fn new(number: u64, pack: bool) -> Self {
+        Self(number << 1 | u64::from(pack))
+    }
+
+    fn number(self) -> u64 {
+        self.0 >> 1
+    }
+
+    fn is_pack(self) -> bool {
+        self.0 & 1 == 1
+    }
+
+    /// The path; a pack file belongs to no object.
+    fn path(self, object: ObjectNumber) -> String {
+        let number = self.number();
+        if self.is_pack() {
+            format!("{DIRECTORY}/pack-{number:016x}.seg")
+        } else {
+            format!("{DIRECTORY}/{object:016x}-{number:08x}.seg")
+        }
+    }
+}
+
+/// See the module.
+pub(super) struct Blocks {
+    locations: Locations,
+    files: SegmentFiles,
+    /// Blocks below this number go to a pack.
+    pack_below: u64,
+    cache: Cache,
+    /// Blocks whose write has not completed.
+    pinned: BTreeMap<BlockKey, (Location, Arc<Block>)>,
+    reading: BTreeSet<BlockKey>,
+    /// Reads that ended since the last report, and those of the last report: they are held until
+    /// the next, so that whoever asked finds the block whatever else passes through the cache.
+    arriving: Vec<(BlockKey, Arrival)>,
+    arrived: Vec<(BlockKey, Arrival)>,
+    /// Blocks that failed their check, and how.
+    damaged: BTreeMap<BlockKey, String>,
+}
+
+/// The end of a read; nothing where the device failed.
+type Arrival = Option<Arc<Block>>;
+
+impl Blocks {
+    /// The blocks that a checkpoint names; the pieces of kind 0 are taken out of `pieces`.
+    pub(super) fn load<D: Disk>(
+        io: &mut Io<D>,
+        settings: &LocalSettings,
+        next_file: u64,
+        pieces: &mut Pieces,
+    ) -> Result<Self, Error> {
+        let mut locations = Locations::default();
+        let own = pieces.extract_if(.., |id, _| id.kind == 0);
+        for (id, bytes) in own {
+            locations.load(id.object, &bytes).ok_or_else(|| {
+                Error::new(
+                    ErrorKind::Corrupt,
+                    format!(
+                        "the checkpoint's places of blocks of object {} make no sense",
+                        id.object
+                    ),
+                )
+            })?;
+        }
+        let names = io.list(DIRECTORY)?;
+        let files = SegmentFiles::load(settings, next_file, &mut locations, &names);
+        Ok(Self {
+            locations,
+            files,
+            pack_below: settings.pack_blocks,
+            cache: Cache::new(settings.cache_bytes),
+            pinned: BTreeMap::new(),
+            reading: BTreeSet::new(),
+            arriving: Vec::new(),
+            arrived: Vec::new(),
+            damaged: BTreeMap::new(),
+        })
+    }
+
+    /// Removes files that no checkpoint names.
+    pub(super) fn sweep<D: Disk>(&self, io: &mut Io<D>) -> Result<(), Error> {
+        for name in io.list(DIRECTORY)? {
+            if !self.files.knows(&name) {
+                io.unlink(&format!("{DIRECTORY}/{name}"))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The number of the next file.
+    pub(super) fn next_file(&self) -> u64 {
+        self.files.next_number()
+    }
+
+    /// Takes a block over and begins its write.
+    pub(super) fn put<D: Disk>(
+        &mut self,
+        io: &mut Io<D>,
+        key: BlockKey,
+        block: Arc<Block>,
+    ) -> Result<(), Error> {
+        let len = format::HEADER + block.bytes().len();
+        let len = u32::try_from(len)
+            .map_err(|_| Error::new(ErrorKind::Invalid, "a block must be below 4 GiB"))?;
+        let pack = key.number < self.pack_below;
+        let current = self.locations.current(key.object);
+        let (id, file, offset) = self.files.room(io, key.object, pack, current)?;
+        if !pack {
+            self.locations.set_current(key.object, id);
+        }
+        let location = Location { file: id, offset, len };
+        let bytes = format::encode(key, id.number(), u64::from(offset), block.bytes());
+        let write = Operation::Write { file, offset: u64::from(offset), bytes };
+        let sequence = self.files.writing(id, len);
+        io.begin(write, Purpose::BlockWrite(key, location, sequence));
+        if let Some(replaced) = self.locations.put(key, location) {
+            self.files.release(replaced.file);
+            self.cache.remove(key);
+            self.damaged.remove(&key);
+        }
+        self.pinned.insert(key, (location, block));
+        Ok(())
+    }
+
+    /// A block is written.
+    pub(super) fn written(
+        &mut self,
+        key: BlockKey,
+        location: Location,
+        sequence: u64,
+        result: io::Result<Vec<u8>>,
+    ) -> Result<(), Error> {
+        let path = location.file.path(key.object);
+        result.map_err(|error| Error::io("cannot write", &path, &error))?;
+        self.files.written(location.file, sequence);
+        // It may have been dropped, or replaced, meanwhile.
+        if self.pinned.get(&key).is_some_and(|(at, _)| *at == location)
+            && let Some((_, block)) = self.pinned.remove(&key)
+        {
+            self.cache.insert(key, block);
+        }
+        Ok(())
+    }
+
+    /// The block, if it is in memory.
+    pub(super) fn cached(&self, key: BlockKey) -> Option<Arc<Block>> {
+        let pinned = self.pinned.get(&key).map(|(_, block)| block);
+        pinned.cloned().or_else(|| self.cache.get(key))
+    }
+
+    /// The block, or the beginning of a read.
+    pub(super) fn fetch<D: Disk>(&mut self, io: &mut Io<D>, key: BlockKey) -> Fetch {
+        let location = match self.look(key) {
+            Ok(location) => location,
+            Err(answer) => return answer,
+        };
+        if self.reading.contains(&key) {
+            return Fetch::Reading;
+        }
+        // A file that does not open is gone: nothing can bring the block back.
+        let Ok(file) = self.files.open(io, location.file, key.object) else {
+            return Fetch::Corrupt;
+        };
+        let read = Operation::Read {
+            file,
+            offset: u64::from(location.offset),
+            len: location.len as usize,
+        };
+        self.reading.insert(key);
+        io.begin(read, Purpose::BlockRead(key, location));
+        Fetch::Reading
+    }
+
+    /// The block, read now if need be.
+    pub(super) fn fetch_now<D: Disk>(&mut self, io: &mut Io<D>, key: BlockKey) -> Fetch {
+        let location = match self.look(key) {
+            Ok(location) => location,
+            Err(answer) => return answer,
+        };
+        let path = location.file.path(key.object);
+        let Ok(file) = self.files.open(io, location.file, key.object) else {
+            return Fetch::Corrupt;
+        };
+        let mut bytes = vec![0; location.len as usize];
+        let Ok(read) = io.read(file, &path, u64::from(location.offset), &mut bytes) else {
+            return Fetch::Corrupt;
+        };
+        bytes.truncate(read);
+        match self.check(key, location, &bytes) {
+            Some(block) => {
+                self.cache.insert(key, Arc::clone(&block));
+                Fetch::Ready(block)
+            }
+            None => Fetch::Corrupt,
+        }
+    }
+
+    /// A read has ended.
+    pub(super) fn read(&mut self, key: BlockKey, location: Location, result: io::Result<Vec<u8>>) {
+        self.reading.remove(&key);
+        if self.locations.get(key) != Some(location) {
+            // Dropped or replaced meanwhile: whoever asks again gets the answer of now.
+            self.arriving.push((key, self.cached(key)));
+            return;
+        }
+        let block = result.ok().and_then(|bytes| self.check(key, location, &bytes));
+        if let Some(block) = &block {
+            self.cache.insert(key, Arc::clone(block));
+        }
+        self.arriving.push((key, block));
+    }
+
+    /// Blocks whose read ended since the last call.
+    pub(super) fn report(&mut self) -> Vec<(ObjectNumber, u64)> {
+        self.arrived = std::mem::take(&mut self.arriving);
+        let key = |(key, _): &(BlockKey, Arrival)| (key.object, key.number);
+        self.arrived.iter().map(key).collect()
+    }
+
+    /// Blocks that failed their check, and how.
+    pub(super) fn damaged(&self) -> impl Iterator<Item = (ObjectNumber, u64, &str)> {
+        self.damaged.iter().map(|(key, how)| (key.object, key.number, how.as_str()))
+    }
+
+    /// Forgets the blocks of an object below a number.
+    pub(super) fn drop_before(&mut self, object: ObjectNumber, number: u64) {
+        for (number, location) in self.locations.drop_before(object, number) {
+            self.forget(BlockKey { object, number }, location);
+        }
+    }
+
+    /// Forgets an object.
+    pub(super) fn drop_object(&mut self, object: ObjectNumber) {
+        for (number, location) in self.locations.drop_object(object) {
+            self.forget(BlockKey { object, number }, location);
+        }
+    }
+
+    /// Freezes what a checkpoint will cover, and says where its blocks stand.
+    pub(super) fn freeze(
+        &mut self,
+        whole: bool,
+        piece: impl FnMut(PieceId, PieceChange, &[u8]) -> Result<(), Error>,
+    ) -> Result<Frozen, Error> {
+        let frozen = self.files.freeze();
+        self.locations.forget_current(&frozen.dead);
+        self.locations.pieces(whole, piece)?;
+        Ok(frozen)
+    }
+
+    /// Goes on with making frozen blocks durable; true when they are.
+    pub(super) fn sync_frozen<D: Disk>(
+        &mut self,
+        io: &mut Io<D>,
+        frozen: &Frozen,
+    ) -> Result<bool, Error> {
+        self.files.sync_frozen(io, frozen)
+    }
+
+    /// A sync of a file has ended.
+    pub(super) fn synced(
+        &mut self,
+        file: SegmentId,
+        sequence: u64,
+        result: io::Result<Vec<u8>>,
+    ) -> Result<(), Error> {
+        self.files.synced(file, sequence, result)
+    }
+
+    /// The checkpoint is durable: removes the files that it does not name.
+    pub(super) fn thaw<D: Disk>(&mut self, io: &mut Io<D>, frozen: &Frozen) -> Result<(), Error> {
+        self.files.unlink(io, &frozen.dead)
+    }
+
+    /// Where to read, or the answer.
+    fn look(&self, key: BlockKey) -> Result<Location, Fetch> {
+        if let Some(block) = self.cached(key) {
+            return Err(Fetch::Ready(block));
+        }
+        let Some(location) = self.locations.get(key) else {
+            return Err(Fetch::Missing);
+        };
+        if self.damaged.contains_key(&key) {
+            return Err(Fetch::Corrupt);
+        }
+        let arrivals = self.arriving.iter().chain(&self.arrived);
+        match arrivals.rev().find(|(arrived, _)| *arrived == key) {
+            Some((_, Some(block))) => Err(Fetch::Ready(Arc::clone(block))),
+            Some((_, None)) => Err(Fetch::Corrupt),
+            None => Ok(location),
+        }
+    }
+
+    fn check(&mut self, key: BlockKey, location: Location, bytes: &[u8]) -> Option<Arc<Block>> {
+        let (number, offset) = (location.file.number(), u64::from(location.offset));
+        match format::decode(bytes, key, number, offset) {
+            Ok(block) => Some(Arc::new(block)),
+            Err(what) => {
+                let path = location.file.path(key.object);
+                let how = format!("{path}, byte {offset}: {what}");
+                self.damaged.insert(key, how);
+                None
+            }
+        }
+    }
+
+    fn forget(&mut self, key: BlockKey, location: Location) {
+        self.files.release(location.file);
+        self.pinned.remove(&key);
+        self.cache.remove(key);
+        self.damaged.remove(&key);
+    }
+}

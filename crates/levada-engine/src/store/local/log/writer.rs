@@ -1,0 +1,315 @@
+//! The end of the log: appending batches and making them durable.
+//!
+//! Two ways, chosen by the owner, who has a clock and measures. **Inline**: one operation writes
+//! and syncs. **Pipelined**: the write is inline, and one sync in flight on the background lane
+//! covers everything written when it began. Files are synced in order, so that a durable batch
+//! makes every earlier one durable, across rotation too. While a sync is in flight no inline sync
+//! is begun: should the first fail, the second would succeed on pages that the kernel has dropped.
+
+use std::{collections::VecDeque, io};
+
+use super::{
+    batch::{self, Header, Place},
+    files::{LogFiles, path},
+};
+use crate::{
+    disk::{Disk, FileId, Lane, Operation},
+    error::{Error, ErrorKind},
+    store::{
+        Lsn, Urgency,
+        local::io::{Io, Purpose},
+    },
+};
+
+/// Where the log goes on behind a batch.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(in super::super) struct Position {
+    /// The last batch before; 0 for none.
+    pub(in super::super) lsn: Lsn,
+    /// Its checksum.
+    pub(in super::super) crc: u32,
+    /// The file in which the next batch stands, or the one after which it does.
+    pub(in super::super) file: u64,
+    /// The offset of the next batch, or of the unused rest of the file.
+    pub(in super::super) offset: u64,
+    /// The clock of the last batch.
+    pub(in super::super) now_ms: u64,
+    /// Bytes of effects written so far, as this run counts them.
+    pub(in super::super) payload: u64,
+    /// Bytes of log written so far, as this run counts them.
+    pub(in super::super) bytes: u64,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(in super::super) struct Log {
+    pub(in super::super) files: LogFiles,
+    shard: u32,
+    epoch: u64,
+    lane: Lane,
+    congested_bytes: u64,
+    file: FileId,
+    /// Length of the current file.
+    len: u64,
+    at: Position,
+    durable: Lsn,
+    /// [`Position::bytes`] up to which the log is durable.
+    durable_bytes: u64,
+    /// The durable mark in the last batch.
+    mark: Lsn,
+    /// The last batch with effects.
+    last_effects: Lsn,
+    /// Batches up to here are to be made durable.
+    wanted: Lsn,
+    /// Earlier files that are not yet durable, in order.
+    unsynced: VecDeque<Covered>,
+    syncing: Option<Covered>,
+}
+
+/// What a sync of a file covers.
+#[derive(Clone, Copy, Debug)]
+struct Covered {
+    file: FileId,
+    number: u64,
+    lsn: Lsn,
+    bytes: u64,
+}
+
+/// Where recovery leaves a log; everything before is durable.
+#[derive(Debug)]
+pub(in super::super) struct Start {
+    pub(in super::super) files: LogFiles,
+    pub(in super::super) shard: u32,
+    pub(in super::super) epoch: u64,
+    pub(in super::super) congested_bytes: u64,
+    pub(in super::super) file: FileId,
+    pub(in super::super) len: u64,
+    pub(in super::super) at: Position,
+}
+
+impl Log {
+    pub(in super::super) fn new(start: Start) -> Self {
+        Self {
+            files: start.files,
+            shard: start.shard,
+            epoch: start.epoch,
+            lane: Lane::Inline,
+            congested_bytes: start.congested_bytes,
+            file: start.file,
+            len: start.len,
+            at: start.at,
+            durable: start.at.lsn,
+            durable_bytes: start.at.bytes,
+            mark: start.at.lsn,
+            last_effects: 0,
+            wanted: start.at.lsn,
+            unsynced: VecDeque::new(),
+            syncing: None,
+        }
+    }
+
+    pub(in super::super) fn set_lane(&mut self, lane: Lane) {
+        self.lane = lane;
+    }
+
+    pub(in super::super) fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// The end of the log.
+    pub(in super::super) fn position(&self) -> Position {
+        self.at
+    }
+
+    pub(in super::super) fn durable(&self) -> Lsn {
+        self.durable
+    }
+
+    pub(in super::super) fn is_congested(&self) -> bool {
+        self.at.bytes - self.durable_bytes >= self.congested_bytes
+    }
+
+    /// Appends a batch. Nothing has changed where the error is [`ErrorKind::Invalid`].
+    pub(in super::super) fn append<D: Disk>(
+        &mut self,
+        io: &mut Io<D>,
+        now_ms: u64,
+        effects: &[u8],
+        urgency: Urgency,
+    ) -> Result<Lsn, Error> {
+        let size = batch::padded(effects.len());
+        if size > self.files.bytes() {
+            return Err(Error::new(
+                ErrorKind::Invalid,
+                format!(
+                    "a batch of {} bytes does not fit into a log file of {} bytes",
+                    effects.len(),
+                    self.files.bytes()
+                ),
+            ));
+        }
+        if self.at.offset + size > self.len {
+            self.rotate(io)?;
+        }
+        let lsn = self.at.lsn + 1;
+        // A clock that steps back is the owner's concern; the log never does.
+        let now_ms = now_ms.max(self.at.now_ms);
+        let header = Header {
+            previous_crc: self.at.crc,
+            shard: self.shard,
+            epoch: self.epoch,
+            lsn,
+            durable: self.durable,
+            now_ms,
+        };
+        let place = Place { file: self.at.file, offset: self.at.offset };
+        let (bytes, crc) = batch::encode(&header, effects, place);
+        let (file, offset) = (self.file, self.at.offset);
+        let inline =
+            urgency == Urgency::Durable && self.lane == Lane::Inline && self.syncing.is_none();
+        let operation = if inline {
+            self.sync_earlier(io)?;
+            Operation::WriteSync { file, offset, bytes }
+        } else {
+            Operation::Write { file, offset, bytes }
+        };
+        io.run("cannot write", &path(place.file), operation)?;
+        self.at = Position {
+            lsn,
+            crc,
+            file: place.file,
+            offset: offset + size,
+            now_ms,
+            payload: self.at.payload + effects.len() as u64,
+            bytes: self.at.bytes + size,
+        };
+        self.mark = header.durable;
+        if !effects.is_empty() {
+            self.last_effects = lsn;
+        }
+        if inline {
+            self.advance(lsn, self.at.bytes);
+        }
+        // Batches that wait for others must not fill the queue on their own.
+        let waiting = self.at.bytes - self.durable_bytes;
+        if urgency == Urgency::Durable || waiting >= self.congested_bytes / 2 {
+            self.want(io, lsn)?;
+        }
+        if self.at.offset > self.len / 2 {
+            self.files.prepare(io);
+        }
+        Ok(lsn)
+    }
+
+    /// Asks for everything up to `lsn` to become durable.
+    pub(in super::super) fn want<D: Disk>(
+        &mut self,
+        io: &mut Io<D>,
+        lsn: Lsn,
+    ) -> Result<(), Error> {
+        self.wanted = self.wanted.max(lsn);
+        self.sync(io)
+    }
+
+    /// Closes the window in which damage to the last batch would pass for a torn write.
+    pub(in super::super) fn idle<D: Disk>(
+        &mut self,
+        io: &mut Io<D>,
+        now_ms: u64,
+    ) -> Result<Lsn, Error> {
+        if !self.is_idle() {
+            self.append(io, now_ms, &[], Urgency::Durable)?;
+        }
+        Ok(self.position().lsn)
+    }
+
+    /// Whether the last batch with effects is marked durable by one behind it. A mark itself needs
+    /// no mark: no reply ever waited for it.
+    pub(in super::super) fn is_idle(&self) -> bool {
+        self.mark >= self.durable.min(self.last_effects)
+    }
+
+    /// The sync in flight has ended.
+    pub(in super::super) fn synced<D: Disk>(
+        &mut self,
+        io: &mut Io<D>,
+        result: io::Result<Vec<u8>>,
+    ) -> Result<(), Error> {
+        let Some(covered) = self.syncing.take() else {
+            return Ok(());
+        };
+        result.map_err(|error| Error::io("cannot sync", &path(covered.number), &error))?;
+        self.file_synced(io, covered);
+        self.sync(io)
+    }
+
+    /// Begins the next sync, if one is wanted and none in flight.
+    fn sync<D: Disk>(&mut self, io: &mut Io<D>) -> Result<(), Error> {
+        if self.syncing.is_some() || self.wanted <= self.durable {
+            return Ok(());
+        }
+        if self.lane == Lane::Inline {
+            self.sync_earlier(io)?;
+            let current = self.current();
+            return self.sync_now(io, current);
+        }
+        let covered = self.unsynced.front().copied();
+        let covered = covered.unwrap_or_else(|| self.current());
+        io.begin(Operation::Sync { file: covered.file }, Purpose::LogSync);
+        self.syncing = Some(covered);
+        Ok(())
+    }
+
+    /// Syncs the files before the current one.
+    fn sync_earlier<D: Disk>(&mut self, io: &mut Io<D>) -> Result<(), Error> {
+        while let Some(covered) = self.unsynced.front().copied() {
+            self.sync_now(io, covered)?;
+        }
+        Ok(())
+    }
+
+    fn sync_now<D: Disk>(&mut self, io: &mut Io<D>, covered: Covered) -> Result<(), Error> {
+        let sync = Operation::Sync { file: covered.file };
+        io.run("cannot sync", &path(covered.number), sync)?;
+        self.file_synced(io, covered);
+        Ok(())
+    }
+
+    fn file_synced<D: Disk>(&mut self, io: &mut Io<D>, covered: Covered) {
+        self.advance(covered.lsn, covered.bytes);
+        // A file that was current when its sync began may since have been left behind, with
+        // batches that this sync does not cover.
+        let done = |first: &Covered| first.number == covered.number && first.lsn <= covered.lsn;
+        if self.unsynced.front().is_some_and(done) {
+            self.unsynced.pop_front();
+            io.close(covered.file);
+        }
+    }
+
+    fn advance(&mut self, lsn: Lsn, bytes: u64) {
+        self.durable = self.durable.max(lsn);
+        self.durable_bytes = self.durable_bytes.max(bytes);
+    }
+
+    fn current(&self) -> Covered {
+        Covered { file: self.file, number: self.at.file, lsn: self.at.lsn, bytes: self.at.bytes }
+    }
+
+    /// Goes on in the next file.
+    fn rotate<D: Disk>(&mut self, io: &mut Io<D>) -> Result<(), Error> {
+        let full = self.current();
+        let (number, file, len) = self.files.take(io, 0)?;
+        self.files.keep(full.number);
+        let in_flight = self.syncing.is_some_and(|covered| covered.number == full.number);
+        if full.lsn > self.durable || in_flight {
+            self.unsynced.push_back(full);
+        } else {
+            io.close(full.file);
+        }
+        self.file = file;
+        self.len = len;
+        self.at.file = number;
+        self.at.offset = 0;
+        Ok(())
+    }
+}

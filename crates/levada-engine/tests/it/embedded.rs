@@ -1,0 +1,80 @@
+//! Opening, using, reopening: on a real directory.
+
+use std::{path::PathBuf, sync::Arc, thread, time::Duration};
+
+use levada_engine::{Engine, ErrorKind, StreamId};
+
+/// A directory of this test's own, removed at its end.
+struct Directory(PathBuf);
+
+impl Directory {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("levada-{name}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&path);
+        Self(path)
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+#[test]
+fn what_was_added_is_there_after_opening_again() {
+    let directory = Directory::new("reopen");
+    let mut ids = Vec::new();
+    {
+        let engine = Engine::open(&directory.0).expect("opens");
+        engine.create_group("s", "g").expect("creates");
+        for n in 0..5000_u32 {
+            ids.push(engine.add("s", &[("n", n.to_string().as_bytes())]).expect("adds"));
+        }
+        let read = engine.read_group("s", "g", "c", 10, None).expect("reads");
+        assert_eq!(read.len(), 10);
+        assert_eq!(engine.ack("s", "g", &ids[..4]).expect("acks"), 4);
+        assert_eq!(engine.delete("s", &ids[100..101]).expect("deletes"), 1);
+    }
+    let engine = Engine::open(&directory.0).expect("opens again");
+    assert_eq!(engine.len("s").expect("counts"), 4999);
+    let all = engine.range("s", StreamId::MIN, StreamId::MAX, u64::MAX).expect("reads");
+    ids.remove(100);
+    assert_eq!(all.iter().map(|entry| entry.id).collect::<Vec<_>>(), ids);
+    assert_eq!(all[7].fields, Some(vec![(b"n".to_vec(), b"7".to_vec())]));
+    assert_eq!(engine.ack("s", "g", &ids[..10]).expect("acks"), 6, "four were acknowledged before");
+}
+
+#[test]
+fn a_directory_belongs_to_one_engine() {
+    let directory = Directory::new("lock");
+    let engine = Engine::open(&directory.0).expect("opens");
+    let second = Engine::open(&directory.0).expect_err("is taken");
+    assert_eq!(second.kind, ErrorKind::Busy);
+    drop(engine);
+    Engine::open(&directory.0).expect("is free again");
+}
+
+#[test]
+fn readers_that_wait_are_served_by_whoever_adds() {
+    let engine = Arc::new(Engine::in_memory().expect("starts"));
+    engine.create_group("s", "g").expect("creates");
+    let patience = Some(Duration::from_secs(60));
+    let readers: Vec<_> = (0..4)
+        .map(|n| {
+            let engine = Arc::clone(&engine);
+            thread::spawn(move || {
+                engine.read_group("s", "g", &format!("c{n}"), 1, patience).expect("reads")
+            })
+        })
+        .collect();
+    let mut added: Vec<_> =
+        (0..4).map(|_| engine.add("s", &[("f", b"v")]).expect("adds")).collect();
+    let mut read: Vec<_> =
+        readers.into_iter().flat_map(|reader| reader.join().expect("no panic")).collect();
+    read.sort_by_key(|entry| entry.id);
+    added.sort();
+    assert_eq!(read.iter().map(|entry| entry.id).collect::<Vec<_>>(), added);
+    let nothing = engine.read_group("s", "g", "c", 1, Some(Duration::from_millis(1)));
+    assert_eq!(nothing.expect("reads"), []);
+}

@@ -1,0 +1,3 @@
+//! The engine as a user of the crate sees it.
+
+mod embedded;

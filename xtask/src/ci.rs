@@ -1,0 +1,198 @@
+//! The verbs that run other programs, and `ci`, which runs them all in order.
+//!
+//! A stage that cannot run because something is not installed is skipped loudly on a developer's
+//! machine and fails under `CI=true`: there, a skip would hide a failure.
+
+use std::io::{BufRead, BufReader, Write as _};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+use crate::peer::Peer;
+use crate::transcript::{self, Options, Target};
+use crate::{tidy, workspace};
+
+/// A server that transcripts can start for themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PeerKind {
+    /// The installed `redis-server`.
+    Redis,
+    /// Our own binary.
+    Levada,
+}
+
+/// How a stage ended that did not fail.
+#[derive(Debug)]
+pub enum Outcome {
+    /// It ran, and all was well.
+    Passed,
+    /// It could not run, for this reason.
+    Skipped(String),
+}
+
+/// A stage of `ci`: its name in the table and what it does.
+type Stage = (&'static str, fn(&mut Report) -> Result<Outcome>);
+
+/// In order; each stage is one line.
+const STAGES: &[Stage] = &[
+    ("check", |_| check().map(|()| Outcome::Passed)),
+    ("test", |report| {
+        report.tests = test()?;
+        Ok(Outcome::Passed)
+    }),
+    ("transcripts redis", |_| transcripts(PeerKind::Redis, &[], Options::default())),
+    ("transcripts levada", |_| transcripts(PeerKind::Levada, &[], Options::default())),
+];
+
+/// What stages leave for the end of the run.
+#[derive(Debug, Default)]
+struct Report {
+    /// The summary lines of the test runner.
+    tests: Vec<String>,
+}
+
+/// Runs every stage, also behind a failed one, prints the minutes of each and fails if any did.
+pub fn run_all() -> Result<()> {
+    let mut report = Report::default();
+    let mut rows = Vec::new();
+    let mut failed = 0;
+    for (name, stage) in STAGES {
+        println!("\n=== {name}");
+        let start = Instant::now();
+        let outcome = match stage(&mut report) {
+            Ok(Outcome::Passed) => "passed".to_owned(),
+            Ok(Outcome::Skipped(why)) => format!("SKIPPED: {why}"),
+            Err(error) => {
+                failed += 1;
+                println!("{name} failed: {error:#}");
+                "FAILED".to_owned()
+            }
+        };
+        rows.push(format!("{name:<20} {:>6.1}  {outcome}", start.elapsed().as_secs_f64() / 60.0));
+    }
+    println!("\n{:<20} {:>6}  outcome\n{}", "stage", "min", rows.join("\n"));
+    for line in &report.tests {
+        println!("{line}");
+    }
+    ensure!(failed == 0, "{failed} of {} stages failed", STAGES.len());
+    Ok(())
+}
+
+/// Formatting, lints, tidy: what should pass before a commit.
+pub fn check() -> Result<()> {
+    succeed(workspace::cargo().args(["fmt", "--all", "--check"]))?;
+    succeed(workspace::cargo().args([
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--",
+        "-D",
+        "warnings",
+    ]))?;
+    tidy::check(&workspace::root())
+}
+
+/// Formats the source in place.
+pub fn fmt() -> Result<()> {
+    succeed(workspace::cargo().args(["fmt", "--all"]))
+}
+
+/// Runs all tests, documentation tests included. Answers the runner's summary lines.
+pub fn test() -> Result<Vec<String>> {
+    let has_nextest = workspace::cargo()
+        .args(["nextest", "--version"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success());
+    if !has_nextest {
+        return succeed_with_summary(workspace::cargo().args(["test", "--workspace"]));
+    }
+    // nextest does not run documentation tests. They go first, so that its summary stands last.
+    succeed(workspace::cargo().args(["test", "--workspace", "--doc", "--quiet"]))?;
+    succeed_with_summary(workspace::cargo().args(["nextest", "run", "--workspace"]))
+}
+
+/// Starts the peer and runs transcripts against it; no files means all of them.
+pub fn transcripts(kind: PeerKind, files: &[PathBuf], options: Options) -> Result<Outcome> {
+    let (name, peer) = match kind {
+        PeerKind::Levada => ("levada", Peer::levada()?),
+        PeerKind::Redis => match Peer::redis()? {
+            Some(peer) => ("redis", peer),
+            None if in_ci() => bail!("redis-server is not installed"),
+            None => return Ok(Outcome::Skipped("redis-server is not installed".to_owned())),
+        },
+    };
+    let target = Target { name: name.to_owned(), address: peer.address };
+    run_transcripts(&target, files, options).map(|()| Outcome::Passed)
+}
+
+/// Runs transcripts against a live server and prints the report; no files means all of them.
+pub fn run_transcripts(target: &Target, files: &[PathBuf], options: Options) -> Result<()> {
+    let all;
+    let files = if files.is_empty() {
+        all = transcript_files()?;
+        &all
+    } else {
+        files
+    };
+    let summary = transcript::run(target, files, options)?;
+    println!("{}", summary.report(target));
+    ensure!(summary.failures.is_empty(), "transcripts differ from {}", target.name);
+    Ok(())
+}
+
+/// All transcripts, in the order of their names.
+pub fn transcript_files() -> Result<Vec<PathBuf>> {
+    let directory = workspace::root().join("tests/transcripts");
+    let entries = std::fs::read_dir(&directory).context("tests/transcripts")?;
+    let mut files = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
+    files.retain(|file| file.extension().is_some_and(|extension| extension == "txt"));
+    files.sort();
+    ensure!(!files.is_empty(), "no transcripts in {}", directory.display());
+    Ok(files)
+}
+
+fn in_ci() -> bool {
+    std::env::var("CI").is_ok_and(|value| value == "true")
+}
+
+fn succeed(command: &mut Command) -> Result<()> {
+    let status = command.status().with_context(|| format!("{command:?} cannot be started"))?;
+    ensure!(status.success(), "{command:?} failed");
+    Ok(())
+}
+
+/// Runs a test runner, passes its output on, and keeps the lines that sum it up.
+fn succeed_with_summary(command: &mut Command) -> Result<Vec<String>> {
+    let mut child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("{command:?} cannot be started"))?;
+    let stdout = child.stdout.take().context("stdout is piped")?;
+    let stderr = child.stderr.take().context("stderr is piped")?;
+    // Both pipes are drained at once: a full one would stop the runner.
+    let errors = std::thread::spawn(move || pass_on(BufReader::new(stderr)));
+    let mut summary = pass_on(BufReader::new(stdout))?;
+    summary.extend(errors.join().map_err(|_| anyhow::anyhow!("reading the output failed"))??);
+    let status = child.wait()?;
+    if !status.success() {
+        bail!("{command:?} failed\n{}", summary.join("\n"));
+    }
+    Ok(summary)
+}
+
+fn pass_on(source: impl BufRead) -> Result<Vec<String>> {
+    let mut summary = Vec::new();
+    for line in source.lines() {
+        let line = line?;
+        writeln!(std::io::stdout().lock(), "{line}")?;
+        if line.contains("Summary [") || line.starts_with("test result:") {
+            summary.push(line);
+        }
+    }
+    Ok(summary)
+}
