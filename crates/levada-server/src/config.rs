@@ -5,6 +5,7 @@
 //! nothing. What could move files is read-only.
 
 use levada_core::glob;
+use levada_core::stream::NodeLimits;
 
 use crate::number::{parse_bytes, parse_i64};
 use crate::wire_error::WireError;
@@ -109,6 +110,14 @@ impl Config {
         self.get(name).parse().unwrap_or(0)
     }
 
+    /// When a logical node of a stream is full.
+    pub(crate) fn node_limits(&self) -> NodeLimits {
+        NodeLimits {
+            entries: self.number("stream-node-max-entries"),
+            bytes: self.number("stream-node-max-bytes"),
+        }
+    }
+
     /// Sets a value that the server itself knows, whatever its access.
     pub(crate) fn put(&mut self, name: &str, value: String) {
         self.values[place(name.as_bytes()).expect("the name is in the table")] = value;
@@ -142,17 +151,17 @@ impl Config {
         }
         for (at, pair) in places.into_iter().zip(pairs.chunks(2)) {
             let parameter = &PARAMETERS[at];
-            let refuse = |why: &str| Err(WireError::setting(parameter.name, why));
+            let refused = |why: &str| WireError::setting(parameter.name, why);
             match parameter.access {
-                Access::Immutable => return refuse("can't set immutable config"),
-                Access::Protected => return refuse("can't set protected config"),
+                Access::Immutable => return Err(refused("can't set immutable config")),
+                Access::Protected => return Err(refused("can't set protected config")),
                 Access::Free if accepted.iter().any(|(taken, _)| *taken == at) => {
-                    return refuse("duplicate parameter");
+                    return Err(refused("duplicate parameter"));
                 }
                 Access::Free => {}
             }
             let value = parameter.kind.parse(pair.get(1).copied().unwrap_or_default());
-            let value = value.or_else(|why| refuse(&why))?;
+            let value = value.map_err(|why| refused(&why))?;
             accepted.push((at, value));
         }
         let names = accepted.iter().map(|(at, _)| PARAMETERS[*at].name).collect();

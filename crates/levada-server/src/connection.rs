@@ -6,7 +6,7 @@ use std::io::{self, Read};
 use levada_resp::Decoder;
 use mio::net::TcpStream;
 
-use crate::engine_api::Now;
+use crate::engine::Now;
 use crate::out::{Out, Release};
 use crate::session::Session;
 
@@ -57,7 +57,7 @@ impl Connection {
 
     /// Reads once, behind what is already there. `scratch` is lent for it.
     pub(crate) fn read(&mut self, scratch: &mut [u8], now: Now) -> io::Result<usize> {
-        if self.input.len() >= INPUT_BYTES_MAX.max(self.wanted()) {
+        if !self.may_read() {
             return Ok(0);
         }
         match self.stream.read(scratch) {
@@ -70,7 +70,7 @@ impl Connection {
                 // A short read means that the socket is drained; only its end would stay unseen.
                 self.readable = count == scratch.len() || self.peer_closed;
                 self.has_request = true;
-                self.session.active_ms = now.monotonic_ms;
+                self.session.active_ms = now.monotonic_ms();
                 self.session.bytes_in += count as u64;
                 self.input.extend_from_slice(&scratch[..count]);
                 Ok(count)
@@ -84,12 +84,10 @@ impl Connection {
         }
     }
 
-    /// A request that is longer than [`INPUT_BYTES_MAX`] may be received whole.
-    fn wanted(&self) -> usize {
-        match self.is_ready() {
-            true => self.decoder.limits().request_bytes_max,
-            false => 0,
-        }
+    /// Whether there is room for more input. A request that is longer than [`INPUT_BYTES_MAX`] is
+    /// received whole: the decoder bounds it.
+    pub(crate) fn may_read(&self) -> bool {
+        self.input.len() < INPUT_BYTES_MAX || self.is_ready() && !self.has_request
     }
 
     /// Sends what may leave.

@@ -1,11 +1,12 @@
 //! What a command of the server's own may see and change.
 
 use levada_core::command::Command;
+use levada_engine::clock::Clock;
 use levada_resp::Writer;
 
 use crate::config::Config;
 use crate::connection::Connections;
-use crate::engine_api::{Answer, ClientId, Now, Outcome, Shard};
+use crate::engine::{Answer, ClientId, Now, Outcome, Shard};
 use crate::out::Release;
 use crate::output::Output;
 use crate::registry::Registry;
@@ -15,7 +16,7 @@ use crate::stats::Stats;
 use crate::wire_error::WireError;
 
 /// A command's view of the server.
-pub struct Context<'a> {
+pub(crate) struct Context<'a> {
     pub(crate) shard: &'a mut Shard,
     pub(crate) state: &'a mut State,
     pub(crate) session: &'a mut Session,
@@ -38,6 +39,7 @@ pub(crate) struct State {
     pub(crate) settings: Settings,
     /// Whether somebody else than this machine may connect.
     pub(crate) exposed: bool,
+    pub(crate) clock: Clock,
     pub(crate) started: Now,
     pub(crate) blocked_clients: u64,
     /// Connections to be looked at again though their socket says nothing.
@@ -46,14 +48,15 @@ pub(crate) struct State {
 }
 
 impl State {
-    pub(crate) fn new(settings: Settings, config: Config, exposed: bool, now: Now) -> Self {
+    pub(crate) fn new(settings: Settings, config: Config, exposed: bool, clock: Clock) -> Self {
         let registry = Registry::new(crate::command::table());
         Self {
             stats: Stats::new(registry.len()),
             registry,
             config,
             exposed,
-            started: now,
+            clock,
+            started: clock.now(),
             blocked_clients: 0,
             wake: Vec::new(),
             random: settings.seed | 1,
@@ -135,7 +138,7 @@ mod tests {
     fn passwords_are_compared_whole() {
         let mut config = Config::new();
         config.put("requirepass", "secret".to_owned());
-        let state = State::new(Settings::default(), config, false, Now::default());
+        let state = State::new(Settings::default(), config, false, Clock::new());
         assert!(state.is_password(b"secret"));
         for wrong in ["", "secre", "secrets", "Secret", "secretsecret"] {
             assert!(!state.is_password(wrong.as_bytes()), "{wrong}");

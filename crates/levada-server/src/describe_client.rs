@@ -7,7 +7,7 @@ use levada_resp::Protocol;
 
 use crate::connection::Connection;
 use crate::context::Context;
-use crate::engine_api::Now;
+use crate::engine::Now;
 use crate::registry::Registry;
 use crate::session::Session;
 
@@ -44,7 +44,7 @@ impl<'a> Described<'a> {
     /// The line, with its end.
     pub(crate) fn line(&self, registry: &Registry, now: Now) -> String {
         let session = self.session;
-        let seconds = |since: u64| now.monotonic_ms.saturating_sub(since) / 1000;
+        let seconds = |since: u64| now.monotonic_ms().saturating_sub(since) / 1000;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let command = session.last_command.map_or("NULL", |number| registry.spec(number).name);
         let (multi, multi_bytes) = match &session.transaction {

@@ -3,8 +3,6 @@
 //! Checks come in the order of Redis: is there such a command, has it the right number of
 //! arguments, may this connection run it, is it to be queued; then its parser, then the engine.
 
-use std::time::Instant;
-
 use levada_core::command::{Command, ReadFrom};
 use levada_core::error::Error as CoreError;
 use levada_core::id::StreamId;
@@ -12,7 +10,7 @@ use levada_core::reply::Reply;
 
 use crate::connection::Connections;
 use crate::context::{Context, State};
-use crate::engine_api::{Answer, BlockedRead, ClientId, Now, Outcome, Shard, Wait};
+use crate::engine::{Answer, BlockedRead, BlockedReadgroup, ClientId, Now, Outcome, Shard, Wait};
 use crate::out::{Out, Release};
 use crate::output::Output;
 use crate::registry::{CommandNumber, Registry};
@@ -159,7 +157,7 @@ impl Turn<'_> {
     /// Runs a command and writes its reply, unless it sleeps or needs blocks.
     pub(crate) fn run(&mut self, number: CommandNumber, args: &[&[u8]]) -> Ran {
         let spec = self.state.registry.spec(number);
-        let timer = self.state.stats.times_next(number).then(Instant::now);
+        let timed_from = self.state.stats.times_next(number).then(|| self.state.clock.now());
         let request = Request {
             args,
             database: self.session.database,
@@ -178,9 +176,9 @@ impl Turn<'_> {
             Run::Container => self.fail(number, &WireError::Arity(spec.name)),
         };
         if ran != Ran::NeedBlocks {
-            let nanos = timer.map(|timer| timer.elapsed().as_nanos());
-            let nanos = nanos.map(|nanos| u64::try_from(nanos).unwrap_or(u64::MAX));
-            self.state.stats.called(number, nanos);
+            let usec = timed_from
+                .map(|from| self.state.clock.now().monotonic_us.saturating_sub(from.monotonic_us));
+            self.state.stats.called(number, usec);
         }
         ran
     }
@@ -226,7 +224,7 @@ impl Turn<'_> {
         match answer.result {
             Ok(reply) => {
                 let keys = NameList::Borrowed(asked.names);
-                let names = Names { keys, now: self.now, spec: request.spec };
+                let names = Names { keys, now: self.now };
                 write(&mut self.output(), reply, &names);
                 Ran::Done
             }
@@ -269,8 +267,9 @@ impl Turn<'_> {
         let Some(read) = self.blocked_read(&asked.command) else {
             return Ran::NeedBlocks;
         };
-        let deadline = (block_ms > 0).then(|| self.now.monotonic_ms.saturating_add(block_ms));
-        self.shard.wait(self.now, ClientId(self.session.id), read, deadline);
+        let block_us = block_ms.saturating_mul(1000);
+        let deadline = (block_ms > 0).then(|| self.now.monotonic_us.saturating_add(block_us));
+        self.shard.wait(ClientId(self.session.id), read, deadline);
         self.sleep(Blocked {
             spec: request.spec,
             number,
@@ -302,7 +301,7 @@ impl Turn<'_> {
                 }
                 BlockedRead::Xread { streams, count: read.count }
             }
-            Command::Xreadgroup(read) => BlockedRead::Xreadgroup {
+            Command::Xreadgroup(read) => BlockedRead::Xreadgroup(BlockedReadgroup {
                 group: read.group.to_vec(),
                 consumer: read.consumer.to_vec(),
                 no_ack: read.no_ack,
@@ -312,7 +311,7 @@ impl Turn<'_> {
                     .iter()
                     .map(|(key, _)| (key.database, key.name.to_vec()))
                     .collect(),
-            },
+            }),
             _ => unreachable!("only reads block"),
         })
     }
@@ -360,7 +359,7 @@ impl Turn<'_> {
             Ok(Then::Shutdown) => Ran::Shutdown,
             Ok(Then::Sleep(until)) => {
                 // Whatever it is that is waited for: what was written before is on disk by then.
-                self.release = self.release.and(Wait::Durable(self.shard.current()).into());
+                self.release = self.release.and(Wait::Durable(self.shard.position()).into());
                 self.sleep(Blocked {
                     spec: request.spec,
                     number,

@@ -13,7 +13,7 @@ use levada_core::keyspace::KeyNumber;
 use levada_core::reply::{Entries, Part};
 use levada_resp::{Protocol, Writer};
 
-use crate::engine_api::BlockAccess;
+use crate::engine::BlockAccess;
 
 /// Where blocks come from.
 pub(crate) trait Source {
@@ -122,6 +122,7 @@ fn put_row(out: &mut Vec<u8>, protocol: Protocol, row: &Row<'_>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use levada_engine::shard::BlockHere;
     use levada_core::bitmap::Bitmap;
     use levada_core::block::Block;
     use levada_core::fields::Fields;
@@ -132,7 +133,7 @@ mod tests {
     impl Source for One {
         fn block(&mut self, _: KeyNumber, number: u64) -> BlockAccess<'_> {
             match number {
-                0 => BlockAccess::Here(&self.0),
+                0 => BlockAccess::Here(BlockHere::Tail(&self.0)),
                 _ => BlockAccess::Reading,
             }
         }

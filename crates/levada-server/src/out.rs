@@ -17,7 +17,7 @@ use std::io::{self, Write};
 use levada_core::reply::Entries;
 use levada_resp::{Protocol, Writer};
 
-use crate::engine_api::{Lsn, Wait};
+use crate::engine::{Lsn, Wait};
 use crate::entries::{Cursor, Drawn, Source};
 use crate::wire_error::WireError;
 
@@ -119,11 +119,6 @@ impl Out {
     /// Whether the socket should take some before more is written.
     pub(crate) fn is_full(&self) -> bool {
         self.len() > BUFFERED_BYTES_MAX
-    }
-
-    /// Bytes that the buffer takes.
-    pub(crate) fn capacity(&self) -> usize {
-        self.buffer.capacity()
     }
 
     /// Where the next byte will stand.

@@ -14,7 +14,7 @@ use crate::spec::Names;
 use crate::wire_error::WireError;
 
 /// A reply being written.
-pub struct Output<'a> {
+pub(crate) struct Output<'a> {
     out: &'a mut Out,
     protocol: Protocol,
     /// Where the reply begins, if an error may still take its place.

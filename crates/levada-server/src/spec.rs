@@ -5,7 +5,7 @@ use levada_core::command::{Command, Key};
 use levada_core::reply::Reply;
 
 use crate::context::Context;
-use crate::engine_api::{Now, Wait};
+use crate::engine::{Now, Wait};
 use crate::output::Output;
 use crate::wire_error::WireError;
 
@@ -35,7 +35,7 @@ pub struct CommandSpec {
     /// Of a container.
     pub subcommands: &'static [CommandSpec],
     /// Who answers.
-    pub run: Run,
+    pub(crate) run: Run,
 }
 
 /// Where the keys of a command stand among its arguments; the name is number 0.
@@ -174,14 +174,14 @@ pub mod category {
 
 /// Who answers a command.
 #[derive(Clone, Copy)]
-pub enum Run {
+pub(crate) enum Run {
     /// The engine, from parsed arguments; what it answers is written by the command.
     Engine(
-        #[doc(hidden)] for<'a> fn(&Request<'a>) -> Result<Asked<'a>, WireError>,
-        #[doc(hidden)] fn(&mut Output<'_>, Reply, &Names<'_>),
+        for<'a> fn(&Request<'a>) -> Result<Asked<'a>, WireError>,
+        fn(&mut Output<'_>, Reply, &Names<'_>),
     ),
     /// The server.
-    Server(#[doc(hidden)] fn(&mut Context<'_>, &Request<'_>) -> Result<Then, WireError>),
+    Server(fn(&mut Context<'_>, &Request<'_>) -> Result<Then, WireError>),
     /// MULTI and kin, which dispatch itself knows.
     Transaction(Transactional),
     /// Its subcommands.
@@ -201,7 +201,7 @@ impl std::fmt::Debug for Run {
 
 /// Commands about the transaction of a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Transactional {
+pub(crate) enum Transactional {
     /// MULTI.
     Multi,
     /// EXEC.
@@ -216,7 +216,7 @@ pub enum Transactional {
 
 /// A request whose command is known and whose arity is right.
 #[derive(Clone, Copy)]
-pub struct Request<'a> {
+pub(crate) struct Request<'a> {
     pub(crate) args: &'a [&'a [u8]],
     pub(crate) database: u8,
     pub(crate) now: Now,
@@ -254,7 +254,7 @@ impl<'a> Request<'a> {
 
 /// What a command asks of the engine.
 #[derive(Debug)]
-pub struct Asked<'a> {
+pub(crate) struct Asked<'a> {
     pub(crate) command: Command<'a>,
     /// Keys of a read, in order, for its reply.
     pub(crate) names: &'a [&'a [u8]],
@@ -288,11 +288,10 @@ impl<'a> From<Command<'a>> for Asked<'a> {
 
 /// What a reply needs to know of its request; of a blocked read it is kept until it is served.
 #[derive(Clone, Copy)]
-pub struct Names<'a> {
+pub(crate) struct Names<'a> {
     /// Keys of a read, in order.
     pub(crate) keys: NameList<'a>,
     pub(crate) now: Now,
-    pub(crate) spec: &'static CommandSpec,
 }
 
 /// Names of keys, borrowed from a request or kept.
@@ -314,7 +313,7 @@ impl<'a> NameList<'a> {
 }
 
 /// What the loop does after a command of the server's own.
-pub enum Then {
+pub(crate) enum Then {
     /// Nothing: the reply is written and may leave.
     Done,
     /// The reply is written and leaves when this is so.

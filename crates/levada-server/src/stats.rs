@@ -17,14 +17,14 @@ pub(crate) struct CommandStats {
     /// Ran and answered an error.
     pub(crate) failed: u64,
     timed_calls: u64,
-    timed_nanos: u64,
+    timed_usec: u64,
 }
 
 impl CommandStats {
     /// Microseconds of all calls, from those that were timed.
     pub(crate) fn usec(&self) -> u64 {
-        let nanos = u128::from(self.timed_nanos) * u128::from(self.calls);
-        let usec = nanos / 1000 / u128::from(self.timed_calls.max(1));
+        let usec = u128::from(self.timed_usec) * u128::from(self.calls);
+        let usec = usec / u128::from(self.timed_calls.max(1));
         u64::try_from(usec).unwrap_or(u64::MAX)
     }
 }
@@ -74,13 +74,13 @@ impl Stats {
 
     /// Counts a call, and how long it took if it was timed.
     #[inline]
-    pub(crate) fn called(&mut self, number: CommandNumber, nanos: Option<u64>) {
+    pub(crate) fn called(&mut self, number: CommandNumber, usec: Option<u64>) {
         self.commands_run += 1;
         let stats = self.command_mut(number);
         stats.calls += 1;
-        if let Some(nanos) = nanos {
+        if let Some(usec) = usec {
             stats.timed_calls += 1;
-            stats.timed_nanos += nanos;
+            stats.timed_usec += usec;
         }
     }
 
@@ -114,7 +114,7 @@ mod tests {
         let mut stats = Stats::new(1);
         let number = CommandNumber(0);
         for _ in 0..128 {
-            let timed = stats.times_next(number).then_some(2000);
+            let timed = stats.times_next(number).then_some(2);
             stats.called(number, timed);
         }
         assert_eq!(stats.command(number).calls, 128);

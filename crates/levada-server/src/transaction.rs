@@ -4,7 +4,7 @@
 //! its parts may.
 
 use crate::dispatch::{Ran, Turn};
-use crate::engine_api::ClientId;
+use crate::engine::ClientId;
 use crate::registry::CommandNumber;
 use crate::session::Transaction;
 use crate::spec::{Request, Transactional};

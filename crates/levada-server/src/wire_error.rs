@@ -264,6 +264,9 @@ fn core_text(error: &CoreError, command: &str) -> Cow<'static, [u8]> {
         CoreError::StringTooLong => {
             b"ERR string exceeds maximum allowed size (proto-max-bulk-len)"
         }
+        CoreError::Corrupt { first, last, .. } => {
+            return WireError::Corrupt(*first, *last).text().into_owned().into();
+        }
         CoreError::OutOfMemory => b"OOM command not allowed when used memory > 'maxmemory'.",
     })
 }

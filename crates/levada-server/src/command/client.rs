@@ -282,7 +282,7 @@ fn kill(context: &mut Context<'_>, request: &Request<'_>) -> Result<Then, WireEr
     } else {
         Victims::parse(request.rest(2))?
     };
-    let now_ms = context.now.monotonic_ms;
+    let now_ms = context.now.monotonic_ms();
     let own = !victims.skip_own && victims.has(&Described::own(context), now_ms);
     let mut killed = u64::from(own);
     for other in context.others.iter_mut() {

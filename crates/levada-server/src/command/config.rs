@@ -2,6 +2,8 @@
 //! CONFIG SET name value \[name value ...]
 //! CONFIG RESETSTAT, CONFIG REWRITE, CONFIG HELP
 
+use levada_engine::shard::ShardSettings;
+
 use super::{BASE, CONTAINER, OPERATOR, help_flags};
 use crate::context::Context;
 use crate::spec::{CommandSpec, Request, Run, Then};
@@ -89,11 +91,10 @@ fn set(context: &mut Context<'_>, request: &Request<'_>) -> Result<Then, WireErr
     }
     let names = context.state.config.set(pairs)?;
     if names.iter().any(|name| name.starts_with("stream-node-max")) {
-        let config = &context.state.config;
-        context.shard.set_node_limits(
-            config.number("stream-node-max-entries"),
-            config.number("stream-node-max-bytes"),
-        );
+        context.shard.set_settings(ShardSettings {
+            nodes: context.state.config.node_limits(),
+            ..*context.shard.settings()
+        });
     }
     context.output.write().ok();
     Ok(Then::Done)

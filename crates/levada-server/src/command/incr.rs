@@ -3,9 +3,9 @@
 use levada_core::command::Command;
 
 use super::{KEY, STRING};
-use super::stream::integer;
 use crate::output::plain;
 use crate::spec::{Asked, CommandSpec, Request, Run, flag};
+use crate::stream_arguments::integer;
 use crate::wire_error::WireError;
 
 pub(super) const INCR: CommandSpec = CommandSpec {

@@ -72,7 +72,7 @@ fn put(text: &mut String, pairs: &[(&str, &dyn std::fmt::Display)]) {
 }
 
 fn server(context: &Context<'_>, text: &mut String) {
-    let uptime_s = (context.now.monotonic_ms - context.state.started.monotonic_ms) / 1000;
+    let uptime_s = (context.now.monotonic_ms() - context.state.started.monotonic_ms()) / 1000;
     let run_id = format!("{:040x}", context.state.settings.seed);
     put(
         text,
@@ -166,12 +166,13 @@ fn human(bytes: u64) -> String {
 }
 
 fn persistence(context: &Context<'_>, text: &mut String) {
+    let facts = context.shard.facts();
     put(
         text,
         &[
             ("loading", &0),
             ("async_loading", &0),
-            ("rdb_changes_since_last_save", &context.shard.current()),
+            ("rdb_changes_since_last_save", &context.shard.position()),
             ("rdb_bgsave_in_progress", &0),
             ("rdb_last_save_time", &(context.now.wall_ms / 1000)),
             ("rdb_last_bgsave_status", &"ok"),
@@ -180,6 +181,13 @@ fn persistence(context: &Context<'_>, text: &mut String) {
             ("aof_rewrite_scheduled", &0),
             ("aof_last_bgrewrite_status", &"ok"),
             ("aof_last_write_status", &"ok"),
+            ("levada_last_batch", &facts.last_lsn),
+            ("levada_durable_batch", &facts.durable_lsn),
+            ("levada_checkpoints", &facts.checkpoints),
+            ("levada_checkpoint_in_progress", &u8::from(facts.checkpoint_in_progress)),
+            ("levada_commit_usec_average", &facts.sync_us_average),
+            ("levada_batches_replayed", &facts.recovery.batches_replayed),
+            ("levada_batches_discarded", &facts.recovery.batches_discarded),
         ],
     );
 }
@@ -265,9 +273,9 @@ fn cluster(_: &Context<'_>, text: &mut String) {
 }
 
 fn keyspace(context: &Context<'_>, text: &mut String) {
-    let facts = context.shard.facts();
+    let machine = context.shard.machine();
     for database in 0..DATABASES {
-        let (keys, expires) = facts.database(database);
+        let (keys, expires) = (machine.keys.len(database), machine.keys.expiring(database));
         if keys > 0 {
             let _ = write!(
                 text,

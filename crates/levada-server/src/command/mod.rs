@@ -4,48 +4,39 @@
 //! arguments become a [`levada_core::command::Command`], and how the answer is written where the
 //! common form ([`crate::output::plain`]) is not it.
 
-mod append;
 mod auth;
 mod client;
 mod cluster;
+#[expect(clippy::module_inception, reason = "COMMAND is a command")]
+mod command;
 mod config;
 mod dbsize;
 mod del;
-mod describe;
 mod echo;
 mod exists;
 mod expire;
-mod flush;
+mod flushall;
 mod function;
 mod get;
-mod getdel;
 mod hello;
 mod incr;
 mod info;
 mod keys;
-mod memory;
-mod mget;
-mod mset;
+mod memory_usage;
+mod multi;
 mod object;
-mod persist;
 mod ping;
 mod quit;
 mod randomkey;
-mod read;
 mod rename;
 mod reset;
 mod save;
 mod scan;
-mod script;
 mod select;
 mod set;
 mod shutdown;
-mod stream;
-mod strlen;
 mod time;
-mod transaction;
-mod ttl;
-mod type_of;
+mod r#type;
 pub(crate) mod wait;
 mod xack;
 mod xadd;
@@ -67,33 +58,33 @@ use crate::spec::{CommandSpec, Keys, Run, category, flag};
 
 /// Every command there is.
 pub fn table() -> &'static [CommandSpec] {
-    &TABLE
+    TABLE
 }
 
-static TABLE: [CommandSpec; 86] = [
-    append::SPEC,
+static TABLE: &[CommandSpec] = &[
+    set::APPEND,
     auth::SPEC,
     save::BGSAVE,
     client::SPEC,
     cluster::SPEC,
-    describe::SPEC,
+    command::SPEC,
     config::SPEC,
     dbsize::SPEC,
     incr::DECR,
     incr::DECRBY,
     del::DEL,
-    transaction::DISCARD,
+    multi::DISCARD,
     echo::SPEC,
-    transaction::EXEC,
+    multi::EXEC,
     exists::EXISTS,
     expire::EXPIRE,
     expire::EXPIREAT,
-    ttl::EXPIRETIME,
-    flush::FLUSHALL,
-    flush::FLUSHDB,
-    function::SPEC,
-    get::SPEC,
-    getdel::SPEC,
+    expire::EXPIRETIME,
+    flushall::FLUSHALL,
+    flushall::FLUSHDB,
+    function::FUNCTION,
+    get::GET,
+    get::GETDEL,
     set::GETEX,
     set::GETSET,
     hello::SPEC,
@@ -102,19 +93,19 @@ static TABLE: [CommandSpec; 86] = [
     info::SPEC,
     keys::SPEC,
     save::LASTSAVE,
-    memory::SPEC,
-    mget::SPEC,
-    mset::MSET,
-    mset::MSETNX,
-    transaction::MULTI,
+    memory_usage::SPEC,
+    get::MGET,
+    set::MSET,
+    set::MSETNX,
+    multi::MULTI,
     object::SPEC,
-    persist::SPEC,
+    expire::PERSIST,
     expire::PEXPIRE,
     expire::PEXPIREAT,
-    ttl::PEXPIRETIME,
+    expire::PEXPIRETIME,
     ping::SPEC,
     set::PSETEX,
-    ttl::PTTL,
+    expire::PTTL,
     quit::SPEC,
     randomkey::SPEC,
     rename::RENAME,
@@ -122,22 +113,22 @@ static TABLE: [CommandSpec; 86] = [
     reset::SPEC,
     save::SAVE,
     scan::SPEC,
-    script::SPEC,
+    function::SCRIPT,
     select::SPEC,
     set::SET,
     set::SETEX,
     set::SETNX,
     shutdown::SPEC,
-    strlen::SPEC,
+    get::STRLEN,
     time::SPEC,
     exists::TOUCH,
-    ttl::TTL,
-    type_of::SPEC,
+    expire::TTL,
+    r#type::SPEC,
     del::UNLINK,
-    transaction::UNWATCH,
+    multi::UNWATCH,
     wait::WAIT,
     wait::WAITAOF,
-    transaction::WATCH,
+    multi::WATCH,
     xack::SPEC,
     xadd::SPEC,
     xautoclaim::SPEC,
@@ -210,7 +201,7 @@ const fn help_flags() -> u32 {
 /// comes out: an error's text, or something that the parsed command's debug form contains.
 #[cfg(test)]
 fn check(line: &str, expect: &str) {
-    use crate::engine_api::Now;
+    use crate::engine::Now;
     use crate::registry::Registry;
     use crate::spec::Request;
 
@@ -219,7 +210,7 @@ fn check(line: &str, expect: &str) {
     let parsed = crate::dispatch::resolve(&registry, &args);
     let parsed = parsed.map_err(|refused| refused.error).and_then(|number| {
         let spec = registry.spec(number);
-        let now = Now { wall_ms: 1, monotonic_ms: 1 };
+        let now = Now { wall_ms: 1, monotonic_us: 1000 };
         let request = Request { args: &args, database: 0, now, spec, random: 0 };
         match spec.run {
             Run::Engine(parse, _) => parse(&request).map(|asked| format!("{asked:?}")),

@@ -4,7 +4,7 @@ use levada_resp::Protocol;
 
 use super::{ANYTIME, CONNECTION};
 use crate::context::Context;
-use crate::engine_api::ClientId;
+use crate::engine::ClientId;
 use crate::session::Replies;
 use crate::spec::{CommandSpec, Request, Run, Then, flag};
 use crate::wire_error::WireError;

@@ -4,7 +4,7 @@
 
 use super::SERVER;
 use crate::context::Context;
-use crate::engine_api::Wait;
+use crate::engine::Wait;
 use crate::spec::{CommandSpec, Request, Run, Then, category, flag};
 use crate::wire_error::WireError;
 
@@ -43,7 +43,7 @@ pub(super) const LASTSAVE: CommandSpec = CommandSpec {
 #[allow(clippy::unnecessary_wraps)] // The type of every command.
 fn save(context: &mut Context<'_>, _: &Request<'_>) -> Result<Then, WireError> {
     context.output.write().ok();
-    Ok(Then::Wait(Wait::Durable(context.shard.current())))
+    Ok(Then::Wait(Wait::Durable(context.shard.position())))
 }
 
 fn bgsave(context: &mut Context<'_>, request: &Request<'_>) -> Result<Then, WireError> {

@@ -3,9 +3,9 @@
 use levada_core::command::{Command, Scan};
 
 use super::GENERIC;
-use super::stream::{cursor, integer};
 use crate::output::plain;
 use crate::spec::{Asked, CommandSpec, Keys, Request, Run, flag};
+use crate::stream_arguments::{cursor, integer};
 use crate::wire_error::WireError;
 
 /// COUNT where none is given.

@@ -1,13 +1,15 @@
 //! SET key value \[NX|XX|IFEQ v|IFNE v] \[GET] \[EX s|PX ms|EXAT s|PXAT ms|KEEPTTL]
 //! SETNX key value, SETEX key s value, PSETEX key ms value, GETSET key value, GETEX key \[...]
+//! MSET key value \[key value ...], MSETNX key value \[key value ...]
+//! APPEND key value
 
-use levada_core::command::{Command, Set, SetExpiry, SetWhen};
+use levada_core::command::{Command, Key, Set, SetExpiry, SetWhen};
 
-use super::{KEY, STRING};
 use super::rename::number;
-use super::stream::integer;
+use super::{KEY, STRING};
 use crate::output::plain;
-use crate::spec::{Asked, CommandSpec, Request, Run, flag};
+use crate::spec::{Asked, CommandSpec, Keys, Request, Run, flag};
+use crate::stream_arguments::integer;
 use crate::wire_error::WireError;
 
 pub(super) const SET: CommandSpec = CommandSpec {
@@ -220,6 +222,68 @@ impl<'a> Expiry<'a> {
             _ => Err(WireError::invalid_expire(request.spec.name)),
         }
     }
+}
+
+/// Every second argument.
+const PAIRS: Keys = Keys::Range { first: 1, last: -1, step: 2 };
+
+pub(super) const MSET: CommandSpec = CommandSpec {
+    name: "mset",
+    syntax: "key value [key value ...]",
+    summary: "Writes several strings.",
+    since: "1.0.1",
+    complexity: "O(N), N keys",
+    arity: -3,
+    flags: flag::WRITE | flag::DENYOOM,
+    keys: PAIRS,
+    run: Run::Engine(mset, plain),
+    ..STRING
+};
+
+pub(super) const MSETNX: CommandSpec = CommandSpec {
+    name: "msetnx",
+    syntax: "key value [key value ...]",
+    summary: "Writes several strings unless one of the keys exists.",
+    since: "1.0.1",
+    complexity: "O(N), N keys",
+    arity: -3,
+    flags: flag::WRITE | flag::DENYOOM,
+    keys: PAIRS,
+    run: Run::Engine(msetnx, number),
+    ..STRING
+};
+
+fn mset<'a>(request: &Request<'a>) -> Result<Asked<'a>, WireError> {
+    Ok(Command::Mset(pairs(request)?, false).into())
+}
+
+fn msetnx<'a>(request: &Request<'a>) -> Result<Asked<'a>, WireError> {
+    Ok(Command::Mset(pairs(request)?, true).into())
+}
+
+fn pairs<'a>(request: &Request<'a>) -> Result<Vec<(Key<'a>, &'a [u8])>, WireError> {
+    let args = request.rest(1);
+    if !args.len().is_multiple_of(2) {
+        return Err(WireError::Arity(request.spec.name));
+    }
+    Ok(args.chunks_exact(2).map(|pair| (request.key_named(pair[0]), pair[1])).collect())
+}
+
+pub(super) const APPEND: CommandSpec = CommandSpec {
+    name: "append",
+    syntax: "key value",
+    summary: "Lengthens a string.",
+    since: "2.0.0",
+    arity: 3,
+    flags: flag::WRITE | flag::DENYOOM | flag::FAST,
+    keys: KEY,
+    run: Run::Engine(append, plain),
+    ..STRING
+};
+
+#[allow(clippy::unnecessary_wraps)] // The type of every parser.
+fn append<'a>(request: &Request<'a>) -> Result<Asked<'a>, WireError> {
+    Ok(Command::Append(request.key(1), request.arg(2)).into())
 }
 
 #[cfg(test)]

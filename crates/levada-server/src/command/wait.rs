@@ -3,12 +3,13 @@
 
 use levada_resp::{Protocol, Writer};
 
-use super::read::timeout_ms;
-use super::{BASE, stream};
+use super::BASE;
 use crate::context::Context;
-use crate::engine_api::Wait;
+use crate::engine::Wait;
+use crate::read_arguments::timeout_ms;
 use crate::session::Blocked;
 use crate::spec::{CommandSpec, Request, Run, Then, category, flag};
+use crate::stream_arguments as stream;
 use crate::wire_error::WireError;
 
 pub(super) const WAIT: CommandSpec = CommandSpec {
@@ -39,7 +40,7 @@ pub(super) const WAITAOF: CommandSpec = CommandSpec {
 
 fn wait(context: &mut Context<'_>, request: &Request<'_>) -> Result<Then, WireError> {
     let replicas = stream::integer(request.arg(1))?;
-    let timeout = timeout_ms(request.arg(2), request.now.monotonic_ms)?;
+    let timeout = timeout_ms(request.arg(2), request.now.monotonic_ms())?;
     sleep_or_answer(context, request, replicas, timeout)
 }
 
@@ -51,7 +52,7 @@ fn wait_for_disk(context: &mut Context<'_>, request: &Request<'_>) -> Result<The
         ));
     }
     let replicas = stream::integer(request.arg(2))?;
-    let timeout = timeout_ms(request.arg(3), request.now.monotonic_ms)?;
+    let timeout = timeout_ms(request.arg(3), request.now.monotonic_ms())?;
     sleep_or_answer(context, request, replicas, timeout)
 }
 
@@ -63,7 +64,7 @@ fn sleep_or_answer(
     timeout: u64,
 ) -> Result<Then, WireError> {
     if replicas > 0 && !context.in_transaction {
-        let until = (timeout > 0).then(|| request.now.monotonic_ms.saturating_add(timeout));
+        let until = (timeout > 0).then(|| request.now.monotonic_ms().saturating_add(timeout));
         return Ok(Then::Sleep(until));
     }
     let mut writer = context.output.write();
@@ -74,7 +75,7 @@ fn sleep_or_answer(
     writer.array(2);
     writer.integer(1);
     writer.integer(0);
-    Ok(Then::Wait(Wait::Durable(context.shard.current())))
+    Ok(Then::Wait(Wait::Durable(context.shard.position())))
 }
 
 /// What a sleeper is told when its time is over.

@@ -5,9 +5,9 @@ use levada_core::fields::Fields;
 use levada_core::id::{StreamId, parse_u64};
 
 use super::{KEY, STREAM};
-use super::stream::TrimOptions;
 use crate::output::plain;
 use crate::spec::{Asked, CommandSpec, Request, Run, flag};
+use crate::stream_arguments::TrimOptions;
 use crate::wire_error::WireError;
 
 pub(super) const SPEC: CommandSpec = CommandSpec {

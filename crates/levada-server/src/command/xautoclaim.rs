@@ -2,11 +2,11 @@
 
 use levada_core::command::{Command, Xautoclaim};
 
-use super::stream::range_first;
 use super::{KEY, STREAM};
 use crate::number::parse_i64;
 use crate::output::plain;
 use crate::spec::{Asked, CommandSpec, Request, Run, flag};
+use crate::stream_arguments::range_first;
 use crate::wire_error::WireError;
 
 /// Ten entries are looked at for each that is asked for: their number, at 16 bytes, must fit.

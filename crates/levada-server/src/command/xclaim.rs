@@ -4,11 +4,11 @@
 use levada_core::command::{Command, DeliveredAt, Xclaim};
 use levada_core::id::StreamId;
 
-use super::stream::id;
 use super::{KEY, STREAM};
 use crate::number::parse_i64;
 use crate::output::plain;
 use crate::spec::{Asked, CommandSpec, Request, Run, flag};
+use crate::stream_arguments::id;
 use crate::wire_error::WireError;
 
 pub(super) const SPEC: CommandSpec = CommandSpec {

@@ -8,11 +8,11 @@
 use levada_core::command::{Command, XgroupCreate, XgroupSetid};
 use levada_core::id::StreamId;
 
-use super::stream::{id, integer};
 use super::{CONTAINER, SECOND_KEY, STREAM, help_flags};
 use crate::context::Context;
 use crate::output::plain;
 use crate::spec::{Asked, CommandSpec, Request, Run, Then, category, flag};
+use crate::stream_arguments::{id, integer};
 use crate::wire_error::WireError;
 
 pub(super) const SPEC: CommandSpec = CommandSpec {

@@ -5,11 +5,11 @@
 
 use levada_core::command::Command;
 
-use super::stream::integer;
 use super::{CONTAINER, SECOND_KEY, STREAM, help_flags};
 use crate::context::Context;
 use crate::output::plain;
 use crate::spec::{Asked, CommandSpec, Request, Run, Then, category, flag};
+use crate::stream_arguments::integer;
 use crate::wire_error::WireError;
 
 /// COUNT of FULL where none is given.

@@ -2,10 +2,10 @@
 
 use levada_core::command::{Command, Xpending};
 
-use super::stream::{integer, range_first, range_last};
 use super::{KEY, STREAM};
 use crate::output::plain;
 use crate::spec::{Asked, CommandSpec, Request, Run, flag};
+use crate::stream_arguments::{integer, range_first, range_last};
 use crate::wire_error::WireError;
 
 pub(super) const SPEC: CommandSpec = CommandSpec {

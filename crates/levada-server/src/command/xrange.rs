@@ -3,10 +3,10 @@
 use levada_core::command::{Command, Xrange};
 use levada_core::reply::Reply;
 
-use super::stream::{integer, range_first, range_last};
 use super::{KEY, STREAM};
 use crate::output::{Output, plain};
 use crate::spec::{Asked, CommandSpec, Names, Request, Run, flag};
+use crate::stream_arguments::{integer, range_first, range_last};
 use crate::wire_error::WireError;
 
 pub(super) const SPEC: CommandSpec = CommandSpec {

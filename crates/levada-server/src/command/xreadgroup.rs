@@ -3,10 +3,10 @@
 use levada_core::command::{Command, Xreadgroup};
 
 use super::STREAM;
-use super::read::{Read, Reader};
-use super::stream::id;
 use crate::output::plain;
+use crate::read_arguments::{Read, Reader};
 use crate::spec::{Asked, CommandSpec, Keys, Request, Run, flag};
+use crate::stream_arguments::id;
 use crate::wire_error::WireError;
 
 pub(super) const SPEC: CommandSpec = CommandSpec {

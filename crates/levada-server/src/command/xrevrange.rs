@@ -2,10 +2,10 @@
 
 use levada_core::command::{Command, Xrange};
 
-use super::stream::{range_first, range_last};
 use super::xrange::{count, reply};
 use super::{KEY, STREAM};
 use crate::spec::{Asked, CommandSpec, Request, Run, flag};
+use crate::stream_arguments::{range_first, range_last};
 use crate::wire_error::WireError;
 
 pub(super) const SPEC: CommandSpec = CommandSpec {

@@ -2,10 +2,10 @@
 
 use levada_core::command::{Command, Xsetid};
 
-use super::stream::{id, unsigned};
 use super::{KEY, STREAM};
 use crate::output::plain;
 use crate::spec::{Asked, CommandSpec, Request, Run, flag};
+use crate::stream_arguments::{id, unsigned};
 use crate::wire_error::WireError;
 
 pub(super) const SPEC: CommandSpec = CommandSpec {

@@ -2,10 +2,10 @@
 
 use levada_core::command::Command;
 
-use super::stream::TrimOptions;
 use super::{KEY, STREAM};
 use crate::output::plain;
 use crate::spec::{Asked, CommandSpec, Request, Run, flag};
+use crate::stream_arguments::TrimOptions;
 use crate::wire_error::WireError;
 
 pub(super) const SPEC: CommandSpec = CommandSpec {

@@ -6,26 +6,26 @@ use crate::wire_error::WireError;
 
 /// The request up to the ids, which the two read differently.
 #[derive(Debug)]
-pub(super) struct Read<'a> {
-    pub(super) count: Option<u64>,
-    pub(super) block_ms: Option<u64>,
+pub(crate) struct Read<'a> {
+    pub(crate) count: Option<u64>,
+    pub(crate) block_ms: Option<u64>,
     /// GROUP: group and consumer.
-    pub(super) group: Option<(&'a [u8], &'a [u8])>,
-    pub(super) no_ack: bool,
-    pub(super) keys: &'a [&'a [u8]],
-    pub(super) ids: &'a [&'a [u8]],
+    pub(crate) group: Option<(&'a [u8], &'a [u8])>,
+    pub(crate) no_ack: bool,
+    pub(crate) keys: &'a [&'a [u8]],
+    pub(crate) ids: &'a [&'a [u8]],
 }
 
 /// Which of the two is asked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Reader {
+pub(crate) enum Reader {
     Xread,
     Xreadgroup,
 }
 
 impl<'a> Read<'a> {
     /// Reads everything but the ids.
-    pub(super) fn parse(request: &Request<'a>, reader: Reader) -> Result<Self, WireError> {
+    pub(crate) fn parse(request: &Request<'a>, reader: Reader) -> Result<Self, WireError> {
         let mut read = Self {
             count: None,
             block_ms: None,
@@ -43,7 +43,7 @@ impl<'a> Read<'a> {
             let more = request.args.len() - at - 1;
             let is = |name: &[u8]| request.arg(at).eq_ignore_ascii_case(name);
             if is(b"BLOCK") && more > 0 {
-                read.block_ms = Some(timeout_ms(request.arg(at + 1), request.now.monotonic_ms)?);
+                read.block_ms = Some(timeout_ms(request.arg(at + 1), request.now.monotonic_ms())?);
                 at += 2;
             } else if is(b"COUNT") && more > 0 {
                 let count = parse_i64(request.arg(at + 1)).ok_or(WireError::NOT_INTEGER)?;

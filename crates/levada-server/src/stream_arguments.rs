@@ -8,7 +8,7 @@ use crate::wire_error::WireError;
 
 /// Options of a trim as they come.
 #[derive(Default, Debug)]
-pub(super) struct TrimOptions {
+pub(crate) struct TrimOptions {
     keep: Option<TrimKeep>,
     approximate: bool,
     limit: Option<u64>,
@@ -16,7 +16,7 @@ pub(super) struct TrimOptions {
 
 impl TrimOptions {
     /// Reads an option off the head of `args`: how many arguments it took, 0 if it is none.
-    pub(super) fn take(&mut self, args: &[&[u8]]) -> Result<usize, WireError> {
+    pub(crate) fn take(&mut self, args: &[&[u8]]) -> Result<usize, WireError> {
         let [word, rest @ ..] = args else {
             return Ok(0);
         };
@@ -48,7 +48,7 @@ impl TrimOptions {
     }
 
     /// The trim, if one was asked for.
-    pub(super) fn finish(self) -> Result<Option<Trim>, WireError> {
+    pub(crate) fn finish(self) -> Result<Option<Trim>, WireError> {
         let Some(keep) = self.keep else {
             return match self.limit {
                 Some(_) => Err(WireError::LIMIT_WITHOUT_TRIM),
@@ -63,17 +63,17 @@ impl TrimOptions {
 }
 
 /// An id; a missing sequence is 0.
-pub(super) fn id(text: &[u8]) -> Result<StreamId, WireError> {
+pub(crate) fn id(text: &[u8]) -> Result<StreamId, WireError> {
     StreamId::parse(text, 0).ok_or(WireError::INVALID_ID)
 }
 
 /// Ids, all or none.
-pub(super) fn ids(args: &[&[u8]]) -> Result<Vec<StreamId>, WireError> {
+pub(crate) fn ids(args: &[&[u8]]) -> Result<Vec<StreamId>, WireError> {
     args.iter().map(|text| id(text)).collect()
 }
 
 /// The lower end of a range: `-`, an id, or `(` and an id; inclusive.
-pub(super) fn range_first(text: &[u8]) -> Result<StreamId, WireError> {
+pub(crate) fn range_first(text: &[u8]) -> Result<StreamId, WireError> {
     match text {
         [b'(', text @ ..] => {
             StreamId::parse(text, 0).ok_or(WireError::INVALID_ID)?.next().ok_or(WireError::INVALID_START)
@@ -83,7 +83,7 @@ pub(super) fn range_first(text: &[u8]) -> Result<StreamId, WireError> {
 }
 
 /// The upper end of a range: `+`, an id, or `(` and an id; inclusive.
-pub(super) fn range_last(text: &[u8]) -> Result<StreamId, WireError> {
+pub(crate) fn range_last(text: &[u8]) -> Result<StreamId, WireError> {
     match text {
         [b'(', text @ ..] => StreamId::parse(text, u64::MAX)
             .ok_or(WireError::INVALID_ID)?
@@ -102,16 +102,16 @@ fn range_end(text: &[u8], seq_missing: u64) -> Result<StreamId, WireError> {
 }
 
 /// A signed number.
-pub(super) fn integer(text: &[u8]) -> Result<i64, WireError> {
+pub(crate) fn integer(text: &[u8]) -> Result<i64, WireError> {
     parse_i64(text).ok_or(WireError::NOT_INTEGER)
 }
 
 /// An unsigned number below 2^63.
-pub(super) fn unsigned(text: &[u8], negative: &WireError) -> Result<u64, WireError> {
+pub(crate) fn unsigned(text: &[u8], negative: &WireError) -> Result<u64, WireError> {
     u64::try_from(integer(text)?).map_err(|_| negative.clone())
 }
 
 /// A decimal number without sign, of up to 64 bits.
-pub(super) fn cursor(text: &[u8]) -> Result<u64, WireError> {
+pub(crate) fn cursor(text: &[u8]) -> Result<u64, WireError> {
     parse_u64(text).ok_or(WireError::INVALID_CURSOR)
 }

@@ -2,10 +2,10 @@
 
 use levada_core::command::Command;
 
-use super::stream::integer;
 use super::{BASE, CONTAINER, SECOND_KEY};
 use crate::output::plain;
 use crate::spec::{Asked, CommandSpec, Request, Run, flag};
+use crate::stream_arguments::integer;
 use crate::wire_error::WireError;
 
 pub(super) const SPEC: CommandSpec = CommandSpec {
