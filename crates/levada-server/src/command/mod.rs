@@ -213,7 +213,10 @@ fn check(line: &str, expect: &str) {
         let now = Now { wall_ms: 1, monotonic_us: 1000 };
         let request = Request { args: &args, database: 0, now, spec, random: 0 };
         match spec.run {
-            Run::Engine(parse, _) => parse(&request).map(|asked| format!("{asked:?}")),
+            Run::Engine(parse, _) => parse(&request).and_then(|asked| match asked.after {
+                Some(after) => Err(after.error),
+                None => Ok(format!("{asked:?}")),
+            }),
             _ => panic!("{line} is not parsed"),
         }
     });

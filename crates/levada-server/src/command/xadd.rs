@@ -73,7 +73,7 @@ mod tests {
 
     #[test]
     fn options_stand_before_the_id() {
-        check("XADD s * a b", "Xadd { must_exist: false, trim: None, id: Auto");
+        check("XADD s * a b", "must_exist: false, trim: None, id: Auto");
         check("XADD s 1-2 a b", "id: Explicit(StreamId { ms: 1, seq: 2 })");
         check("XADD s 7-* a b", "id: AutoSeq(7)");
         check("XADD s NOMKSTREAM MAXLEN ~ 5 LIMIT 9 3 a b", "must_exist: true");

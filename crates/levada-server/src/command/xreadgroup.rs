@@ -56,7 +56,10 @@ mod tests {
     fn parses() {
         check("XREADGROUP GROUP g c STREAMS s >", "no_ack: false, streams: [(Key");
         check("XREADGROUP GROUP g c NOACK COUNT 2 BLOCK 0 STREAMS s >", "block_ms: Some(0)");
-        check("XREADGROUP GROUP g c STREAMS s x", "XpendingSummary");
+        check(
+            "XREADGROUP GROUP g c STREAMS s x",
+            "ERR Invalid stream ID specified as stream command argument",
+        );
         check("XREADGROUP COUNT 1 BLOCK 1 STREAMS s >", "ERR Missing GROUP option for XREADGROUP");
         check("XREADGROUP COUNT 5 NOACK GROUP g c", "ERR syntax error");
         check("XREADGROUP GROUP g c FOO STREAMS s >", "ERR syntax error");
