@@ -118,8 +118,7 @@ fn bytes(text: &str) -> Result<usize> {
         "g" | "gb" | "gib" => 1 << 30,
         _ => bail!("{text} is no number of bytes: write it as 128MiB"),
     };
-    let number: usize =
-        number.parse().with_context(|| format!("{text} is no number of bytes"))?;
+    let number: usize = number.parse().with_context(|| format!("{text} is no number of bytes"))?;
     number.checked_mul(unit).with_context(|| format!("{text} is more than this machine can count"))
 }
 
@@ -176,7 +175,8 @@ mod tests {
 
     #[test]
     fn what_is_given_wins_over_the_defaults() {
-        let given = Given { port: Some(1), cache_bytes: Some("1GiB".to_owned()), ..Given::default() };
+        let given =
+            Given { port: Some(1), cache_bytes: Some("1GiB".to_owned()), ..Given::default() };
         let settings = given.resolve().expect("both are right");
         assert_eq!((settings.port, settings.maxclients), (1, 10_000));
         assert_eq!(settings.cache_bytes().expect("checked"), 1 << 30);
@@ -184,7 +184,8 @@ mod tests {
 
     #[test]
     fn bytes_have_units() {
-        let check = |text: &str, expect: Option<usize>| assert_eq!(bytes(text).ok(), expect, "{text}");
+        let check =
+            |text: &str, expect: Option<usize>| assert_eq!(bytes(text).ok(), expect, "{text}");
         check("4096", Some(4096));
         check("64KiB", Some(64 << 10));
         check("128mb", Some(128 << 20));

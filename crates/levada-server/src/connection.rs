@@ -17,6 +17,7 @@ const INPUT_BYTES_MAX: usize = 1 << 20;
 
 /// A connection.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "facts that change apart from each other")]
 pub(crate) struct Connection {
     pub(crate) token: usize,
     pub(crate) stream: TcpStream,

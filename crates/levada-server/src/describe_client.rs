@@ -48,8 +48,8 @@ impl<'a> Described<'a> {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let command = session.last_command.map_or("NULL", |number| registry.spec(number).name);
         let (multi, multi_bytes) = match &session.transaction {
-            Some(transaction) => (transaction.len() as i64, transaction.memory_bytes()),
-            None => (-1, 0),
+            Some(transaction) => (transaction.len().to_string(), transaction.memory_bytes()),
+            None => ("-1".to_owned(), 0),
         };
         let protocol = match session.protocol {
             Protocol::Resp2 => 2,

@@ -144,14 +144,21 @@ impl Turn<'_> {
 
     /// Answers an error to a request that did not run; a transaction is spoiled by it.
     fn refuse(&mut self, refused: &Refused) {
+        let name = refused.number.map(|number| self.state.registry.spec(number).name);
+        let mut error = refused.error.clone();
+        if name == Some("exec") {
+            self.session.transaction = None;
+            self.unwatch();
+            error = WireError::exec_aborted_by(&error);
+        }
         if let Some(transaction) = &mut self.session.transaction {
             transaction.failed = true;
         }
         if let Some(number) = refused.number {
             self.state.stats.command_mut(number).rejected += 1;
         }
-        self.state.stats.error(&refused.error.text());
-        self.output().error(&refused.error);
+        self.state.stats.error(&error.text());
+        self.output().error(&error);
     }
 
     /// Runs a command and writes its reply, unless it sleeps or needs blocks.
@@ -363,7 +370,7 @@ impl Turn<'_> {
                 self.sleep(Blocked {
                     spec: request.spec,
                     number,
-                    reason: Reason::Sleep(until.unwrap_or(u64::MAX)),
+                    reason: Reason::Sleep(until.unwrap_or(Reason::FOR_EVER)),
                     database: request.database,
                     keys: Vec::new(),
                 });

@@ -122,10 +122,10 @@ fn put_row(out: &mut Vec<u8>, protocol: Protocol, row: &Row<'_>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use levada_engine::shard::BlockHere;
     use levada_core::bitmap::Bitmap;
     use levada_core::block::Block;
     use levada_core::fields::Fields;
+    use levada_engine::shard::BlockHere;
     use std::sync::Arc;
 
     struct One(Block);

@@ -16,11 +16,7 @@ pub(crate) fn parse_i64(text: &[u8]) -> Option<i64> {
         let digit = byte.checked_sub(b'0').filter(|digit| *digit < 10)?;
         let sum = sum.checked_mul(10)?;
         // Summed on the negative side, where the smallest number has room.
-        if negative {
-            sum.checked_sub(i64::from(digit))
-        } else {
-            sum.checked_add(i64::from(digit))
-        }
+        if negative { sum.checked_sub(i64::from(digit)) } else { sum.checked_add(i64::from(digit)) }
     })
 }
 

@@ -34,10 +34,7 @@ pub(crate) struct Release {
 impl Release {
     /// The stricter of two.
     pub(crate) fn and(self, other: Self) -> Self {
-        Self {
-            written: self.written.max(other.written),
-            durable: self.durable.max(other.durable),
-        }
+        Self { written: self.written.max(other.written), durable: self.durable.max(other.durable) }
     }
 
     fn is_met(self, reached: Self) -> bool {
@@ -72,7 +69,10 @@ struct Mark {
 enum Piece {
     Bytes(Vec<u8>),
     /// `reply_start` is where their reply begins, if an error may take its place.
-    Entries { cursor: Cursor, reply_start: Option<u64> },
+    Entries {
+        cursor: Cursor,
+        reply_start: Option<u64>,
+    },
 }
 
 /// How far [`Out::draw`] came.
@@ -223,12 +223,7 @@ impl Out {
     }
 
     /// Puts an error in the place of a reply of which nothing has left; whether that was so.
-    fn replace_reply(
-        &mut self,
-        start: Option<u64>,
-        protocol: Protocol,
-        error: &WireError,
-    ) -> bool {
+    fn replace_reply(&mut self, start: Option<u64>, protocol: Protocol, error: &WireError) -> bool {
         let unsent = |start: &u64| *start >= self.base + self.sent as u64;
         let Some(start) = start.filter(unsent) else {
             return false;
@@ -273,13 +268,11 @@ impl Out {
             end = mark.end.max(end);
             self.marks.pop_front();
         }
-        let end = (end - self.base) as usize;
+        let end = usize::try_from(end - self.base).expect("it stands in the buffer");
         if end > self.sent {
             // What has left its mark behind and was not sent yet must be found again.
-            self.marks.push_front(Mark {
-                end: self.base + end as u64,
-                release: Release::default(),
-            });
+            self.marks
+                .push_front(Mark { end: self.base + end as u64, release: Release::default() });
         }
         end
     }
@@ -334,7 +327,9 @@ mod tests {
     #[test]
     fn replies_leave_in_order_when_they_are_durable() {
         let mut out = Out::default();
-        for (text, release) in [("a", durable(0)), ("b", durable(5)), ("c", durable(0)), ("d", durable(7))] {
+        for (text, release) in
+            [("a", durable(0)), ("b", durable(5)), ("c", durable(0)), ("d", durable(7))]
+        {
             out.target().extend_from_slice(text.as_bytes());
             out.mark(release);
         }

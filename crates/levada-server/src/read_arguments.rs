@@ -26,14 +26,8 @@ pub(crate) enum Reader {
 impl<'a> Read<'a> {
     /// Reads everything but the ids.
     pub(crate) fn parse(request: &Request<'a>, reader: Reader) -> Result<Self, WireError> {
-        let mut read = Self {
-            count: None,
-            block_ms: None,
-            group: None,
-            no_ack: false,
-            keys: &[],
-            ids: &[],
-        };
+        let mut read =
+            Self { count: None, block_ms: None, group: None, no_ack: false, keys: &[], ids: &[] };
         let group_only = |option| match reader {
             Reader::Xread => Err(WireError::only_xreadgroup(option)),
             Reader::Xreadgroup => Ok(()),
@@ -79,10 +73,10 @@ impl<'a> Read<'a> {
     }
 }
 
-fn halves<'a>(
-    args: &'a [&'a [u8]],
-    reader: Reader,
-) -> Result<(&'a [&'a [u8]], &'a [&'a [u8]]), WireError> {
+/// Some of the arguments.
+type Args<'a> = &'a [&'a [u8]];
+
+fn halves(args: Args<'_>, reader: Reader) -> Result<(Args<'_>, Args<'_>), WireError> {
     if !args.len().is_multiple_of(2) {
         return Err(match reader {
             Reader::Xread => WireError::UNBALANCED_XREAD,

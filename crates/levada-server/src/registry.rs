@@ -32,22 +32,22 @@ pub(crate) struct Registry {
 impl Registry {
     pub(crate) fn new(table: &'static [CommandSpec]) -> Self {
         assert!(table.len() * 2 < SLOTS, "the table outgrew its hash");
+        let number = |len| u16::try_from(len).expect("there are far fewer commands");
         let mut registry = Self {
             entries: table.iter().map(|spec| Entry { spec, subcommands: 0..0 }).collect(),
             top: table.len(),
             slots: Box::new([EMPTY; SLOTS]),
         };
         for (at, spec) in table.iter().enumerate() {
-            let first = registry.entries.len() as u16;
-            let subcommands =
-                spec.subcommands.iter().map(|spec| Entry { spec, subcommands: 0..0 });
+            let first = number(registry.entries.len());
+            let subcommands = spec.subcommands.iter().map(|spec| Entry { spec, subcommands: 0..0 });
             registry.entries.extend(subcommands);
-            registry.entries[at].subcommands = first..registry.entries.len() as u16;
+            registry.entries[at].subcommands = first..number(registry.entries.len());
             let mut slot = hash(spec.name.as_bytes());
             while registry.slots[slot] != EMPTY {
                 slot = (slot + 1) % SLOTS;
             }
-            registry.slots[slot] = at as u16;
+            registry.slots[slot] = number(at);
         }
         registry
     }
@@ -55,6 +55,12 @@ impl Registry {
     /// Number of commands and subcommands.
     pub(crate) fn len(&self) -> usize {
         self.entries.len()
+    }
+
+    /// The numbers of all commands and subcommands.
+    pub(crate) fn numbers(&self) -> impl Iterator<Item = CommandNumber> + use<> {
+        let len = u16::try_from(self.entries.len()).expect("there are far fewer commands");
+        (0..len).map(CommandNumber)
     }
 
     /// Number of commands, subcommands not counted.

@@ -87,8 +87,13 @@ pub(crate) struct Blocked {
 pub(crate) enum Reason {
     /// Entries: the engine wakes it.
     Read,
-    /// WAIT, WAITAOF: replicas that never come. Until this monotonic time, 0 for ever.
+    /// WAIT, WAITAOF: replicas that never come. Until this monotonic time in milliseconds.
     Sleep(u64),
+}
+
+impl Reason {
+    /// The time of a sleep that only CLIENT UNBLOCK and the end of the connection end.
+    pub(crate) const FOR_EVER: u64 = u64::MAX;
 }
 
 impl Session {

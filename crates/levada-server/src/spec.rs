@@ -164,11 +164,7 @@ pub mod category {
         ];
         let implied = pairs.iter().filter(|(flag, _)| flags & flag != 0);
         let categories = implied.fold(0, |sum, (_, category)| sum | category);
-        if categories & FAST == 0 {
-            categories | SLOW
-        } else {
-            categories
-        }
+        if categories & FAST == 0 { categories | SLOW } else { categories }
     }
 }
 
@@ -348,8 +344,11 @@ impl CommandSpec {
         match self.keys {
             Keys::None => Some(Vec::new()),
             Keys::Range { first, last, step } => {
-                let last = if last < 0 { args.len() as i64 + i64::from(last) } else { last.into() };
-                let last = usize::try_from(last).ok().filter(|last| *last < args.len())?;
+                let behind = usize::try_from(last.unsigned_abs()).ok()?;
+                let last = if last < 0 { args.len().checked_sub(behind)? } else { behind };
+                if last >= args.len() {
+                    return None;
+                }
                 let step = usize::try_from(step).ok()?;
                 Some((usize::try_from(first).ok()?..=last).step_by(step).collect())
             }

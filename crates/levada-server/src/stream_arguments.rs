@@ -64,7 +64,22 @@ impl TrimOptions {
 
 /// An id; a missing sequence is 0.
 pub(crate) fn id(text: &[u8]) -> Result<StreamId, WireError> {
-    StreamId::parse(text, 0).ok_or(WireError::INVALID_ID)
+    parse_id(text, 0).ok_or(WireError::INVALID_ID)
+}
+
+/// An id as Redis reads it: where the strict form fails, spaces and a plus sign may stand before
+/// each of its numbers.
+pub(crate) fn parse_id(text: &[u8], seq_missing: u64) -> Option<StreamId> {
+    let loose = |text: &[u8]| {
+        let text = text.trim_ascii_start();
+        parse_u64(text.strip_prefix(b"+").unwrap_or(text))
+    };
+    StreamId::parse(text, seq_missing).or_else(|| {
+        let dash = text.iter().position(|byte| *byte == b'-');
+        let (ms, seq) = text.split_at_checked(dash.unwrap_or(text.len()))?;
+        let seq = seq.get(1..).map_or(Some(seq_missing), loose)?;
+        Some(StreamId::new(loose(ms)?, seq))
+    })
 }
 
 /// Ids, all or none.
@@ -76,7 +91,7 @@ pub(crate) fn ids(args: &[&[u8]]) -> Result<Vec<StreamId>, WireError> {
 pub(crate) fn range_first(text: &[u8]) -> Result<StreamId, WireError> {
     match text {
         [b'(', text @ ..] => {
-            StreamId::parse(text, 0).ok_or(WireError::INVALID_ID)?.next().ok_or(WireError::INVALID_START)
+            parse_id(text, 0).ok_or(WireError::INVALID_ID)?.next().ok_or(WireError::INVALID_START)
         }
         text => range_end(text, 0),
     }
@@ -85,7 +100,7 @@ pub(crate) fn range_first(text: &[u8]) -> Result<StreamId, WireError> {
 /// The upper end of a range: `+`, an id, or `(` and an id; inclusive.
 pub(crate) fn range_last(text: &[u8]) -> Result<StreamId, WireError> {
     match text {
-        [b'(', text @ ..] => StreamId::parse(text, u64::MAX)
+        [b'(', text @ ..] => parse_id(text, u64::MAX)
             .ok_or(WireError::INVALID_ID)?
             .previous()
             .ok_or(WireError::INVALID_END),
@@ -97,7 +112,7 @@ fn range_end(text: &[u8], seq_missing: u64) -> Result<StreamId, WireError> {
     match text {
         b"-" => Ok(StreamId::MIN),
         b"+" => Ok(StreamId::MAX),
-        text => StreamId::parse(text, seq_missing).ok_or(WireError::INVALID_ID),
+        text => parse_id(text, seq_missing).ok_or(WireError::INVALID_ID),
     }
 }
 
@@ -114,4 +129,24 @@ pub(crate) fn unsigned(text: &[u8], negative: &WireError) -> Result<u64, WireErr
 /// A decimal number without sign, of up to 64 bits.
 pub(crate) fn cursor(text: &[u8]) -> Result<u64, WireError> {
     parse_u64(text).ok_or(WireError::INVALID_CURSOR)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_read_as_loosely_as_redis_does() {
+        let check = |text: &str, expect: Option<(u64, u64)>| {
+            let expect = expect.map(|(ms, seq)| StreamId::new(ms, seq));
+            assert_eq!(parse_id(text.as_bytes(), 7), expect, "{text}");
+        };
+        check("1-2", Some((1, 2)));
+        check("5", Some((5, 7)));
+        check(" 1-1", Some((1, 1)));
+        check("+1-1", Some((1, 1)));
+        for bad in ["", "-", "-1", "1-", "1 -1", "1-1 ", "++1", "a", "1-1-1"] {
+            check(bad, None);
+        }
+    }
 }

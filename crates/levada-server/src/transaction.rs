@@ -45,7 +45,7 @@ impl Turn<'_> {
         Ran::Done
     }
 
-    fn unwatch(&mut self) {
+    pub(crate) fn unwatch(&mut self) {
         if self.session.watched > 0 {
             self.session.watched = 0;
             self.shard.unwatch(ClientId(self.session.id));

@@ -28,8 +28,7 @@ pub(crate) enum WireError {
 
 impl WireError {
     pub(crate) const SYNTAX: Self = Self::Fixed("ERR syntax error");
-    pub(crate) const NOT_INTEGER: Self =
-        Self::Fixed("ERR value is not an integer or out of range");
+    pub(crate) const NOT_INTEGER: Self = Self::Fixed("ERR value is not an integer or out of range");
     pub(crate) const INVALID_ID: Self =
         Self::Fixed("ERR Invalid stream ID specified as stream command argument");
     pub(crate) const INVALID_START: Self = Self::Fixed("ERR invalid start ID for the interval");
@@ -58,8 +57,7 @@ impl WireError {
         Self::Fixed("ERR timeout is not an integer or out of range");
     pub(crate) const TIMEOUT_NEGATIVE: Self = Self::Fixed("ERR timeout is negative");
     pub(crate) const TIMEOUT_TOO_LONG: Self = Self::Fixed("ERR timeout is out of range");
-    pub(crate) const GROUP_MISSING: Self =
-        Self::Fixed("ERR Missing GROUP option for XREADGROUP");
+    pub(crate) const GROUP_MISSING: Self = Self::Fixed("ERR Missing GROUP option for XREADGROUP");
     pub(crate) const NEW_ONLY_IN_GROUP: Self = Self::Fixed(
         "ERR The > ID can be specified only when calling XREADGROUP using the GROUP <group> \
          <consumer> option.",
@@ -106,17 +104,15 @@ impl WireError {
     /// Ours: Redis queues without a bound.
     pub(crate) const TRANSACTION_TOO_LARGE: Self =
         Self::Fixed("ERR a transaction may hold at most 16 MiB of arguments");
-    pub(crate) const UNBLOCKED: Self =
-        Self::Fixed("UNBLOCKED client unblocked via CLIENT UNBLOCK");
+    pub(crate) const UNBLOCKED: Self = Self::Fixed("UNBLOCKED client unblocked via CLIENT UNBLOCK");
     pub(crate) const NO_SUCH_CLIENT: Self = Self::Fixed("ERR No such client");
     pub(crate) const MAX_CLIENTS: Self = Self::Fixed("ERR max number of clients reached");
     pub(crate) const CLUSTER_DISABLED: Self =
         Self::Fixed("ERR This instance has cluster support disabled");
     pub(crate) const INVALID_CURSOR: Self = Self::Fixed("ERR invalid cursor");
     pub(crate) const DECREMENT_OVERFLOW: Self = Self::Fixed("ERR decrement would overflow");
-    pub(crate) const EXPIRE_NX_AND_OTHERS: Self = Self::Fixed(
-        "ERR NX and XX, GT or LT options at the same time are not compatible",
-    );
+    pub(crate) const EXPIRE_NX_AND_OTHERS: Self =
+        Self::Fixed("ERR NX and XX, GT or LT options at the same time are not compatible");
     pub(crate) const EXPIRE_GT_AND_LT: Self =
         Self::Fixed("ERR GT and LT options at the same time are not compatible");
     pub(crate) const NO_FREQUENCY: Self = Self::Fixed(
@@ -159,6 +155,13 @@ impl WireError {
     /// A time that is not in the future, or too far in it.
     pub(crate) fn invalid_expire(command: &str) -> Self {
         Self::quoting("ERR invalid expire time in '", command.as_bytes(), "' command")
+    }
+
+    /// EXEC itself was wrong.
+    pub(crate) fn exec_aborted_by(error: &Self) -> Self {
+        let text = error.text();
+        let text = text.strip_prefix(b"ERR ").unwrap_or(&text);
+        Self::quoting("EXECABORT Transaction discarded because of: ", text, "")
     }
 
     /// Nobody knows this command.
@@ -261,9 +264,7 @@ fn core_text(error: &CoreError, command: &str) -> Cow<'static, [u8]> {
         }
         CoreError::NotInteger => b"ERR value is not an integer or out of range",
         CoreError::IncrementOverflow => b"ERR increment or decrement would overflow",
-        CoreError::StringTooLong => {
-            b"ERR string exceeds maximum allowed size (proto-max-bulk-len)"
-        }
+        CoreError::StringTooLong => b"ERR string exceeds maximum allowed size (proto-max-bulk-len)",
         CoreError::Corrupt { first, last, .. } => {
             return WireError::Corrupt(*first, *last).text().into_owned().into();
         }
@@ -280,13 +281,9 @@ fn no_group_text(key: &[u8], group: &[u8], command: &str) -> Vec<u8> {
             group,
             b"' in XREADGROUP with GROUP option",
         ],
-        name if name.starts_with("xgroup|") || name.starts_with("xinfo|") => [
-            b"NOGROUP No such consumer group '",
-            group,
-            b"' for key name '",
-            key,
-            b"'",
-        ],
+        name if name.starts_with("xgroup|") || name.starts_with("xinfo|") => {
+            [b"NOGROUP No such consumer group '", group, b"' for key name '", key, b"'"]
+        }
         _ => [b"NOGROUP No such key '", key, b"' or consumer group '", group, b"'"],
     };
     parts.concat()

@@ -118,14 +118,14 @@ const fn own(
     }
 }
 
-#[allow(clippy::unnecessary_wraps)] // The type of every command.
+#[expect(clippy::unnecessary_wraps, reason = "the type of every command")]
 fn id(context: &mut Context<'_>, _: &Request<'_>) -> Result<Then, WireError> {
     let id = context.session.id;
     context.output.unsigned(id);
     Ok(Then::Done)
 }
 
-#[allow(clippy::unnecessary_wraps)] // The type of every command.
+#[expect(clippy::unnecessary_wraps, reason = "the type of every command")]
 fn get_name(context: &mut Context<'_>, _: &Request<'_>) -> Result<Then, WireError> {
     if context.session.name.is_empty() {
         context.output.write().null();
@@ -145,10 +145,10 @@ fn set_name(context: &mut Context<'_>, request: &Request<'_>) -> Result<Then, Wi
 fn set_info(context: &mut Context<'_>, request: &Request<'_>) -> Result<Then, WireError> {
     let (option, value) = (request.arg(2), request.arg(3));
     if option.eq_ignore_ascii_case(b"LIB-NAME") {
-        check_name(value, "lib-name")?;
+        check_name(value, &String::from_utf8_lossy(option))?;
         context.session.library_name = value.to_vec();
     } else if option.eq_ignore_ascii_case(b"LIB-VER") {
-        check_name(value, "lib-ver")?;
+        check_name(value, &String::from_utf8_lossy(option))?;
         context.session.library_version = value.to_vec();
     } else {
         return Err(WireError::quoting("ERR Unrecognized option '", option, "'"));
@@ -166,7 +166,7 @@ pub(super) fn check_name(name: &[u8], what: &str) -> Result<(), WireError> {
     Err(WireError::Text(text.into_bytes()))
 }
 
-#[allow(clippy::unnecessary_wraps)] // The type of every command.
+#[expect(clippy::unnecessary_wraps, reason = "the type of every command")]
 fn info(context: &mut Context<'_>, _: &Request<'_>) -> Result<Then, WireError> {
     let text = Described::own(context).line(&context.state.registry, context.now);
     context.output.write().verbatim(&text);
@@ -177,7 +177,11 @@ fn list(context: &mut Context<'_>, request: &Request<'_>) -> Result<Then, WireEr
     let ids = match request.rest(2) {
         [] => None,
         [word, kind] if word.eq_ignore_ascii_case(b"TYPE") => {
-            if is_normal(kind)? { None } else { Some(Vec::new()) }
+            if is_normal(kind)? {
+                None
+            } else {
+                Some(Vec::new())
+            }
         }
         [word, ids @ ..] if word.eq_ignore_ascii_case(b"ID") && !ids.is_empty() => {
             let id = |text: &&[u8]| parse_i64(text).and_then(|id| u64::try_from(id).ok());
@@ -306,9 +310,7 @@ fn unblock(context: &mut Context<'_>, request: &Request<'_>) -> Result<Then, Wir
         [word] if word.eq_ignore_ascii_case(b"TIMEOUT") => None,
         [word] if word.eq_ignore_ascii_case(b"ERROR") => Some(&WireError::UNBLOCKED),
         _ => {
-            return Err(WireError::Fixed(
-                "ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR",
-            ));
+            return Err(WireError::Fixed("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR"));
         }
     };
     let id = parse_i64(request.arg(2)).ok_or(WireError::NOT_INTEGER)?;
@@ -352,7 +354,7 @@ fn no_touch(context: &mut Context<'_>, request: &Request<'_>) -> Result<Then, Wi
     Ok(Then::Done)
 }
 
-#[allow(clippy::unnecessary_wraps)] // The type of every command.
+#[expect(clippy::unnecessary_wraps, reason = "the type of every command")]
 fn help(context: &mut Context<'_>, _: &Request<'_>) -> Result<Then, WireError> {
     context.output.help(&[
         "CLIENT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",

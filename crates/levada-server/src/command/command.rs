@@ -26,7 +26,14 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
     subcommands: &[
         about("command|count", 2, "2.8.13", "Counts the commands.", "", count),
         about("command|docs", -2, "7.0.0", "Documents commands.", "[name ...]", docs),
-        about("command|getkeys", -3, "2.8.13", "Finds the keys of a request.", "name ...", get_keys),
+        about(
+            "command|getkeys",
+            -3,
+            "2.8.13",
+            "Finds the keys of a request.",
+            "name ...",
+            get_keys,
+        ),
         about(
             "command|getkeysandflags",
             -3,
@@ -74,7 +81,7 @@ const fn about(
     }
 }
 
-#[allow(clippy::unnecessary_wraps)] // The type of every command.
+#[expect(clippy::unnecessary_wraps, reason = "the type of every command")]
 fn all(context: &mut Context<'_>, _: &Request<'_>) -> Result<Then, WireError> {
     context.output.write().array(table().len());
     for spec in table() {
@@ -83,7 +90,7 @@ fn all(context: &mut Context<'_>, _: &Request<'_>) -> Result<Then, WireError> {
     Ok(Then::Done)
 }
 
-#[allow(clippy::unnecessary_wraps)] // The type of every command.
+#[expect(clippy::unnecessary_wraps, reason = "the type of every command")]
 fn count(context: &mut Context<'_>, _: &Request<'_>) -> Result<Then, WireError> {
     let count = context.state.registry.top_len() as u64;
     context.output.unsigned(count);
@@ -99,7 +106,7 @@ fn info(context: &mut Context<'_>, request: &Request<'_>) -> Result<Then, WireEr
     for name in names {
         match context.state.registry.find_full(name) {
             Some(number) => put_info(&mut context.output, context.state.registry.spec(number)),
-            None => context.output.write().null_array(),
+            None => context.output.write().null(),
         }
     }
     Ok(Then::Done)
@@ -203,7 +210,7 @@ fn numbers(output: &mut Output<'_>, pairs: &[(&str, i32)]) {
     }
 }
 
-#[allow(clippy::unnecessary_wraps)] // The type of every command.
+#[expect(clippy::unnecessary_wraps, reason = "the type of every command")]
 fn docs(context: &mut Context<'_>, request: &Request<'_>) -> Result<Then, WireError> {
     let registry = &context.state.registry;
     let named = request.rest(2).iter().filter_map(|name| registry.find_full(name));
@@ -235,9 +242,11 @@ fn put_docs(output: &mut Output<'_>, spec: &CommandSpec) {
 }
 
 fn list(context: &mut Context<'_>, request: &Request<'_>) -> Result<Then, WireError> {
-    let with_subcommands = || table().iter().flat_map(|spec| {
-        std::iter::once(spec).filter(|spec| spec.subcommands.is_empty()).chain(spec.subcommands)
-    });
+    let with_subcommands = || {
+        table().iter().flat_map(|spec| {
+            std::iter::once(spec).filter(|spec| spec.subcommands.is_empty()).chain(spec.subcommands)
+        })
+    };
     let names: Vec<&str> = match request.rest(2) {
         [] => table().iter().map(|spec| spec.name).collect(),
         [filter, by, value] if filter.eq_ignore_ascii_case(b"FILTERBY") => {
@@ -261,7 +270,11 @@ fn list(context: &mut Context<'_>, request: &Request<'_>) -> Result<Then, WireEr
         _ => return Err(WireError::SYNTAX),
     };
     let mut writer = context.output.write();
-    if writer.protocol() == Protocol::Resp3 { writer.set(names.len()) } else { writer.array(names.len()) }
+    if writer.protocol() == Protocol::Resp3 {
+        writer.set(names.len());
+    } else {
+        writer.array(names.len());
+    }
     for name in names {
         writer.bulk(name.as_bytes());
     }
@@ -277,9 +290,7 @@ fn inner_keys<'a>(
     let number = match resolve(registry, args) {
         Ok(number) => number,
         Err(Refused { error: WireError::Arity(_), .. }) => {
-            return Err(WireError::Fixed(
-                "ERR Invalid number of arguments specified for command",
-            ));
+            return Err(WireError::Fixed("ERR Invalid number of arguments specified for command"));
         }
         Err(_) => return Err(WireError::Fixed("ERR Invalid command specified")),
     };
@@ -312,7 +323,7 @@ fn get_keys_and_flags(context: &mut Context<'_>, request: &Request<'_>) -> Resul
     Ok(Then::Done)
 }
 
-#[allow(clippy::unnecessary_wraps)] // The type of every command.
+#[expect(clippy::unnecessary_wraps, reason = "the type of every command")]
 fn help(context: &mut Context<'_>, _: &Request<'_>) -> Result<Then, WireError> {
     context.output.help(&[
         "COMMAND <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",

@@ -67,7 +67,7 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
 
 const SETTING: CommandSpec = CommandSpec { group: "server", flags: OPERATOR, ..BASE };
 
-#[allow(clippy::unnecessary_wraps)] // The type of every command.
+#[expect(clippy::unnecessary_wraps, reason = "the type of every command")]
 fn get(context: &mut Context<'_>, request: &Request<'_>) -> Result<Then, WireError> {
     let found = context.state.config.matching(request.rest(2));
     let mut writer = context.output.write();
@@ -100,7 +100,7 @@ fn set(context: &mut Context<'_>, request: &Request<'_>) -> Result<Then, WireErr
     Ok(Then::Done)
 }
 
-#[allow(clippy::unnecessary_wraps)] // The type of every command.
+#[expect(clippy::unnecessary_wraps, reason = "the type of every command")]
 fn reset_statistics(context: &mut Context<'_>, _: &Request<'_>) -> Result<Then, WireError> {
     context.state.stats.reset();
     context.output.write().ok();
@@ -111,7 +111,7 @@ fn rewrite(_: &mut Context<'_>, _: &Request<'_>) -> Result<Then, WireError> {
     Err(WireError::Fixed("ERR The server is running without a config file"))
 }
 
-#[allow(clippy::unnecessary_wraps)] // The type of every command.
+#[expect(clippy::unnecessary_wraps, reason = "the type of every command")]
 fn help(context: &mut Context<'_>, _: &Request<'_>) -> Result<Then, WireError> {
     context.output.help(&[
         "CONFIG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",

@@ -16,7 +16,7 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
     ..CONNECTION
 };
 
-#[allow(clippy::unnecessary_wraps)] // The type of every command.
+#[expect(clippy::unnecessary_wraps, reason = "the type of every command")]
 fn run(context: &mut Context<'_>, request: &Request<'_>) -> Result<Then, WireError> {
     context.output.write().bulk(request.arg(1));
     Ok(Then::Done)

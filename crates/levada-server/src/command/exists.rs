@@ -33,7 +33,7 @@ pub(super) const TOUCH: CommandSpec = CommandSpec {
     ..GENERIC
 };
 
-#[allow(clippy::unnecessary_wraps)] // The type of every parser.
+#[expect(clippy::unnecessary_wraps, reason = "the type of every parser")]
 fn parse<'a>(request: &Request<'a>) -> Result<Asked<'a>, WireError> {
     Ok(Command::Exists(request.keys(1)).into())
 }

@@ -76,11 +76,7 @@ fn pexpireat<'a>(request: &Request<'a>) -> Result<Asked<'a>, WireError> {
 }
 
 /// `unit_ms` is what the time is counted in, `relative` whether from now.
-fn parse<'a>(
-    request: &Request<'a>,
-    unit_ms: i64,
-    relative: bool,
-) -> Result<Asked<'a>, WireError> {
+fn parse<'a>(request: &Request<'a>, unit_ms: i64, relative: bool) -> Result<Asked<'a>, WireError> {
     let when = conditions(request.rest(3))?;
     let time = integer(request.arg(2))?;
     let base = if relative { i64::try_from(request.now.wall_ms).unwrap_or(i64::MAX) } else { 0 };
@@ -121,7 +117,7 @@ pub(super) const PERSIST: CommandSpec = CommandSpec {
     ..GENERIC
 };
 
-#[allow(clippy::unnecessary_wraps)] // The type of every parser.
+#[expect(clippy::unnecessary_wraps, reason = "the type of every parser")]
 fn persist<'a>(request: &Request<'a>) -> Result<Asked<'a>, WireError> {
     Ok(Command::Persist(request.key(1)).into())
 }
@@ -174,23 +170,27 @@ pub(super) const PEXPIRETIME: CommandSpec = CommandSpec {
     ..GENERIC
 };
 
-#[allow(clippy::unnecessary_wraps)] // The type of every parser.
+#[expect(clippy::unnecessary_wraps, reason = "the type of every parser")]
 fn expiry<'a>(request: &Request<'a>) -> Result<Asked<'a>, WireError> {
     Ok(Command::Expiretime(request.key(1)).into())
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the type of every reply")]
 fn millis(output: &mut Output<'_>, reply: Reply, _: &Names<'_>) {
     write(output, &reply, |at_ms| at_ms);
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the type of every reply")]
 fn seconds(output: &mut Output<'_>, reply: Reply, _: &Names<'_>) {
     write(output, &reply, rounded);
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the type of every reply")]
 fn millis_left(output: &mut Output<'_>, reply: Reply, names: &Names<'_>) {
     write(output, &reply, |at_ms| left(at_ms, names));
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the type of every reply")]
 fn seconds_left(output: &mut Output<'_>, reply: Reply, names: &Names<'_>) {
     write(output, &reply, |at_ms| rounded(left(at_ms, names)));
 }

@@ -51,7 +51,9 @@ fn database<'a>(request: &Request<'a>) -> Result<Asked<'a>, WireError> {
 fn check_mode(request: &Request<'_>) -> Result<(), WireError> {
     match request.rest(1) {
         [] => Ok(()),
-        [word] if word.eq_ignore_ascii_case(b"ASYNC") || word.eq_ignore_ascii_case(b"SYNC") => Ok(()),
+        [word] if word.eq_ignore_ascii_case(b"ASYNC") || word.eq_ignore_ascii_case(b"SYNC") => {
+            Ok(())
+        }
         _ => Err(WireError::SYNTAX),
     }
 }

@@ -22,7 +22,7 @@ pub(super) const GET: CommandSpec = CommandSpec {
     ..STRING
 };
 
-#[allow(clippy::unnecessary_wraps)] // The type of every parser.
+#[expect(clippy::unnecessary_wraps, reason = "the type of every parser")]
 fn get<'a>(request: &Request<'a>) -> Result<Asked<'a>, WireError> {
     Ok(Command::Get(request.key(1)).into())
 }
@@ -40,7 +40,7 @@ pub(super) const MGET: CommandSpec = CommandSpec {
     ..STRING
 };
 
-#[allow(clippy::unnecessary_wraps)] // The type of every parser.
+#[expect(clippy::unnecessary_wraps, reason = "the type of every parser")]
 fn mget<'a>(request: &Request<'a>) -> Result<Asked<'a>, WireError> {
     Ok(Command::Mget(request.keys(1)).into())
 }
@@ -57,7 +57,7 @@ pub(super) const GETDEL: CommandSpec = CommandSpec {
     ..STRING
 };
 
-#[allow(clippy::unnecessary_wraps)] // The type of every parser.
+#[expect(clippy::unnecessary_wraps, reason = "the type of every parser")]
 fn getdel<'a>(request: &Request<'a>) -> Result<Asked<'a>, WireError> {
     Ok(Command::Getdel(request.key(1)).into())
 }
@@ -74,7 +74,7 @@ pub(super) const STRLEN: CommandSpec = CommandSpec {
     ..STRING
 };
 
-#[allow(clippy::unnecessary_wraps)] // The type of every parser.
+#[expect(clippy::unnecessary_wraps, reason = "the type of every parser")]
 fn strlen<'a>(request: &Request<'a>) -> Result<Asked<'a>, WireError> {
     Ok(Command::Strlen(request.key(1)).into())
 }

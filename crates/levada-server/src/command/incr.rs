@@ -56,12 +56,12 @@ pub(super) const DECRBY: CommandSpec = CommandSpec {
     ..STRING
 };
 
-#[allow(clippy::unnecessary_wraps)] // The type of every parser.
+#[expect(clippy::unnecessary_wraps, reason = "the type of every parser")]
 fn incr<'a>(request: &Request<'a>) -> Result<Asked<'a>, WireError> {
     Ok(Command::Incrby(request.key(1), 1).into())
 }
 
-#[allow(clippy::unnecessary_wraps)] // The type of every parser.
+#[expect(clippy::unnecessary_wraps, reason = "the type of every parser")]
 fn decr<'a>(request: &Request<'a>) -> Result<Asked<'a>, WireError> {
     Ok(Command::Incrby(request.key(1), -1).into())
 }

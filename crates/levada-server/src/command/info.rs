@@ -8,24 +8,23 @@ use levada_core::limits::DATABASES;
 use super::SERVER;
 use crate::REDIS_VERSION;
 use crate::context::Context;
-use crate::registry::CommandNumber;
 use crate::session::{Reason, Session};
 use crate::spec::{CommandSpec, Request, Run, Then, category, flag};
 use crate::wire_error::WireError;
 
 /// Sections in their order, and whether INFO without an argument shows them.
 const SECTIONS: [(&str, bool, Section); 11] = [
-    ("server", true, server),
-    ("clients", true, clients),
-    ("memory", true, memory),
-    ("persistence", true, persistence),
-    ("stats", true, stats),
-    ("replication", true, replication),
-    ("cpu", true, cpu),
-    ("commandstats", false, command_stats),
-    ("errorstats", true, error_stats),
-    ("cluster", true, cluster),
-    ("keyspace", true, keyspace),
+    ("Server", true, server),
+    ("Clients", true, clients),
+    ("Memory", true, memory),
+    ("Persistence", true, persistence),
+    ("Stats", true, stats),
+    ("Replication", true, replication),
+    ("CPU", true, cpu),
+    ("Commandstats", false, command_stats),
+    ("Errorstats", true, error_stats),
+    ("Cluster", true, cluster),
+    ("Keyspace", true, keyspace),
 ];
 
 type Section = fn(&Context<'_>, &mut String);
@@ -43,20 +42,19 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
     ..SERVER
 };
 
-#[allow(clippy::unnecessary_wraps)] // The type of every command.
+#[expect(clippy::unnecessary_wraps, reason = "the type of every command")]
 fn run(context: &mut Context<'_>, request: &Request<'_>) -> Result<Then, WireError> {
     let asked: Vec<_> = request.rest(1).iter().map(|word| word.to_ascii_lowercase()).collect();
     let has = |word: &str| asked.iter().any(|asked| asked == word.as_bytes());
     let all = has("all") || has("everything");
     let default = asked.is_empty() || has("default");
     let mut text = String::new();
-    for (name, is_default, section) in SECTIONS {
-        if all || (default && is_default) || has(name) {
+    for (title, is_default, section) in SECTIONS {
+        if all || (default && is_default) || has(&title.to_ascii_lowercase()) {
             if !text.is_empty() {
                 text.push_str("\r\n");
             }
-            let (first, rest) = name.split_at(1);
-            let _ = write!(text, "# {}{rest}\r\n", first.to_ascii_uppercase());
+            let _ = write!(text, "# {title}\r\n");
             section(context, &mut text);
         }
     }
@@ -160,7 +158,10 @@ fn memory(context: &Context<'_>, text: &mut String) {
 fn human(bytes: u64) -> String {
     let units = [(1 << 30, "G"), (1 << 20, "M"), (1 << 10, "K")];
     match units.iter().find(|(unit, _)| bytes >= *unit) {
-        Some((unit, name)) => format!("{:.2}{name}", bytes as f64 / *unit as f64),
+        Some((unit, name)) => {
+            let hundredths = u128::from(bytes) * 100 / u128::from(*unit);
+            format!("{}.{:02}{name}", hundredths / 100, hundredths % 100)
+        }
         None => format!("{bytes}B"),
     }
 }
@@ -244,20 +245,23 @@ fn cpu(_: &Context<'_>, text: &mut String) {
 }
 
 fn command_stats(context: &Context<'_>, text: &mut String) {
-    for number in 0..context.state.registry.len() {
-        let number = CommandNumber(number as u16);
+    for number in context.state.registry.numbers() {
         let stats = context.state.stats.command(number);
         if stats.calls == 0 && stats.rejected == 0 {
             continue;
         }
         let name = context.state.registry.spec(number).name;
         let usec = stats.usec();
-        let per_call = usec as f64 / stats.calls.max(1) as f64;
+        let hundredths = usec * 100 / stats.calls.max(1);
         let _ = write!(
             text,
-            "cmdstat_{name}:calls={},usec={usec},usec_per_call={per_call:.2},rejected_calls={},\
+            "cmdstat_{name}:calls={},usec={usec},usec_per_call={}.{:02},rejected_calls={},\
              failed_calls={}\r\n",
-            stats.calls, stats.rejected, stats.failed,
+            stats.calls,
+            hundredths / 100,
+            hundredths % 100,
+            stats.rejected,
+            stats.failed,
         );
     }
 }

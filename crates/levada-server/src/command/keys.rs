@@ -21,7 +21,7 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
     ..GENERIC
 };
 
-#[allow(clippy::unnecessary_wraps)] // The type of every parser.
+#[expect(clippy::unnecessary_wraps, reason = "the type of every parser")]
 fn parse<'a>(request: &Request<'a>) -> Result<Asked<'a>, WireError> {
     Ok(Command::Keys(request.database, request.arg(1)).into())
 }

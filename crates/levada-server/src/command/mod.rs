@@ -162,10 +162,8 @@ const BASE: CommandSpec = CommandSpec {
     run: Run::Container,
 };
 
-const STREAM: CommandSpec =
-    CommandSpec { group: "stream", categories: category::STREAM, ..BASE };
-const STRING: CommandSpec =
-    CommandSpec { group: "string", categories: category::STRING, ..BASE };
+const STREAM: CommandSpec = CommandSpec { group: "stream", categories: category::STREAM, ..BASE };
+const STRING: CommandSpec = CommandSpec { group: "string", categories: category::STRING, ..BASE };
 const GENERIC: CommandSpec =
     CommandSpec { group: "generic", categories: category::KEYSPACE, ..BASE };
 const SERVER: CommandSpec =
@@ -183,12 +181,8 @@ const KEYS: Keys = Keys::Range { first: 1, last: -1, step: 1 };
 const SECOND_KEY: Keys = Keys::Range { first: 2, last: 2, step: 1 };
 
 /// Flags of commands about the connection that run whatever its state is.
-const ANYTIME: u32 = flag::NOSCRIPT
-    | flag::LOADING
-    | flag::STALE
-    | flag::FAST
-    | flag::NO_AUTH
-    | flag::ALLOW_BUSY;
+const ANYTIME: u32 =
+    flag::NOSCRIPT | flag::LOADING | flag::STALE | flag::FAST | flag::NO_AUTH | flag::ALLOW_BUSY;
 /// Flags of what operators do.
 const OPERATOR: u32 = flag::ADMIN | flag::NOSCRIPT | flag::LOADING | flag::STALE;
 

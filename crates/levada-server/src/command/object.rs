@@ -21,10 +21,30 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
     since: "2.2.3",
     group: "generic",
     subcommands: &[
-        about("object|encoding", "Names the form of a value, in the words of Redis.", "2.2.3", Run::Server(encoding)),
-        about("object|freq", "Refuses: how often keys are used is not counted.", "4.0.0", Run::Engine(exists, frequency)),
-        about("object|idletime", "Answers 0: when keys were used is not noted.", "2.2.3", Run::Engine(exists, idle_time)),
-        about("object|refcount", "Answers 1: values are not shared.", "2.2.3", Run::Engine(exists, references)),
+        about(
+            "object|encoding",
+            "Names the form of a value, in the words of Redis.",
+            "2.2.3",
+            Run::Server(encoding),
+        ),
+        about(
+            "object|freq",
+            "Refuses: how often keys are used is not counted.",
+            "4.0.0",
+            Run::Engine(exists, frequency),
+        ),
+        about(
+            "object|idletime",
+            "Answers 0: when keys were used is not noted.",
+            "2.2.3",
+            Run::Engine(exists, idle_time),
+        ),
+        about(
+            "object|refcount",
+            "Answers 1: values are not shared.",
+            "2.2.3",
+            Run::Engine(exists, references),
+        ),
         CommandSpec {
             name: "object|help",
             summary: "Lists the subcommands.",
@@ -38,7 +58,12 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
     ..CONTAINER
 };
 
-const fn about(name: &'static str, summary: &'static str, since: &'static str, run: Run) -> CommandSpec {
+const fn about(
+    name: &'static str,
+    summary: &'static str,
+    since: &'static str,
+    run: Run,
+) -> CommandSpec {
     CommandSpec {
         name,
         syntax: "key",
@@ -74,11 +99,12 @@ fn string_encoding(bytes: &[u8]) -> &'static str {
     }
 }
 
-#[allow(clippy::unnecessary_wraps)] // The type of every parser.
+#[expect(clippy::unnecessary_wraps, reason = "the type of every parser")]
 fn exists<'a>(request: &Request<'a>) -> Result<Asked<'a>, WireError> {
     Ok(Command::Exists(vec![request.key(2)]).into())
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the type of every reply")]
 fn frequency(output: &mut Output<'_>, reply: Reply, _: &Names<'_>) {
     match reply {
         Reply::Integer(1) => output.error(&WireError::NO_FREQUENCY),
@@ -86,10 +112,12 @@ fn frequency(output: &mut Output<'_>, reply: Reply, _: &Names<'_>) {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the type of every reply")]
 fn idle_time(output: &mut Output<'_>, reply: Reply, _: &Names<'_>) {
     of_existing(output, &reply, 0);
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the type of every reply")]
 fn references(output: &mut Output<'_>, reply: Reply, _: &Names<'_>) {
     of_existing(output, &reply, 1);
 }
@@ -101,7 +129,7 @@ fn of_existing(output: &mut Output<'_>, reply: &Reply, value: i64) {
     }
 }
 
-#[allow(clippy::unnecessary_wraps)] // The type of every command.
+#[expect(clippy::unnecessary_wraps, reason = "the type of every command")]
 fn help(context: &mut Context<'_>, _: &Request<'_>) -> Result<Then, WireError> {
     context.output.help(&[
         "OBJECT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",

@@ -15,7 +15,7 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
     ..CONNECTION
 };
 
-#[allow(clippy::unnecessary_wraps)] // The type of every command.
+#[expect(clippy::unnecessary_wraps, reason = "the type of every command")]
 fn run(context: &mut Context<'_>, _: &Request<'_>) -> Result<Then, WireError> {
     context.output.write().ok();
     Ok(Then::Close)

@@ -20,7 +20,7 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
     ..GENERIC
 };
 
-#[allow(clippy::unnecessary_wraps)] // The type of every parser.
+#[expect(clippy::unnecessary_wraps, reason = "the type of every parser")]
 fn parse<'a>(request: &Request<'a>) -> Result<Asked<'a>, WireError> {
     Ok(Command::Randomkey(request.database, request.random).into())
 }

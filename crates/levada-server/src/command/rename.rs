@@ -35,12 +35,12 @@ pub(super) const RENAMENX: CommandSpec = CommandSpec {
     ..GENERIC
 };
 
-#[allow(clippy::unnecessary_wraps)] // The type of every parser.
+#[expect(clippy::unnecessary_wraps, reason = "the type of every parser")]
 fn rename<'a>(request: &Request<'a>) -> Result<Asked<'a>, WireError> {
     Ok(Command::Rename(request.key(1), request.key(2), false).into())
 }
 
-#[allow(clippy::unnecessary_wraps)] // The type of every parser.
+#[expect(clippy::unnecessary_wraps, reason = "the type of every parser")]
 fn rename_new<'a>(request: &Request<'a>) -> Result<Asked<'a>, WireError> {
     Ok(Command::Rename(request.key(1), request.key(2), true).into())
 }

@@ -40,7 +40,7 @@ pub(super) const LASTSAVE: CommandSpec = CommandSpec {
     ..SERVER
 };
 
-#[allow(clippy::unnecessary_wraps)] // The type of every command.
+#[expect(clippy::unnecessary_wraps, reason = "the type of every command")]
 fn save(context: &mut Context<'_>, _: &Request<'_>) -> Result<Then, WireError> {
     context.output.write().ok();
     Ok(Then::Wait(Wait::Durable(context.shard.position())))
@@ -56,7 +56,7 @@ fn bgsave(context: &mut Context<'_>, request: &Request<'_>) -> Result<Then, Wire
     Ok(Then::Done)
 }
 
-#[allow(clippy::unnecessary_wraps)] // The type of every command.
+#[expect(clippy::unnecessary_wraps, reason = "the type of every command")]
 fn lastsave(context: &mut Context<'_>, _: &Request<'_>) -> Result<Then, WireError> {
     context.output.unsigned(context.now.wall_ms / 1000);
     Ok(Then::Done)

@@ -117,7 +117,7 @@ fn set<'a>(request: &Request<'a>) -> Result<Asked<'a>, WireError> {
     Ok(Command::Set(set).into())
 }
 
-#[allow(clippy::unnecessary_wraps)] // The type of every parser.
+#[expect(clippy::unnecessary_wraps, reason = "the type of every parser")]
 fn setnx<'a>(request: &Request<'a>) -> Result<Asked<'a>, WireError> {
     let mut set = plain_set(request, request.arg(2));
     set.when = SetWhen::Missing;
@@ -136,7 +136,7 @@ fn psetex<'a>(request: &Request<'a>) -> Result<Asked<'a>, WireError> {
     Ok(Command::Set(set).into())
 }
 
-#[allow(clippy::unnecessary_wraps)] // The type of every parser.
+#[expect(clippy::unnecessary_wraps, reason = "the type of every parser")]
 fn getset<'a>(request: &Request<'a>) -> Result<Asked<'a>, WireError> {
     let mut set = plain_set(request, request.arg(2));
     set.get = true;
@@ -164,13 +164,7 @@ fn getex<'a>(request: &Request<'a>) -> Result<Asked<'a>, WireError> {
 }
 
 fn plain_set<'a>(request: &Request<'a>, value: &'a [u8]) -> Set<'a> {
-    Set {
-        key: request.key(1),
-        value,
-        when: SetWhen::Always,
-        expiry: SetExpiry::Clear,
-        get: false,
-    }
+    Set { key: request.key(1), value, when: SetWhen::Always, expiry: SetExpiry::Clear, get: false }
 }
 
 fn put_once<T>(slot: &mut Option<T>, value: T) -> Result<(), WireError> {
@@ -192,10 +186,7 @@ enum Expiry<'a> {
 
 impl<'a> Expiry<'a> {
     /// EX, PX, EXAT, PXAT with its number, and what follows.
-    fn parse(
-        word: &[u8],
-        rest: &'a [&'a [u8]],
-    ) -> Result<(Self, &'a [&'a [u8]]), WireError> {
+    fn parse(word: &[u8], rest: &'a [&'a [u8]]) -> Result<(Self, &'a [&'a [u8]]), WireError> {
         let [number, rest @ ..] = rest else {
             return Err(WireError::SYNTAX);
         };
@@ -281,7 +272,7 @@ pub(super) const APPEND: CommandSpec = CommandSpec {
     ..STRING
 };
 
-#[allow(clippy::unnecessary_wraps)] // The type of every parser.
+#[expect(clippy::unnecessary_wraps, reason = "the type of every parser")]
 fn append<'a>(request: &Request<'a>) -> Result<Asked<'a>, WireError> {
     Ok(Command::Append(request.key(1), request.arg(2)).into())
 }

@@ -15,7 +15,7 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
     ..SERVER
 };
 
-#[allow(clippy::unnecessary_wraps)] // The type of every command.
+#[expect(clippy::unnecessary_wraps, reason = "the type of every command")]
 fn run(context: &mut Context<'_>, _: &Request<'_>) -> Result<Then, WireError> {
     let now_ms = context.now.wall_ms;
     let mut writer = context.output.write();

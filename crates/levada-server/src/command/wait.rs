@@ -47,11 +47,12 @@ fn wait(context: &mut Context<'_>, request: &Request<'_>) -> Result<Then, WireEr
 fn wait_for_disk(context: &mut Context<'_>, request: &Request<'_>) -> Result<Then, WireError> {
     let local = stream::integer(request.arg(1))?;
     if !(0..=1).contains(&local) {
-        return Err(WireError::Fixed(
-            "ERR value is out of range, value must between 0 and 1",
-        ));
+        return Err(WireError::Fixed("ERR value is out of range, value must between 0 and 1"));
     }
     let replicas = stream::integer(request.arg(2))?;
+    if replicas < 0 {
+        return Err(WireError::Fixed("ERR value is out of range, must be positive"));
+    }
     let timeout = timeout_ms(request.arg(3), request.now.monotonic_ms())?;
     sleep_or_answer(context, request, replicas, timeout)
 }

@@ -7,7 +7,7 @@ use levada_core::id::{StreamId, parse_u64};
 use super::{KEY, STREAM};
 use crate::output::plain;
 use crate::spec::{Asked, CommandSpec, Request, Run, flag};
-use crate::stream_arguments::TrimOptions;
+use crate::stream_arguments::{TrimOptions, parse_id};
 use crate::wire_error::WireError;
 
 pub(super) const SPEC: CommandSpec = CommandSpec {
@@ -62,7 +62,7 @@ fn new_id(text: &[u8]) -> Result<NewId, WireError> {
     }
     let id = match text.strip_suffix(b"-*") {
         Some(ms) => parse_u64(ms).map(NewId::AutoSeq),
-        None => StreamId::parse(text, 0).map(NewId::Explicit),
+        None => parse_id(text, 0).map(NewId::Explicit),
     };
     id.ok_or(WireError::INVALID_ID)
 }
@@ -77,8 +77,14 @@ mod tests {
         check("XADD s 1-2 a b", "id: Explicit(StreamId { ms: 1, seq: 2 })");
         check("XADD s 7-* a b", "id: AutoSeq(7)");
         check("XADD s NOMKSTREAM MAXLEN ~ 5 LIMIT 9 3 a b", "must_exist: true");
-        check("XADD s MAXLEN ~ 5 LIMIT 9 * a b", "keep: MaxLen(5), approximate: true, limit: Some(9)");
-        check("XADD s minid = 5 * a b", "keep: MinId(StreamId { ms: 5, seq: 0 }), approximate: false");
+        check(
+            "XADD s MAXLEN ~ 5 LIMIT 9 * a b",
+            "keep: MaxLen(5), approximate: true, limit: Some(9)",
+        );
+        check(
+            "XADD s minid = 5 * a b",
+            "keep: MinId(StreamId { ms: 5, seq: 0 }), approximate: false",
+        );
         check("XADD s MAXLEN 5 * a b", "keep: MaxLen(5), approximate: false, limit: None");
     }
 
@@ -87,7 +93,10 @@ mod tests {
         check("XADD s 1-1 a", "ERR wrong number of arguments for 'xadd' command");
         check("XADD s * a b c", "ERR wrong number of arguments for 'xadd' command");
         check("XADD s NOMKSTREAM * a", "ERR wrong number of arguments for 'xadd' command");
-        check("XADD s MAXLEN 5 a b c", "ERR Invalid stream ID specified as stream command argument");
+        check(
+            "XADD s MAXLEN 5 a b c",
+            "ERR Invalid stream ID specified as stream command argument",
+        );
         check("XADD s -* a b", "ERR Invalid stream ID specified as stream command argument");
         check("XADD s 0-0 a b", "ERR The ID specified in XADD must be greater than 0-0");
         check("XADD s MAXLEN x * a b", "ERR value is not an integer or out of range");

@@ -26,9 +26,8 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
 };
 
 fn parse<'a>(request: &Request<'a>) -> Result<Asked<'a>, WireError> {
-    let idle = parse_i64(request.arg(4)).ok_or(WireError::Fixed(
-        "ERR Invalid min-idle-time argument for XAUTOCLAIM",
-    ))?;
+    let idle = parse_i64(request.arg(4))
+        .ok_or(WireError::Fixed("ERR Invalid min-idle-time argument for XAUTOCLAIM"))?;
     let mut claim = Xautoclaim {
         key: request.key(1),
         group: request.arg(2),

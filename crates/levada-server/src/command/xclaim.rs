@@ -2,13 +2,12 @@
 //! \[FORCE] \[JUSTID] \[LASTID id]
 
 use levada_core::command::{Command, DeliveredAt, Xclaim};
-use levada_core::id::StreamId;
 
 use super::{KEY, STREAM};
 use crate::number::parse_i64;
 use crate::output::plain;
 use crate::spec::{Asked, CommandSpec, Request, Run, flag};
-use crate::stream_arguments::id;
+use crate::stream_arguments::{id, parse_id};
 use crate::wire_error::WireError;
 
 pub(super) const SPEC: CommandSpec = CommandSpec {
@@ -37,7 +36,7 @@ fn parse<'a>(request: &Request<'a>) -> Result<Asked<'a>, WireError> {
 fn claim<'a>(request: &Request<'a>) -> Result<Xclaim<'a>, WireError> {
     let idle = parse_i64(request.arg(4)).ok_or_else(|| invalid("min-idle-time", false))?;
     let given = request.rest(5);
-    let ids: Vec<_> = given.iter().map_while(|text| StreamId::parse(text, 0)).collect();
+    let ids: Vec<_> = given.iter().map_while(|text| parse_id(text, 0)).collect();
     let mut claim = Xclaim {
         key: request.key(1),
         group: request.arg(2),
@@ -99,7 +98,10 @@ mod tests {
 
     #[test]
     fn parses() {
-        check("XCLAIM s g c 0 1 2-3", "ids: [StreamId { ms: 1, seq: 0 }, StreamId { ms: 2, seq: 3 }]");
+        check(
+            "XCLAIM s g c 0 1 2-3",
+            "ids: [StreamId { ms: 1, seq: 0 }, StreamId { ms: 2, seq: 3 }]",
+        );
         check("XCLAIM s g c -5 1", "idle_ms_min: 0");
         check("XCLAIM s g c 0 1 IDLE 5 FORCE JUSTID", "delivered: Some(IdleMs(5))");
         check("XCLAIM s g c 0 1 TIME 5 RETRYCOUNT 3 LASTID 9", "retry_count: Some(3)");

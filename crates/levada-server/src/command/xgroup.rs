@@ -105,9 +105,7 @@ fn options(request: &Request<'_>, create: bool) -> Result<(bool, Option<u64>), W
         {
             entries_read = match integer(value)? {
                 -1 => None,
-                read => {
-                    Some(u64::try_from(read).map_err(|_| WireError::ENTRIES_READ_NEGATIVE)?)
-                }
+                read => Some(u64::try_from(read).map_err(|_| WireError::ENTRIES_READ_NEGATIVE)?),
             };
             options = rest;
         } else {
@@ -146,9 +144,7 @@ fn setid<'a>(request: &Request<'a>) -> Result<Asked<'a>, WireError> {
     let (_, entries_read) = options(request, false)?;
     let (key, group) = (request.key(2), request.arg(3));
     match start(request.arg(4)) {
-        Ok(id) => {
-            Ok(Command::XgroupSetid(XgroupSetid { key, group, id, entries_read }).into())
-        }
+        Ok(id) => Ok(Command::XgroupSetid(XgroupSetid { key, group, id, entries_read }).into()),
         Err(error) => {
             let check = Command::XinfoConsumers(key, group);
             Ok(Asked::check_first(check, error, None))
@@ -156,24 +152,24 @@ fn setid<'a>(request: &Request<'a>) -> Result<Asked<'a>, WireError> {
     }
 }
 
-#[allow(clippy::unnecessary_wraps)] // The type of every parser.
+#[expect(clippy::unnecessary_wraps, reason = "the type of every parser")]
 fn create_consumer<'a>(request: &Request<'a>) -> Result<Asked<'a>, WireError> {
     let (key, group, consumer) = (request.key(2), request.arg(3), request.arg(4));
     Ok(Command::XgroupCreateconsumer(key, group, consumer).into())
 }
 
-#[allow(clippy::unnecessary_wraps)] // The type of every parser.
+#[expect(clippy::unnecessary_wraps, reason = "the type of every parser")]
 fn delete_consumer<'a>(request: &Request<'a>) -> Result<Asked<'a>, WireError> {
     let (key, group, consumer) = (request.key(2), request.arg(3), request.arg(4));
     Ok(Command::XgroupDelconsumer(key, group, consumer).into())
 }
 
-#[allow(clippy::unnecessary_wraps)] // The type of every parser.
+#[expect(clippy::unnecessary_wraps, reason = "the type of every parser")]
 fn destroy<'a>(request: &Request<'a>) -> Result<Asked<'a>, WireError> {
     Ok(Command::XgroupDestroy(request.key(2), request.arg(3)).into())
 }
 
-#[allow(clippy::unnecessary_wraps)] // The type of every command.
+#[expect(clippy::unnecessary_wraps, reason = "the type of every command")]
 fn help(context: &mut Context<'_>, _: &Request<'_>) -> Result<Then, WireError> {
     context.output.help(&[
         "XGROUP <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
@@ -204,7 +200,10 @@ mod tests {
     #[test]
     fn parses() {
         check("XGROUP CREATE s g $", "id: None, create_stream: false, entries_read: None");
-        check("XGROUP CREATE s g 5 MKSTREAM ENTRIESREAD 3", "create_stream: true, entries_read: Some(3)");
+        check(
+            "XGROUP CREATE s g 5 MKSTREAM ENTRIESREAD 3",
+            "create_stream: true, entries_read: Some(3)",
+        );
         check("XGROUP CREATE s g 5 ENTRIESREAD -1", "entries_read: None");
         check("XGROUP SETID s g 5 ENTRIESREAD 3", "XgroupSetid");
         check("xgroup destroy s g", "XgroupDestroy");
@@ -219,6 +218,9 @@ mod tests {
             "XGROUP SETID s g $ MKSTREAM",
             "ERR unknown subcommand or wrong number of arguments for 'SETID'. Try XGROUP HELP.",
         );
-        check("XGROUP CREATE s g $ ENTRIESREAD -2", "ERR value for ENTRIESREAD must be positive or -1");
+        check(
+            "XGROUP CREATE s g $ ENTRIESREAD -2",
+            "ERR value for ENTRIESREAD must be positive or -1",
+        );
     }
 }

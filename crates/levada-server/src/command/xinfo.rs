@@ -92,17 +92,17 @@ fn full(request: &Request<'_>) -> Result<Option<u64>, WireError> {
     }
 }
 
-#[allow(clippy::unnecessary_wraps)] // The type of every parser.
+#[expect(clippy::unnecessary_wraps, reason = "the type of every parser")]
 fn groups<'a>(request: &Request<'a>) -> Result<Asked<'a>, WireError> {
     Ok(Command::XinfoGroups(request.key(2)).into())
 }
 
-#[allow(clippy::unnecessary_wraps)] // The type of every parser.
+#[expect(clippy::unnecessary_wraps, reason = "the type of every parser")]
 fn consumers<'a>(request: &Request<'a>) -> Result<Asked<'a>, WireError> {
     Ok(Command::XinfoConsumers(request.key(2), request.arg(3)).into())
 }
 
-#[allow(clippy::unnecessary_wraps)] // The type of every command.
+#[expect(clippy::unnecessary_wraps, reason = "the type of every command")]
 fn help(context: &mut Context<'_>, _: &Request<'_>) -> Result<Then, WireError> {
     context.output.help(&[
         "XINFO <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",

@@ -19,7 +19,7 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
     ..STREAM
 };
 
-#[allow(clippy::unnecessary_wraps)] // The type of every parser.
+#[expect(clippy::unnecessary_wraps, reason = "the type of every parser")]
 fn parse<'a>(request: &Request<'a>) -> Result<Asked<'a>, WireError> {
     Ok(Command::Xlen(request.key(1)).into())
 }

@@ -35,7 +35,7 @@ fn parse<'a>(request: &Request<'a>) -> Result<Asked<'a>, WireError> {
     let mut idle_ms_min = 0;
     if request.arg(3).eq_ignore_ascii_case(b"IDLE") {
         idle_ms_min = u64::try_from(integer(request.arg(4))?).unwrap_or(0);
-        if args < 8 || args > 9 {
+        if !(8..=9).contains(&args) {
             return Err(WireError::SYNTAX);
         }
         at = 5;

@@ -68,9 +68,18 @@ mod tests {
 
     #[test]
     fn parses() {
-        check("XRANGE s - +", "first: StreamId { ms: 0, seq: 0 }, last: StreamId { ms: 18446744073709551615, seq: 18446744073709551615 }");
-        check("XRANGE s 5 5", "first: StreamId { ms: 5, seq: 0 }, last: StreamId { ms: 5, seq: 18446744073709551615 }");
-        check("XRANGE s (5 (7-3", "first: StreamId { ms: 5, seq: 1 }, last: StreamId { ms: 7, seq: 2 }");
+        check(
+            "XRANGE s - +",
+            "first: StreamId { ms: 0, seq: 0 }, last: StreamId { ms: 18446744073709551615, seq: 18446744073709551615 }",
+        );
+        check(
+            "XRANGE s 5 5",
+            "first: StreamId { ms: 5, seq: 0 }, last: StreamId { ms: 5, seq: 18446744073709551615 }",
+        );
+        check(
+            "XRANGE s (5 (7-3",
+            "first: StreamId { ms: 5, seq: 1 }, last: StreamId { ms: 7, seq: 2 }",
+        );
         check("XRANGE s - + COUNT 3", "count: Some(3)");
         check("XRANGE s - + COUNT 0 COUNT 1", "count: Some(1)");
         check("XRANGE s - + COUNT 0", "Type(");

@@ -1,6 +1,7 @@
 //! XREADGROUP GROUP group consumer \[COUNT n] \[BLOCK ms] \[NOACK] STREAMS key ... id ...
 
 use levada_core::command::{Command, Xreadgroup};
+use levada_core::id::StreamId;
 
 use super::STREAM;
 use crate::output::plain;
@@ -32,7 +33,8 @@ fn parse<'a>(request: &Request<'a>) -> Result<Asked<'a>, WireError> {
             b">" => Ok(None),
             b"$" => Err(WireError::meaningless_id('$')),
             b"+" => Err(WireError::meaningless_id('+')),
-            text => id(text).map(Some),
+            // Nothing can stand behind the largest id; Redis uses it for `>` inside.
+            text => id(text).map(|id| (id != StreamId::MAX).then_some(id)),
         };
         match after {
             Ok(after) => streams.push((key, after)),

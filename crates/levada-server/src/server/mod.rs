@@ -120,8 +120,7 @@ impl Server {
             // It fails only when the loop is gone, and then nobody waits.
             let _ = waker.wake();
         }));
-        let local =
-            LocalSettings { cache_bytes: settings.cache_bytes, ..LocalSettings::default() };
+        let local = LocalSettings { cache_bytes: settings.cache_bytes, ..LocalSettings::default() };
         let (store, recovered) = LocalStore::open(disk, local)?;
         let shard_settings =
             ShardSettings { nodes: config.node_limits(), ..ShardSettings::default() };
@@ -193,7 +192,7 @@ impl Server {
             sleep_us = sleep_us.min(at_us.saturating_sub(now.monotonic_us));
         }
         if let Some((at_ms, _)) = self.timers.first() {
-            sleep_us = sleep_us.min((at_ms * 1000).saturating_sub(now.monotonic_us));
+            sleep_us = sleep_us.min(at_ms.saturating_mul(1000).saturating_sub(now.monotonic_us));
         }
         if self.accept_again {
             sleep_us = sleep_us.min(accept::RETRY_US);
@@ -355,8 +354,9 @@ impl Server {
         if connection.session.authenticated != connection.decoder.limits().authenticated {
             connection.decoder.set_limits(limits(connection.session.authenticated));
         }
-        if let Some(Reason::Sleep(until)) =
-            connection.session.blocked.as_ref().map(|blocked| blocked.reason)
+        let reason = connection.session.blocked.as_ref().map(|blocked| blocked.reason);
+        if let Some(Reason::Sleep(until)) = reason
+            && until != Reason::FOR_EVER
         {
             self.timers.insert((until, connection.session.id));
         }
@@ -365,10 +365,7 @@ impl Server {
 
     /// Writes on a long reply; whether it is written whole.
     fn draw(&mut self, connection: &mut Connection) -> bool {
-        let mut blocks = Blocks {
-            shard: &mut self.shard,
-            client: ClientId(connection.session.id),
-        };
+        let mut blocks = Blocks { shard: &mut self.shard, client: ClientId(connection.session.id) };
         match connection.out.draw(connection.session.protocol, &mut blocks) {
             Drawn::Done => return true,
             Drawn::Full => {}
