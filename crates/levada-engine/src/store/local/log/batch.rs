@@ -96,7 +96,8 @@ pub(in super::super) fn announced(bytes: &[u8]) -> usize {
 }
 
 /// The batch at the beginning of `bytes`, which stand at `place` and hold what is [`announced`] or
-/// reach to the end of the file. Batches up to `floor` are passed over unchecked: they are what a recycled file had before.
+/// reach to the end of the file. Batches up to `floor` are passed over unchecked: they are what a
+/// recycled file had before.
 pub(in super::super) fn decode(bytes: &[u8], place: Place, floor: Lsn) -> Decoded<'_> {
     parse(bytes, place, floor).unwrap_or(Decoded::Nothing)
 }
