@@ -159,8 +159,8 @@ pub(super) fn still_there(
     if id < meta.base || id > stream.last_id {
         return Ok(false);
     }
-    // Where all rows live, an id that was once given out is one of them; unless it was given out
-    // before XSETID went back, and is another entry's time now.
+    // Where all rows live, an id that was once given out is one of them, unless that was before
+    // XSETID went back: then others may stand around it.
     if meta.live == meta.count && id > stream.reissued {
         return Ok(true);
     }
