@@ -16,7 +16,7 @@ use crate::disk::{Fault, FaultDisk, FaultPlan, SharedDisk};
 use crate::dump;
 use crate::model::Model;
 use crate::op::generate::{self, Generator};
-use crate::op::{KEYS, Op, Step, model_key, subject};
+use crate::op::{KEYS, model_key, subject};
 use crate::pair::{self, Halt, Pair, Point, Promise};
 use crate::random::Random;
 use levada_engine::ErrorKind;
