@@ -91,9 +91,13 @@ struct World {
     written: Lsn,
     /// Whether the power was cut since the last recovery that got to its end.
     power_cut: bool,
+    /// Whether a recovery was interrupted since then.
+    reused: bool,
     report: Report,
     answers: u64,
     trace: bool,
+    /// How often the device was found stopped.
+    stops: usize,
 }
 
 /// A process that runs.
@@ -134,9 +138,11 @@ impl World {
             durable: 0,
             written: 0,
             power_cut: false,
+            reused: false,
             report: Report::default(),
             answers: 0,
             trace,
+            stops: 0,
         }
     }
 
@@ -182,8 +188,11 @@ impl World {
         Ok(())
     }
 
-    fn struck(&self) -> usize {
-        self.disk.with(|disk| disk.struck().len())
+    /// Faults that struck; a device that has stopped is one that strikes ever again.
+    fn struck(&mut self) -> usize {
+        let (struck, stopped) = self.disk.with(|disk| (disk.struck().len(), disk.is_stopped()));
+        self.stops += usize::from(stopped);
+        struck + self.stops
     }
 
     /// What will go wrong in a life, if anything.
@@ -301,6 +310,7 @@ impl World {
             });
             match shard {
                 Ok((shard, lsn, clock)) => match self.check(shard, lsn, clock)? {
+                    Some(_) if self.disk.with(|disk| disk.is_stopped()) => {}
                     Some(life) => {
                         self.disk.with(|disk| disk.set_plan(FaultPlan::new()));
                         return Ok(life);
@@ -314,6 +324,7 @@ impl World {
                 Err(_) => {}
             }
             self.report.interrupted += 1;
+            self.reused = true;
             self.end(true);
         }
         unreachable!("attempts have no end")
@@ -334,15 +345,17 @@ impl World {
                 "after a {end} the log ends with batch {lsn}, but what batch {needed} did was shown"
             ));
         }
+        let struck = self.struck();
         let limits = self.points.last().expect("it begins with one").model.limits;
         self.points.retain(|point| point.lsn <= lsn);
+        if self.reused {
+            self.forget_reused(&mut shard, needed, clock);
+        }
         let point = self.points.last().expect("batch 0 is below all");
         let mut model = point.model.clone();
         model.limits = limits;
         subject::set_limits(&mut shard, limits);
-        let struck = self.struck();
-        let now_ms = clock.max(crate::lockstep::START_MS);
-        let begun = Pair::new(model, shard, now_ms, self.wall_ms).and_then(|mut pair| {
+        let begun = Pair::new(model, shard, clock, self.wall_ms).and_then(|mut pair| {
             pair.compare()?;
             Ok(pair)
         });
@@ -350,6 +363,7 @@ impl World {
             Ok(pair) => {
                 // What recovery found is durable, whatever it was before.
                 (self.durable, self.written, self.power_cut) = (lsn, lsn, false);
+                self.reused = false;
                 Ok(Some(Life { pair, waiting: Vec::new() }))
             }
             Err(_) if self.struck() > struck => Ok(None),
@@ -357,6 +371,17 @@ impl World {
                 Err(format!("recovered to batch {lsn}: {what}"))
             }
             Err(Halt::Store(error)) => Err(format!("recovered, then failed: {error}")),
+        }
+    }
+
+    /// A recovery that was interrupted may have given numbers of batches that it discarded to
+    /// batches without effects: forgets points that cannot be what was found, down to `needed`.
+    fn forget_reused<S: Restart>(&mut self, shard: &mut Shard<S>, needed: Lsn, clock: u64) {
+        let (blocks, _) = pair::all_blocks(shard);
+        let found = dump::of_machine(shard.machine(), &blocks, clock);
+        let is_found = |point: &Point| dump::of_model(&point.model) == found;
+        while self.points.last().is_some_and(|point| point.lsn > needed && !is_found(point)) {
+            self.points.pop();
         }
     }
 
@@ -388,7 +413,7 @@ impl World {
             }
             Err(error) => return Err(format!("{flip:?} is refused, but not by name: {error}")),
         };
-        let blocks = pair::all_blocks(&mut shard);
+        let (blocks, _) = pair::all_blocks(&mut shard);
         let mut found = dump::of_machine(shard.machine(), &blocks, now_ms);
         let mut expected = expected;
         for key in (0..KEYS.len()).filter(|key| is_damaged(&mut shard, *key)) {

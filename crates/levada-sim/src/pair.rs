@@ -84,6 +84,7 @@ impl<S: Store> Pair<S> {
             points: Vec::new(),
             changed: BTreeMap::new(),
         };
+        pair.tails = pair.tail_numbers();
         pair.poll()?;
         Ok(pair)
     }
@@ -144,10 +145,11 @@ impl<S: Store> Pair<S> {
     pub fn compare(&mut self) -> Result<(), Halt> {
         self.poll()?;
         self.model.expire_keys(self.now_ms);
-        let blocks = all_blocks(&mut self.shard);
+        let (blocks, lost) = all_blocks(&mut self.shard);
         let found = dump::of_machine(self.shard.machine(), &blocks, self.now_ms);
         match dump::difference(&dump::of_model(&self.model), &found) {
             None => Ok(()),
+            Some(difference) if lost > 0 => Err(Halt::Damaged(difference)),
             Some(difference) => Err(Halt::Wrong(difference)),
         }
     }
@@ -338,18 +340,19 @@ fn agree(expected: &Answer, seen: &Seen) -> bool {
     }
 }
 
-/// Every sealed block of a shard, read if need be. One that cannot be read is left out.
-pub fn all_blocks<S: Store>(shard: &mut Shard<S>) -> SealedBlocks {
-    let mut blocks = SealedBlocks::default();
+/// Every sealed block of a shard, read if need be, and how many could not be read.
+pub fn all_blocks<S: Store>(shard: &mut Shard<S>) -> (SealedBlocks, usize) {
+    let (mut blocks, mut lost) = (SealedBlocks::default(), 0);
     for key in 0..KEYS.len() {
         let Some((number, stream)) = shard.machine().stream(subject::key_of(key)) else {
             continue;
         };
         for block in stream.first_block()..stream.tail_number() {
-            if let Fetch::Ready(found) = shard.store_mut().fetch_now(number.0, block) {
-                blocks.0.insert((number, block), found);
+            match shard.store_mut().fetch_now(number.0, block) {
+                Fetch::Ready(found) => _ = blocks.0.insert((number, block), found),
+                _ => lost += 1,
             }
         }
     }
-    blocks
+    (blocks, lost)
 }
