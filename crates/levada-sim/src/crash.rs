@@ -378,8 +378,13 @@ impl World {
     /// batches without effects: forgets points that cannot be what was found, down to `needed`.
     fn forget_reused<S: Restart>(&mut self, shard: &mut Shard<S>, needed: Lsn, clock: u64) {
         let (blocks, _) = pair::all_blocks(shard);
-        let found = dump::of_machine(shard.machine(), &blocks, clock);
-        let is_found = |point: &Point| dump::of_model(&point.model) == found;
+        let now_ms = clock.max(self.wall_ms);
+        let found = dump::of_machine(shard.machine(), &blocks, now_ms);
+        let is_found = |point: &Point| {
+            let mut model = point.model.clone();
+            model.expire_keys(now_ms);
+            dump::of_model(&model) == found
+        };
         while self.points.last().is_some_and(|point| point.lsn > needed && !is_found(point)) {
             self.points.pop();
         }
