@@ -249,6 +249,7 @@ impl World {
             durable: one.durable.max(other.durable),
             written: one.written.max(other.written),
         });
+        self.tell(|| format!("  {whole:?}"));
         life.waiting.extend(whole);
         if step.ends_turn {
             self.end_turn(life)?;
@@ -281,6 +282,7 @@ impl World {
         let shard = &life.pair.shard;
         for promise in std::mem::take(&mut life.waiting) {
             if shard.is_over(promise.wait) {
+                self.tell(|| format!("  released at {}: {promise:?}", shard.durable()));
                 self.durable = self.durable.max(promise.durable);
                 self.written = self.written.max(promise.written);
                 self.report.released += 1;
@@ -377,7 +379,11 @@ impl World {
     /// A recovery that was interrupted may have given numbers of batches that it discarded to
     /// batches without effects: forgets points that cannot be what was found, down to `needed`.
     fn forget_reused<S: Restart>(&mut self, shard: &mut Shard<S>, needed: Lsn, clock: u64) {
-        let (blocks, _) = pair::all_blocks(shard);
+        let (blocks, lost) = pair::all_blocks(shard);
+        if lost > 0 {
+            // The device fails again, or it is damaged, which the comparison will tell.
+            return;
+        }
         let now_ms = clock.max(self.wall_ms);
         let found = dump::of_machine(shard.machine(), &blocks, now_ms);
         let is_found = |point: &Point| {

@@ -5,7 +5,7 @@
 //! model's node there; it takes nothing else from the product.
 
 use crate::dump::{self, SealedBlocks};
-use crate::model::{Answer, Id, Model, Value};
+use crate::model::{Answer, Id, Key, Model, Value};
 use crate::op::subject::{self, Refused, Seen};
 use crate::op::{KEYS, KeyAt, Op, Step, model_key, reference};
 use levada_core::keyspace::KeyNumber;
@@ -159,6 +159,7 @@ impl<S: Store> Pair<S> {
         self.advance();
         let now = self.now();
         self.shard.poll(now)?;
+        self.model.expire_keys(self.now_ms);
         self.advance();
         self.note_seals();
         Ok(())
@@ -208,7 +209,8 @@ impl<S: Store> Pair<S> {
         for (key, before) in keys.iter().zip(before) {
             let after = held(&self.model, *key);
             if after != before {
-                self.note_change(*key, after.is_some() && self.is_relaxed(op));
+                let is_delivery = after.is_some() && self.is_relaxed(op) || only_seen(before, after);
+                self.note_change(*key, is_delivery);
             }
         }
         Ok(self.promise(op, &keys, wait))
@@ -293,6 +295,19 @@ impl<S: Store> Pair<S> {
             stream.end_node();
         }
     }
+}
+
+/// Whether all that differs is when consumers were there, which no XREADGROUP shows.
+fn only_seen(before: Option<Key>, after: Option<Key>) -> bool {
+    let timeless = |key: Option<Key>| {
+        let mut key = key?;
+        if let Value::Stream(stream) = &mut key.value {
+            let consumers = stream.groups.values_mut().flat_map(|group| &mut group.consumers);
+            consumers.for_each(|(_, seen)| (seen.seen_ms, seen.active_ms) = (0, None));
+        }
+        Some(key)
+    };
+    timeless(before) == timeless(after)
 }
 
 /// The keys that an op names or sees.
