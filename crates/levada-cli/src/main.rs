@@ -1,2 +1,38 @@
-//! The one binary.
-fn main() {}
+//! The one binary: `levada serve` runs the server, the other subcommands are for people.
+
+mod serve;
+mod settings;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Redis Streams that keep what they accepted.
+#[derive(Parser)]
+#[command(version, name = "levada", max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Runs the server until SIGTERM, SIGINT or SHUTDOWN.
+    Serve(settings::Given),
+    /// Prints the settings in force, as a file that --config can read.
+    Config(settings::Given),
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::Serve(given) => given.resolve().and_then(|settings| serve::run(&settings)),
+        Command::Config(given) => given.resolve().map(|settings| print!("{settings}")),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("levada: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

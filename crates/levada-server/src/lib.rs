@@ -1,1 +1,37 @@
 //! Who may speak to it: sockets, sessions, the command table.
+//!
+//! [`run`] serves the Redis protocol on listeners that it is given, from one thread: bytes become
+//! requests, requests become commands of the engine, and replies leave when the engine says that
+//! what they tell of is durable. It maps RESP onto the engine and decides nothing about data.
+//!
+//! [`command_table`] is what every list of commands is made from.
+
+mod command;
+mod config;
+mod connection;
+mod context;
+mod describe_client;
+mod dispatch;
+mod engine;
+mod entries;
+mod number;
+mod out;
+mod output;
+mod read_arguments;
+mod registry;
+mod server;
+mod session;
+mod settings;
+mod spec;
+mod stats;
+mod stream_arguments;
+mod transaction;
+mod wire_error;
+
+pub use command::table as command_table;
+pub use server::run;
+pub use settings::Settings;
+pub use spec::{CommandSpec, Keys, category, flag};
+
+/// The version of Redis whose replies these are.
+pub const REDIS_VERSION: &str = "8.6.3";

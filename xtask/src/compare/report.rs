@@ -54,13 +54,11 @@ impl Report {
 
     /// Adds a sample of the server at `index`.
     pub(super) fn record(&mut self, case: Case, index: usize, sample: Sample) {
-        let row = match self.rows.iter().position(|(known, _)| *known == case) {
-            Some(row) => row,
-            None => {
-                self.rows.push((case, vec![Vec::new(); self.servers.len()]));
-                self.rows.len() - 1
-            }
-        };
+        let known = self.rows.iter().position(|(known, _)| *known == case);
+        let row = known.unwrap_or(self.rows.len());
+        if known.is_none() {
+            self.rows.push((case, vec![Vec::new(); self.servers.len()]));
+        }
         self.rows[row].1[index].push(sample);
     }
 

@@ -27,7 +27,7 @@ enum Request {
 pub(crate) struct Consumer<'a> {
     shared: &'a Shared,
     chance: Chance,
-    consumer: usize,
+    number: usize,
     /// What it has and may acknowledge.
     held: Vec<(usize, Id)>,
 }
@@ -39,7 +39,7 @@ impl Consumer<'_> {
         let Ok(mut client) = Client::connect(shared.address) else {
             return journal;
         };
-        let mut this = Consumer { shared, chance, consumer, held: Vec::new() };
+        let mut this = Consumer { shared, chance, number: consumer, held: Vec::new() };
         while this.batch(&mut client, &mut journal) {}
         journal
     }
@@ -96,7 +96,7 @@ impl Consumer<'_> {
     }
 
     fn push(&mut self, client: &mut Client, request: &Request) {
-        let name = CONSUMERS[self.consumer];
+        let name = CONSUMERS[self.number];
         let mut words: Vec<String> = Vec::new();
         let mut add = |more: &[&str]| words.extend(more.iter().map(|&word| word.to_owned()));
         match request {
@@ -107,16 +107,21 @@ impl Consumer<'_> {
                     add(&["BLOCK", "5"]);
                 }
                 add(&["STREAMS"]);
-                streams.iter().for_each(|stream| add(&[STREAMS[*stream]]));
-                streams.iter().for_each(|_| add(&[">"]));
+                let names: Vec<_> = streams.iter().map(|stream| STREAMS[*stream]).collect();
+                add(&names);
+                add(&vec![">"; names.len()]);
             }
             Request::Ack(stream, ids) => {
                 add(&["XACK", STREAMS[*stream], GROUP]);
-                ids.iter().for_each(|id| add(&[&show_id(*id)]));
+                for id in ids {
+                    add(&[&show_id(*id)]);
+                }
             }
             Request::Claim(stream, ids, how) => {
                 add(&["XCLAIM", STREAMS[*stream], GROUP, name, "0"]);
-                ids.iter().for_each(|id| add(&[&show_id(*id)]));
+                for id in ids {
+                    add(&[&show_id(*id)]);
+                }
                 if *how == How::JustId {
                     add(&["JUSTID"]);
                 }
@@ -178,11 +183,13 @@ impl Consumer<'_> {
 
     fn settle_unseen(&mut self, journal: &mut Journal, request: Request, invoked: u64) {
         let mut unseen = |stream, reads, ids| {
-            journal.unseen.push(Unseen { stream, consumer: self.consumer, reads, ids });
+            journal.unseen.push(Unseen { stream, consumer: self.number, reads, ids });
         };
         match request {
             Request::Read(streams) => {
-                streams.into_iter().for_each(|stream| unseen(stream, true, Vec::new()));
+                for stream in streams {
+                    unseen(stream, true, Vec::new());
+                }
             }
             Request::Claim(stream, ids, _) => unseen(stream, false, ids),
             Request::Autoclaim(stream, _) => unseen(stream, false, Vec::new()),
@@ -211,7 +218,7 @@ impl Consumer<'_> {
                     continue;
                 }
             };
-            journal.takes.push(Take { stream, id, consumer: self.consumer, how, span, key });
+            journal.takes.push(Take { stream, id, consumer: self.number, how, span, key });
             // Three in ten are never acknowledged by whoever takes them.
             if self.chance.below(10) >= 3 {
                 self.held.push((stream, id));

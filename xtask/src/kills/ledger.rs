@@ -83,7 +83,9 @@ impl Ledger {
             let adds: Vec<_> = journal.adds.iter().filter(of).collect();
             let ids = adds.iter().filter_map(|add| Some((add.span, add.id?)));
             stream.ordered("appended", ids.collect(), &mut problems);
-            adds.iter().for_each(|add| stream.add(add, &mut problems));
+            for add in adds {
+                stream.add(add, &mut problems);
+            }
 
             let of = |removal: &&Removal| removal.stream == index;
             let removals = journal.deletes.iter().filter(of);
@@ -96,7 +98,9 @@ impl Ledger {
             let reads = takes.iter().filter(|take| take.how == How::Read);
             let ids = reads.map(|take| (take.span, take.id));
             stream.ordered("delivered", ids.collect(), &mut problems);
-            takes.iter().for_each(|take| stream.take(take, &mut problems));
+            for take in takes {
+                stream.take(take, &mut problems);
+            }
 
             let dropped = journal.dropped.iter().filter(|(of, _)| *of == index);
             dropped.for_each(|(_, id)| stream.entry(*id).dropped = true);
@@ -233,10 +237,7 @@ impl Stream {
         }
         for (id, entry) in &mut self.entries {
             entry.key = live.get(id).copied().or(entry.key);
-            entry.deleted = match live.contains_key(id) {
-                true => Fate::No,
-                false => Fate::Done(0),
-            };
+            entry.deleted = if live.contains_key(id) { Fate::No } else { Fate::Done(0) };
             entry.read |= *id <= state.last_delivered;
             entry.taken.clear();
             entry.acked = Fate::No;

@@ -145,17 +145,14 @@ impl Producer<'_> {
 
     /// One batch of requests, half the time of a single one. Answers whether to go on.
     fn batch(&mut self, client: &mut Client, journal: &mut Journal) -> bool {
-        let size = match self.chance.one_in(2) {
-            true => 1,
-            false => 2 + self.chance.below(BATCH_MAX - 1),
-        };
+        let size = if self.chance.one_in(2) { 1 } else { 2 + self.chance.below(BATCH_MAX - 1) };
         let mut requests = Vec::new();
         while (requests.len() as u64) < size {
             self.request(client, &mut requests);
         }
         let invoked = self.shared.counter.next();
         exchange(client, requests, journal, |journal, request, reply| {
-            self.settle(journal, request, reply, invoked);
+            self.settle(journal, &request, reply, invoked);
         })
     }
 
@@ -193,24 +190,23 @@ impl Producer<'_> {
     fn settle(
         &mut self,
         journal: &mut Journal,
-        request: Request,
+        request: &Request,
         reply: Option<Reply>,
         invoked: u64,
     ) {
         let span = self.span(invoked, reply.is_some());
-        match request {
+        match *request {
             Request::Add(stream, key) => {
-                let id = reply.map(|reply| self.new_id(journal, stream, &reply));
-                let add = self.add(stream, key, false, span, id);
-                self.mine.extend(add.id.map(|id| (stream, id)));
-                journal.adds.push(add);
+                let id = reply.and_then(|reply| self.new_id(journal, stream, &reply));
+                self.mine.extend(id.map(|id| (stream, id)));
+                journal.adds.push(Add { stream, key, paired: false, span, id });
             }
             Request::Pair(key) => {
                 for stream in [0, 1] {
-                    let item = reply.as_ref().map(|reply| reply.items().get(stream));
-                    let id =
-                        item.map(|item| self.new_id(journal, stream, item.unwrap_or(&Reply::Nil)));
-                    journal.adds.push(self.add(stream, key, true, span, id));
+                    let item = |reply: &Reply| reply.items().get(stream).cloned();
+                    let item = reply.as_ref().map(|reply| item(reply).unwrap_or(Reply::Nil));
+                    let id = item.and_then(|item| self.new_id(journal, stream, &item));
+                    journal.adds.push(Add { stream, key, paired: true, span, id });
                 }
             }
             Request::Delete(stream, id) => {
@@ -230,17 +226,6 @@ impl Producer<'_> {
                 journal.floors.extend(id.and_then(|id| super::journal::parse_id(id.bytes()).ok()));
             }
         }
-    }
-
-    fn add(
-        &self,
-        stream: usize,
-        key: Key,
-        paired: bool,
-        span: Span,
-        id: Option<Option<Id>>,
-    ) -> Add {
-        Add { stream, key, paired, span, id: id.flatten() }
     }
 
     /// The id in the reply to an XADD, which must be above those before it on this connection.
@@ -264,13 +249,7 @@ impl Producer<'_> {
     }
 
     fn span(&self, invoked: u64, replied: bool) -> Span {
-        Span {
-            invoked,
-            completed: match replied {
-                true => self.shared.counter.next(),
-                false => u64::MAX,
-            },
-        }
+        Span { invoked, completed: if replied { self.shared.counter.next() } else { u64::MAX } }
     }
 
     fn next_key(&mut self) -> Key {

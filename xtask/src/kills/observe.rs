@@ -152,10 +152,10 @@ fn parse_pending(row: &Reply) -> Option<Pending> {
     let [id, consumer, _, count] = row.items() else {
         return None;
     };
-    let known = |name: &&str| name.as_bytes() == consumer.bytes();
+    let known = |name: &str| name.as_bytes() == consumer.bytes();
     Some(Pending {
         id: parse_id(id.bytes()).ok()?,
-        consumer: CONSUMERS.iter().position(|name| known(&name))?,
+        consumer: CONSUMERS.iter().position(|name| known(name))?,
         count: u64::try_from(count.integer()?).ok()?,
     })
 }

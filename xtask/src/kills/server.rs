@@ -236,7 +236,7 @@ impl Server {
         let (port, data) = (port.to_string(), self.directory.join("data"));
         let fsync = match self.kind {
             Kind::Levada => {
-                let arguments = ["serve", "--http", "off", "--port", &port, "--dir"];
+                let arguments = ["serve", "--port", &port, "--dir"];
                 command.args(arguments).arg(data);
                 return command;
             }

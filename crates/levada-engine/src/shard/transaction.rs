@@ -85,7 +85,11 @@ impl<S: Store> Shard<S> {
         }
         match effect {
             Effect::Flushed { database } => {
-                let here = |name: &&Name| database.is_none_or(|database| database == name.0);
+                // A key that was missing is missing still.
+                let here = |name: &&Name| {
+                    database.is_none_or(|database| database == name.0)
+                        && self.object_number(name.0, &name.1).is_some()
+                };
                 let watched: Vec<_> = self.watches.clients.keys().filter(here).cloned().collect();
                 watched.iter().for_each(|name| self.watches.touch(name));
                 self.waiters.feed_all(*database);
@@ -95,7 +99,11 @@ impl<S: Store> Shard<S> {
                 self.touch_key(*key);
                 self.touch((*database, name.to_vec()));
             }
-            Effect::Released { .. } | Effect::Claimed { .. } | Effect::Sealed { .. } => {}
+            // As in Redis, what a group does with its entries breaks no WATCH.
+            Effect::Released { .. }
+            | Effect::Claimed { .. }
+            | Effect::ConsumerCreated { .. }
+            | Effect::Sealed { .. } => {}
             effect if effect.is_delivery() => {}
             effect => {
                 if let Some(key) = effect.key() {

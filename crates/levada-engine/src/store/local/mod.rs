@@ -33,6 +33,7 @@ pub mod settings;
 mod store;
 
 #[cfg(test)]
+#[allow(clippy::cast_possible_truncation)] // Small numbers of tests.
 mod tests;
 
 pub use self::{settings::LocalSettings, store::LocalStore};

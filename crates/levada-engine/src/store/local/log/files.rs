@@ -121,11 +121,7 @@ impl LogFiles {
             self.recycle(io, number)?;
             any = true;
         }
-        if any {
-            io.sync_directory(DIRECTORY)
-        } else {
-            Ok(())
-        }
+        if any { io.sync_directory(DIRECTORY) } else { Ok(()) }
     }
 
     /// Makes a file a spare, or removes it where there are enough or its length is another. The

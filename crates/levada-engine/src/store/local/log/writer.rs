@@ -151,45 +151,13 @@ impl Log {
         if self.at.offset + size > self.len {
             self.rotate(io)?;
         }
-        let lsn = self.at.lsn + 1;
-        // A clock that steps back is the owner's concern; the log never does.
-        let now_ms = now_ms.max(self.at.now_ms);
-        let header = Header {
-            previous_crc: self.at.crc,
-            shard: self.shard,
-            epoch: self.epoch,
-            lsn,
-            durable: self.durable,
-            now_ms,
-        };
-        let place = Place { file: self.at.file, offset: self.at.offset };
-        let (bytes, crc) = batch::encode(&header, effects, place);
-        let (file, offset) = (self.file, self.at.offset);
         let inline =
             urgency == Urgency::Durable && self.lane == Lane::Inline && self.syncing.is_none();
-        let operation = if inline {
-            self.sync_earlier(io)?;
-            Operation::WriteSync { file, offset, bytes }
-        } else {
-            Operation::Write { file, offset, bytes }
-        };
-        io.run("cannot write", &path(place.file), operation)?;
-        self.at = Position {
-            lsn,
-            crc,
-            file: place.file,
-            offset: offset + size,
-            now_ms,
-            payload: self.at.payload + effects.len() as u64,
-            bytes: self.at.bytes + size,
-        };
-        self.mark = header.durable;
-        if !effects.is_empty() {
-            self.last_effects = lsn;
-        }
         if inline {
-            self.advance(lsn, self.at.bytes);
+            self.sync_earlier(io)?;
         }
+        self.write(io, now_ms, effects, inline)?;
+        let lsn = self.at.lsn;
         // Batches that wait for others must not fill the queue on their own.
         let waiting = self.at.bytes - self.durable_bytes;
         if urgency == Urgency::Durable || waiting >= self.congested_bytes / 2 {
@@ -241,6 +209,52 @@ impl Log {
         result.map_err(|error| Error::io("cannot sync", &path(covered.number), &error))?;
         self.file_synced(io, covered);
         self.sync(io)
+    }
+
+    /// Writes a batch, which fits, and syncs it if asked to.
+    fn write<D: Disk>(
+        &mut self,
+        io: &mut Io<D>,
+        now_ms: u64,
+        effects: &[u8],
+        sync: bool,
+    ) -> Result<(), Error> {
+        let header = Header {
+            previous_crc: self.at.crc,
+            shard: self.shard,
+            epoch: self.epoch,
+            lsn: self.at.lsn + 1,
+            durable: self.durable,
+            // A clock that steps back is the owner's concern; the log never does.
+            now_ms: now_ms.max(self.at.now_ms),
+        };
+        let (file, offset) = (self.file, self.at.offset);
+        let place = Place { file: self.at.file, offset };
+        let (bytes, crc) = batch::encode(&header, effects, place);
+        let size = bytes.len() as u64;
+        let operation = if sync {
+            Operation::WriteSync { file, offset, bytes }
+        } else {
+            Operation::Write { file, offset, bytes }
+        };
+        io.run("cannot write", &path(place.file), operation)?;
+        self.at = Position {
+            lsn: header.lsn,
+            crc,
+            file: place.file,
+            offset: offset + size,
+            now_ms: header.now_ms,
+            payload: self.at.payload + effects.len() as u64,
+            bytes: self.at.bytes + size,
+        };
+        self.mark = header.durable;
+        if !effects.is_empty() {
+            self.last_effects = header.lsn;
+        }
+        if sync {
+            self.advance(header.lsn, self.at.bytes);
+        }
+        Ok(())
     }
 
     /// Begins the next sync, if one is wanted and none in flight.

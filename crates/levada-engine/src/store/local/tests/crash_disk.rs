@@ -47,14 +47,14 @@ struct State {
     /// With the file and how many writes had completed when it was submitted.
     queue: Vec<(Ticket, Operation, u32, u64)>,
     writes: u64,
-    completed: VecDeque<Completion2>,
+    completed: VecDeque<Ended>,
     next: u32,
     random: Random,
     /// Operations until everything fails.
     left: u64,
 }
 
-type Completion2 = (Ticket, Result<Vec<u8>, io::ErrorKind>);
+type Ended = (Ticket, Result<Vec<u8>, io::ErrorKind>);
 
 #[derive(Clone, Default)]
 struct Content {
@@ -209,13 +209,20 @@ impl Content {
             let fate = random.below(5);
             for (n, sector) in bytes.chunks(SECTOR).enumerate() {
                 let at = at + n * SECTOR;
-                match fate {
-                    0 => {}
-                    1 => put(&mut out, at, sector),
-                    2 if random.below(2) == 0 => put(&mut out, at, sector),
-                    3 if random.below(8) > 0 => put(&mut out, at, sector),
-                    4 if random.below(4) == 0 => put(&mut out, at, &vec![0xa5; sector.len()]),
-                    _ => {}
+                let whole = match fate {
+                    0 => false,
+                    1 => true,
+                    2 => random.below(2) == 0,
+                    3 => random.below(8) > 0,
+                    _ => {
+                        if random.below(4) == 0 {
+                            put(&mut out, at, &vec![0xa5; sector.len()]);
+                        }
+                        false
+                    }
+                };
+                if whole {
+                    put(&mut out, at, sector);
                 }
             }
         }
@@ -344,7 +351,7 @@ impl Disk for CrashDisk {
     }
 
     fn set_len(&mut self, _file: FileId, _len: u64) -> io::Result<()> {
-        unimplemented!("the store does not cut files")
+        Err(io::ErrorKind::Unsupported.into())
     }
 
     fn read_at(&mut self, file: FileId, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {

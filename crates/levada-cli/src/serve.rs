@@ -1,0 +1,65 @@
+//! `levada serve`: binds, says what it is, and hands over to the server.
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::net::TcpListener;
+use std::os::unix::net::UnixStream;
+
+use anyhow::{Context, Result, bail};
+use signal_hook::consts::{SIGINT, SIGTERM};
+
+use crate::settings::Settings;
+
+/// Serves until it is told to stop. An error where it could not start, or where the disk failed.
+pub(crate) fn run(settings: &Settings) -> Result<()> {
+    let open = settings.bind.iter().any(|address| !address.is_loopback());
+    if open && settings.requirepass.is_empty() {
+        bail!(
+            "bind names an address that other machines can reach, and there is no password: set \
+             one with --requirepass or LEVADA_REQUIREPASS, or bind 127.0.0.1"
+        );
+    }
+    let mut listeners = Vec::new();
+    for address in &settings.bind {
+        // The standard library sets SO_REUSEADDR, so that a restart need not wait.
+        let listener = TcpListener::bind((*address, settings.port))
+            .with_context(|| format!("cannot listen on {address}:{}", settings.port))?;
+        listeners.push(listener);
+    }
+    let shutdown = shutdown_signal().context("cannot watch for signals")?;
+    announce(settings, &listeners);
+    let server = levada_server::Settings {
+        directory: settings.dir.clone(),
+        requirepass: settings.requirepass.clone(),
+        clients_max: settings.maxclients,
+        cache_bytes: settings.cache_bytes()?,
+        seed: RandomState::new().build_hasher().finish(),
+        log: |line| eprintln!("{line}"),
+    };
+    levada_server::run(listeners, shutdown, server)?;
+    eprintln!("Everything is on disk, bye");
+    Ok(())
+}
+
+/// A socket that can be read from once SIGTERM or SIGINT has come.
+fn shutdown_signal() -> std::io::Result<UnixStream> {
+    let (reader, writer) = UnixStream::pair()?;
+    for signal in [SIGTERM, SIGINT] {
+        signal_hook::low_level::pipe::register(signal, writer.try_clone()?)?;
+    }
+    Ok(reader)
+}
+
+fn announce(settings: &Settings, listeners: &[TcpListener]) {
+    eprintln!(
+        "Levada {}, speaks Redis {}",
+        env!("CARGO_PKG_VERSION"),
+        levada_server::REDIS_VERSION
+    );
+    eprintln!("Data in {}", settings.dir.display());
+    eprintln!("Acknowledged means on disk: DURABILITY ALWAYS");
+    for listener in listeners {
+        if let Ok(address) = listener.local_addr() {
+            eprintln!("Listening on {address}");
+        }
+    }
+}

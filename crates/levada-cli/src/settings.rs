@@ -1,0 +1,196 @@
+//! Settings of the server: a file, then `LEVADA_*` in the environment, then flags; the later wins.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use serde::Deserialize;
+
+/// What was given, by flags or by the environment; the file is read on top of the defaults.
+#[derive(Args, Default)]
+pub(crate) struct Given {
+    /// A file of settings in TOML; `levada config` prints one.
+    #[arg(long, env = "LEVADA_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Port to listen on; 0 takes a free one. [default: 6379]
+    #[arg(long, env = "LEVADA_PORT")]
+    port: Option<u16>,
+    /// Addresses to listen on. Others than loopback need a password. [default: 127.0.0.1]
+    #[arg(long, env = "LEVADA_BIND", value_delimiter = ',', value_name = "ADDRESS")]
+    bind: Option<Vec<IpAddr>>,
+    /// Where the data lie; created where it is missing. [default: ./levada-data]
+    #[arg(long, env = "LEVADA_DIR", value_name = "DIRECTORY")]
+    dir: Option<PathBuf>,
+    /// Password that clients must give.
+    #[arg(long, env = "LEVADA_REQUIREPASS", value_name = "PASSWORD", hide_env_values = true)]
+    requirepass: Option<String>,
+    /// Connections at once. [default: 10000]
+    #[arg(long, env = "LEVADA_MAXCLIENTS", value_name = "COUNT")]
+    maxclients: Option<u64>,
+    /// Memory for blocks that were read or written lately. [default: 128MiB]
+    #[arg(long, env = "LEVADA_CACHE_BYTES", value_name = "BYTES")]
+    cache_bytes: Option<String>,
+}
+
+/// The settings in force. Its text form is a file that can be read again.
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct Settings {
+    pub(crate) port: u16,
+    pub(crate) bind: Vec<IpAddr>,
+    pub(crate) dir: PathBuf,
+    pub(crate) requirepass: String,
+    pub(crate) maxclients: u64,
+    /// As written; see [`Settings::cache_bytes`].
+    cache_bytes: String,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            port: 6379,
+            bind: vec![IpAddr::from([127, 0, 0, 1])],
+            dir: PathBuf::from("./levada-data"),
+            requirepass: String::new(),
+            maxclients: 10_000,
+            cache_bytes: "128MiB".to_owned(),
+        }
+    }
+}
+
+impl Given {
+    /// The settings in force.
+    pub(crate) fn resolve(self) -> Result<Settings> {
+        let mut settings = match &self.config {
+            None => Settings::default(),
+            Some(path) => {
+                let shown = path.display();
+                let text = std::fs::read_to_string(path)
+                    .with_context(|| format!("cannot read the settings in {shown}"))?;
+                toml::from_str(&text).with_context(|| format!("{shown} is not understood"))?
+            }
+        };
+        put(&mut settings.port, self.port);
+        put(&mut settings.bind, self.bind);
+        put(&mut settings.dir, self.dir);
+        put(&mut settings.requirepass, self.requirepass);
+        put(&mut settings.maxclients, self.maxclients);
+        put(&mut settings.cache_bytes, self.cache_bytes);
+        settings.check()?;
+        Ok(settings)
+    }
+}
+
+fn put<T>(setting: &mut T, given: Option<T>) {
+    if let Some(value) = given {
+        *setting = value;
+    }
+}
+
+impl Settings {
+    /// Memory for the cache of blocks, in bytes.
+    pub(crate) fn cache_bytes(&self) -> Result<usize> {
+        bytes(&self.cache_bytes)
+    }
+
+    fn check(&self) -> Result<()> {
+        self.cache_bytes()?;
+        if self.bind.is_empty() {
+            bail!("bind names no address: give at least one, such as 127.0.0.1");
+        }
+        if self.maxclients == 0 {
+            bail!("maxclients is 0: nobody could connect");
+        }
+        Ok(())
+    }
+}
+
+/// A number of bytes with a unit: `4096`, `64KiB`, `128MiB`, `1GiB`.
+fn bytes(text: &str) -> Result<usize> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let unit = match unit.trim().to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "k" | "kb" | "kib" => 1 << 10,
+        "m" | "mb" | "mib" => 1 << 20,
+        "g" | "gb" | "gib" => 1 << 30,
+        _ => bail!("{text} is no number of bytes: write it as 128MiB"),
+    };
+    let number: usize = number.parse().with_context(|| format!("{text} is no number of bytes"))?;
+    number.checked_mul(unit).with_context(|| format!("{text} is more than this machine can count"))
+}
+
+impl fmt::Display for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let quoted = |text: &str| toml::Value::String(text.to_owned()).to_string();
+        let bind: Vec<_> = self.bind.iter().map(|address| quoted(&address.to_string())).collect();
+        writeln!(f, "# Port to listen on; 0 takes a free one.\nport = {}\n", self.port)?;
+        writeln!(
+            f,
+            "# Addresses to listen on. Others than loopback need a password.\nbind = [{}]\n",
+            bind.join(", ")
+        )?;
+        let dir = quoted(&self.dir.display().to_string());
+        writeln!(f, "# Where the data lie; created where it is missing.\ndir = {dir}\n")?;
+        let password = if self.requirepass.is_empty() { "" } else { "(not shown)" };
+        writeln!(
+            f,
+            "# Password that clients must give; empty for none.\n{}requirepass = {}\n",
+            if password.is_empty() { "" } else { "# " },
+            quoted(password)
+        )?;
+        writeln!(f, "# Connections at once.\nmaxclients = {}\n", self.maxclients)?;
+        writeln!(
+            f,
+            "# Memory for blocks that were read or written lately.\ncache-bytes = {}",
+            quoted(&self.cache_bytes)
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_printed_can_be_read() {
+        let settings = Settings { port: 7000, ..Settings::default() };
+        let back: Settings = toml::from_str(&settings.to_string()).expect("it was printed by us");
+        assert_eq!(back, settings);
+    }
+
+    #[test]
+    fn the_password_is_not_printed() {
+        let settings = Settings { requirepass: "secret".to_owned(), ..Settings::default() };
+        assert!(!settings.to_string().contains("secret"));
+    }
+
+    #[test]
+    fn unknown_keys_are_errors() {
+        let error = toml::from_str::<Settings>("prot = 1").expect_err("a slip");
+        assert!(error.to_string().contains("prot"), "{error}");
+    }
+
+    #[test]
+    fn what_is_given_wins_over_the_defaults() {
+        let given =
+            Given { port: Some(1), cache_bytes: Some("1GiB".to_owned()), ..Given::default() };
+        let settings = given.resolve().expect("both are right");
+        assert_eq!((settings.port, settings.maxclients), (1, 10_000));
+        assert_eq!(settings.cache_bytes().expect("checked"), 1 << 30);
+    }
+
+    #[test]
+    fn bytes_have_units() {
+        let check =
+            |text: &str, expect: Option<usize>| assert_eq!(bytes(text).ok(), expect, "{text}");
+        check("4096", Some(4096));
+        check("64KiB", Some(64 << 10));
+        check("128mb", Some(128 << 20));
+        for bad in ["", "x", "-1", "1TiB", "99999999999999999999"] {
+            check(bad, None);
+        }
+    }
+}

@@ -1,0 +1,389 @@
+//! CLIENT ID|GETNAME|SETNAME|SETINFO|INFO|LIST|KILL|UNBLOCK|REPLY|NO-EVICT|NO-TOUCH|HELP
+
+use std::net::SocketAddr;
+
+use super::{BASE, CONTAINER, OPERATOR, help_flags};
+use crate::context::Context;
+use crate::describe_client::Described;
+use crate::number::parse_i64;
+use crate::session::Replies;
+use crate::spec::{CommandSpec, Request, Run, Then, category, flag};
+use crate::wire_error::WireError;
+
+pub(super) const SPEC: CommandSpec = CommandSpec {
+    name: "client",
+    syntax: "subcommand ...",
+    summary: "Tells about connections, and changes them.",
+    since: "2.4.0",
+    group: "connection",
+    subcommands: &[
+        own("client|getname", 2, "2.6.9", "Tells the name of the connection.", "", get_name),
+        CommandSpec {
+            flags: help_flags(),
+            ..own("client|help", 2, "5.0.0", "Lists the subcommands.", "", help)
+        },
+        own("client|id", 2, "5.0.0", "Tells the number of the connection.", "", id),
+        own("client|info", 2, "6.2.0", "Describes the connection.", "", info),
+        CommandSpec {
+            flags: OPERATOR,
+            complexity: "O(N), N connections",
+            ..own(
+                "client|kill",
+                -3,
+                "2.4.0",
+                "Ends connections.",
+                "address | [ID id] [TYPE type] [USER name] [ADDR address] [LADDR address] \
+                 [MAXAGE seconds] [SKIPME YES|NO]",
+                kill,
+            )
+        },
+        CommandSpec {
+            flags: OPERATOR,
+            complexity: "O(N), N connections",
+            ..own(
+                "client|list",
+                -2,
+                "2.4.0",
+                "Describes connections.",
+                "[TYPE type] [ID id [id ...]]",
+                list,
+            )
+        },
+        CommandSpec {
+            flags: OPERATOR,
+            ..own(
+                "client|no-evict",
+                3,
+                "7.0.0",
+                "Notes a wish: connections are not evicted.",
+                "ON|OFF",
+                no_evict,
+            )
+        },
+        own(
+            "client|no-touch",
+            3,
+            "7.2.0",
+            "Notes a wish: when keys are used is not noted.",
+            "ON|OFF",
+            no_touch,
+        ),
+        own("client|reply", 3, "3.2.0", "Turns replies on and off.", "ON|OFF|SKIP", reply),
+        own(
+            "client|setinfo",
+            4,
+            "7.2.0",
+            "Notes the library of the client.",
+            "LIB-NAME name | LIB-VER version",
+            set_info,
+        ),
+        own("client|setname", 3, "2.6.9", "Names the connection.", "name", set_name),
+        CommandSpec {
+            flags: OPERATOR,
+            ..own(
+                "client|unblock",
+                -3,
+                "5.0.0",
+                "Ends the wait of a blocked connection.",
+                "id [TIMEOUT|ERROR]",
+                unblock,
+            )
+        },
+    ],
+    ..CONTAINER
+};
+
+type Answer = fn(&mut Context<'_>, &Request<'_>) -> Result<Then, WireError>;
+
+/// A subcommand about the own connection.
+const fn own(
+    name: &'static str,
+    arity: i32,
+    since: &'static str,
+    summary: &'static str,
+    syntax: &'static str,
+    run: Answer,
+) -> CommandSpec {
+    CommandSpec {
+        name,
+        syntax,
+        summary,
+        since,
+        group: "connection",
+        arity,
+        flags: flag::NOSCRIPT | flag::LOADING | flag::STALE,
+        categories: category::CONNECTION,
+        run: Run::Server(run),
+        ..BASE
+    }
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "the type of every command")]
+fn id(context: &mut Context<'_>, _: &Request<'_>) -> Result<Then, WireError> {
+    let id = context.session.id;
+    context.output.unsigned(id);
+    Ok(Then::Done)
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "the type of every command")]
+fn get_name(context: &mut Context<'_>, _: &Request<'_>) -> Result<Then, WireError> {
+    if context.session.name.is_empty() {
+        context.output.write().null();
+    } else {
+        context.output.write().bulk(&context.session.name);
+    }
+    Ok(Then::Done)
+}
+
+fn set_name(context: &mut Context<'_>, request: &Request<'_>) -> Result<Then, WireError> {
+    check_name(request.arg(2), "Client names")?;
+    context.session.name = request.arg(2).to_vec();
+    context.output.write().ok();
+    Ok(Then::Done)
+}
+
+fn set_info(context: &mut Context<'_>, request: &Request<'_>) -> Result<Then, WireError> {
+    let (option, value) = (request.arg(2), request.arg(3));
+    if option.eq_ignore_ascii_case(b"LIB-NAME") {
+        check_name(value, &String::from_utf8_lossy(option))?;
+        context.session.library_name = value.to_vec();
+    } else if option.eq_ignore_ascii_case(b"LIB-VER") {
+        check_name(value, &String::from_utf8_lossy(option))?;
+        context.session.library_version = value.to_vec();
+    } else {
+        return Err(WireError::quoting("ERR Unrecognized option '", option, "'"));
+    }
+    context.output.write().ok();
+    Ok(Then::Done)
+}
+
+/// Names stand in CLIENT LIST, between spaces.
+pub(super) fn check_name(name: &[u8], what: &str) -> Result<(), WireError> {
+    if name.iter().all(|byte| (b'!'..=b'~').contains(byte)) {
+        return Ok(());
+    }
+    let text = format!("ERR {what} cannot contain spaces, newlines or special characters.");
+    Err(WireError::Text(text.into_bytes()))
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "the type of every command")]
+fn info(context: &mut Context<'_>, _: &Request<'_>) -> Result<Then, WireError> {
+    let text = Described::own(context).line(&context.state.registry, context.now);
+    context.output.write().verbatim(&text);
+    Ok(Then::Done)
+}
+
+fn list(context: &mut Context<'_>, request: &Request<'_>) -> Result<Then, WireError> {
+    let ids = match request.rest(2) {
+        [] => None,
+        [word, kind] if word.eq_ignore_ascii_case(b"TYPE") => {
+            if is_normal(kind)? {
+                None
+            } else {
+                Some(Vec::new())
+            }
+        }
+        [word, ids @ ..] if word.eq_ignore_ascii_case(b"ID") && !ids.is_empty() => {
+            let id = |text: &&[u8]| parse_i64(text).and_then(|id| u64::try_from(id).ok());
+            let ids: Option<Vec<u64>> = ids.iter().map(id).collect();
+            Some(ids.ok_or(WireError::Fixed("ERR Invalid client ID"))?)
+        }
+        _ => return Err(WireError::SYNTAX),
+    };
+    let wanted = |id: u64| ids.as_ref().is_none_or(|ids| ids.contains(&id));
+    let mut all = vec![Described::own(context)];
+    all.extend(context.others.iter().map(Described::of));
+    all.retain(|one| wanted(one.session.id));
+    all.sort_by_key(|one| one.session.id);
+    let mut text = String::new();
+    for one in all {
+        text.push_str(&one.line(&context.state.registry, context.now));
+    }
+    context.output.write().verbatim(&text);
+    Ok(Then::Done)
+}
+
+/// Whether a type of client is the only one there is.
+fn is_normal(kind: &[u8]) -> Result<bool, WireError> {
+    match kind.to_ascii_lowercase().as_slice() {
+        b"normal" => Ok(true),
+        b"master" | b"replica" | b"slave" | b"pubsub" => Ok(false),
+        _ => Err(WireError::quoting("ERR Unknown client type '", kind, "'")),
+    }
+}
+
+/// Which connections CLIENT KILL means.
+#[derive(Debug)]
+struct Victims {
+    id: Option<u64>,
+    address: Option<Vec<u8>>,
+    local_address: Option<Vec<u8>>,
+    age_s_min: u64,
+    none: bool,
+    skip_own: bool,
+}
+
+impl Victims {
+    fn parse(args: &[&[u8]]) -> Result<Self, WireError> {
+        let mut victims = Self {
+            id: None,
+            address: None,
+            local_address: None,
+            age_s_min: 0,
+            none: false,
+            skip_own: true,
+        };
+        for pair in args.chunks(2) {
+            let [word, value] = pair else {
+                return Err(WireError::SYNTAX);
+            };
+            match word.to_ascii_uppercase().as_slice() {
+                b"ID" => {
+                    let id = parse_i64(value).filter(|id| *id > 0);
+                    let error = WireError::Fixed("ERR client-id should be greater than 0");
+                    victims.id = Some(id.ok_or(error)?.unsigned_abs());
+                }
+                b"TYPE" => victims.none |= !is_normal(value)?,
+                b"USER" if *value == b"default" => {}
+                b"USER" => return Err(WireError::quoting("ERR No such user '", value, "'")),
+                b"ADDR" => victims.address = Some(value.to_vec()),
+                b"LADDR" => victims.local_address = Some(value.to_vec()),
+                b"MAXAGE" => {
+                    let age = parse_i64(value).and_then(|age| u64::try_from(age).ok());
+                    victims.age_s_min = age
+                        .ok_or(WireError::Fixed("ERR maxage is not an integer or out of range"))?;
+                }
+                b"SKIPME" => {
+                    victims.skip_own = match value.to_ascii_lowercase().as_slice() {
+                        b"yes" => true,
+                        b"no" => false,
+                        _ => return Err(WireError::SYNTAX),
+                    }
+                }
+                _ => return Err(WireError::SYNTAX),
+            }
+        }
+        Ok(victims)
+    }
+
+    fn has(&self, one: &Described<'_>, now_ms: u64) -> bool {
+        let is = |asked: &Option<Vec<u8>>, address: SocketAddr| {
+            asked.as_ref().is_none_or(|asked| *asked == address.to_string().into_bytes())
+        };
+        !self.none
+            && self.id.is_none_or(|id| id == one.session.id)
+            && is(&self.address, one.session.address)
+            && is(&self.local_address, one.session.local_address)
+            && now_ms.saturating_sub(one.session.created_ms) / 1000 >= self.age_s_min
+    }
+}
+
+fn kill(context: &mut Context<'_>, request: &Request<'_>) -> Result<Then, WireError> {
+    let old_form = request.args.len() == 3;
+    let victims = if old_form {
+        let address = Some(request.arg(2).to_vec());
+        Victims { address, skip_own: false, ..Victims::parse(&[])? }
+    } else {
+        Victims::parse(request.rest(2))?
+    };
+    let now_ms = context.now.monotonic_ms();
+    let own = !victims.skip_own && victims.has(&Described::own(context), now_ms);
+    let mut killed = u64::from(own);
+    for other in context.others.iter_mut() {
+        if victims.has(&Described::of(other), now_ms) {
+            other.broken = true;
+            context.state.wake.push(other.token);
+            killed += 1;
+        }
+    }
+    match old_form {
+        true if killed == 0 => return Err(WireError::NO_SUCH_CLIENT),
+        true => context.output.write().ok(),
+        false => context.output.unsigned(killed),
+    }
+    Ok(if own { Then::Close } else { Then::Done })
+}
+
+fn unblock(context: &mut Context<'_>, request: &Request<'_>) -> Result<Then, WireError> {
+    let error = match request.rest(3) {
+        [] => None,
+        [word] if word.eq_ignore_ascii_case(b"TIMEOUT") => None,
+        [word] if word.eq_ignore_ascii_case(b"ERROR") => Some(&WireError::UNBLOCKED),
+        _ => {
+            return Err(WireError::Fixed("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR"));
+        }
+    };
+    let id = parse_i64(request.arg(2)).ok_or(WireError::NOT_INTEGER)?;
+    let unblocked = u64::try_from(id).is_ok_and(|id| context.unblock(id, error));
+    context.output.unsigned(u64::from(unblocked));
+    Ok(Then::Done)
+}
+
+fn reply(context: &mut Context<'_>, request: &Request<'_>) -> Result<Then, WireError> {
+    context.session.replies = match request.arg(2).to_ascii_uppercase().as_slice() {
+        b"ON" => {
+            context.output.write().ok();
+            Replies::On
+        }
+        b"OFF" => Replies::Off,
+        b"SKIP" if context.session.replies == Replies::Off => Replies::Off,
+        b"SKIP" => Replies::SkipNext,
+        _ => return Err(WireError::SYNTAX),
+    };
+    Ok(Then::Done)
+}
+
+/// ON or OFF.
+fn switch(word: &[u8]) -> Result<bool, WireError> {
+    match word.to_ascii_uppercase().as_slice() {
+        b"ON" => Ok(true),
+        b"OFF" => Ok(false),
+        _ => Err(WireError::SYNTAX),
+    }
+}
+
+fn no_evict(context: &mut Context<'_>, request: &Request<'_>) -> Result<Then, WireError> {
+    context.session.no_evict = switch(request.arg(2))?;
+    context.output.write().ok();
+    Ok(Then::Done)
+}
+
+fn no_touch(context: &mut Context<'_>, request: &Request<'_>) -> Result<Then, WireError> {
+    context.session.no_touch = switch(request.arg(2))?;
+    context.output.write().ok();
+    Ok(Then::Done)
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "the type of every command")]
+fn help(context: &mut Context<'_>, _: &Request<'_>) -> Result<Then, WireError> {
+    context.output.help(&[
+        "CLIENT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+        "GETNAME",
+        "    Tell the name of the connection.",
+        "ID",
+        "    Tell the number of the connection.",
+        "INFO",
+        "    Describe the connection.",
+        "KILL <ip:port>",
+        "    End the connection from this address.",
+        "KILL <option> <value> [<option> <value> [...]]",
+        "    End connections by ID, ADDR, LADDR, TYPE, USER, MAXAGE, SKIPME.",
+        "LIST [TYPE <type>] [ID <id> [<id> ...]]",
+        "    Describe connections.",
+        "NO-EVICT (ON|OFF)",
+        "    Accepted: connections are not evicted.",
+        "NO-TOUCH (ON|OFF)",
+        "    Accepted: when keys are used is not noted.",
+        "REPLY (ON|OFF|SKIP)",
+        "    Turn replies on and off.",
+        "SETINFO (LIB-NAME|LIB-VER) <value>",
+        "    Note the library of the client.",
+        "SETNAME <name>",
+        "    Name the connection.",
+        "UNBLOCK <clientid> [TIMEOUT|ERROR]",
+        "    End the wait of a blocked connection.",
+        "HELP",
+        "    Print this help.",
+    ]);
+    Ok(Then::Done)
+}

@@ -1,0 +1,130 @@
+//! CONFIG GET pattern \[pattern ...]
+//! CONFIG SET name value \[name value ...]
+//! CONFIG RESETSTAT, CONFIG REWRITE, CONFIG HELP
+
+use levada_engine::shard::ShardSettings;
+
+use super::{BASE, CONTAINER, OPERATOR, help_flags};
+use crate::context::Context;
+use crate::spec::{CommandSpec, Request, Run, Then};
+use crate::wire_error::WireError;
+
+pub(super) const SPEC: CommandSpec = CommandSpec {
+    name: "config",
+    syntax: "subcommand ...",
+    summary: "Reads and changes settings.",
+    since: "2.0.0",
+    group: "server",
+    subcommands: &[
+        CommandSpec {
+            name: "config|get",
+            syntax: "pattern [pattern ...]",
+            summary: "Lists settings.",
+            since: "2.0.0",
+            complexity: "O(N), N settings",
+            arity: -3,
+            run: Run::Server(get),
+            ..SETTING
+        },
+        CommandSpec {
+            name: "config|help",
+            summary: "Lists the subcommands.",
+            since: "5.0.0",
+            arity: 2,
+            flags: help_flags(),
+            run: Run::Server(help),
+            ..SETTING
+        },
+        CommandSpec {
+            name: "config|resetstat",
+            summary: "Sets the counters of INFO to zero.",
+            since: "2.0.0",
+            arity: 2,
+            run: Run::Server(reset_statistics),
+            ..SETTING
+        },
+        CommandSpec {
+            name: "config|rewrite",
+            summary: "Refuses: the file of settings belongs to its author.",
+            since: "2.8.0",
+            arity: 2,
+            run: Run::Server(rewrite),
+            ..SETTING
+        },
+        CommandSpec {
+            name: "config|set",
+            syntax: "name value [name value ...]",
+            summary: "Changes settings until the next start.",
+            since: "2.0.0",
+            complexity: "O(N), N settings",
+            arity: -4,
+            run: Run::Server(set),
+            ..SETTING
+        },
+    ],
+    ..CONTAINER
+};
+
+const SETTING: CommandSpec = CommandSpec { group: "server", flags: OPERATOR, ..BASE };
+
+#[expect(clippy::unnecessary_wraps, reason = "the type of every command")]
+fn get(context: &mut Context<'_>, request: &Request<'_>) -> Result<Then, WireError> {
+    let found = context.state.config.matching(request.rest(2));
+    let mut writer = context.output.write();
+    writer.map(found.len());
+    for (name, value) in found {
+        writer.bulk(name);
+        writer.bulk(value.as_bytes());
+    }
+    Ok(Then::Done)
+}
+
+fn set(context: &mut Context<'_>, request: &Request<'_>) -> Result<Then, WireError> {
+    let pairs = request.rest(2);
+    if !pairs.len().is_multiple_of(2) {
+        return Err(WireError::SYNTAX);
+    }
+    let opens = |pair: &[&[u8]]| pair[0].eq_ignore_ascii_case(b"requirepass") && pair[1].is_empty();
+    if context.state.exposed && pairs.chunks_exact(2).any(opens) {
+        let why = "without a password only loopback addresses are served";
+        return Err(WireError::setting("requirepass", why));
+    }
+    let names = context.state.config.set(pairs)?;
+    if names.iter().any(|name| name.starts_with("stream-node-max")) {
+        context.shard.set_settings(ShardSettings {
+            nodes: context.state.config.node_limits(),
+            ..*context.shard.settings()
+        });
+    }
+    context.output.write().ok();
+    Ok(Then::Done)
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "the type of every command")]
+fn reset_statistics(context: &mut Context<'_>, _: &Request<'_>) -> Result<Then, WireError> {
+    context.state.stats.reset();
+    context.output.write().ok();
+    Ok(Then::Done)
+}
+
+fn rewrite(_: &mut Context<'_>, _: &Request<'_>) -> Result<Then, WireError> {
+    Err(WireError::Fixed("ERR The server is running without a config file"))
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "the type of every command")]
+fn help(context: &mut Context<'_>, _: &Request<'_>) -> Result<Then, WireError> {
+    context.output.help(&[
+        "CONFIG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+        "GET <pattern>",
+        "    List the settings that match the pattern.",
+        "SET <directive> <value>",
+        "    Change a setting.",
+        "RESETSTAT",
+        "    Set the counters of INFO to zero.",
+        "REWRITE",
+        "    Not offered.",
+        "HELP",
+        "    Print this help.",
+    ]);
+    Ok(Then::Done)
+}

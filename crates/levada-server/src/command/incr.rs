@@ -1,0 +1,77 @@
+//! INCR key, DECR key, INCRBY key n, DECRBY key n
+
+use levada_core::command::Command;
+
+use super::{KEY, STRING};
+use crate::output::plain;
+use crate::spec::{Asked, CommandSpec, Request, Run, flag};
+use crate::stream_arguments::integer;
+use crate::wire_error::WireError;
+
+pub(super) const INCR: CommandSpec = CommandSpec {
+    name: "incr",
+    syntax: "key",
+    summary: "Adds 1 to a number.",
+    since: "1.0.0",
+    arity: 2,
+    flags: flag::WRITE | flag::DENYOOM | flag::FAST,
+    keys: KEY,
+    run: Run::Engine(incr, plain),
+    ..STRING
+};
+
+pub(super) const DECR: CommandSpec = CommandSpec {
+    name: "decr",
+    syntax: "key",
+    summary: "Takes 1 from a number.",
+    since: "1.0.0",
+    arity: 2,
+    flags: flag::WRITE | flag::DENYOOM | flag::FAST,
+    keys: KEY,
+    run: Run::Engine(decr, plain),
+    ..STRING
+};
+
+pub(super) const INCRBY: CommandSpec = CommandSpec {
+    name: "incrby",
+    syntax: "key n",
+    summary: "Adds to a number.",
+    since: "1.0.0",
+    arity: 3,
+    flags: flag::WRITE | flag::DENYOOM | flag::FAST,
+    keys: KEY,
+    run: Run::Engine(incrby, plain),
+    ..STRING
+};
+
+pub(super) const DECRBY: CommandSpec = CommandSpec {
+    name: "decrby",
+    syntax: "key n",
+    summary: "Takes from a number.",
+    since: "1.0.0",
+    arity: 3,
+    flags: flag::WRITE | flag::DENYOOM | flag::FAST,
+    keys: KEY,
+    run: Run::Engine(decrby, plain),
+    ..STRING
+};
+
+#[expect(clippy::unnecessary_wraps, reason = "the type of every parser")]
+fn incr<'a>(request: &Request<'a>) -> Result<Asked<'a>, WireError> {
+    Ok(Command::Incrby(request.key(1), 1).into())
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "the type of every parser")]
+fn decr<'a>(request: &Request<'a>) -> Result<Asked<'a>, WireError> {
+    Ok(Command::Incrby(request.key(1), -1).into())
+}
+
+fn incrby<'a>(request: &Request<'a>) -> Result<Asked<'a>, WireError> {
+    Ok(Command::Incrby(request.key(1), integer(request.arg(2))?).into())
+}
+
+fn decrby<'a>(request: &Request<'a>) -> Result<Asked<'a>, WireError> {
+    let by = integer(request.arg(2))?;
+    let by = by.checked_neg().ok_or(WireError::DECREMENT_OVERFLOW)?;
+    Ok(Command::Incrby(request.key(1), by).into())
+}

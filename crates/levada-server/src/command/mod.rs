@@ -1,0 +1,259 @@
+//! The command table: one file per command, or per family that shares its parser.
+//!
+//! A file opens with the syntax, then says what is known before a call ([`CommandSpec`]), how
+//! arguments become a [`levada_core::command::Command`], and how the answer is written where the
+//! common form ([`crate::output::plain`]) is not it.
+
+mod auth;
+mod client;
+mod cluster;
+#[expect(clippy::module_inception, reason = "COMMAND is a command")]
+mod command;
+mod config;
+mod dbsize;
+mod del;
+mod echo;
+mod exists;
+mod expire;
+mod flushall;
+mod function;
+mod get;
+mod hello;
+mod incr;
+mod info;
+mod keys;
+mod memory_usage;
+mod multi;
+mod object;
+mod ping;
+mod quit;
+mod randomkey;
+mod rename;
+mod reset;
+mod save;
+mod scan;
+mod select;
+mod set;
+mod shutdown;
+mod time;
+mod r#type;
+pub(crate) mod wait;
+mod xack;
+mod xadd;
+mod xautoclaim;
+mod xclaim;
+mod xdel;
+mod xgroup;
+mod xinfo;
+mod xlen;
+mod xpending;
+mod xrange;
+mod xread;
+mod xreadgroup;
+mod xrevrange;
+mod xsetid;
+mod xtrim;
+
+use crate::spec::{CommandSpec, Keys, Run, category, flag};
+
+/// Every command there is.
+pub fn table() -> &'static [CommandSpec] {
+    TABLE
+}
+
+static TABLE: &[CommandSpec] = &[
+    set::APPEND,
+    auth::SPEC,
+    save::BGSAVE,
+    client::SPEC,
+    cluster::SPEC,
+    command::SPEC,
+    config::SPEC,
+    dbsize::SPEC,
+    incr::DECR,
+    incr::DECRBY,
+    del::DEL,
+    multi::DISCARD,
+    echo::SPEC,
+    multi::EXEC,
+    exists::EXISTS,
+    expire::EXPIRE,
+    expire::EXPIREAT,
+    expire::EXPIRETIME,
+    flushall::FLUSHALL,
+    flushall::FLUSHDB,
+    function::FUNCTION,
+    get::GET,
+    get::GETDEL,
+    set::GETEX,
+    set::GETSET,
+    hello::SPEC,
+    incr::INCR,
+    incr::INCRBY,
+    info::SPEC,
+    keys::SPEC,
+    save::LASTSAVE,
+    memory_usage::SPEC,
+    get::MGET,
+    set::MSET,
+    set::MSETNX,
+    multi::MULTI,
+    object::SPEC,
+    expire::PERSIST,
+    expire::PEXPIRE,
+    expire::PEXPIREAT,
+    expire::PEXPIRETIME,
+    ping::SPEC,
+    set::PSETEX,
+    expire::PTTL,
+    quit::SPEC,
+    randomkey::SPEC,
+    rename::RENAME,
+    rename::RENAMENX,
+    reset::SPEC,
+    save::SAVE,
+    scan::SPEC,
+    function::SCRIPT,
+    select::SPEC,
+    set::SET,
+    set::SETEX,
+    set::SETNX,
+    shutdown::SPEC,
+    get::STRLEN,
+    time::SPEC,
+    exists::TOUCH,
+    expire::TTL,
+    r#type::SPEC,
+    del::UNLINK,
+    multi::UNWATCH,
+    wait::WAIT,
+    wait::WAITAOF,
+    multi::WATCH,
+    xack::SPEC,
+    xadd::SPEC,
+    xautoclaim::SPEC,
+    xclaim::SPEC,
+    xdel::SPEC,
+    xgroup::SPEC,
+    xinfo::SPEC,
+    xlen::SPEC,
+    xpending::SPEC,
+    xrange::SPEC,
+    xread::SPEC,
+    xreadgroup::SPEC,
+    xrevrange::SPEC,
+    xsetid::SPEC,
+    xtrim::SPEC,
+];
+
+/// What most specs begin with.
+const BASE: CommandSpec = CommandSpec {
+    name: "",
+    syntax: "",
+    summary: "",
+    since: "",
+    complexity: "O(1)",
+    group: "",
+    arity: 0,
+    flags: 0,
+    categories: 0,
+    keys: Keys::None,
+    subcommands: &[],
+    run: Run::Container,
+};
+
+const STREAM: CommandSpec = CommandSpec { group: "stream", categories: category::STREAM, ..BASE };
+const STRING: CommandSpec = CommandSpec { group: "string", categories: category::STRING, ..BASE };
+const GENERIC: CommandSpec =
+    CommandSpec { group: "generic", categories: category::KEYSPACE, ..BASE };
+const SERVER: CommandSpec =
+    CommandSpec { group: "server", flags: flag::LOADING | flag::STALE, ..BASE };
+const CONNECTION: CommandSpec =
+    CommandSpec { group: "connection", categories: category::CONNECTION, ..SERVER };
+const CONTAINER: CommandSpec =
+    CommandSpec { complexity: "Depends on the subcommand.", arity: -2, ..BASE };
+
+/// The first argument.
+const KEY: Keys = Keys::Range { first: 1, last: 1, step: 1 };
+/// All arguments.
+const KEYS: Keys = Keys::Range { first: 1, last: -1, step: 1 };
+/// The first argument behind a subcommand.
+const SECOND_KEY: Keys = Keys::Range { first: 2, last: 2, step: 1 };
+
+/// Flags of commands about the connection that run whatever its state is.
+const ANYTIME: u32 =
+    flag::NOSCRIPT | flag::LOADING | flag::STALE | flag::FAST | flag::NO_AUTH | flag::ALLOW_BUSY;
+/// Flags of what operators do.
+const OPERATOR: u32 = flag::ADMIN | flag::NOSCRIPT | flag::LOADING | flag::STALE;
+
+/// Flags of every HELP.
+const fn help_flags() -> u32 {
+    flag::LOADING | flag::STALE
+}
+
+/// Runs the checks and the parser of the command in `line`, split at spaces, and compares what
+/// comes out: an error's text, or something that the parsed command's debug form contains.
+#[cfg(test)]
+fn check(line: &str, expect: &str) {
+    use crate::engine::Now;
+    use crate::registry::Registry;
+    use crate::spec::Request;
+
+    let registry = Registry::new(table());
+    let args: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
+    let parsed = crate::dispatch::resolve(&registry, &args);
+    let parsed = parsed.map_err(|refused| refused.error).and_then(|number| {
+        let spec = registry.spec(number);
+        let now = Now { wall_ms: 1, monotonic_us: 1000 };
+        let request = Request { args: &args, database: 0, now, spec, random: 0 };
+        match spec.run {
+            Run::Engine(parse, _) => parse(&request).and_then(|asked| match asked.after {
+                Some(after) => Err(after.error),
+                None => Ok(format!("{asked:?}")),
+            }),
+            _ => panic!("{line} is not parsed"),
+        }
+    });
+    match parsed {
+        Ok(text) => assert!(text.contains(expect), "{line}: {text}"),
+        Err(error) => assert_eq!(String::from_utf8_lossy(&error.text()), expect, "{line}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_in_order_and_complete() {
+        let names: Vec<_> = table().iter().map(|spec| spec.name).collect();
+        assert!(names.is_sorted(), "{names:?}");
+        for spec in table() {
+            assert!(!spec.summary.is_empty() && !spec.since.is_empty(), "{}", spec.name);
+            assert!(!spec.group.is_empty() && spec.arity != 0, "{}", spec.name);
+            assert!(!spec.subcommands.is_empty() || !matches!(spec.run, Run::Container));
+            for sub in spec.subcommands {
+                assert!(sub.name.starts_with(spec.name), "{}", sub.name);
+                assert!(!sub.summary.is_empty() && sub.arity != 0, "{}", sub.name);
+            }
+        }
+    }
+
+    #[test]
+    fn keys_are_found_where_they_stand() {
+        let check = |line: &str, expect: Option<&[usize]>| {
+            let args: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
+            let name = args[0].to_ascii_lowercase();
+            let spec = table().iter().find(|spec| spec.name.as_bytes() == name).expect("known");
+            assert_eq!(spec.key_positions(&args).as_deref(), expect, "{line}");
+        };
+        check("get a", Some(&[1]));
+        check("mset a 1 b 2", Some(&[1, 3]));
+        check("del a b c", Some(&[1, 2, 3]));
+        check("rename a b", Some(&[1, 2]));
+        check("ping", Some(&[]));
+        check("xread count 1 streams a b 0 0", Some(&[4, 5]));
+        check("xread count 1 streams a b 0", None);
+        check("xread count 1", None);
+    }
+}

@@ -1,0 +1,40 @@
+//! RESET
+
+use levada_resp::Protocol;
+
+use super::{ANYTIME, CONNECTION};
+use crate::context::Context;
+use crate::engine::ClientId;
+use crate::session::Replies;
+use crate::spec::{CommandSpec, Request, Run, Then, flag};
+use crate::wire_error::WireError;
+
+pub(super) const SPEC: CommandSpec = CommandSpec {
+    name: "reset",
+    summary: "Makes the connection as it was when it was new.",
+    since: "6.2.0",
+    arity: 1,
+    flags: ANYTIME | flag::NOT_QUEUED,
+    run: Run::Server(run),
+    ..CONNECTION
+};
+
+#[expect(clippy::unnecessary_wraps, reason = "the type of every command")]
+fn run(context: &mut Context<'_>, _: &Request<'_>) -> Result<Then, WireError> {
+    let session = &mut *context.session;
+    session.transaction = None;
+    if session.watched > 0 {
+        session.watched = 0;
+        context.shard.unwatch(ClientId(session.id));
+    }
+    session.protocol = Protocol::Resp2;
+    session.database = 0;
+    session.name.clear();
+    session.replies = Replies::On;
+    session.no_evict = false;
+    session.no_touch = false;
+    session.authenticated = !context.state.needs_password();
+    context.output.set_protocol(Protocol::Resp2);
+    context.output.write().simple("RESET");
+    Ok(Then::Done)
+}

@@ -1,0 +1,118 @@
+//! XADD key \[NOMKSTREAM] \[MAXLEN|MINID \[=|~] threshold \[LIMIT n]] <*|ms-*|id> field value ...
+
+use levada_core::command::{Command, NewId, Xadd};
+use levada_core::fields::Fields;
+use levada_core::id::{StreamId, parse_u64};
+
+use super::{KEY, STREAM};
+use crate::output::plain;
+use crate::spec::{Asked, CommandSpec, Request, Run, flag};
+use crate::stream_arguments::{TrimOptions, parse_id};
+use crate::wire_error::WireError;
+
+pub(super) const SPEC: CommandSpec = CommandSpec {
+    name: "xadd",
+    syntax: "key [NOMKSTREAM] [MAXLEN|MINID [=|~] threshold [LIMIT n]] <*|ms-*|id> field value \
+             [field value ...]",
+    summary: "Appends an entry to a stream, which is created where it is missing.",
+    since: "5.0.0",
+    complexity: "O(1), and O(log N) of the stream's blocks when trimming",
+    arity: -5,
+    flags: flag::WRITE | flag::DENYOOM | flag::FAST,
+    keys: KEY,
+    run: Run::Engine(parse, plain),
+    ..STREAM
+};
+
+fn parse<'a>(request: &Request<'a>) -> Result<Asked<'a>, WireError> {
+    let mut options = TrimOptions::default();
+    let mut must_exist = false;
+    let mut at = 2;
+    while at < request.args.len() {
+        let word = request.arg(at);
+        if word == b"*" {
+            break;
+        }
+        at += match options.take(request.rest(at))? {
+            0 if word.eq_ignore_ascii_case(b"NOMKSTREAM") => {
+                must_exist = true;
+                1
+            }
+            0 => break,
+            taken => taken,
+        };
+    }
+    let trim = options.finish()?;
+    let fields = request.rest(at + 1);
+    let id = if at < request.args.len() { new_id(request.arg(at))? } else { NewId::Auto };
+    if fields.is_empty() || !fields.len().is_multiple_of(2) {
+        return Err(WireError::Arity(SPEC.name));
+    }
+    if id == NewId::Explicit(StreamId::MIN) {
+        return Err(WireError::ID_ZERO);
+    }
+    let key = request.key(1);
+    let fields = Fields::Arguments(fields);
+    Ok(Command::Xadd(Xadd { key, must_exist, trim, id, fields }).into())
+}
+
+fn new_id(text: &[u8]) -> Result<NewId, WireError> {
+    if text == b"*" {
+        return Ok(NewId::Auto);
+    }
+    let id = match text.strip_suffix(b"-*") {
+        Some(ms) => parse_u64(ms).map(NewId::AutoSeq),
+        None => parse_id(text, 0).map(NewId::Explicit),
+    };
+    id.ok_or(WireError::INVALID_ID)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::check;
+
+    #[test]
+    fn options_stand_before_the_id() {
+        check("XADD s * a b", "must_exist: false, trim: None, id: Auto");
+        check("XADD s 1-2 a b", "id: Explicit(StreamId { ms: 1, seq: 2 })");
+        check("XADD s 7-* a b", "id: AutoSeq(7)");
+        check("XADD s NOMKSTREAM MAXLEN ~ 5 LIMIT 9 3 a b", "must_exist: true");
+        check(
+            "XADD s MAXLEN ~ 5 LIMIT 9 * a b",
+            "keep: MaxLen(5), approximate: true, limit: Some(9)",
+        );
+        check(
+            "XADD s minid = 5 * a b",
+            "keep: MinId(StreamId { ms: 5, seq: 0 }), approximate: false",
+        );
+        check("XADD s MAXLEN 5 * a b", "keep: MaxLen(5), approximate: false, limit: None");
+    }
+
+    #[test]
+    fn mistakes_have_their_words() {
+        check("XADD s 1-1 a", "ERR wrong number of arguments for 'xadd' command");
+        check("XADD s * a b c", "ERR wrong number of arguments for 'xadd' command");
+        check("XADD s NOMKSTREAM * a", "ERR wrong number of arguments for 'xadd' command");
+        check(
+            "XADD s MAXLEN 5 a b c",
+            "ERR Invalid stream ID specified as stream command argument",
+        );
+        check("XADD s -* a b", "ERR Invalid stream ID specified as stream command argument");
+        check("XADD s 0-0 a b", "ERR The ID specified in XADD must be greater than 0-0");
+        check("XADD s MAXLEN x * a b", "ERR value is not an integer or out of range");
+        check("XADD s MAXLEN -1 * a b", "ERR The MAXLEN argument must be >= 0.");
+        check("XADD s MAXLEN ~ 5 LIMIT -1 * a b", "ERR The LIMIT argument must be >= 0.");
+        check(
+            "XADD s MAXLEN 5 MINID 3 * a b",
+            "ERR syntax error, MAXLEN and MINID options at the same time are not compatible",
+        );
+        check(
+            "XADD s MAXLEN 5 LIMIT 3 * a b",
+            "ERR syntax error, LIMIT cannot be used without the special ~ option",
+        );
+        check(
+            "XADD s LIMIT 5 * a b",
+            "ERR syntax error, LIMIT cannot be used without specifying a trimming strategy",
+        );
+    }
+}

@@ -1,0 +1,226 @@
+//! XGROUP CREATE key group id|$ \[MKSTREAM] \[ENTRIESREAD n]
+//! XGROUP SETID key group id|$ \[ENTRIESREAD n]
+//! XGROUP DESTROY key group
+//! XGROUP CREATECONSUMER key group consumer
+//! XGROUP DELCONSUMER key group consumer
+//! XGROUP HELP
+
+use levada_core::command::{Command, XgroupCreate, XgroupSetid};
+use levada_core::id::StreamId;
+
+use super::{CONTAINER, SECOND_KEY, STREAM, help_flags};
+use crate::context::Context;
+use crate::output::plain;
+use crate::spec::{Asked, CommandSpec, Request, Run, Then, category, flag};
+use crate::stream_arguments::{id, integer};
+use crate::wire_error::WireError;
+
+pub(super) const SPEC: CommandSpec = CommandSpec {
+    name: "xgroup",
+    syntax: "subcommand ...",
+    summary: "Creates, moves and removes groups and their consumers.",
+    since: "5.0.0",
+    group: "stream",
+    subcommands: &[
+        CommandSpec {
+            name: "xgroup|create",
+            syntax: "key group id|$ [MKSTREAM] [ENTRIESREAD n]",
+            summary: "Creates a group.",
+            since: "5.0.0",
+            arity: -5,
+            flags: flag::WRITE | flag::DENYOOM,
+            keys: SECOND_KEY,
+            run: Run::Engine(create, plain),
+            ..STREAM
+        },
+        CommandSpec {
+            name: "xgroup|createconsumer",
+            syntax: "key group consumer",
+            summary: "Creates a consumer of a group.",
+            since: "6.2.0",
+            arity: 5,
+            flags: flag::WRITE | flag::DENYOOM,
+            keys: SECOND_KEY,
+            run: Run::Engine(create_consumer, plain),
+            ..STREAM
+        },
+        CommandSpec {
+            name: "xgroup|delconsumer",
+            syntax: "key group consumer",
+            summary: "Removes a consumer and what it holds.",
+            since: "5.0.0",
+            complexity: "O(N), N entries that it holds",
+            arity: 5,
+            flags: flag::WRITE,
+            keys: SECOND_KEY,
+            run: Run::Engine(delete_consumer, plain),
+            ..STREAM
+        },
+        CommandSpec {
+            name: "xgroup|destroy",
+            syntax: "key group",
+            summary: "Removes a group.",
+            since: "5.0.0",
+            complexity: "O(N), N entries pending",
+            arity: 4,
+            flags: flag::WRITE,
+            keys: SECOND_KEY,
+            run: Run::Engine(destroy, plain),
+            ..STREAM
+        },
+        CommandSpec {
+            name: "xgroup|setid",
+            syntax: "key group id|$ [ENTRIESREAD n]",
+            summary: "Sets the last delivered id of a group.",
+            since: "5.0.0",
+            arity: -5,
+            flags: flag::WRITE,
+            keys: SECOND_KEY,
+            run: Run::Engine(setid, plain),
+            ..STREAM
+        },
+        CommandSpec {
+            name: "xgroup|help",
+            summary: "Lists the subcommands.",
+            since: "5.0.0",
+            arity: 2,
+            flags: help_flags(),
+            categories: category::STREAM,
+            run: Run::Server(help),
+            ..STREAM
+        },
+    ],
+    ..CONTAINER
+};
+
+/// Options of CREATE and SETID: MKSTREAM and ENTRIESREAD.
+fn options(request: &Request<'_>, create: bool) -> Result<(bool, Option<u64>), WireError> {
+    let (mut create_stream, mut entries_read) = (false, None);
+    let mut options = request.rest(5);
+    while let [word, rest @ ..] = options {
+        options = rest;
+        if create && word.eq_ignore_ascii_case(b"MKSTREAM") {
+            create_stream = true;
+        } else if let (true, [value, rest @ ..]) = (word.eq_ignore_ascii_case(b"ENTRIESREAD"), rest)
+        {
+            entries_read = match integer(value)? {
+                -1 => None,
+                read => Some(u64::try_from(read).map_err(|_| WireError::ENTRIES_READ_NEGATIVE)?),
+            };
+            options = rest;
+        } else {
+            return Err(WireError::subcommand_syntax("XGROUP", request.arg(1)));
+        }
+    }
+    Ok((create_stream, entries_read))
+}
+
+/// An id, or `None` for `$`.
+fn start(text: &[u8]) -> Result<Option<StreamId>, WireError> {
+    match text {
+        b"$" => Ok(None),
+        text => id(text).map(Some),
+    }
+}
+
+fn create<'a>(request: &Request<'a>) -> Result<Asked<'a>, WireError> {
+    let (create_stream, entries_read) = options(request, true)?;
+    let (key, group) = (request.key(2), request.arg(3));
+    let id = match start(request.arg(4)) {
+        Ok(id) => id,
+        // The key is looked for first.
+        Err(error) if create_stream => {
+            return Ok(Asked::check_first(Command::Type(key), error, None));
+        }
+        Err(error) => {
+            return Ok(Asked::check_first(Command::XinfoStream(key, None), error, None));
+        }
+    };
+    let create = XgroupCreate { key, group, id, create_stream, entries_read };
+    Ok(Command::XgroupCreate(create).into())
+}
+
+fn setid<'a>(request: &Request<'a>) -> Result<Asked<'a>, WireError> {
+    let (_, entries_read) = options(request, false)?;
+    let (key, group) = (request.key(2), request.arg(3));
+    match start(request.arg(4)) {
+        Ok(id) => Ok(Command::XgroupSetid(XgroupSetid { key, group, id, entries_read }).into()),
+        Err(error) => {
+            let check = Command::XinfoConsumers(key, group);
+            Ok(Asked::check_first(check, error, None))
+        }
+    }
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "the type of every parser")]
+fn create_consumer<'a>(request: &Request<'a>) -> Result<Asked<'a>, WireError> {
+    let (key, group, consumer) = (request.key(2), request.arg(3), request.arg(4));
+    Ok(Command::XgroupCreateconsumer(key, group, consumer).into())
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "the type of every parser")]
+fn delete_consumer<'a>(request: &Request<'a>) -> Result<Asked<'a>, WireError> {
+    let (key, group, consumer) = (request.key(2), request.arg(3), request.arg(4));
+    Ok(Command::XgroupDelconsumer(key, group, consumer).into())
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "the type of every parser")]
+fn destroy<'a>(request: &Request<'a>) -> Result<Asked<'a>, WireError> {
+    Ok(Command::XgroupDestroy(request.key(2), request.arg(3)).into())
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "the type of every command")]
+fn help(context: &mut Context<'_>, _: &Request<'_>) -> Result<Then, WireError> {
+    context.output.help(&[
+        "XGROUP <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+        "CREATE <key> <groupname> <id|$> [option]",
+        "    Create a new consumer group. Options are:",
+        "    * MKSTREAM",
+        "      Create the empty stream if it does not exist.",
+        "    * ENTRIESREAD entries_read",
+        "      Set the group's entries_read counter (internal use).",
+        "CREATECONSUMER <key> <groupname> <consumer>",
+        "    Create a new consumer in the specified group.",
+        "DELCONSUMER <key> <groupname> <consumer>",
+        "    Remove the specified consumer.",
+        "DESTROY <key> <groupname>",
+        "    Remove the specified group.",
+        "SETID <key> <groupname> <id|$> [ENTRIESREAD entries_read]",
+        "    Set the current group ID and entries_read counter.",
+        "HELP",
+        "    Print this help.",
+    ]);
+    Ok(Then::Done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::check;
+
+    #[test]
+    fn parses() {
+        check("XGROUP CREATE s g $", "id: None, create_stream: false, entries_read: None");
+        check(
+            "XGROUP CREATE s g 5 MKSTREAM ENTRIESREAD 3",
+            "create_stream: true, entries_read: Some(3)",
+        );
+        check("XGROUP CREATE s g 5 ENTRIESREAD -1", "entries_read: None");
+        check("XGROUP SETID s g 5 ENTRIESREAD 3", "XgroupSetid");
+        check("xgroup destroy s g", "XgroupDestroy");
+        check("XGROUP", "ERR wrong number of arguments for 'xgroup' command");
+        check("XGROUP CREATE", "ERR wrong number of arguments for 'xgroup|create' command");
+        check("XGROUP FOO", "ERR unknown subcommand 'FOO'. Try XGROUP HELP.");
+        check(
+            "XGROUP CREATE s g $ FOO",
+            "ERR unknown subcommand or wrong number of arguments for 'CREATE'. Try XGROUP HELP.",
+        );
+        check(
+            "XGROUP SETID s g $ MKSTREAM",
+            "ERR unknown subcommand or wrong number of arguments for 'SETID'. Try XGROUP HELP.",
+        );
+        check(
+            "XGROUP CREATE s g $ ENTRIESREAD -2",
+            "ERR value for ENTRIESREAD must be positive or -1",
+        );
+    }
+}

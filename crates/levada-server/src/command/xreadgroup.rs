@@ -1,0 +1,78 @@
+//! XREADGROUP GROUP group consumer \[COUNT n] \[BLOCK ms] \[NOACK] STREAMS key ... id ...
+
+use levada_core::command::{Command, Xreadgroup};
+use levada_core::id::StreamId;
+
+use super::STREAM;
+use crate::output::plain;
+use crate::read_arguments::{Read, Reader};
+use crate::spec::{Asked, CommandSpec, Keys, Request, Run, flag};
+use crate::stream_arguments::id;
+use crate::wire_error::WireError;
+
+pub(super) const SPEC: CommandSpec = CommandSpec {
+    name: "xreadgroup",
+    syntax: "GROUP group consumer [COUNT n] [BLOCK ms] [NOACK] STREAMS key [key ...] id [id ...]",
+    summary: "Delivers new entries to a consumer of a group, or reads again what it holds.",
+    since: "5.0.0",
+    complexity: "O(log B + N) for each stream, B blocks and N entries in the answer",
+    arity: -7,
+    flags: flag::WRITE | flag::BLOCKING | flag::MOVABLE_KEYS,
+    keys: Keys::Streams,
+    run: Run::Engine(parse, plain),
+    ..STREAM
+};
+
+fn parse<'a>(request: &Request<'a>) -> Result<Asked<'a>, WireError> {
+    let read = Read::parse(request, Reader::Xreadgroup)?;
+    let (group, consumer) = read.group.ok_or(WireError::GROUP_MISSING)?;
+    let mut streams = Vec::with_capacity(read.keys.len());
+    for (name, after) in read.keys.iter().zip(read.ids) {
+        let key = request.key_named(name);
+        let after = match *after {
+            b">" => Ok(None),
+            b"$" => Err(WireError::meaningless_id('$')),
+            b"+" => Err(WireError::meaningless_id('+')),
+            // Nothing can stand behind the largest id; Redis uses it for `>` inside.
+            text => id(text).map(|id| (id != StreamId::MAX).then_some(id)),
+        };
+        match after {
+            Ok(after) => streams.push((key, after)),
+            // The group is looked for first.
+            Err(error) => {
+                let check = Command::XpendingSummary(key, group);
+                return Ok(Asked::check_first(check, error, None));
+            }
+        }
+    }
+    let (count, no_ack) = (read.count, read.no_ack);
+    let command = Command::Xreadgroup(Xreadgroup { group, consumer, count, no_ack, streams });
+    Ok(Asked { names: read.keys, block_ms: read.block_ms, ..Asked::from(command) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::check;
+
+    #[test]
+    fn parses() {
+        check("XREADGROUP GROUP g c STREAMS s >", "no_ack: false, streams: [(Key");
+        check("XREADGROUP GROUP g c NOACK COUNT 2 BLOCK 0 STREAMS s >", "block_ms: Some(0)");
+        check(
+            "XREADGROUP GROUP g c STREAMS s x",
+            "ERR Invalid stream ID specified as stream command argument",
+        );
+        check("XREADGROUP COUNT 1 BLOCK 1 STREAMS s >", "ERR Missing GROUP option for XREADGROUP");
+        check("XREADGROUP COUNT 5 NOACK GROUP g c", "ERR syntax error");
+        check("XREADGROUP GROUP g c FOO STREAMS s >", "ERR syntax error");
+        check(
+            "XREADGROUP GROUP g c CLAIM -1 STREAMS s >",
+            "ERR min-idle-time must be a positive integer",
+        );
+        check(
+            "XREADGROUP GROUP g c COUNT 1 STREAMS s t >",
+            "ERR Unbalanced 'xreadgroup' list of streams: for each stream key an ID or '>' must \
+             be specified.",
+        );
+    }
+}

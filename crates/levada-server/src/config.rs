@@ -1,0 +1,268 @@
+//! Settings that CONFIG GET and SET know: an allow-list.
+//!
+//! Names, words and bounds are Redis', because tools set and read them. Some only describe what
+//! Levada does anyway (`appendonly`): setting those is accepted, as the tools expect, and changes
+//! nothing. What could move files is read-only.
+
+use levada_core::glob;
+use levada_core::stream::NodeLimits;
+
+use crate::number::{parse_bytes, parse_i64};
+use crate::wire_error::WireError;
+
+/// What values a setting takes.
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Flag,
+    Integer { min: i64, max: i64 },
+    Bytes { min: u64, max: u64 },
+    Word(&'static [&'static str]),
+    Text,
+}
+
+/// Whether CONFIG SET may change a setting.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Access {
+    Free,
+    Immutable,
+    Protected,
+}
+
+/// A setting.
+#[derive(Clone, Copy, Debug)]
+struct Parameter {
+    name: &'static str,
+    kind: Kind,
+    access: Access,
+    default: &'static str,
+}
+
+const fn parameter(
+    name: &'static str,
+    kind: Kind,
+    access: Access,
+    default: &'static str,
+) -> Parameter {
+    Parameter { name, kind, access, default }
+}
+
+const COUNT: Kind = Kind::Integer { min: 0, max: i64::MAX };
+const BYTES: Kind = Kind::Bytes { min: 0, max: i64::MAX as u64 };
+const POLICIES: &[&str] = &[
+    "volatile-lru",
+    "volatile-lfu",
+    "volatile-random",
+    "volatile-ttl",
+    "volatile-lrm",
+    "allkeys-lru",
+    "allkeys-lfu",
+    "allkeys-random",
+    "allkeys-lrm",
+    "noeviction",
+];
+
+#[rustfmt::skip]
+const PARAMETERS: &[Parameter] = &[
+    parameter("aof-use-rdb-preamble", Kind::Flag, Access::Free, "yes"),
+    parameter("appendfsync", Kind::Word(&["everysec", "always", "no"]), Access::Free, "always"),
+    parameter("appendonly", Kind::Flag, Access::Free, "yes"),
+    parameter("bind", Kind::Text, Access::Immutable, ""),
+    parameter("databases", Kind::Integer { min: 1, max: 16 }, Access::Immutable, "16"),
+    parameter("dbfilename", Kind::Text, Access::Protected, ""),
+    parameter("dir", Kind::Text, Access::Protected, ""),
+    parameter("maxclients", Kind::Integer { min: 1, max: 4_294_967_295 }, Access::Free, "10000"),
+    parameter("maxmemory", BYTES, Access::Free, "0"),
+    parameter("maxmemory-policy", Kind::Word(POLICIES), Access::Free, "noeviction"),
+    parameter("notify-keyspace-events", Kind::Text, Access::Immutable, ""),
+    parameter("port", Kind::Integer { min: 0, max: 65_535 }, Access::Immutable, "6379"),
+    parameter("proto-max-bulk-len", BYTES, Access::Immutable, "16777216"),
+    parameter("requirepass", Kind::Text, Access::Free, ""),
+    parameter("save", Kind::Text, Access::Free, ""),
+    parameter("slowlog-log-slower-than", Kind::Integer { min: -1, max: i64::MAX }, Access::Free, "-1"),
+    parameter("slowlog-max-len", COUNT, Access::Free, "128"),
+    parameter("stream-idmp-duration", Kind::Integer { min: 1, max: 86_400 }, Access::Free, "100"),
+    parameter("stream-idmp-maxsize", Kind::Integer { min: 1, max: 10_000 }, Access::Free, "100"),
+    parameter("stream-node-max-bytes", BYTES, Access::Free, "4096"),
+    parameter("stream-node-max-entries", COUNT, Access::Free, "100"),
+    parameter("timeout", Kind::Integer { min: 0, max: 2_147_483_647 }, Access::Free, "0"),
+];
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Config {
+    /// Beside [`PARAMETERS`].
+    values: Vec<String>,
+}
+
+impl Config {
+    /// The defaults.
+    pub(crate) fn new() -> Self {
+        Self { values: PARAMETERS.iter().map(|parameter| parameter.default.to_owned()).collect() }
+    }
+
+    /// A value by a name that is in the table.
+    pub(crate) fn get(&self, name: &str) -> &str {
+        &self.values[place(name.as_bytes()).expect("the name is in the table")]
+    }
+
+    /// A number by a name that is in the table.
+    pub(crate) fn number(&self, name: &str) -> u64 {
+        self.get(name).parse().unwrap_or(0)
+    }
+
+    /// When a logical node of a stream is full.
+    pub(crate) fn node_limits(&self) -> NodeLimits {
+        NodeLimits {
+            entries: self.number("stream-node-max-entries"),
+            bytes: self.number("stream-node-max-bytes"),
+        }
+    }
+
+    /// Sets a value that the server itself knows, whatever its access.
+    pub(crate) fn put(&mut self, name: &str, value: String) {
+        self.values[place(name.as_bytes()).expect("the name is in the table")] = value;
+    }
+
+    /// Names and values of the settings that one of the patterns matches. A pattern without a
+    /// wildcard is answered as it was spelled.
+    pub(crate) fn matching<'a>(&'a self, patterns: &[&'a [u8]]) -> Vec<(&'a [u8], &'a str)> {
+        let mut found = Vec::new();
+        let mut taken = vec![false; PARAMETERS.len()];
+        for pattern in patterns {
+            let lower = pattern.to_ascii_lowercase();
+            let is_name = !lower.iter().any(|byte| b"*?[".contains(byte));
+            for (at, parameter) in PARAMETERS.iter().enumerate() {
+                if !taken[at] && glob::matches(&lower, parameter.name.as_bytes()) {
+                    taken[at] = true;
+                    let name = if is_name { pattern } else { parameter.name.as_bytes() };
+                    found.push((name, self.values[at].as_str()));
+                }
+            }
+        }
+        found
+    }
+
+    /// CONFIG SET: all of `pairs` or none. The names that were set.
+    pub(crate) fn set(&mut self, pairs: &[&[u8]]) -> Result<Vec<&'static str>, WireError> {
+        let mut accepted: Vec<(usize, String)> = Vec::new();
+        let mut places = Vec::new();
+        for pair in pairs.chunks(2) {
+            places.push(place(pair[0]).ok_or_else(|| WireError::unknown_setting(pair[0]))?);
+        }
+        for (at, pair) in places.into_iter().zip(pairs.chunks(2)) {
+            let parameter = &PARAMETERS[at];
+            let refused = |why: &str| WireError::setting(parameter.name, why);
+            match parameter.access {
+                Access::Immutable => return Err(refused("can't set immutable config")),
+                Access::Protected => return Err(refused("can't set protected config")),
+                Access::Free if accepted.iter().any(|(taken, _)| *taken == at) => {
+                    return Err(refused("duplicate parameter"));
+                }
+                Access::Free => {}
+            }
+            let value = parameter.kind.parse(pair.get(1).copied().unwrap_or_default());
+            let value = value.map_err(|why| refused(&why))?;
+            accepted.push((at, value));
+        }
+        let names = accepted.iter().map(|(at, _)| PARAMETERS[*at].name).collect();
+        for (at, value) in accepted {
+            self.values[at] = value;
+        }
+        Ok(names)
+    }
+}
+
+impl Kind {
+    /// The value as CONFIG GET will show it, or what is wrong with it.
+    fn parse(self, text: &[u8]) -> Result<String, String> {
+        let word = String::from_utf8_lossy(text).to_ascii_lowercase();
+        match self {
+            Self::Flag if word == "yes" || word == "no" => Ok(word),
+            Self::Flag => Err("argument must be 'yes' or 'no'".to_owned()),
+            Self::Integer { min, max } => match parse_i64(text) {
+                None => Err("argument couldn't be parsed into an integer".to_owned()),
+                Some(value) if value < min || value > max => {
+                    Err(format!("argument must be between {min} and {max} inclusive"))
+                }
+                Some(value) => Ok(value.to_string()),
+            },
+            // A plain number out of range is told apart from one that cannot be read.
+            Self::Bytes { min, max } => match parse_bytes(text) {
+                None if parse_i64(text).is_some() => {
+                    Err(format!("argument must be between {min} and {max} inclusive"))
+                }
+                None => Err("argument must be a memory value".to_owned()),
+                Some(value) if value < min || value > max => {
+                    Err(format!("argument must be between {min} and {max} inclusive"))
+                }
+                Some(value) => Ok(value.to_string()),
+            },
+            Self::Word(words) if words.contains(&word.as_str()) => Ok(word),
+            Self::Word(words) => {
+                Err(format!("argument(s) must be one of the following: {}", words.join(", ")))
+            }
+            Self::Text => Ok(String::from_utf8_lossy(text).into_owned()),
+        }
+    }
+}
+
+fn place(name: &[u8]) -> Option<usize> {
+    PARAMETERS.iter().position(|parameter| parameter.name.as_bytes().eq_ignore_ascii_case(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_are_refused_in_the_words_of_redis() {
+        let check = |pairs: &[&str], expect: &str| {
+            let pairs: Vec<_> = pairs.iter().map(|text| text.as_bytes()).collect();
+            let error = Config::new().set(&pairs).expect_err("must be refused");
+            assert_eq!(String::from_utf8_lossy(&error.text()), expect);
+        };
+        check(&["a", "b"], "ERR Unknown option or number of arguments for CONFIG SET - 'a'");
+        check(
+            &["maxmemory", "x"],
+            "ERR CONFIG SET failed (possibly related to argument 'maxmemory') - argument must be \
+             a memory value",
+        );
+        check(
+            &["dir", "/tmp"],
+            "ERR CONFIG SET failed (possibly related to argument 'dir') - can't set protected \
+             config",
+        );
+        check(
+            &["stream-node-max-entries", "x"],
+            "ERR CONFIG SET failed (possibly related to argument 'stream-node-max-entries') - \
+             argument couldn't be parsed into an integer",
+        );
+        check(
+            &["timeout", "1", "TIMEOUT", "2"],
+            "ERR CONFIG SET failed (possibly related to argument 'timeout') - duplicate parameter",
+        );
+        check(
+            &["appendfsync", "foo"],
+            "ERR CONFIG SET failed (possibly related to argument 'appendfsync') - argument(s) \
+             must be one of the following: everysec, always, no",
+        );
+    }
+
+    #[test]
+    fn all_or_nothing_is_set() {
+        let mut config = Config::new();
+        config.set(&[b"timeout", b"5", b"foo", b"1"]).expect_err("foo is unknown");
+        assert_eq!(config.number("timeout"), 0);
+        let names = config.set(&[b"Timeout", b"5", b"maxmemory", b"1mb"]).expect("both are known");
+        assert_eq!(names, ["timeout", "maxmemory"]);
+        assert_eq!((config.number("timeout"), config.number("maxmemory")), (5, 1 << 20));
+    }
+
+    #[test]
+    fn patterns_find_settings_once() {
+        let config = Config::new();
+        let found = config.matching(&[b"maxmem*", b"MAXMEMORY", b"DATABASES"]);
+        let names: Vec<_> = found.iter().map(|(name, _)| *name).collect();
+        assert_eq!(names, [&b"maxmemory"[..], b"maxmemory-policy", b"DATABASES"]);
+    }
+}

@@ -1,0 +1,147 @@
+//! What a command of the server's own may see and change.
+
+use levada_core::command::Command;
+use levada_engine::clock::Clock;
+use levada_resp::Writer;
+
+use crate::config::Config;
+use crate::connection::Connections;
+use crate::engine::{Answer, ClientId, Now, Outcome, Shard};
+use crate::out::Release;
+use crate::output::Output;
+use crate::registry::Registry;
+use crate::session::{Reason, Session};
+use crate::settings::Settings;
+use crate::stats::Stats;
+use crate::wire_error::WireError;
+
+/// A command's view of the server.
+pub(crate) struct Context<'a> {
+    pub(crate) shard: &'a mut Shard,
+    pub(crate) state: &'a mut State,
+    pub(crate) session: &'a mut Session,
+    /// The other connections; the own one is not among them.
+    pub(crate) others: &'a mut Connections,
+    pub(crate) output: Output<'a>,
+    pub(crate) now: Now,
+    /// EXEC is running: nothing may wait.
+    pub(crate) in_transaction: bool,
+    /// The number of the own socket, as CLIENT LIST shows it.
+    pub(crate) descriptor: i32,
+}
+
+/// What all connections share.
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) registry: Registry,
+    pub(crate) config: Config,
+    pub(crate) stats: Stats,
+    pub(crate) settings: Settings,
+    /// Whether somebody else than this machine may connect.
+    pub(crate) exposed: bool,
+    pub(crate) clock: Clock,
+    pub(crate) started: Now,
+    pub(crate) blocked_clients: u64,
+    /// Connections to be looked at again though their socket says nothing.
+    pub(crate) wake: Vec<usize>,
+    random: u64,
+}
+
+impl State {
+    pub(crate) fn new(settings: Settings, config: Config, exposed: bool, clock: Clock) -> Self {
+        let registry = Registry::new(crate::command::table());
+        Self {
+            stats: Stats::new(registry.len()),
+            registry,
+            config,
+            exposed,
+            clock,
+            started: clock.now(),
+            blocked_clients: 0,
+            wake: Vec::new(),
+            random: settings.seed | 1,
+            settings,
+        }
+    }
+
+    /// The next random number: xorshift64*, seeded from outside.
+    pub(crate) fn random(&mut self) -> u64 {
+        self.random ^= self.random >> 12;
+        self.random ^= self.random << 25;
+        self.random ^= self.random >> 27;
+        self.random.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+
+    /// Whether connections must say AUTH.
+    pub(crate) fn needs_password(&self) -> bool {
+        !self.config.get("requirepass").is_empty()
+    }
+
+    /// Whether this is the password; in a time that does not tell how much of it is right.
+    pub(crate) fn is_password(&self, given: &[u8]) -> bool {
+        let password = self.config.get("requirepass").as_bytes();
+        let mut difference = password.len() ^ given.len();
+        for (at, byte) in given.iter().enumerate() {
+            let own = password.get(at).copied().unwrap_or_default();
+            difference |= usize::from(own ^ byte);
+        }
+        difference == 0
+    }
+}
+
+impl Context<'_> {
+    /// Asks the engine about a string, which is always in memory.
+    pub(crate) fn ask(&mut self, command: &Command<'_>) -> Answer {
+        match self.shard.execute(self.now, ClientId(self.session.id), command) {
+            Outcome::Done(answer) => answer,
+            Outcome::NeedBlocks => unreachable!("strings need no blocks"),
+        }
+    }
+
+    /// Ends the wait of another connection: by an error, or as if its time were over. Whether it
+    /// was waiting.
+    pub(crate) fn unblock(&mut self, client: u64, error: Option<&WireError>) -> bool {
+        let Some(other) = self.others.by_client(client) else {
+            return false;
+        };
+        let Some(blocked) = other.session.blocked.take() else {
+            return false;
+        };
+        if blocked.reason == Reason::Read {
+            self.shard.cancel_wait(ClientId(client));
+        }
+        self.state.blocked_clients -= 1;
+        match (error, blocked.reason) {
+            (Some(error), _) => {
+                self.state.stats.error(&error.text());
+                self.state.stats.command_mut(blocked.number).failed += 1;
+                Writer::new(other.out.target(), other.session.protocol).error(error.text());
+            }
+            (None, Reason::Read) => {
+                Writer::new(other.out.target(), other.session.protocol).null_array();
+            }
+            (None, Reason::Sleep(_)) => {
+                crate::command::wait::reply(other.out.target(), other.session.protocol, &blocked);
+            }
+        }
+        other.out.mark(Release::default());
+        self.state.wake.push(other.token);
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passwords_are_compared_whole() {
+        let mut config = Config::new();
+        config.put("requirepass", "secret".to_owned());
+        let state = State::new(Settings::default(), config, false, Clock::new());
+        assert!(state.is_password(b"secret"));
+        for wrong in ["", "secre", "secrets", "Secret", "secretsecret"] {
+            assert!(!state.is_password(wrong.as_bytes()), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! The line that CLIENT LIST and INFO give of a connection.
+
+use std::fmt::Write as _;
+use std::os::fd::AsRawFd;
+
+use levada_resp::Protocol;
+
+use crate::connection::Connection;
+use crate::context::Context;
+use crate::engine::Now;
+use crate::registry::Registry;
+use crate::session::Session;
+
+/// A connection as far as it is described.
+#[derive(Debug)]
+pub(crate) struct Described<'a> {
+    pub(crate) session: &'a Session,
+    descriptor: i32,
+    input_bytes: usize,
+    output_bytes: usize,
+}
+
+impl<'a> Described<'a> {
+    /// Another connection.
+    pub(crate) fn of(connection: &'a Connection) -> Self {
+        Self {
+            session: &connection.session,
+            descriptor: connection.stream.as_raw_fd(),
+            input_bytes: connection.input.len(),
+            output_bytes: connection.out.len(),
+        }
+    }
+
+    /// The connection that asks.
+    pub(crate) fn own(context: &'a Context<'_>) -> Self {
+        Self {
+            session: context.session,
+            descriptor: context.descriptor,
+            input_bytes: 0,
+            output_bytes: 0,
+        }
+    }
+
+    /// The line, with its end.
+    pub(crate) fn line(&self, registry: &Registry, now: Now) -> String {
+        let session = self.session;
+        let seconds = |since: u64| now.monotonic_ms().saturating_sub(since) / 1000;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let command = session.last_command.map_or("NULL", |number| registry.spec(number).name);
+        let (multi, multi_bytes) = match &session.transaction {
+            Some(transaction) => (transaction.len().to_string(), transaction.memory_bytes()),
+            None => ("-1".to_owned(), 0),
+        };
+        let protocol = match session.protocol {
+            Protocol::Resp2 => 2,
+            Protocol::Resp3 => 3,
+        };
+        let mut line = String::new();
+        write!(
+            line,
+            "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db={} sub=0 psub=0 \
+             ssub=0 multi={multi} watch={} qbuf={} qbuf-free=0 argv-mem=0 multi-mem={multi_bytes} \
+             rbs=0 rbp=0 obl={} oll=0 omem=0 tot-mem={} events=r cmd={command} user=default \
+             redir=-1 resp={protocol} lib-name={} lib-ver={} io-thread=0 tot-net-in={} \
+             tot-net-out={} tot-cmds={}",
+            session.id,
+            session.address,
+            session.local_address,
+            self.descriptor,
+            text(&session.name),
+            seconds(session.created_ms),
+            seconds(session.active_ms),
+            flags(session),
+            session.database,
+            session.watched,
+            self.input_bytes,
+            self.output_bytes,
+            self.input_bytes + self.output_bytes + multi_bytes + size_of::<Connection>(),
+            text(&session.library_name),
+            text(&session.library_version),
+            session.bytes_in,
+            session.bytes_out,
+            session.commands,
+        )
+        .expect("a string takes all");
+        line.push('\n');
+        line
+    }
+}
+
+fn flags(session: &Session) -> String {
+    let all = [
+        (session.blocked.is_some(), 'b'),
+        (session.transaction.is_some(), 'x'),
+        (session.no_evict, 'e'),
+        (session.no_touch, 'T'),
+    ];
+    let flags: String = all.iter().filter(|(set, _)| *set).map(|(_, flag)| *flag).collect();
+    if flags.is_empty() { "N".to_owned() } else { flags }
+}

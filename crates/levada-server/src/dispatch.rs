@@ -1,0 +1,389 @@
+//! From the arguments of a request to its reply.
+//!
+//! Checks come in the order of Redis: is there such a command, has it the right number of
+//! arguments, may this connection run it, is it to be queued; then its parser, then the engine.
+
+use levada_core::command::{Command, ReadFrom};
+use levada_core::error::Error as CoreError;
+use levada_core::id::StreamId;
+use levada_core::reply::Reply;
+
+use crate::connection::Connections;
+use crate::context::{Context, State};
+use crate::engine::{Answer, BlockedRead, BlockedReadgroup, ClientId, Now, Outcome, Shard, Wait};
+use crate::out::{Out, Release};
+use crate::output::Output;
+use crate::registry::{CommandNumber, Registry};
+use crate::session::{Blocked, Reason, Replies, Session};
+use crate::spec::{After, Asked, NameList, Names, Request, Run, Then, flag};
+use crate::wire_error::WireError;
+
+/// A request that was refused before its command ran.
+#[derive(Debug)]
+pub(crate) struct Refused {
+    pub(crate) error: WireError,
+    /// The command, where it is known.
+    pub(crate) number: Option<CommandNumber>,
+}
+
+/// What became of a request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Ran {
+    /// It is answered, queued, or its connection sleeps.
+    Done,
+    /// It is answered, and that was the last one.
+    Close,
+    /// Blocks are being read: the same request again, later.
+    NeedBlocks,
+    /// It speaks another protocol: no reply, no connection.
+    Foreign,
+    /// The server ends.
+    Shutdown,
+}
+
+/// A connection's turn at the engine.
+pub(crate) struct Turn<'a> {
+    pub(crate) shard: &'a mut Shard,
+    pub(crate) state: &'a mut State,
+    pub(crate) others: &'a mut Connections,
+    pub(crate) session: &'a mut Session,
+    pub(crate) out: &'a mut Out,
+    pub(crate) now: Now,
+    pub(crate) descriptor: i32,
+    /// EXEC is running.
+    pub(crate) in_transaction: bool,
+    /// What the reply of the current request waits for.
+    pub(crate) release: Release,
+}
+
+/// Finds the command of a request and checks the number of its arguments.
+pub(crate) fn resolve(registry: &Registry, args: &[&[u8]]) -> Result<CommandNumber, Refused> {
+    let name = args.first().copied().unwrap_or_default();
+    let Some(mut number) = registry.find(name) else {
+        return Err(Refused { error: WireError::unknown_command(args), number: None });
+    };
+    let mut spec = registry.spec(number);
+    if let (false, Some(sub)) = (spec.subcommands.is_empty(), args.get(1)) {
+        let Some(found) = registry.find_subcommand(number, sub) else {
+            return Err(Refused {
+                error: WireError::unknown_subcommand(spec.name, sub),
+                number: None,
+            });
+        };
+        number = found;
+        spec = registry.spec(number);
+    }
+    if !spec.accepts(args.len()) {
+        return Err(Refused { error: WireError::Arity(spec.name), number: Some(number) });
+    }
+    Ok(number)
+}
+
+impl Turn<'_> {
+    /// Runs a request, or queues it, and writes its reply.
+    pub(crate) fn request(&mut self, args: &[&[u8]]) -> Ran {
+        let start = self.out.position();
+        self.release = Release::default();
+        if self.session.replies == Replies::SkipNext {
+            self.session.replies = Replies::Skip;
+        }
+        let ran = match self.admit(args) {
+            Ok(number) if self.must_queue(number) => {
+                self.queue(number, args);
+                Ran::Done
+            }
+            Ok(number) => self.run(number, args),
+            Err(refused) if refused.number.is_none() && is_foreign(args) => return Ran::Foreign,
+            Err(refused) => {
+                self.refuse(&refused);
+                Ran::Done
+            }
+        };
+        if ran == Ran::NeedBlocks {
+            return ran;
+        }
+        self.session.commands += 1;
+        match self.session.replies {
+            Replies::On | Replies::SkipNext => self.out.mark(self.release),
+            Replies::Off => self.out.discard_from(start),
+            Replies::Skip => {
+                self.out.discard_from(start);
+                self.session.replies = Replies::On;
+            }
+        }
+        ran
+    }
+
+    /// The command of a request, if this connection may run it now.
+    fn admit(&mut self, args: &[&[u8]]) -> Result<CommandNumber, Refused> {
+        let number = resolve(&self.state.registry, args)?;
+        let flags = self.state.registry.spec(number).flags;
+        self.session.last_command = Some(number);
+        let refused = |error| Err(Refused { error, number: Some(number) });
+        if !self.session.authenticated && flags & flag::NO_AUTH == 0 {
+            return refused(WireError::NO_AUTH);
+        }
+        if self.session.transaction.is_some() && flags & flag::NO_MULTI != 0 {
+            return refused(WireError::NOT_IN_TRANSACTION);
+        }
+        Ok(number)
+    }
+
+    fn must_queue(&self, number: CommandNumber) -> bool {
+        self.session.transaction.is_some()
+            && self.state.registry.spec(number).flags & flag::NOT_QUEUED == 0
+    }
+
+    fn queue(&mut self, number: CommandNumber, args: &[&[u8]]) {
+        let transaction = self.session.transaction.as_mut().expect("asked before");
+        match transaction.push(number, args) {
+            Ok(()) => self.output().write().simple("QUEUED"),
+            Err(error) => self.refuse(&Refused { error, number: Some(number) }),
+        }
+    }
+
+    /// Answers an error to a request that did not run; a transaction is spoiled by it.
+    fn refuse(&mut self, refused: &Refused) {
+        let name = refused.number.map(|number| self.state.registry.spec(number).name);
+        let mut error = refused.error.clone();
+        if name == Some("exec") {
+            self.session.transaction = None;
+            self.unwatch();
+            error = WireError::exec_aborted_by(&error);
+        }
+        if let Some(transaction) = &mut self.session.transaction {
+            transaction.failed = true;
+        }
+        if let Some(number) = refused.number {
+            self.state.stats.command_mut(number).rejected += 1;
+        }
+        self.state.stats.error(&error.text());
+        self.output().error(&error);
+    }
+
+    /// Runs a command and writes its reply, unless it sleeps or needs blocks.
+    pub(crate) fn run(&mut self, number: CommandNumber, args: &[&[u8]]) -> Ran {
+        let spec = self.state.registry.spec(number);
+        let timed_from = self.state.stats.times_next(number).then(|| self.state.clock.now());
+        let request = Request {
+            args,
+            database: self.session.database,
+            now: self.now,
+            spec,
+            random: if spec.name == "randomkey" { self.state.random() } else { 0 },
+        };
+        let ran = match spec.run {
+            Run::Engine(parse, write) => match parse(&request) {
+                Ok(asked) => self.ask(number, &request, &asked, write),
+                Err(error) => self.fail(number, &error),
+            },
+            Run::Server(run) => self.serve(number, &request, run),
+            Run::Transaction(transactional) => self.transact(number, &request, transactional),
+            // A container without its subcommand has failed the check of its arity.
+            Run::Container => self.fail(number, &WireError::Arity(spec.name)),
+        };
+        if ran != Ran::NeedBlocks {
+            let usec = timed_from
+                .map(|from| self.state.clock.now().monotonic_us.saturating_sub(from.monotonic_us));
+            self.state.stats.called(number, usec);
+        }
+        ran
+    }
+
+    /// Answers an error to a command that ran.
+    pub(crate) fn fail(&mut self, number: CommandNumber, error: &WireError) -> Ran {
+        self.state.stats.command_mut(number).failed += 1;
+        self.state.stats.error(&error.text());
+        self.output().error(error);
+        Ran::Done
+    }
+
+    /// The reply being written.
+    pub(crate) fn output(&mut self) -> Output<'_> {
+        if self.in_transaction {
+            Output::nested(self.out, self.session.protocol)
+        } else {
+            Output::new(self.out, self.session.protocol)
+        }
+    }
+
+    /// Asks the engine.
+    fn ask(
+        &mut self,
+        number: CommandNumber,
+        request: &Request<'_>,
+        asked: &Asked<'_>,
+        write: fn(&mut Output<'_>, Reply, &Names<'_>),
+    ) -> Ran {
+        let client = ClientId(self.session.id);
+        let Outcome::Done(answer) = self.shard.execute(self.now, client, &asked.command) else {
+            return Ran::NeedBlocks;
+        };
+        if let (Some(block_ms), Ok(Reply::NilList), false) =
+            (asked.block_ms, &answer.result, self.in_transaction)
+        {
+            return self.block(number, request, asked, block_ms);
+        }
+        self.release = self.release.and(answer.wait.into());
+        if let Some(after) = &asked.after {
+            return self.after_check(number, answer, after);
+        }
+        match answer.result {
+            Ok(reply) => {
+                let keys = NameList::Borrowed(asked.names);
+                let names = Names { keys, now: self.now };
+                write(&mut self.output(), reply, &names);
+                Ran::Done
+            }
+            Err(error) => self.fail(number, &WireError::Core(error, request.spec.name)),
+        }
+    }
+
+    /// Arguments are wrong, and what Redis checks before them has been checked.
+    fn after_check(&mut self, number: CommandNumber, answer: Answer, after: &After) -> Ran {
+        let spec = self.state.registry.spec(number);
+        let absent = match &answer.result {
+            Ok(Reply::Nil) => {
+                self.output().write().null();
+                return Ran::Done;
+            }
+            Ok(Reply::Status("none")) | Err(CoreError::NoGroup { .. }) => after.absent,
+            _ => None,
+        };
+        if let Some(value) = absent {
+            self.output().write().integer(value);
+            return Ran::Done;
+        }
+        match answer.result {
+            Ok(Reply::Status(kind)) if kind != "none" && kind != "stream" => {
+                self.fail(number, &WireError::WRONG_TYPE)
+            }
+            Ok(_) => self.fail(number, &after.error),
+            Err(error) => self.fail(number, &WireError::Core(error, spec.name)),
+        }
+    }
+
+    /// Lets a read wait for entries.
+    fn block(
+        &mut self,
+        number: CommandNumber,
+        request: &Request<'_>,
+        asked: &Asked<'_>,
+        block_ms: u64,
+    ) -> Ran {
+        let Some(read) = self.blocked_read(&asked.command) else {
+            return Ran::NeedBlocks;
+        };
+        let block_us = block_ms.saturating_mul(1000);
+        let deadline = (block_ms > 0).then(|| self.now.monotonic_us.saturating_add(block_us));
+        self.shard.wait(ClientId(self.session.id), read, deadline);
+        self.sleep(Blocked {
+            spec: request.spec,
+            number,
+            reason: Reason::Read,
+            database: request.database,
+            keys: asked.names.iter().map(|name| name.to_vec()).collect(),
+        });
+        Ran::Done
+    }
+
+    fn sleep(&mut self, blocked: Blocked) {
+        self.session.blocked = Some(Box::new(blocked));
+        self.state.blocked_clients += 1;
+    }
+
+    /// What a read waits for. `None` where a block has to be read to know it.
+    fn blocked_read(&mut self, command: &Command<'_>) -> Option<BlockedRead> {
+        Some(match command {
+            Command::Xread(read) => {
+                let mut streams = Vec::with_capacity(read.streams.len());
+                for (key, from) in &read.streams {
+                    let after = match from {
+                        ReadFrom::After(id) => *id,
+                        ReadFrom::New | ReadFrom::Last => {
+                            self.last_id(&Command::XinfoStream(*key, None))?
+                        }
+                    };
+                    streams.push((key.database, key.name.to_vec(), after));
+                }
+                BlockedRead::Xread { streams, count: read.count }
+            }
+            Command::Xreadgroup(read) => BlockedRead::Xreadgroup(BlockedReadgroup {
+                group: read.group.to_vec(),
+                consumer: read.consumer.to_vec(),
+                no_ack: read.no_ack,
+                count: read.count,
+                streams: read
+                    .streams
+                    .iter()
+                    .map(|(key, _)| (key.database, key.name.to_vec()))
+                    .collect(),
+            }),
+            _ => unreachable!("only reads block"),
+        })
+    }
+
+    /// The last id of a stream, `0-0` where there is none.
+    fn last_id(&mut self, info: &Command<'_>) -> Option<StreamId> {
+        match self.shard.execute(self.now, ClientId(self.session.id), info) {
+            Outcome::NeedBlocks => None,
+            Outcome::Done(answer) => Some(match answer.result {
+                Ok(Reply::StreamInfo(info)) => info.facts.last_id,
+                _ => StreamId::MIN,
+            }),
+        }
+    }
+
+    /// Lets the server answer.
+    fn serve(
+        &mut self,
+        number: CommandNumber,
+        request: &Request<'_>,
+        run: fn(&mut Context<'_>, &Request<'_>) -> Result<Then, WireError>,
+    ) -> Ran {
+        let protocol = self.session.protocol;
+        let output = match self.in_transaction {
+            true => Output::nested(self.out, protocol),
+            false => Output::new(self.out, protocol),
+        };
+        let mut context = Context {
+            shard: self.shard,
+            state: self.state,
+            session: self.session,
+            others: self.others,
+            output,
+            now: self.now,
+            in_transaction: self.in_transaction,
+            descriptor: self.descriptor,
+        };
+        match run(&mut context, request) {
+            Ok(Then::Done) => Ran::Done,
+            Ok(Then::Wait(wait)) => {
+                self.release = self.release.and(wait.into());
+                Ran::Done
+            }
+            Ok(Then::Close) => Ran::Close,
+            Ok(Then::Shutdown) => Ran::Shutdown,
+            Ok(Then::Sleep(until)) => {
+                // Whatever it is that is waited for: what was written before is on disk by then.
+                self.release = self.release.and(Wait::Durable(self.shard.position()).into());
+                self.sleep(Blocked {
+                    spec: request.spec,
+                    number,
+                    reason: Reason::Sleep(until.unwrap_or(Reason::FOR_EVER)),
+                    database: request.database,
+                    keys: Vec::new(),
+                });
+                Ran::Done
+            }
+            Err(error) => self.fail(number, &error),
+        }
+    }
+}
+
+/// Whether this is HTTP, sent by a browser that was made to: such a connection gets no answer.
+fn is_foreign(args: &[&[u8]]) -> bool {
+    args.first().is_some_and(|name| {
+        name.eq_ignore_ascii_case(b"POST") || name.eq_ignore_ascii_case(b"Host:")
+    })
+}

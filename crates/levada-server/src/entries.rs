@@ -1,0 +1,203 @@
+//! Entries of a reply, written block by block.
+//!
+//! The core answers where entries stand; their bytes are pulled here, as the buffer has room, so
+//! that a reply of any length needs little memory. The header with their number has been written
+//! before: exactly `count` entries follow it, or the connection ends.
+
+use std::collections::VecDeque;
+
+use levada_core::block::Row;
+use levada_core::fields::Value;
+use levada_core::id::StreamId;
+use levada_core::keyspace::KeyNumber;
+use levada_core::reply::{Entries, Part};
+use levada_resp::{Protocol, Writer};
+
+use crate::engine::BlockAccess;
+
+/// Where blocks come from.
+pub(crate) trait Source {
+    /// A block, or why not.
+    fn block(&mut self, key: KeyNumber, number: u64) -> BlockAccess<'_>;
+}
+
+/// What a call of [`Cursor::draw`] came to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Drawn {
+    /// Every entry is written.
+    All,
+    /// The limit was reached in between.
+    Some,
+    /// A block is being read.
+    Reading,
+    /// A block is no longer there.
+    Gone,
+    /// A block is damaged.
+    Corrupt(StreamId, StreamId),
+}
+
+/// How far a reply is written.
+#[derive(Debug)]
+pub(crate) struct Cursor {
+    key: KeyNumber,
+    reverse: bool,
+    parts: VecDeque<Part>,
+}
+
+impl Cursor {
+    pub(crate) fn new(entries: Entries) -> Self {
+        Self { key: entries.key, reverse: entries.reverse, parts: entries.parts.into() }
+    }
+
+    /// Writes entries until `out` holds `bytes_max`.
+    pub(crate) fn draw(
+        &mut self,
+        out: &mut Vec<u8>,
+        protocol: Protocol,
+        bytes_max: usize,
+        source: &mut dyn Source,
+    ) -> Drawn {
+        while let Some(part) = self.parts.front_mut() {
+            let (block, first, end, dead) = match part {
+                Part::Deleted(id) => {
+                    let mut writer = Writer::new(out, protocol);
+                    writer.array(2);
+                    writer.bulk_id(id.ms, id.seq);
+                    writer.null_array();
+                    self.parts.pop_front();
+                    continue;
+                }
+                Part::Rows { block, first, end, dead } => (*block, first, end, dead),
+            };
+            let block = match source.block(self.key, block) {
+                BlockAccess::Here(block) => block,
+                BlockAccess::Reading => return Drawn::Reading,
+                BlockAccess::Gone => return Drawn::Gone,
+                BlockAccess::Corrupt { first, last } => return Drawn::Corrupt(first, last),
+            };
+            let is_dead = |row: u32| dead.as_ref().is_some_and(|dead| dead.contains(row));
+            if self.reverse {
+                let rows = block.rows(*first).take_while(|row| row.index < *end);
+                let rows: Vec<_> = rows.filter(|row| !is_dead(row.index)).collect();
+                for row in rows.iter().rev() {
+                    put_row(out, protocol, row);
+                    *end = row.index;
+                    if out.len() > bytes_max {
+                        return Drawn::Some;
+                    }
+                }
+            } else {
+                for row in block.rows(*first).take_while(|row| row.index < *end) {
+                    *first = row.index + 1;
+                    if is_dead(row.index) {
+                        continue;
+                    }
+                    put_row(out, protocol, &row);
+                    if out.len() > bytes_max {
+                        return Drawn::Some;
+                    }
+                }
+            }
+            self.parts.pop_front();
+        }
+        Drawn::All
+    }
+}
+
+/// One entry: `[id, [name, value, ...]]`.
+fn put_row(out: &mut Vec<u8>, protocol: Protocol, row: &Row<'_>) {
+    let mut writer = Writer::new(out, protocol);
+    writer.array(2);
+    writer.bulk_id(row.id.ms, row.id.seq);
+    writer.array(row.fields.len() * 2);
+    for (name, value) in row.fields.iter() {
+        writer.bulk(name);
+        match value {
+            Value::Bytes(bytes) => writer.bulk(bytes),
+            Value::Integer(number) => writer.bulk_integer(number),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use levada_core::bitmap::Bitmap;
+    use levada_core::block::Block;
+    use levada_core::fields::Fields;
+    use levada_engine::shard::BlockHere;
+    use std::sync::Arc;
+
+    struct One(Block);
+
+    impl Source for One {
+        fn block(&mut self, _: KeyNumber, number: u64) -> BlockAccess<'_> {
+            match number {
+                0 => BlockAccess::Here(BlockHere::Tail(&self.0)),
+                _ => BlockAccess::Reading,
+            }
+        }
+    }
+
+    fn block(rows: u64) -> One {
+        let mut block = Block::new();
+        for seq in 0..rows {
+            block.append(StreamId::new(1, seq), &Fields::Arguments(&[b"n", b"7"]), false);
+        }
+        One(block)
+    }
+
+    fn rows(first: u32, end: u32, reverse: bool, dead: &[u32]) -> Cursor {
+        let mut bitmap = Bitmap::default();
+        for row in dead {
+            bitmap.insert(*row);
+        }
+        Cursor::new(Entries {
+            key: KeyNumber(1),
+            count: 0,
+            reverse,
+            parts: vec![Part::Rows { block: 0, first, end, dead: Some(Arc::new(bitmap)) }],
+        })
+    }
+
+    /// The sequence numbers of the ids in what was written.
+    fn ids(out: &[u8]) -> Vec<String> {
+        let text = String::from_utf8_lossy(out).into_owned();
+        text.lines().filter_map(|line| line.strip_prefix("1-")).map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn rows_come_in_order_without_the_dead_however_they_are_cut() {
+        let check = |reverse: bool, bytes_max: usize, expect: &[&str]| {
+            let mut source = block(40);
+            let mut cursor = rows(17, 22, reverse, &[18, 20]);
+            let mut all = Vec::new();
+            for _ in 0..10 {
+                let mut out = Vec::new();
+                let drawn = cursor.draw(&mut out, Protocol::Resp2, bytes_max, &mut source);
+                all.extend(out);
+                if drawn == Drawn::All {
+                    break;
+                }
+            }
+            assert_eq!(ids(&all), expect, "{reverse} {bytes_max}");
+        };
+        for bytes_max in [0, 1000] {
+            check(false, bytes_max, &["17", "19", "21"]);
+            check(true, bytes_max, &["21", "19", "17"]);
+        }
+    }
+
+    #[test]
+    fn a_missing_block_is_waited_for() {
+        let mut cursor = Cursor::new(Entries {
+            key: KeyNumber(1),
+            count: 1,
+            reverse: false,
+            parts: vec![Part::Rows { block: 1, first: 0, end: 1, dead: None }],
+        });
+        let mut out = Vec::new();
+        let drawn = cursor.draw(&mut out, Protocol::Resp2, 1000, &mut block(1));
+        assert_eq!((drawn, out.len()), (Drawn::Reading, 0));
+    }
+}

@@ -1,0 +1,136 @@
+//! New connections, and who may make them.
+
+use std::io;
+use std::net;
+use std::os::unix::net::UnixStream as StdUnixStream;
+
+use levada_engine::error::{Error, ErrorKind};
+use levada_resp::{Decoder, Protocol, Writer};
+use mio::net::{TcpListener, TcpStream, UnixStream};
+use mio::{Interest, Poll, Token};
+
+use super::{LISTENER, SHUTDOWN, Server, limits};
+use crate::connection::Connection;
+use crate::engine::Now;
+use crate::out::Out;
+use crate::session::Session;
+use crate::settings::Settings;
+use crate::wire_error::WireError;
+
+/// Microseconds until accepting is tried again after the system had no room.
+pub(super) const RETRY_US: u64 = 50_000;
+/// Connections accepted in one go.
+const ACCEPTED_MAX: usize = 256;
+
+/// Whether an address is open to other machines; an error where that needs a password.
+pub(super) fn check_exposure(
+    listeners: &[net::TcpListener],
+    settings: &Settings,
+) -> Result<bool, Error> {
+    let mut exposed = false;
+    for listener in listeners {
+        let address = listener
+            .local_addr()
+            .map_err(|error| Error::io("asking for", "the address of a listener", &error))?;
+        if address.ip().is_loopback() {
+            continue;
+        }
+        exposed = true;
+        if settings.requirepass.is_empty() {
+            let message = format!(
+                "{address} can be reached from other machines, and there is no password: set one \
+                 with --requirepass or LEVADA_REQUIREPASS, or bind 127.0.0.1"
+            );
+            return Err(Error::new(ErrorKind::Invalid, message));
+        }
+    }
+    Ok(exposed)
+}
+
+/// Puts listeners and the shutdown signal under the eyes of the loop.
+pub(super) fn register(
+    poll: &Poll,
+    listeners: Vec<net::TcpListener>,
+    shutdown: StdUnixStream,
+) -> io::Result<(Vec<TcpListener>, UnixStream)> {
+    let mut registered = Vec::new();
+    for (at, listener) in listeners.into_iter().enumerate() {
+        listener.set_nonblocking(true)?;
+        let mut listener = TcpListener::from_std(listener);
+        poll.registry().register(&mut listener, Token(LISTENER - at), Interest::READABLE)?;
+        registered.push(listener);
+    }
+    shutdown.set_nonblocking(true)?;
+    let mut shutdown = UnixStream::from_std(shutdown);
+    poll.registry().register(&mut shutdown, SHUTDOWN, Interest::READABLE)?;
+    Ok((registered, shutdown))
+}
+
+impl Server {
+    /// Accepts what waits at the listeners.
+    pub(super) fn accept(&mut self, now: Now) {
+        for at in 0..self.listeners.len() {
+            for accepted in 0.. {
+                if accepted == ACCEPTED_MAX {
+                    self.accept_again = true;
+                    break;
+                }
+                match self.listeners[at].accept() {
+                    Ok((stream, address)) => self.admit(stream, address, now),
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                    // The client has gone; the next one may be there.
+                    Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(error) => {
+                        (self.state.settings.log)(&format!("cannot accept connections: {error}"));
+                        self.accept_again = true;
+                        break;
+                    }
+                }
+            }
+        }
+    }
+
+    fn admit(&mut self, mut stream: TcpStream, address: net::SocketAddr, now: Now) {
+        if self.connections.len() as u64 >= self.state.config.number("maxclients") {
+            self.state.stats.connections_refused += 1;
+            let mut text = Vec::new();
+            Writer::new(&mut text, Protocol::Resp2).error(WireError::MAX_CLIENTS.text());
+            // If the client does not take it, the closed connection says enough.
+            let _ = io::Write::write(&mut stream, &text);
+            return;
+        }
+        // Only a slower start of a reply is lost if it fails.
+        let _ = stream.set_nodelay(true);
+        let local_address = stream.local_addr().unwrap_or(address);
+        let token = self.connections.reserve();
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        if let Err(error) = self.poll.registry().register(&mut stream, Token(token), interest) {
+            (self.state.settings.log)(&format!("cannot watch a connection: {error}"));
+            self.connections.release(token);
+            return;
+        }
+        let id = self.next_client;
+        self.next_client += 1;
+        self.state.stats.connections += 1;
+        let authenticated = !self.state.needs_password();
+        let now_ms = now.monotonic_ms();
+        self.connections.insert(Box::new(Connection {
+            token,
+            stream,
+            session: Session::new(id, address, local_address, authenticated, now_ms),
+            decoder: Decoder::new(limits(authenticated)),
+            input: Vec::new(),
+            out: Out::default(),
+            readable: false,
+            peer_closed: false,
+            half_closed: false,
+            has_request: false,
+            writable: true,
+            queued: false,
+            awaits_blocks: false,
+            closing: false,
+            broken: false,
+        }));
+    }
+}

@@ -1,0 +1,113 @@
+//! The end of an iteration: replies whose time has come leave, connections that ended go.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use super::{Lsn, Server, keep_buffer};
+use crate::connection::Connection;
+use crate::engine::ClientId;
+use crate::out::Release;
+
+/// Connections whose first reply waits for the log, by the position it waits for. Only they are
+/// looked at when the log moves.
+#[derive(Default)]
+pub(super) struct Waiting {
+    written: BinaryHeap<Reverse<(Lsn, u64)>>,
+    durable: BinaryHeap<Reverse<(Lsn, u64)>>,
+}
+
+impl Waiting {
+    fn add(&mut self, client: u64, release: Release, reached: Release) {
+        if release.durable() > reached.durable() {
+            self.durable.push(Reverse((release.durable(), client)));
+        } else {
+            self.written.push(Reverse((release.written(), client)));
+        }
+    }
+
+    /// The clients whose position is reached.
+    fn take(&mut self, reached: Release, clients: &mut Vec<u64>) {
+        let pairs =
+            [(&mut self.written, reached.written()), (&mut self.durable, reached.durable())];
+        for (heap, reached) in pairs {
+            while let Some(Reverse((lsn, client))) = heap.peek().copied() {
+                if lsn > reached {
+                    break;
+                }
+                heap.pop();
+                clients.push(client);
+            }
+        }
+    }
+}
+
+impl Server {
+    /// Sends what may leave, of the connections of this iteration and of those that waited.
+    pub(super) fn flush(&mut self) {
+        let reached = Release::reached(self.shard.written(), self.shard.durable());
+        let mut clients = Vec::new();
+        self.waiting.take(reached, &mut clients);
+        for client in clients {
+            self.touched.extend(self.connections.token(client));
+        }
+        for token in std::mem::take(&mut self.touched) {
+            self.flush_one(token, reached);
+        }
+    }
+
+    /// Sends what may leave of every connection: the last thing before the end.
+    pub(super) fn flush_released(&mut self) {
+        let reached = Release::reached(self.shard.written(), self.shard.durable());
+        for connection in self.connections.iter_mut() {
+            connection.send(reached);
+        }
+    }
+
+    fn flush_one(&mut self, token: usize, reached: Release) {
+        let Some(connection) = self.connections.get_mut(token) else {
+            return;
+        };
+        if !connection.broken && connection.writable {
+            let before = connection.session.bytes_out;
+            connection.send(reached);
+            self.state.stats.bytes_out += connection.session.bytes_out - before;
+        }
+        let ended = connection.closing && connection.out.is_empty();
+        if connection.broken || ended {
+            self.close(token);
+            return;
+        }
+        if let Some(release) = connection.out.waits_for(reached) {
+            self.waiting.add(connection.session.id, release, reached);
+        }
+        if let Some(buffer) = connection.out.take_buffer() {
+            keep_buffer(&mut self.buffers, buffer);
+        }
+        if has_work(connection) {
+            self.wake(token);
+        }
+    }
+
+    pub(super) fn close(&mut self, token: usize) {
+        let Some(mut connection) = self.connections.take(token) else {
+            return;
+        };
+        let session = &mut connection.session;
+        if session.blocked.take().is_some() {
+            self.state.blocked_clients -= 1;
+        }
+        self.shard.forget(ClientId(session.id));
+        // The socket is closed right after, which ends the watch too.
+        let _ = self.poll.registry().deregister(&mut connection.stream);
+        self.connections.forget(&connection);
+    }
+}
+
+/// Whether a connection can go on without news from its socket.
+fn has_work(connection: &Connection) -> bool {
+    let draws =
+        connection.out.is_drawing() && !connection.out.is_full() && !connection.awaits_blocks;
+    let runs = connection.is_ready() && connection.has_request;
+    let reads = connection.readable && !connection.closing && connection.may_read();
+    draws || runs || reads
+}

@@ -1,0 +1,519 @@
+//! The loop: one thread, which owns the engine and every connection.
+//!
+//! ```text
+//! wait for sockets, time or the disk
+//! -> every ready connection has its turn: read once, run what is whole
+//! -> commit: all changes of the iteration are one batch of the log
+//! -> send every reply whose position is durable, one write per connection
+//! ```
+//!
+//! Invariants: a connection is in `ready` at most once; between two iterations no connection is
+//! taken out; a reply that may not leave yet is in `waiting`, so that ten thousand idle connections
+//! cost nothing. An error of the engine ends the loop: replies that were not sent by then never
+//! are, and their connections are closed.
+
+mod accept;
+mod flush;
+mod sweep;
+
+use std::collections::BTreeSet;
+use std::io::{self, Read};
+use std::net;
+use std::os::unix::net::UnixStream as StdUnixStream;
+use std::sync::Arc;
+use std::time::Duration;
+
+use levada_engine::clock::Clock;
+use levada_engine::disk::file::FileDisk;
+use levada_engine::error::Error;
+use levada_engine::shard::ShardSettings;
+use levada_engine::store::local::{LocalSettings, LocalStore};
+use levada_resp::{Limits, Progress, Writer};
+use mio::net::{TcpListener, UnixStream};
+use mio::{Events, Poll, Token, Waker};
+
+use self::flush::Waiting;
+use crate::config::Config;
+use crate::connection::{Connection, Connections, READ_BYTES};
+use crate::context::State;
+use crate::dispatch::{Ran, Turn};
+use crate::engine::{Answer, BlockAccess, ClientId, Event, Lsn, Now, Shard};
+use crate::entries::Source;
+use crate::out::{Out, Progress as Drawn, Release};
+use crate::output::Output;
+use crate::session::{Reason, Replies};
+use crate::settings::Settings;
+use crate::spec::{NameList, Names, Run};
+use crate::wire_error::WireError;
+
+/// Events taken from the system at once.
+const EVENTS_MAX: usize = 512;
+/// Longest sleep, so that the sweep has its time.
+const SLEEP_MS_MAX: u64 = 5_000;
+
+const SHUTDOWN: Token = Token(usize::MAX);
+const DISK: Token = Token(usize::MAX - 1);
+/// Listeners have the tokens from here down.
+const LISTENER: usize = usize::MAX - 2;
+
+/// Serves until `shutdown` can be read or is closed, or a client says SHUTDOWN; then everything
+/// that was acknowledged is on disk and in a checkpoint. `listeners` are bound already; without a
+/// password all of them must be on loopback. An error is one of the engine, or of the sockets at
+/// the start; what it leaves is recovered at the next start.
+pub fn run(
+    listeners: Vec<net::TcpListener>,
+    shutdown: StdUnixStream,
+    settings: Settings,
+) -> Result<(), Error> {
+    let mut server = Server::open(listeners, shutdown, settings)?;
+    (server.state.settings.log)("Ready to accept connections");
+    let result = server.serve();
+    if let Err(error) = &result {
+        (server.state.settings.log)(&format!("the engine has stopped: {error}"));
+    }
+    result
+}
+
+/// See the module.
+struct Server {
+    poll: Poll,
+    listeners: Vec<TcpListener>,
+    shutdown: UnixStream,
+    shard: Shard,
+    state: State,
+    connections: Connections,
+    /// Connections that have something to do, by token.
+    ready: Vec<usize>,
+    /// Connections that may have something to send, by token.
+    touched: Vec<usize>,
+    waiting: Waiting,
+    /// Sleepers of WAIT: when, who.
+    timers: BTreeSet<(u64, u64)>,
+    next_client: u64,
+    /// A listener has more connections than could be accepted.
+    accept_again: bool,
+    stopping: bool,
+    last_sweep_ms: u64,
+    scratch: Box<[u8]>,
+    /// Ranges of the arguments of a request.
+    ranges: Vec<std::ops::Range<usize>>,
+    /// The arguments of a request; empty between turns, kept for its memory.
+    args: Vec<&'static [u8]>,
+    /// Buffers that nobody writes into at the moment.
+    buffers: Vec<Vec<u8>>,
+}
+
+impl Server {
+    fn open(
+        listeners: Vec<net::TcpListener>,
+        shutdown: StdUnixStream,
+        settings: Settings,
+    ) -> Result<Self, Error> {
+        let clock = Clock::new();
+        let sockets = |error: io::Error| Error::io("preparing", "the sockets", &error);
+        let poll = Poll::new().map_err(sockets)?;
+        let waker = Waker::new(poll.registry(), DISK).map_err(sockets)?;
+        let exposed = accept::check_exposure(&listeners, &settings)?;
+        let config = initial_config(&listeners, &settings);
+        let mut disk = FileDisk::open(&settings.directory)?;
+        disk.set_waker(Arc::new(move || {
+            // It fails only when the loop is gone, and then nobody waits.
+            let _ = waker.wake();
+        }));
+        let local = LocalSettings { cache_bytes: settings.cache_bytes, ..LocalSettings::default() };
+        let (store, recovered) = LocalStore::open(disk, local)?;
+        let shard_settings =
+            ShardSettings { nodes: config.node_limits(), ..ShardSettings::default() };
+        let shard = Shard::recover(store, recovered, shard_settings, settings.seed)?;
+        let (listeners, shutdown) =
+            accept::register(&poll, listeners, shutdown).map_err(sockets)?;
+        Ok(Self {
+            poll,
+            listeners,
+            shutdown,
+            shard,
+            state: State::new(settings, config, exposed, clock),
+            connections: Connections::default(),
+            ready: Vec::new(),
+            touched: Vec::new(),
+            waiting: Waiting::default(),
+            timers: BTreeSet::new(),
+            next_client: 1,
+            accept_again: false,
+            stopping: false,
+            last_sweep_ms: 0,
+            scratch: vec![0; READ_BYTES].into_boxed_slice(),
+            ranges: Vec::new(),
+            args: Vec::new(),
+            buffers: Vec::new(),
+        })
+    }
+
+    fn serve(&mut self) -> Result<(), Error> {
+        let mut events = Events::with_capacity(EVENTS_MAX);
+        while !self.stopping {
+            self.iterate(&mut events)?;
+        }
+        self.shard.shut_down(self.state.clock.now())?;
+        self.flush_released();
+        Ok(())
+    }
+
+    fn iterate(&mut self, events: &mut Events) -> Result<(), Error> {
+        let timeout = self.timeout(self.state.clock.now());
+        if let Err(error) = self.poll.poll(events, Some(timeout))
+            && error.kind() != io::ErrorKind::Interrupted
+        {
+            return Err(Error::io("waiting for", "the sockets", &error));
+        }
+        let now = self.state.clock.now();
+        self.state.stats.iterations += 1;
+        self.shard.poll(now)?;
+        self.drain_events(now);
+        self.note_readiness(events, now);
+        self.wake_sleepers(now);
+        for token in std::mem::take(&mut self.ready) {
+            self.turn(token, now);
+            self.drain_events(now);
+        }
+        self.sweep(now);
+        self.commit(now)?;
+        self.flush();
+        Ok(())
+    }
+
+    /// How long nothing may happen.
+    fn timeout(&self, now: Now) -> Duration {
+        if !self.ready.is_empty() || self.accept_again && self.connections.len() == 0 {
+            return Duration::ZERO;
+        }
+        let mut sleep_us = SLEEP_MS_MAX * 1000;
+        if let Some(at_us) = self.shard.next_deadline_us(now) {
+            sleep_us = sleep_us.min(at_us.saturating_sub(now.monotonic_us));
+        }
+        if let Some((at_ms, _)) = self.timers.first() {
+            sleep_us = sleep_us.min(at_ms.saturating_mul(1000).saturating_sub(now.monotonic_us));
+        }
+        if self.accept_again {
+            sleep_us = sleep_us.min(accept::RETRY_US);
+        }
+        Duration::from_micros(sleep_us)
+    }
+
+    /// Seals the changes of the iteration.
+    fn commit(&mut self, now: Now) -> Result<(), Error> {
+        let before = self.shard.current();
+        self.shard.commit(now)?;
+        if self.shard.current() > before {
+            let took = self.state.clock.now().monotonic_us.saturating_sub(now.monotonic_us);
+            self.shard.note_commit_time(took);
+        }
+        Ok(())
+    }
+
+    /// Takes note of what the system says about sockets.
+    fn note_readiness(&mut self, events: &Events, now: Now) {
+        for event in events {
+            match event.token() {
+                SHUTDOWN => self.note_shutdown(),
+                DISK => {}
+                Token(token) if token > LISTENER - self.listeners.len() => {
+                    self.accept_again = true;
+                }
+                Token(token) => {
+                    let Some(connection) = self.connections.get_mut(token) else {
+                        continue;
+                    };
+                    connection.readable |= event.is_readable() || event.is_read_closed();
+                    connection.peer_closed |= event.is_read_closed();
+                    connection.writable |= event.is_writable();
+                    connection.broken |= event.is_error();
+                    self.wake(token);
+                }
+            }
+        }
+        if self.accept_again {
+            self.accept_again = false;
+            self.accept(now);
+        }
+    }
+
+    fn note_shutdown(&mut self) {
+        let would_block = |error: &io::Error| error.kind() == io::ErrorKind::WouldBlock;
+        let nothing = self.shutdown.read(&mut [0]).is_err_and(|error| would_block(&error));
+        self.stopping |= !nothing;
+    }
+
+    /// Puts a connection into the list of those with something to do.
+    fn wake(&mut self, token: usize) {
+        if let Some(connection) = self.connections.get_mut(token)
+            && !connection.queued
+        {
+            connection.queued = true;
+            self.ready.push(token);
+        }
+    }
+
+    /// A connection's turn: reads once, runs what is whole, writes on what is long.
+    fn turn(&mut self, token: usize, now: Now) {
+        let Some(mut connection) = self.connections.take(token) else {
+            return;
+        };
+        connection.queued = false;
+        if connection.readable && !connection.closing {
+            match connection.read(&mut self.scratch, now) {
+                Ok(count) => self.state.stats.bytes_in += count as u64,
+                Err(_) => connection.broken = true,
+            }
+        }
+        connection.out.lend_buffer(&mut self.buffers);
+        self.run_requests(&mut connection, now);
+        if connection.half_closed && !connection.has_request {
+            connection.closing = true;
+        }
+        connection.broken |= connection.half_closed && connection.session.blocked.is_some();
+        self.connections.put_back(connection);
+        self.touched.push(token);
+        for token in std::mem::take(&mut self.state.wake) {
+            self.wake(token);
+        }
+    }
+
+    /// Runs requests until there is none, or one has to wait.
+    fn run_requests(&mut self, connection: &mut Connection, now: Now) {
+        let mut input = std::mem::take(&mut connection.input);
+        let mut args = recycle(std::mem::take(&mut self.args));
+        let mut consumed = 0;
+        loop {
+            if connection.out.is_drawing() && !self.draw(connection) {
+                break;
+            }
+            if !connection.is_ready() || !connection.has_request {
+                break;
+            }
+            let rest = &input[consumed..];
+            match connection.decoder.decode(rest, &mut self.ranges) {
+                Ok(Progress::Request { consumed: count }) => {
+                    args.clear();
+                    args.extend(self.ranges.iter().map(|range| &rest[range.clone()]));
+                    if self.request(connection, &args, now) {
+                        consumed += count;
+                    }
+                }
+                Ok(Progress::Inline { consumed: count }) => {
+                    let words = connection.decoder.inline_bytes().to_vec();
+                    let words: Vec<_> =
+                        self.ranges.iter().map(|range| &words[range.clone()]).collect();
+                    if self.request(connection, &words, now) {
+                        consumed += count;
+                    }
+                }
+                Ok(Progress::Empty { consumed: count }) => consumed += count,
+                Ok(Progress::Incomplete { .. }) => connection.has_request = false,
+                Err(error) => {
+                    let protocol = connection.session.protocol;
+                    Writer::new(connection.out.target(), protocol).protocol_error(error);
+                    connection.out.mark(Release::default());
+                    self.state.stats.error(b"ERR");
+                    connection.closing = true;
+                }
+            }
+        }
+        self.args = recycle(args);
+        input.drain(..consumed);
+        if input.is_empty() && input.capacity() > 0 {
+            keep_buffer(&mut self.buffers, std::mem::take(&mut input));
+        }
+        connection.input = input;
+    }
+
+    /// Runs one request; `false` if it is to be run again.
+    fn request(&mut self, connection: &mut Connection, args: &[&[u8]], now: Now) -> bool {
+        let ran = Turn {
+            shard: &mut self.shard,
+            state: &mut self.state,
+            others: &mut self.connections,
+            session: &mut connection.session,
+            out: &mut connection.out,
+            now,
+            descriptor: std::os::fd::AsRawFd::as_raw_fd(&connection.stream),
+            in_transaction: false,
+            release: Release::default(),
+        }
+        .request(args);
+        match ran {
+            Ran::Done => {}
+            Ran::Close => connection.closing = true,
+            Ran::Foreign => connection.broken = true,
+            Ran::Shutdown => self.stopping = true,
+            Ran::NeedBlocks => {
+                connection.awaits_blocks = true;
+                return false;
+            }
+        }
+        if connection.session.authenticated != connection.decoder.limits().authenticated {
+            connection.decoder.set_limits(limits(connection.session.authenticated));
+        }
+        let reason = connection.session.blocked.as_ref().map(|blocked| blocked.reason);
+        if let Some(Reason::Sleep(until)) = reason
+            && until != Reason::FOR_EVER
+        {
+            self.timers.insert((until, connection.session.id));
+        }
+        true
+    }
+
+    /// Writes on a long reply; whether it is written whole.
+    fn draw(&mut self, connection: &mut Connection) -> bool {
+        let mut blocks = Blocks { shard: &mut self.shard, client: ClientId(connection.session.id) };
+        match connection.out.draw(connection.session.protocol, &mut blocks) {
+            Drawn::Done => return true,
+            Drawn::Full => {}
+            Drawn::Reading => connection.awaits_blocks = true,
+            Drawn::Broken => connection.broken = true,
+        }
+        false
+    }
+
+    /// Takes note of what the engine has to say to connections.
+    fn drain_events(&mut self, now: Now) {
+        while let Some(event) = self.shard.poll_event() {
+            match event {
+                Event::Retry { client } => {
+                    if let Some(token) = self.connections.token(client.0) {
+                        if let Some(connection) = self.connections.get_mut(token) {
+                            connection.awaits_blocks = false;
+                        }
+                        self.wake(token);
+                    }
+                }
+                Event::Served { client, answer } => self.served(client, answer, now),
+                Event::TimedOut { client } => {
+                    let wait = crate::engine::Wait::Nothing;
+                    let result = Ok(levada_core::reply::Reply::NilList);
+                    self.served(client, Answer { result, wait }, now);
+                }
+            }
+        }
+    }
+
+    /// A blocked read has its answer.
+    fn served(&mut self, client: ClientId, answer: Answer, now: Now) {
+        let Some(connection) = self.connections.by_client(client.0) else {
+            return;
+        };
+        let Some(blocked) = connection.session.blocked.take() else {
+            return;
+        };
+        let token = connection.token;
+        self.state.blocked_clients -= 1;
+        let start = connection.out.position();
+        connection.out.lend_buffer(&mut self.buffers);
+        let mut output = Output::new(&mut connection.out, connection.session.protocol);
+        match (answer.result, blocked.spec.run) {
+            (Ok(reply), Run::Engine(_, write)) => {
+                let keys = NameList::Owned(&blocked.keys);
+                write(&mut output, reply, &Names { keys, now });
+            }
+            (Ok(_), _) => unreachable!("only reads are served"),
+            (Err(error), _) => {
+                let error = WireError::Core(error, blocked.spec.name);
+                self.state.stats.command_mut(blocked.number).failed += 1;
+                self.state.stats.error(&error.text());
+                output.error(&error);
+            }
+        }
+        end_reply(&mut connection.out, &mut connection.session.replies, start, answer.wait.into());
+        self.wake(token);
+        self.touched.push(token);
+    }
+
+    /// Ends the sleep of those whose WAIT is over.
+    fn wake_sleepers(&mut self, now: Now) {
+        while let Some((at_ms, client)) = self.timers.first().copied() {
+            if at_ms > now.monotonic_ms() {
+                break;
+            }
+            self.timers.pop_first();
+            let Some(connection) = self.connections.by_client(client) else {
+                continue;
+            };
+            let until = connection.session.blocked.as_ref().map(|blocked| blocked.reason);
+            if until != Some(Reason::Sleep(at_ms)) {
+                continue;
+            }
+            let Some(blocked) = connection.session.blocked.take() else {
+                continue;
+            };
+            self.state.blocked_clients -= 1;
+            let start = connection.out.position();
+            let protocol = connection.session.protocol;
+            crate::command::wait::reply(connection.out.target(), protocol, &blocked);
+            let release = crate::engine::Wait::Durable(self.shard.position()).into();
+            end_reply(&mut connection.out, &mut connection.session.replies, start, release);
+            let token = connection.token;
+            self.wake(token);
+            self.touched.push(token);
+        }
+    }
+}
+
+/// Ends the reply of a connection that was blocked, unless it wants none.
+fn end_reply(out: &mut Out, replies: &mut Replies, start: u64, release: Release) {
+    match replies {
+        Replies::On | Replies::SkipNext => out.mark(release),
+        Replies::Off => out.discard_from(start),
+        Replies::Skip => {
+            out.discard_from(start);
+            *replies = Replies::On;
+        }
+    }
+}
+
+/// Limits of a connection.
+fn limits(authenticated: bool) -> Limits {
+    if authenticated { Limits::authenticated() } else { Limits::unauthenticated() }
+}
+
+/// The settings as CONFIG GET shows them at first.
+fn initial_config(listeners: &[net::TcpListener], settings: &Settings) -> Config {
+    let mut config = Config::new();
+    let addresses: Vec<_> =
+        listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
+    let bind: Vec<_> = addresses.iter().map(|address| address.ip().to_string()).collect();
+    config.put("bind", bind.join(" "));
+    config.put("port", addresses.first().map_or(0, net::SocketAddr::port).to_string());
+    config.put("dir", settings.directory.display().to_string());
+    config.put("maxclients", settings.clients_max.to_string());
+    config.put("requirepass", settings.requirepass.clone());
+    config
+}
+
+/// An empty vector with the memory of another: its elements are references to something else.
+fn recycle<'a>(mut args: Vec<&[u8]>) -> Vec<&'a [u8]> {
+    args.clear();
+    args.into_iter().map(|_| -> &'a [u8] { unreachable!("it is empty") }).collect()
+}
+
+/// Bytes up to which an unused buffer is kept, and how many are.
+const BUFFER_BYTES_KEPT: usize = 256 << 10;
+const BUFFERS_KEPT: usize = 64;
+
+fn keep_buffer(buffers: &mut Vec<Vec<u8>>, mut buffer: Vec<u8>) {
+    if buffer.capacity() <= BUFFER_BYTES_KEPT && buffers.len() < BUFFERS_KEPT {
+        buffer.clear();
+        buffers.push(buffer);
+    }
+}
+
+/// Blocks for the replies of a connection.
+struct Blocks<'a> {
+    shard: &'a mut Shard,
+    client: ClientId,
+}
+
+impl Source for Blocks<'_> {
+    fn block(&mut self, key: levada_core::keyspace::KeyNumber, number: u64) -> BlockAccess<'_> {
+        self.shard.block(self.client, key, number)
+    }
+}

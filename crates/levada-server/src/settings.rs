@@ -1,0 +1,33 @@
+//! What the server is told when it starts.
+
+use std::path::PathBuf;
+
+/// Settings of [`run`](crate::run). Those that CONFIG SET can change begin with these values.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where the data lie; created where it is missing.
+    pub directory: PathBuf,
+    /// Password of the user `default`; empty for none, and then only loopback is served.
+    pub requirepass: String,
+    /// Connections at once, at least 1.
+    pub clients_max: u64,
+    /// Memory in bytes for blocks that were read or written lately.
+    pub cache_bytes: usize,
+    /// Where random numbers begin (RANDOMKEY, run id, hashing of names).
+    pub seed: u64,
+    /// Takes lines for people: that it is ready, what went wrong.
+    pub log: fn(&str),
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            directory: PathBuf::from("levada-data"),
+            requirepass: String::new(),
+            clients_max: 10_000,
+            cache_bytes: 128 << 20,
+            seed: 1,
+            log: |line| eprintln!("{line}"),
+        }
+    }
+}

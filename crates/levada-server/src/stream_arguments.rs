@@ -1,0 +1,152 @@
+//! What several stream commands read in the same way: trims, ids and ranges.
+
+use levada_core::command::{Trim, TrimKeep};
+use levada_core::id::{StreamId, parse_u64};
+
+use crate::number::parse_i64;
+use crate::wire_error::WireError;
+
+/// Options of a trim as they come.
+#[derive(Default, Debug)]
+pub(crate) struct TrimOptions {
+    keep: Option<TrimKeep>,
+    approximate: bool,
+    limit: Option<u64>,
+}
+
+impl TrimOptions {
+    /// Reads an option off the head of `args`: how many arguments it took, 0 if it is none.
+    pub(crate) fn take(&mut self, args: &[&[u8]]) -> Result<usize, WireError> {
+        let [word, rest @ ..] = args else {
+            return Ok(0);
+        };
+        if rest.is_empty() {
+            return Ok(0);
+        }
+        let is = |name: &[u8]| word.eq_ignore_ascii_case(name);
+        if is(b"LIMIT") {
+            let limit = parse_i64(rest[0]).ok_or(WireError::NOT_INTEGER)?;
+            self.limit = Some(u64::try_from(limit).map_err(|_| WireError::LIMIT_NEGATIVE)?);
+            return Ok(2);
+        }
+        if !is(b"MAXLEN") && !is(b"MINID") {
+            return Ok(0);
+        }
+        if self.keep.is_some() {
+            return Err(WireError::TRIM_TWICE);
+        }
+        let sign = matches!(rest, [[b'~' | b'='], _, ..]);
+        self.approximate = sign && rest[0] == b"~";
+        let threshold = rest[usize::from(sign)];
+        self.keep = Some(if is(b"MAXLEN") {
+            let length = parse_i64(threshold).ok_or(WireError::NOT_INTEGER)?;
+            TrimKeep::MaxLen(u64::try_from(length).map_err(|_| WireError::MAXLEN_NEGATIVE)?)
+        } else {
+            TrimKeep::MinId(id(threshold)?)
+        });
+        Ok(2 + usize::from(sign))
+    }
+
+    /// The trim, if one was asked for.
+    pub(crate) fn finish(self) -> Result<Option<Trim>, WireError> {
+        let Some(keep) = self.keep else {
+            return match self.limit {
+                Some(_) => Err(WireError::LIMIT_WITHOUT_TRIM),
+                None => Ok(None),
+            };
+        };
+        if self.limit.is_some() && !self.approximate {
+            return Err(WireError::LIMIT_WITHOUT_TILDE);
+        }
+        Ok(Some(Trim { keep, approximate: self.approximate, limit: self.limit }))
+    }
+}
+
+/// An id; a missing sequence is 0.
+pub(crate) fn id(text: &[u8]) -> Result<StreamId, WireError> {
+    parse_id(text, 0).ok_or(WireError::INVALID_ID)
+}
+
+/// An id as Redis reads it: where the strict form fails, spaces and a plus sign may stand before
+/// each of its numbers.
+pub(crate) fn parse_id(text: &[u8], seq_missing: u64) -> Option<StreamId> {
+    let loose = |text: &[u8]| {
+        let text = text.trim_ascii_start();
+        parse_u64(text.strip_prefix(b"+").unwrap_or(text))
+    };
+    StreamId::parse(text, seq_missing).or_else(|| {
+        let dash = text.iter().position(|byte| *byte == b'-');
+        let (ms, seq) = text.split_at_checked(dash.unwrap_or(text.len()))?;
+        let seq = seq.get(1..).map_or(Some(seq_missing), loose)?;
+        Some(StreamId::new(loose(ms)?, seq))
+    })
+}
+
+/// Ids, all or none.
+pub(crate) fn ids(args: &[&[u8]]) -> Result<Vec<StreamId>, WireError> {
+    args.iter().map(|text| id(text)).collect()
+}
+
+/// The lower end of a range: `-`, an id, or `(` and an id; inclusive.
+pub(crate) fn range_first(text: &[u8]) -> Result<StreamId, WireError> {
+    match text {
+        [b'(', text @ ..] => {
+            parse_id(text, 0).ok_or(WireError::INVALID_ID)?.next().ok_or(WireError::INVALID_START)
+        }
+        text => range_end(text, 0),
+    }
+}
+
+/// The upper end of a range: `+`, an id, or `(` and an id; inclusive.
+pub(crate) fn range_last(text: &[u8]) -> Result<StreamId, WireError> {
+    match text {
+        [b'(', text @ ..] => parse_id(text, u64::MAX)
+            .ok_or(WireError::INVALID_ID)?
+            .previous()
+            .ok_or(WireError::INVALID_END),
+        text => range_end(text, u64::MAX),
+    }
+}
+
+fn range_end(text: &[u8], seq_missing: u64) -> Result<StreamId, WireError> {
+    match text {
+        b"-" => Ok(StreamId::MIN),
+        b"+" => Ok(StreamId::MAX),
+        text => parse_id(text, seq_missing).ok_or(WireError::INVALID_ID),
+    }
+}
+
+/// A signed number.
+pub(crate) fn integer(text: &[u8]) -> Result<i64, WireError> {
+    parse_i64(text).ok_or(WireError::NOT_INTEGER)
+}
+
+/// An unsigned number below 2^63.
+pub(crate) fn unsigned(text: &[u8], negative: &WireError) -> Result<u64, WireError> {
+    u64::try_from(integer(text)?).map_err(|_| negative.clone())
+}
+
+/// A decimal number without sign, of up to 64 bits.
+pub(crate) fn cursor(text: &[u8]) -> Result<u64, WireError> {
+    parse_u64(text).ok_or(WireError::INVALID_CURSOR)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_read_as_loosely_as_redis_does() {
+        let check = |text: &str, expect: Option<(u64, u64)>| {
+            let expect = expect.map(|(ms, seq)| StreamId::new(ms, seq));
+            assert_eq!(parse_id(text.as_bytes(), 7), expect, "{text}");
+        };
+        check("1-2", Some((1, 2)));
+        check("5", Some((5, 7)));
+        check(" 1-1", Some((1, 1)));
+        check("+1-1", Some((1, 1)));
+        for bad in ["", "-", "-1", "1-", "1 -1", "1-1 ", "++1", "a", "1-1-1"] {
+            check(bad, None);
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! MULTI, EXEC and WATCH of a connection, mapped onto the engine's atomic batches.
+//!
+//! What EXEC runs becomes one batch of the log, and its reply leaves as one: when the strictest of
+//! its parts may.
+
+use crate::dispatch::{Ran, Turn};
+use crate::engine::ClientId;
+use crate::registry::CommandNumber;
+use crate::session::Transaction;
+use crate::spec::{Request, Transactional};
+use crate::wire_error::WireError;
+
+impl Turn<'_> {
+    /// Runs a command about transactions.
+    pub(crate) fn transact(
+        &mut self,
+        number: CommandNumber,
+        request: &Request<'_>,
+        transactional: Transactional,
+    ) -> Ran {
+        let queued = self.session.transaction.is_some();
+        match transactional {
+            Transactional::Multi if queued => return self.fail(number, &WireError::MULTI_NESTED),
+            Transactional::Multi => self.session.transaction = Some(Box::default()),
+            Transactional::Exec => return self.exec(number),
+            Transactional::Discard if !queued => {
+                return self.fail(number, &WireError::DISCARD_WITHOUT_MULTI);
+            }
+            Transactional::Discard => {
+                self.session.transaction = None;
+                self.unwatch();
+            }
+            Transactional::Watch if queued => {
+                return self.fail(number, &WireError::WATCH_INSIDE_MULTI);
+            }
+            Transactional::Watch => {
+                for key in request.keys(1) {
+                    self.shard.watch(ClientId(self.session.id), key);
+                    self.session.watched += 1;
+                }
+            }
+            Transactional::Unwatch => self.unwatch(),
+        }
+        self.output().write().ok();
+        Ran::Done
+    }
+
+    pub(crate) fn unwatch(&mut self) {
+        if self.session.watched > 0 {
+            self.session.watched = 0;
+            self.shard.unwatch(ClientId(self.session.id));
+        }
+    }
+
+    fn exec(&mut self, number: CommandNumber) -> Ran {
+        let Some(transaction) = self.session.transaction.take() else {
+            return self.fail(number, &WireError::EXEC_WITHOUT_MULTI);
+        };
+        let client = ClientId(self.session.id);
+        let broken = self.session.watched > 0 && self.shard.is_watch_broken(client);
+        self.unwatch();
+        if transaction.failed {
+            return self.fail(number, &WireError::EXEC_ABORTED);
+        }
+        if broken {
+            self.output().write().null_array();
+            return Ran::Done;
+        }
+        self.run_all(&transaction);
+        Ran::Done
+    }
+
+    /// Runs the queue as one batch.
+    fn run_all(&mut self, transaction: &Transaction) {
+        self.shard.transaction_begin();
+        self.in_transaction = true;
+        self.output().write().array(transaction.len());
+        let mut args = Vec::new();
+        for queued in transaction.commands() {
+            transaction.args(*queued, &mut args);
+            let ran = self.run(queued.number, &args);
+            assert_eq!(ran, Ran::Done, "inside EXEC nothing waits and nothing ends");
+        }
+        self.in_transaction = false;
+        self.shard.transaction_end(self.now);
+    }
+}

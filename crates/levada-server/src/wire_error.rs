@@ -1,0 +1,329 @@
+//! Every error text that Redis has, in one place: facts in, words out.
+//!
+//! The texts are part of the protocol, clients compare them; they were taken from replies of
+//! redis-server 8.6.3. An error always means that nothing has changed.
+
+use std::borrow::Cow;
+
+use levada_core::error::Error as CoreError;
+use levada_core::id::StreamId;
+
+/// Bytes of the name and of the arguments that an unknown command is quoted with.
+const QUOTED_BYTES_MAX: usize = 128;
+
+/// What a client is told. `Display` is not implemented: names in it are bytes, not text.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum WireError {
+    /// A text that depends on nothing.
+    Fixed(&'static str),
+    /// A text that was put together where it was found wrong.
+    Text(Vec<u8>),
+    /// The number of arguments; the full name of the command.
+    Arity(&'static str),
+    /// What the core says, to the command of this full name.
+    Core(CoreError, &'static str),
+    /// Damaged entries of a stream.
+    Corrupt(StreamId, StreamId),
+}
+
+impl WireError {
+    pub(crate) const SYNTAX: Self = Self::Fixed("ERR syntax error");
+    pub(crate) const NOT_INTEGER: Self = Self::Fixed("ERR value is not an integer or out of range");
+    pub(crate) const INVALID_ID: Self =
+        Self::Fixed("ERR Invalid stream ID specified as stream command argument");
+    pub(crate) const INVALID_START: Self = Self::Fixed("ERR invalid start ID for the interval");
+    pub(crate) const INVALID_END: Self = Self::Fixed("ERR invalid end ID for the interval");
+    pub(crate) const ID_ZERO: Self =
+        Self::Fixed("ERR The ID specified in XADD must be greater than 0-0");
+    pub(crate) const LIMIT_WITHOUT_TILDE: Self =
+        Self::Fixed("ERR syntax error, LIMIT cannot be used without the special ~ option");
+    pub(crate) const LIMIT_WITHOUT_TRIM: Self = Self::Fixed(
+        "ERR syntax error, LIMIT cannot be used without specifying a trimming strategy",
+    );
+    pub(crate) const LIMIT_NEGATIVE: Self = Self::Fixed("ERR The LIMIT argument must be >= 0.");
+    pub(crate) const MAXLEN_NEGATIVE: Self = Self::Fixed("ERR The MAXLEN argument must be >= 0.");
+    pub(crate) const TRIM_TWICE: Self = Self::Fixed(
+        "ERR syntax error, MAXLEN and MINID options at the same time are not compatible",
+    );
+    pub(crate) const ENTRIES_ADDED_NEGATIVE: Self =
+        Self::Fixed("ERR entries_added must be positive");
+    pub(crate) const SETID_BELOW_DELETED: Self = Self::Fixed(
+        "ERR The ID specified in XSETID is smaller than the provided max_deleted_entry_id",
+    );
+    pub(crate) const ENTRIES_READ_NEGATIVE: Self =
+        Self::Fixed("ERR value for ENTRIESREAD must be positive or -1");
+    pub(crate) const COUNT_NOT_POSITIVE: Self = Self::Fixed("ERR COUNT must be > 0");
+    pub(crate) const TIMEOUT_NOT_INTEGER: Self =
+        Self::Fixed("ERR timeout is not an integer or out of range");
+    pub(crate) const TIMEOUT_NEGATIVE: Self = Self::Fixed("ERR timeout is negative");
+    pub(crate) const TIMEOUT_TOO_LONG: Self = Self::Fixed("ERR timeout is out of range");
+    pub(crate) const GROUP_MISSING: Self = Self::Fixed("ERR Missing GROUP option for XREADGROUP");
+    pub(crate) const NEW_ONLY_IN_GROUP: Self = Self::Fixed(
+        "ERR The > ID can be specified only when calling XREADGROUP using the GROUP <group> \
+         <consumer> option.",
+    );
+    pub(crate) const UNBALANCED_XREAD: Self = Self::Fixed(
+        "ERR Unbalanced 'xread' list of streams: for each stream key an ID, '+', or '$' must be \
+         specified.",
+    );
+    pub(crate) const UNBALANCED_XREADGROUP: Self = Self::Fixed(
+        "ERR Unbalanced 'xreadgroup' list of streams: for each stream key an ID or '>' must be \
+         specified.",
+    );
+    pub(crate) const MIN_IDLE_NOT_INTEGER: Self =
+        Self::Fixed("ERR min-idle-time is not an integer or out of range");
+    pub(crate) const MIN_IDLE_NEGATIVE: Self =
+        Self::Fixed("ERR min-idle-time must be a positive integer");
+    pub(crate) const WRONG_TYPE: Self =
+        Self::Fixed("WRONGTYPE Operation against a key holding the wrong kind of value");
+    pub(crate) const NO_AUTH: Self = Self::Fixed("NOAUTH Authentication required.");
+    pub(crate) const NO_AUTH_HELLO: Self = Self::Fixed(
+        "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO \
+         <proto> AUTH <user> <pass> option can be used to authenticate the client and select the \
+         RESP protocol version at the same time",
+    );
+    pub(crate) const WRONG_PASSWORD: Self =
+        Self::Fixed("WRONGPASS invalid username-password pair or user is disabled.");
+    pub(crate) const NO_PASSWORD: Self = Self::Fixed(
+        "ERR AUTH <password> called without any password configured for the default user. Are \
+         you sure your configuration is correct?",
+    );
+    pub(crate) const PROTOCOL_UNKNOWN: Self = Self::Fixed("NOPROTO unsupported protocol version");
+    pub(crate) const PROTOCOL_NOT_INTEGER: Self =
+        Self::Fixed("ERR Protocol version is not an integer or out of range");
+    pub(crate) const DATABASE_OUT_OF_RANGE: Self = Self::Fixed("ERR DB index is out of range");
+    pub(crate) const EXEC_WITHOUT_MULTI: Self = Self::Fixed("ERR EXEC without MULTI");
+    pub(crate) const DISCARD_WITHOUT_MULTI: Self = Self::Fixed("ERR DISCARD without MULTI");
+    pub(crate) const MULTI_NESTED: Self = Self::Fixed("ERR MULTI calls can not be nested");
+    pub(crate) const WATCH_INSIDE_MULTI: Self =
+        Self::Fixed("ERR WATCH inside MULTI is not allowed");
+    pub(crate) const NOT_IN_TRANSACTION: Self =
+        Self::Fixed("ERR Command not allowed inside a transaction");
+    pub(crate) const EXEC_ABORTED: Self =
+        Self::Fixed("EXECABORT Transaction discarded because of previous errors.");
+    /// Ours: Redis queues without a bound.
+    pub(crate) const TRANSACTION_TOO_LARGE: Self =
+        Self::Fixed("ERR a transaction may hold at most 16 MiB of arguments");
+    pub(crate) const UNBLOCKED: Self = Self::Fixed("UNBLOCKED client unblocked via CLIENT UNBLOCK");
+    pub(crate) const NO_SUCH_CLIENT: Self = Self::Fixed("ERR No such client");
+    pub(crate) const MAX_CLIENTS: Self = Self::Fixed("ERR max number of clients reached");
+    pub(crate) const CLUSTER_DISABLED: Self =
+        Self::Fixed("ERR This instance has cluster support disabled");
+    pub(crate) const INVALID_CURSOR: Self = Self::Fixed("ERR invalid cursor");
+    pub(crate) const DECREMENT_OVERFLOW: Self = Self::Fixed("ERR decrement would overflow");
+    pub(crate) const EXPIRE_NX_AND_OTHERS: Self =
+        Self::Fixed("ERR NX and XX, GT or LT options at the same time are not compatible");
+    pub(crate) const EXPIRE_GT_AND_LT: Self =
+        Self::Fixed("ERR GT and LT options at the same time are not compatible");
+    pub(crate) const NO_FREQUENCY: Self = Self::Fixed(
+        "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note \
+         that when switching between policies at runtime LRU and LFU data will take some time \
+         to adjust.",
+    );
+
+    /// `READ` of a stream that takes an option of the other read only.
+    pub(crate) fn only_xreadgroup(option: &str) -> Self {
+        Self::Text(
+            format!(
+                "ERR The {option} option is only supported by XREADGROUP. You called XREAD instead."
+            )
+            .into_bytes(),
+        )
+    }
+
+    /// `$` or `+` as the id of an XREADGROUP.
+    pub(crate) fn meaningless_id(id: char) -> Self {
+        Self::Text(
+            format!(
+                "ERR The {id} ID is meaningless in the context of XREADGROUP: you want to read \
+                 the history of this consumer by specifying a proper ID, or use the > ID to get \
+                 new messages. The {id} ID would just return an empty result set."
+            )
+            .into_bytes(),
+        )
+    }
+
+    /// A text with something of the client's in the middle.
+    pub(crate) fn quoting(before: &str, quoted: &[u8], after: &str) -> Self {
+        let mut text = Vec::with_capacity(before.len() + quoted.len() + after.len());
+        text.extend_from_slice(before.as_bytes());
+        text.extend_from_slice(quoted);
+        text.extend_from_slice(after.as_bytes());
+        Self::Text(text)
+    }
+
+    /// A time that is not in the future, or too far in it.
+    pub(crate) fn invalid_expire(command: &str) -> Self {
+        Self::quoting("ERR invalid expire time in '", command.as_bytes(), "' command")
+    }
+
+    /// EXEC itself was wrong.
+    pub(crate) fn exec_aborted_by(error: &Self) -> Self {
+        let text = error.text();
+        let text = text.strip_prefix(b"ERR ").unwrap_or(&text);
+        Self::quoting("EXECABORT Transaction discarded because of: ", text, "")
+    }
+
+    /// Nobody knows this command.
+    pub(crate) fn unknown_command(args: &[&[u8]]) -> Self {
+        let cut = |text: &[u8], max: usize| text.get(..max).unwrap_or(text).to_vec();
+        let name = args.first().copied().unwrap_or_default();
+        let mut text = b"ERR unknown command '".to_vec();
+        text.extend(cut(name, QUOTED_BYTES_MAX));
+        text.push(b'\'');
+        if args.len() > 1 {
+            text.extend_from_slice(b", with args beginning with: ");
+        }
+        let mut quoted = 0;
+        for argument in args.iter().skip(1) {
+            if quoted >= QUOTED_BYTES_MAX {
+                break;
+            }
+            let argument = cut(argument, QUOTED_BYTES_MAX - quoted);
+            text.push(b'\'');
+            text.extend_from_slice(&argument);
+            text.extend_from_slice(b"' ");
+            quoted += argument.len() + 3;
+        }
+        Self::Text(text)
+    }
+
+    /// The command is known, its subcommand is not.
+    pub(crate) fn unknown_subcommand(container: &str, name: &[u8]) -> Self {
+        let name = name.get(..QUOTED_BYTES_MAX).unwrap_or(name);
+        let after = format!("'. Try {} HELP.", container.to_ascii_uppercase());
+        Self::quoting("ERR unknown subcommand '", name, &after)
+    }
+
+    /// The subcommand is known, something behind it is not.
+    pub(crate) fn subcommand_syntax(container: &str, name: &[u8]) -> Self {
+        let after = format!("'. Try {container} HELP.");
+        Self::quoting("ERR unknown subcommand or wrong number of arguments for '", name, &after)
+    }
+
+    /// A setting that nobody knows.
+    pub(crate) fn unknown_setting(name: &[u8]) -> Self {
+        Self::quoting("ERR Unknown option or number of arguments for CONFIG SET - '", name, "'")
+    }
+
+    /// A setting that cannot have this value.
+    pub(crate) fn setting(name: &str, why: &str) -> Self {
+        Self::Text(
+            format!("ERR CONFIG SET failed (possibly related to argument '{name}') - {why}")
+                .into_bytes(),
+        )
+    }
+
+    /// The line that follows the `-`.
+    pub(crate) fn text(&self) -> Cow<'_, [u8]> {
+        match self {
+            Self::Fixed(text) => Cow::Borrowed(text.as_bytes()),
+            Self::Text(text) => Cow::Borrowed(text),
+            Self::Arity(name) => Cow::Owned(
+                format!("ERR wrong number of arguments for '{name}' command").into_bytes(),
+            ),
+            Self::Core(error, command) => core_text(error, command),
+            Self::Corrupt(first, last) => {
+                Cow::Owned(format!("CORRUPT stream {first}..{last}").into_bytes())
+            }
+        }
+    }
+
+    /// The word before the first space, by which INFO counts errors.
+    pub(crate) fn code(text: &[u8]) -> &[u8] {
+        text.split(|byte| *byte == b' ').next().unwrap_or_default()
+    }
+}
+
+fn core_text(error: &CoreError, command: &str) -> Cow<'static, [u8]> {
+    Cow::Borrowed(match error {
+        CoreError::NoGroup { key, group } => {
+            return Cow::Owned(no_group_text(key, group, command));
+        }
+        CoreError::WrongType => return WireError::WRONG_TYPE.text().into_owned().into(),
+        CoreError::NoSuchKey if !command.starts_with("xgroup|") => b"ERR no such key",
+        CoreError::NoSuchKey | CoreError::KeyRequired => {
+            b"ERR The XGROUP subcommand requires the key to exist. Note that for CREATE you may \
+              want to use the MKSTREAM option to create an empty stream automatically."
+        }
+        CoreError::GroupExists => b"BUSYGROUP Consumer Group name already exists",
+        CoreError::IdTooSmall => {
+            b"ERR The ID specified in XADD is equal or smaller than the target stream top item"
+        }
+        CoreError::IdsExhausted => {
+            b"ERR The stream has exhausted the last possible ID, unable to add more items"
+        }
+        CoreError::SetidBelowTop => {
+            b"ERR The ID specified in XSETID is smaller than the target stream top item"
+        }
+        CoreError::SetidBelowDeleted => {
+            b"ERR The ID specified in XSETID is smaller than current max_deleted_entry_id"
+        }
+        CoreError::EntriesAddedBelowLength => {
+            b"ERR The entries_added specified in XSETID is smaller than the target stream length"
+        }
+        CoreError::NotInteger => b"ERR value is not an integer or out of range",
+        CoreError::IncrementOverflow => b"ERR increment or decrement would overflow",
+        CoreError::StringTooLong => b"ERR string exceeds maximum allowed size (proto-max-bulk-len)",
+        CoreError::Corrupt { first, last, .. } => {
+            return WireError::Corrupt(*first, *last).text().into_owned().into();
+        }
+        CoreError::OutOfMemory => b"OOM command not allowed when used memory > 'maxmemory'.",
+    })
+}
+
+fn no_group_text(key: &[u8], group: &[u8], command: &str) -> Vec<u8> {
+    let parts: [&[u8]; 5] = match command {
+        "xreadgroup" => [
+            b"NOGROUP No such key '",
+            key,
+            b"' or consumer group '",
+            group,
+            b"' in XREADGROUP with GROUP option",
+        ],
+        name if name.starts_with("xgroup|") || name.starts_with("xinfo|") => {
+            [b"NOGROUP No such consumer group '", group, b"' for key name '", key, b"'"]
+        }
+        _ => [b"NOGROUP No such key '", key, b"' or consumer group '", group, b"'"],
+    };
+    parts.concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_those_of_redis() {
+        let check = |error: WireError, expect: &str| {
+            assert_eq!(String::from_utf8_lossy(&error.text()), expect);
+        };
+        check(WireError::unknown_command(&[b"FOO"]), "ERR unknown command 'FOO'");
+        check(
+            WireError::unknown_command(&[b"FOO", b"bar", b"baz"]),
+            "ERR unknown command 'FOO', with args beginning with: 'bar' 'baz' ",
+        );
+        check(
+            WireError::unknown_subcommand("client", b"MAINT_NOTIFICATIONS"),
+            "ERR unknown subcommand 'MAINT_NOTIFICATIONS'. Try CLIENT HELP.",
+        );
+        check(
+            WireError::Arity("xgroup|create"),
+            "ERR wrong number of arguments for 'xgroup|create' command",
+        );
+        let no_group = |command| {
+            let (key, group) = (b"s".to_vec(), b"g".to_vec());
+            WireError::Core(CoreError::NoGroup { key, group }, command)
+        };
+        check(no_group("xclaim"), "NOGROUP No such key 's' or consumer group 'g'");
+        check(no_group("xgroup|setid"), "NOGROUP No such consumer group 'g' for key name 's'");
+        assert_eq!(WireError::code(b"NOGROUP No such"), b"NOGROUP");
+    }
+
+    #[test]
+    fn what_is_quoted_is_bounded() {
+        let long = vec![b'x'; 1000];
+        let text = WireError::unknown_command(&[&long, &long, &long]).text().into_owned();
+        assert!(text.len() < 400, "{}", text.len());
+    }
+}
