@@ -29,8 +29,9 @@ use crate::{
     disk::{Disk, FileId, Open, Operation},
     error::{Error, ErrorKind},
     store::{
-        Batch, Lsn, Urgency,
+        Lsn, Urgency,
         local::{
+            Batch,
             format::{self, PAGE},
             io::Io,
             settings::LocalSettings,
@@ -40,6 +41,8 @@ use crate::{
 
 /// A last file of at most so many bytes is copied whole.
 const COPY_MAX: u64 = 8 << 20;
+/// Bytes of a log file read at once.
+const WINDOW: usize = 2 << 20;
 
 /// Where reading begins, from the manifest.
 #[derive(Clone, Copy, Debug)]
@@ -131,7 +134,11 @@ impl Tail {
         }
         let mut buffer = Vec::new();
         for number in listing.logs.range(from.position.file..) {
-            let start = if *number == from.position.file { from.position.offset } else { 0 };
+            let start = if *number == from.position.file {
+                from.position.offset
+            } else {
+                0
+            };
             let mut found = scan(io, *number, start, from.position.lsn, &mut buffer)?;
             found.retain(|batch| batch.header.shard == shard);
             walk.file(*number, start, found);
@@ -164,8 +171,10 @@ impl Tail {
         }
         let copied = self.copied();
         let since = copied.map_or(Lsn::MAX, |found| found.header.lsn);
-        let mut copy = Copy::begin(io, files, self, settings.shard)?;
-        for found in self.kept.iter().filter(|found| found.header.lsn >= since) {
+        let above = || self.kept.iter().filter(|found| found.header.lsn >= since);
+        let bytes = above().map(Found::len).sum();
+        let mut copy = Copy::begin(io, files, self, settings.shard, bytes)?;
+        for found in above() {
             copy.append(io, found)?;
         }
         let mut log = copy.finish(io, settings.congested_bytes)?;
@@ -177,9 +186,15 @@ impl Tail {
     /// The first batch to copy: above D, or from the beginning of a small last file.
     fn copied(&self) -> Option<&Found> {
         let last = self.kept.last()?.place.file;
-        let in_last = self.kept.iter().position(|found| found.place.file == last)?;
+        let in_last = self
+            .kept
+            .iter()
+            .position(|found| found.place.file == last)?;
         let bytes: u64 = self.kept[in_last..].iter().map(Found::len).sum();
-        let above = self.kept.iter().position(|found| found.header.lsn > self.durable);
+        let above = self
+            .kept
+            .iter()
+            .position(|found| found.header.lsn > self.durable);
         // The manifest refers to its file, which therefore stays in any case.
         let whole = last != self.from.position.file && bytes <= COPY_MAX;
         let first = match (above, whole) {
@@ -257,7 +272,10 @@ impl Walk {
             durable: from.durable,
             epoch_kept: from.epoch,
             epoch: from.epoch,
-            end: Place { file: from.position.file, offset: from.position.offset },
+            end: Place {
+                file: from.position.file,
+                offset: from.position.offset,
+            },
             gap: false,
         }
     }
@@ -280,7 +298,10 @@ impl Walk {
         {
             self.replace_from(&first.header);
         }
-        let mut at = Place { file: number, offset: start };
+        let mut at = Place {
+            file: number,
+            offset: start,
+        };
         for batch in found {
             if self.follows(&batch, at, at.offset == start) {
                 at.offset = batch.end;
@@ -328,7 +349,11 @@ impl Walk {
                  durable",
                 self.durable
             );
-            return Err(format::damaged(&path(self.end.file), self.end.offset, &what));
+            return Err(format::damaged(
+                &path(self.end.file),
+                self.end.offset,
+                &what,
+            ));
         }
         let behind = |other: &&(Lsn, u64)| other.0 >= expected && other.1 >= self.epoch_kept;
         Ok(Tail {
@@ -351,41 +376,85 @@ fn scan<D: Disk>(
 ) -> Result<Vec<Found>, Error> {
     let path = path(number);
     let file = io.open(&path, Open::Existing)?;
-    let read = read_from(io, file, &path, start, buffer);
-    io.close(file);
-    read?;
+    let len = io.len(file, &path)?;
+    buffer.clear();
     let mut found = Vec::new();
-    let mut at = 0;
-    while let Some(bytes) = buffer.get(at..).filter(|bytes| !bytes.is_empty()) {
-        let place = Place { file: number, offset: start + at as u64 };
-        let mut end = place.offset + PAGE;
+    let mut window = Window {
+        file,
+        path: &path,
+        len,
+        at: start,
+        buffer,
+    };
+    let mut at = start;
+    while at < len {
+        let bytes = window.from(io, at)?;
+        let place = Place {
+            file: number,
+            offset: at,
+        };
+        at += PAGE;
         match batch::decode(bytes, place, floor) {
-            Decoded::Valid { header, crc, effects } => {
-                end = place.offset + batch::padded(effects.len());
-                found.push(Found { place, end, header, crc, effects: effects.to_vec() });
+            Decoded::Valid {
+                header,
+                crc,
+                effects,
+            } => {
+                at = place.offset + batch::padded(effects.len());
+                found.push(Found {
+                    place,
+                    end: at,
+                    header,
+                    crc,
+                    effects: effects.to_vec(),
+                });
             }
             Decoded::Newer(version) => return Err(format::newer(&path, version)),
             Decoded::Nothing => {}
         }
-        at = usize::try_from(end - start).expect("the file is in memory");
     }
+    io.close(file);
     Ok(found)
 }
 
-fn read_from<D: Disk>(
-    io: &mut Io<D>,
+/// A part of a log file in memory.
+struct Window<'a> {
     file: FileId,
-    path: &str,
-    start: u64,
-    buffer: &mut Vec<u8>,
-) -> Result<(), Error> {
-    let len = io.len(file, path)?.saturating_sub(start);
-    let len = usize::try_from(len)
-        .map_err(|_| Error::new(ErrorKind::Invalid, format!("{path} is too long")))?;
-    buffer.resize(len, 0);
-    let read = io.read(file, path, start, buffer)?;
-    buffer.truncate(read);
-    Ok(())
+    path: &'a str,
+    len: u64,
+    /// Offset of the buffer.
+    at: u64,
+    buffer: &'a mut Vec<u8>,
+}
+
+impl Window<'_> {
+    /// The bytes from `at` on, which is not below that of the call before: all that the batch there
+    /// says to have, as far as the file reaches.
+    fn from<D: Disk>(&mut self, io: &mut Io<D>, at: u64) -> Result<&[u8], Error> {
+        let rest = usize::try_from(self.len - at).unwrap_or(usize::MAX);
+        if self.held(at).len() < batch::HEADER.min(rest) {
+            self.fill(io, at, WINDOW.min(rest))?;
+        }
+        let need = batch::announced(self.held(at));
+        if self.held(at).len() < need && need <= rest {
+            self.fill(io, at, need.max(WINDOW.min(rest)))?;
+        }
+        Ok(self.held(at))
+    }
+
+    /// What is in memory from an offset on.
+    fn held(&self, at: u64) -> &[u8] {
+        let skip = usize::try_from(at - self.at).unwrap_or(usize::MAX);
+        self.buffer.get(skip..).unwrap_or(&[])
+    }
+
+    fn fill<D: Disk>(&mut self, io: &mut Io<D>, at: u64, len: usize) -> Result<(), Error> {
+        self.buffer.resize(len, 0);
+        let read = io.read(self.file, self.path, at, self.buffer)?;
+        self.buffer.truncate(read);
+        self.at = at;
+        Ok(())
+    }
 }
 
 /// Takes a spare file of the right length into use, removes any other.
@@ -426,10 +495,23 @@ impl<'a> Copy<'a> {
         mut files: LogFiles,
         tail: &'a Tail,
         shard: u32,
+        bytes: u64,
     ) -> Result<Self, Error> {
-        let begun = files.take(io, 0)?;
-        let at = Position { file: begun.0, offset: 0, ..tail.last() };
-        Ok(Self { tail, files, shard, epoch: tail.epoch + 1, begun: vec![begun], at, first: None })
+        let begun = files.take_first(io, bytes)?;
+        let at = Position {
+            file: begun.0,
+            offset: 0,
+            ..tail.last()
+        };
+        Ok(Self {
+            tail,
+            files,
+            shard,
+            epoch: tail.epoch + 1,
+            begun: vec![begun],
+            at,
+            first: None,
+        })
     }
 
     fn append<D: Disk>(&mut self, io: &mut Io<D>, found: &Found) -> Result<(), Error> {
@@ -441,9 +523,16 @@ impl<'a> Copy<'a> {
             self.begun.push((number, file, len));
             self.at.offset = 0;
         }
-        let place = Place { file: number, offset: self.at.offset };
+        let place = Place {
+            file: number,
+            offset: self.at.offset,
+        };
         let is_first = self.first.is_none();
-        let previous_crc = if is_first { found.header.previous_crc } else { self.at.crc };
+        let previous_crc = if is_first {
+            found.header.previous_crc
+        } else {
+            self.at.crc
+        };
         let header = Header {
             previous_crc,
             shard: self.shard,
@@ -455,7 +544,11 @@ impl<'a> Copy<'a> {
         if is_first {
             self.first = Some((number, file, bytes));
         } else {
-            let write = Operation::Write { file, offset: place.offset, bytes };
+            let write = Operation::Write {
+                file,
+                offset: place.offset,
+                bytes,
+            };
             io.run("cannot write", &path(number), write)?;
         }
         self.at.file = number;
@@ -466,10 +559,18 @@ impl<'a> Copy<'a> {
 
     fn finish<D: Disk>(mut self, io: &mut Io<D>, congested_bytes: u64) -> Result<Log, Error> {
         for (number, file, _) in &self.begun {
-            io.run("cannot sync", &path(*number), Operation::Sync { file: *file })?;
+            io.run(
+                "cannot sync",
+                &path(*number),
+                Operation::Sync { file: *file },
+            )?;
         }
         if let Some((number, file, bytes)) = self.first.take() {
-            let write = Operation::WriteSync { file, offset: 0, bytes };
+            let write = Operation::WriteSync {
+                file,
+                offset: 0,
+                bytes,
+            };
             io.run("cannot write", &path(number), write)?;
         }
         let (number, file, len) = self.begun.pop().expect("one is begun at once");
@@ -502,8 +603,11 @@ pub(in super::super) fn create<D: Disk>(
     }
     let next = listing.logs.last().map_or(1, |number| number + 1);
     let mut files = LogFiles::new(settings.log_file_bytes, next);
-    let (number, file, len) = files.take(io, 0)?;
-    let at = Position { file: number, ..Position::default() };
+    let (number, file, len) = files.take_first(io, 0)?;
+    let at = Position {
+        file: number,
+        ..Position::default()
+    };
     Ok(Log::new(Start {
         files,
         shard: settings.shard,
