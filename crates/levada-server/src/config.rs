@@ -186,11 +186,7 @@ impl Kind {
                 }
                 Some(value) => Ok(value.to_string()),
             },
-            // A plain number out of range is told apart from one that cannot be read.
             Self::Bytes { min, max } => match parse_bytes(text) {
-                None if parse_i64(text).is_some() => {
-                    Err(format!("argument must be between {min} and {max} inclusive"))
-                }
                 None => Err("argument must be a memory value".to_owned()),
                 Some(value) if value < min || value > max => {
                     Err(format!("argument must be between {min} and {max} inclusive"))

@@ -120,7 +120,11 @@ impl Server {
             // It fails only when the loop is gone, and then nobody waits.
             let _ = waker.wake();
         }));
-        let local = LocalSettings { cache_bytes: settings.cache_bytes, ..LocalSettings::default() };
+        let local = LocalSettings {
+            cache_bytes: settings.cache_bytes,
+            log_file_bytes: settings.log_file_bytes,
+            ..LocalSettings::default()
+        };
         let (store, recovered) = LocalStore::open(disk, local)?;
         let shard_settings =
             ShardSettings { nodes: config.node_limits(), ..ShardSettings::default() };
@@ -172,9 +176,13 @@ impl Server {
         self.drain_events(now);
         self.note_readiness(events, now);
         self.wake_sleepers(now);
-        for token in std::mem::take(&mut self.ready) {
-            self.turn(token, now);
-            self.drain_events(now);
+        // With too much on its way to the disk nothing more is taken on: sockets fill up, and
+        // producers slow down.
+        if !self.shard.is_congested() {
+            for token in std::mem::take(&mut self.ready) {
+                self.turn(token, now);
+                self.drain_events(now);
+            }
         }
         self.sweep(now);
         self.commit(now)?;
@@ -184,7 +192,7 @@ impl Server {
 
     /// How long nothing may happen.
     fn timeout(&self, now: Now) -> Duration {
-        if !self.ready.is_empty() || self.accept_again && self.connections.len() == 0 {
+        if !self.ready.is_empty() && !self.shard.is_congested() {
             return Duration::ZERO;
         }
         let mut sleep_us = SLEEP_MS_MAX * 1000;
