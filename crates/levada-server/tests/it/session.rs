@@ -12,7 +12,7 @@ const NO_AUTH: &str = "-NOAUTH Authentication required.\r\n";
 const WRONG: &str = "-WRONGPASS invalid username-password pair or user is disabled.\r\n";
 
 fn with_password() -> Server {
-    Server::start_with(|settings| settings.requirepass = "secret".to_owned())
+    Server::start_with(|settings| settings.requirepass.push_str("secret"))
 }
 
 #[test]
