@@ -9,7 +9,7 @@ use levada_core::{
     machine::{Applied, At},
 };
 
-use super::{Answer, ClientId, Outcome, Shard, Wait};
+use super::{Answer, BATCH_BYTES, ClientId, Outcome, Shard, Wait};
 use crate::{
     clock::Now,
     error::Error,
@@ -44,13 +44,13 @@ impl<S: Store> Shard<S> {
             false => command.for_each_key(|key| self.expire_key(key)),
         }
         let outcome = match self.decide(client, command, self.in_transaction) {
-            Ok(decision) => Outcome::Done(self.carry_out(command, decision)),
+            Ok(decision) => Outcome::Done(self.carry_out(now, command, decision)),
             Err(Undecided::Refused(refused)) => Outcome::Done(self.refuse(command, refused)),
             Err(Undecided::Reading) => return Outcome::NeedBlocks,
         };
         self.pinned.remove(&client);
         if !self.in_transaction {
-            self.serve_waiters();
+            self.serve_waiters(now);
         }
         outcome
     }
@@ -123,12 +123,46 @@ impl<S: Store> Shard<S> {
         Refused::Corrupt { key: name.unwrap_or_default(), first, last }
     }
 
-    pub(super) fn carry_out(&mut self, command: &Command<'_>, decision: Decision<'_>) -> Answer {
+    pub(super) fn carry_out(
+        &mut self,
+        now: Now,
+        command: &Command<'_>,
+        decision: Decision<'_>,
+    ) -> Answer {
+        if self.batch.len() >= BATCH_BYTES && !self.in_transaction {
+            self.close_batch(now);
+        }
+        if let Err(refused) = self.log(now, &decision.effects) {
+            return self.refuse(command, refused);
+        }
         for effect in &decision.effects {
-            self.perform(effect);
+            self.apply(effect);
         }
         let wait = self.wait_for(command);
         Answer { result: Ok(decision.reply), wait }
+    }
+
+    /// Puts the effects of a command into the batch, all or none: they must fit with what is there,
+    /// in a transaction, or else alone.
+    fn log(&mut self, now: Now, effects: &[Effect<'_>]) -> Result<(), Refused> {
+        let start = self.batch.len();
+        effects.iter().for_each(|effect| effect.encode(&mut self.batch));
+        if self.batch.len() <= self.store.batch_bytes_max() {
+            return Ok(());
+        }
+        self.batch.truncate(start);
+        if start == 0 || self.in_transaction {
+            return Err(Refused::TooLarge);
+        }
+        self.close_batch(now);
+        self.log(now, effects)
+    }
+
+    /// Commits in the middle of a turn; an error is the turn's.
+    fn close_batch(&mut self, now: Now) {
+        if let Err(error) = self.commit(now) {
+            self.failed.get_or_insert(error);
+        }
     }
 
     /// An error shows state too (that a key is missing, or holds something else).
@@ -137,10 +171,15 @@ impl<S: Store> Shard<S> {
         Answer { result: Err(refused), wait }
     }
 
-    /// Logs an effect and applies it.
+    /// Logs an effect of the loop's own and applies it.
     pub(super) fn perform(&mut self, effect: &Effect<'_>) {
-        self.note_touched(effect);
         effect.encode(&mut self.batch);
+        self.apply(effect);
+    }
+
+    /// Applies an effect that is logged.
+    fn apply(&mut self, effect: &Effect<'_>) {
+        self.note_touched(effect);
         if !effect.is_delivery() || self.settings.delivery_strict {
             self.urgency = Urgency::Durable;
         }
@@ -176,7 +215,7 @@ impl<S: Store> Shard<S> {
     pub(super) fn expire(&mut self, now: Now) {
         self.advance(now);
         self.expire_due();
-        self.serve_waiters();
+        self.serve_waiters(now);
     }
 
     fn expire_due(&mut self) {

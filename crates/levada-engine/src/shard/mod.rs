@@ -198,6 +198,9 @@ pub struct Facts {
     pub recovery: Recovery,
 }
 
+/// Effects at which a turn's batch is closed and another begun, between two commands.
+const BATCH_BYTES: usize = 1 << 20;
+
 /// How long relaxed records may stay unsynced, and the durable mark of the log behind.
 const IDLE_US: u64 = 100_000;
 
@@ -335,7 +338,7 @@ impl<S: Store> Shard<S> {
         let waits = self.waiters.next_deadline_us();
         let expiry = self.machine.keys.iter_expiring().next().map(|(at_ms, _)| {
             let left_ms = at_ms.saturating_sub(now.wall_ms.max(self.now_ms));
-            now.monotonic_us + left_ms.saturating_mul(1000)
+            now.monotonic_us.saturating_add(left_ms.saturating_mul(1000))
         });
         let checkpoint = self.checkpointing.is_under_way().then_some(now.monotonic_us);
         let rests = self.last_lsn <= self.last_durable_wish && self.store.is_idle();

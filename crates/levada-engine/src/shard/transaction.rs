@@ -43,7 +43,7 @@ impl<S: Store> Shard<S> {
     pub fn transaction_end(&mut self, now: Now) {
         self.in_transaction = false;
         self.advance(now);
-        self.serve_waiters();
+        self.serve_waiters(now);
     }
 
     /// Looks ahead at a command of a coming transaction: `false` while blocks that it needs are

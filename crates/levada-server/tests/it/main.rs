@@ -6,6 +6,7 @@
 //! - `life`: starts, ends, restarts
 
 mod blocking;
+mod bounds;
 mod compat;
 mod life;
 mod rig;
