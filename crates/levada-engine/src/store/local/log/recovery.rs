@@ -29,9 +29,8 @@ use crate::{
     disk::{Disk, FileId, Open, Operation},
     error::{Error, ErrorKind},
     store::{
-        Lsn, Urgency,
+        Batch, Lsn, Urgency,
         local::{
-            Batch,
             format::{self, PAGE},
             io::Io,
             settings::LocalSettings,
