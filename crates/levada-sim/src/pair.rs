@@ -209,7 +209,8 @@ impl<S: Store> Pair<S> {
         for (key, before) in keys.iter().zip(before) {
             let after = held(&self.model, *key);
             if after != before {
-                let is_delivery = after.is_some() && self.is_relaxed(op) || only_seen(before, after);
+                let is_delivery =
+                    after.is_some() && self.is_relaxed(op) || only_seen(before, after);
                 self.note_change(*key, is_delivery);
             }
         }

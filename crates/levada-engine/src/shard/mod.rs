@@ -113,6 +113,8 @@ pub struct ShardSettings {
     pub delivery_strict: bool,
     /// Average time of a commit in microseconds above which syncs leave the loop.
     pub inline_sync_us_max: u64,
+    /// Bytes of a checkpoint encoded per turn.
+    pub checkpoint_slice_bytes: usize,
 }
 
 impl Default for ShardSettings {
@@ -123,6 +125,8 @@ impl Default for ShardSettings {
             tail_bytes_max: 64 << 20,
             delivery_strict: false,
             inline_sync_us_max: 150,
+            // About 100 us.
+            checkpoint_slice_bytes: 256 << 10,
         }
     }
 }
