@@ -328,7 +328,7 @@ struct Driver<S> {
     /// Calls that have no outcome yet, by the client number that stands for them.
     open: std::collections::BTreeMap<ClientId, Request>,
     /// Calls whose outcome is not durable yet, in order.
-    waiting: Vec<(Wait, SyncSender<Result<Answered, Error>>, Answered)>,
+    waiting: Vec<(Wait, SyncSender<Result<Answered, Error>>, Result<Answered, Error>)>,
     next_client: u64,
 }
 
@@ -442,27 +442,20 @@ impl<S: Store> Driver<S> {
         }
     }
 
+    /// Errors wait like anything else: they too show state.
     fn answered(&mut self, request: Request, answer: Answer) {
-        let entries = match answer.result {
-            Ok(Reply::Entries(entries)) => Some(entries),
-            Ok(Reply::Streams(mut streams)) => streams.pop().map(|(_, entries)| entries),
-            Ok(reply) => {
-                self.waiting.push((answer.wait, request.answer, Answered::Reply(reply)));
-                return;
-            }
-            Err(error) => {
-                let _ = request.answer.send(Err(refused(&error)));
-                return;
-            }
+        let mut entries = |entries| self.shard.entries(&entries).map(Answered::Entries);
+        let answered = match answer.result {
+            Ok(Reply::Entries(found)) => entries(found),
+            Ok(Reply::Streams(mut streams)) => match streams.pop() {
+                Some((_, found)) => entries(found),
+                None => Ok(Answered::Entries(Vec::new())),
+            },
+            Ok(reply) => Ok(Answered::Reply(reply)),
+            Err(error) => Err(error),
         };
-        match entries.map_or(Ok(Vec::new()), |entries| self.shard.entries(&entries)) {
-            Ok(entries) => {
-                self.waiting.push((answer.wait, request.answer, Answered::Entries(entries)));
-            }
-            Err(error) => {
-                let _ = request.answer.send(Err(refused(&error)));
-            }
-        }
+        let answered = answered.map_err(|error| refused(&error));
+        self.waiting.push((answer.wait, request.answer, answered));
     }
 
     /// Answers the calls whose outcome is durable.
@@ -470,7 +463,7 @@ impl<S: Store> Driver<S> {
         for (wait, sender, answered) in std::mem::take(&mut self.waiting) {
             if self.shard.is_over(wait) {
                 // The caller may have gone; its outcome stands all the same.
-                let _ = sender.send(Ok(answered));
+                let _ = sender.send(answered);
             } else {
                 self.waiting.push((wait, sender, answered));
             }

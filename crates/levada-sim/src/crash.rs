@@ -142,6 +142,8 @@ struct World {
     disk: SharedDisk,
     local: LocalSettings,
     settings: ShardSettings,
+    /// How many of 100 recoveries meet a fault.
+    disturbance: u64,
     wall_ms: u64,
     /// The state behind every batch that may be on the disk.
     points: Vec<Point>,
@@ -189,6 +191,7 @@ impl World {
         };
         let model = Model { limits: generate::limits(&mut random), ..Model::default() };
         Self {
+            disturbance: *random.pick(&[10, 30, 80]),
             random,
             disk: SharedDisk::new(disk),
             local,
@@ -395,7 +398,7 @@ impl World {
 
     /// Starts processes until one has recovered, checks what it found, and returns it.
     fn recover<S: Restart>(&mut self) -> Result<Life<S>, String> {
-        self.recover_disturbed(30)
+        self.recover_disturbed(self.disturbance)
     }
 
     fn recover_undisturbed<S: Restart>(&mut self) -> Result<Life<S>, String> {

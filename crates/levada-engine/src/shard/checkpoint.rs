@@ -73,7 +73,9 @@ impl<S: Store> Shard<S> {
 
     fn checkpoint_slice(&mut self) -> Result<(), Error> {
         let mut bytes = 0;
-        while bytes < self.settings.checkpoint_slice_bytes && self.store.checkpoint_backlog_bytes() < BACKLOG_BYTES_MAX {
+        while bytes < self.settings.checkpoint_slice_bytes
+            && self.store.checkpoint_backlog_bytes() < BACKLOG_BYTES_MAX
+        {
             let Checkpointing { snapshot, piece, .. } = &mut self.checkpointing;
             let Some(((object, kind, part), change)) =
                 snapshot.as_mut().and_then(|snapshot| snapshot.next_piece(piece))

@@ -38,6 +38,7 @@ impl<S: Store> Shard<S> {
     /// Carries out a command. What it changes is part of the coming batch; readers whom it feeds
     /// are served at once (inside a transaction: at its end).
     pub fn execute(&mut self, now: Now, client: ClientId, command: &Command<'_>) -> Outcome {
+        self.keep_batch_bounded();
         self.advance(now);
         match command.sees_whole_keyspace() {
             true => self.expire_due(),

@@ -202,6 +202,8 @@ pub struct Facts {
     pub recovery: Recovery,
 }
 
+/// Bytes of effects at which a batch ends before its turn does.
+const BATCH_BYTES: usize = 8 << 20;
 /// How long relaxed records may stay unsynced, and the durable mark of the log behind.
 const IDLE_US: u64 = 100_000;
 
@@ -278,12 +280,7 @@ impl<S: Store> Shard<S> {
             return Err(error);
         }
         if !self.batch.is_empty() {
-            self.last_lsn = self.store.commit(self.now_ms, &self.batch, self.urgency)?;
-            if self.urgency == Urgency::Durable {
-                self.last_durable_wish = self.last_lsn;
-            }
-            self.batch.clear();
-            self.urgency = Urgency::Written;
+            self.commit_batch()?;
             self.last_commit_us = now.monotonic_us;
         }
         if self.awaited > self.last_durable_wish {
@@ -292,6 +289,28 @@ impl<S: Store> Shard<S> {
             self.last_durable_wish = self.last_lsn;
         }
         Ok(())
+    }
+
+    fn commit_batch(&mut self) -> Result<(), Error> {
+        self.last_lsn = self.store.commit(self.now_ms, &self.batch, self.urgency)?;
+        if self.urgency == Urgency::Durable {
+            self.last_durable_wish = self.last_lsn;
+        }
+        self.batch.clear();
+        self.urgency = Urgency::Written;
+        Ok(())
+    }
+
+    /// A turn's changes are one batch, unless they would outgrow what the log takes at once: then
+    /// what stands before the next command becomes a batch of its own.
+    fn keep_batch_bounded(&mut self) {
+        if self.batch.len() >= BATCH_BYTES
+            && !self.in_transaction
+            && self.failed.is_none()
+            && let Err(error) = self.commit_batch()
+        {
+            self.failed = Some(error);
+        }
     }
 
     /// Tells how long the last commit took, which decides who syncs the next ones: the loop itself
