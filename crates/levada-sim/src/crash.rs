@@ -14,9 +14,9 @@
 
 use crate::disk::{Fault, FaultDisk, FaultPlan, SharedDisk};
 use crate::dump;
-use crate::model::Model;
+use crate::model::{GroupFrom, GroupStart, Id, Model, NewId, Threshold, Trim};
 use crate::op::generate::{self, Generator};
-use crate::op::{KEYS, model_key, subject};
+use crate::op::{KEYS, Op, Step, model_key, subject};
 use crate::pair::{self, Halt, Pair, Point, Promise};
 use crate::random::Random;
 use levada_engine::ErrorKind;
@@ -77,12 +77,73 @@ pub fn run<S: Restart>(seed: u64, trace: bool) -> Result<Report, String> {
     Ok(world.report)
 }
 
+/// Every crash point of every short workload: after a setup that is durable, at most `ops` ops of a
+/// small alphabet with a commit after each, the device stopped at every single change that this
+/// asks of it. At each point `cuts` power cuts and kills are drawn, and what is left is recovered.
+/// How many were; or what was wrong.
+pub fn exhaust<S: Restart>(ops: u32, cuts: u64) -> Result<u64, String> {
+    let mut recovered = 0;
+    for length in 1..=ops {
+        for workload in 0..(ALPHABET as u64).pow(length) {
+            let digit = |place| {
+                usize::try_from(workload / (ALPHABET as u64).pow(place)).map(|n| n % ALPHABET)
+            };
+            let ops: Vec<Op> =
+                (0..length).map(|place| letter(digit(place).expect("small"))).collect();
+            for point in 1.. {
+                let (world, stopped) = World::short::<S>(workload, &ops, point)
+                    .map_err(|what| format!("{ops:?} stopped at {point}: {what}"))?;
+                for cut in 0..cuts {
+                    let mut fork = world.fork(cut);
+                    fork.end(true);
+                    fork.recover::<S>()
+                        .map_err(|what| format!("{ops:?} stopped at {point}, cut {cut}: {what}"))?;
+                    recovered += 1;
+                }
+                if !stopped {
+                    break;
+                }
+            }
+        }
+    }
+    Ok(recovered)
+}
+
+/// Letters of the alphabet of [`exhaust`].
+const ALPHABET: usize = 7;
+
+/// One op of the alphabet.
+fn letter(n: usize) -> Op {
+    let fields = vec![(b"field".to_vec(), vec![b'v'; 150])];
+    let add =
+        |trim| Op::Xadd { key: 0, create: true, trim, id: NewId::Auto, fields: fields.clone() };
+    let keep_one = Trim { to: Threshold::MaxLen(1), approx: false, limit: None };
+    match n {
+        0 => add(None),
+        1 => Op::Xreadgroup {
+            group: 0,
+            consumer: 0,
+            from: vec![(0, GroupFrom::New)],
+            count: 1,
+            noack: false,
+        },
+        2 => Op::Xack(0, 0, vec![Id(1001, 0), Id(1002, 0)]),
+        3 => Op::Xdel(0, vec![Id(1001, 0)]),
+        4 => Op::Multi(vec![add(Some(keep_one)), Op::Incr(1)]),
+        5 => Op::Rename { from: 0, to: 1, only_new: false },
+        _ => Op::Del(vec![0, 1]),
+    }
+}
+
 /// What outlives a process.
+#[derive(Clone)]
 struct World {
     random: Random,
     disk: SharedDisk,
     local: LocalSettings,
     settings: ShardSettings,
+    /// How many of 100 recoveries meet a fault.
+    disturbance: u64,
     wall_ms: u64,
     /// The state behind every batch that may be on the disk.
     points: Vec<Point>,
@@ -114,6 +175,7 @@ impl World {
         let settings = ShardSettings {
             tail_bytes_max: *random.pick(&[60, 300, 2000]),
             delivery_strict: random.chance(40),
+            checkpoint_slice_bytes: *random.pick(&[1, 200, 1 << 20]),
             ..ShardSettings::default()
         };
         let local = LocalSettings {
@@ -129,6 +191,7 @@ impl World {
         };
         let model = Model { limits: generate::limits(&mut random), ..Model::default() };
         Self {
+            disturbance: *random.pick(&[10, 30, 80]),
             random,
             disk: SharedDisk::new(disk),
             local,
@@ -144,6 +207,41 @@ impl World {
             trace,
             stops: 0,
         }
+    }
+
+    /// A durable stream with a group, then ops until they end or the device stops.
+    fn short<S: Restart>(seed: u64, ops: &[Op], point: u64) -> Result<(Self, bool), String> {
+        let mut world = Self::new(seed, false);
+        let mut life = world.recover_undisturbed::<S>()?;
+        let start = GroupStart::After(Id::MIN);
+        let (key, group) = (0, 0);
+        let create = Op::GroupCreate { key, group, start, create: true, entries_read: None };
+        let setup = [create, letter(0), letter(0), letter(1)];
+        let step = |op: &Op| Step { clock_ms: 1, op: op.clone(), ends_turn: true };
+        for op in &setup {
+            world.carry_out(&mut life, &step(op)).map_err(|halt| format!("{halt:?}"))?;
+        }
+        world.disk.with(|disk| disk.set_plan(FaultPlan::new().at(point, Fault::Stop)));
+        for op in ops {
+            match world.carry_out(&mut life, &step(op)) {
+                Ok(()) => {}
+                Err(Halt::Wrong(what)) => return Err(what),
+                Err(_) if world.disk.with(|disk| disk.is_stopped()) => break,
+                Err(halt) => return Err(format!("{halt:?}")),
+            }
+        }
+        world.points.extend(life.pair.take_points());
+        world.wall_ms = life.pair.wall_ms;
+        let stopped = world.disk.with(|disk| disk.is_stopped());
+        Ok((world, stopped))
+    }
+
+    /// The same world once more, with another future.
+    fn fork(&self, seed: u64) -> Self {
+        let mut disk = self.disk.with(|disk| disk.clone());
+        let mut random = Random::new(seed);
+        disk.reseed(Random::new(random.bits()));
+        Self { random, disk: SharedDisk::new(disk), ..self.clone() }
     }
 
     fn tell(&self, what: impl FnOnce() -> String) {
@@ -242,7 +340,12 @@ impl World {
         let (model, now_ms) = (&pair.model, pair.now_ms);
         let step = Generator { random: &mut self.random, model, now_ms, large: false }.step();
         self.tell(|| format!("{step:?}"));
-        let promises = pair.step(&step)?;
+        self.carry_out(life, &step)
+    }
+
+    /// One step as it is given.
+    fn carry_out<S: Restart>(&mut self, life: &mut Life<S>, step: &Step) -> Result<(), Halt> {
+        let promises = life.pair.step(step)?;
         // A transaction answers as a whole.
         let whole = promises.into_iter().reduce(|one, other| Promise {
             wait: if waits(other.wait) > waits(one.wait) { other.wait } else { one.wait },
@@ -295,9 +398,18 @@ impl World {
 
     /// Starts processes until one has recovered, checks what it found, and returns it.
     fn recover<S: Restart>(&mut self) -> Result<Life<S>, String> {
+        self.recover_disturbed(self.disturbance)
+    }
+
+    fn recover_undisturbed<S: Restart>(&mut self) -> Result<Life<S>, String> {
+        self.recover_disturbed(0)
+    }
+
+    /// So many of 100 recoveries meet a fault.
+    fn recover_disturbed<S: Restart>(&mut self, percent: u64) -> Result<Life<S>, String> {
         for attempt in 0.. {
             let before = self.struck();
-            if attempt < 5 && self.random.chance(30) {
+            if attempt < 5 && self.random.chance(percent) {
                 let fault =
                     *self.random.pick(&[Fault::Stop, Fault::Stop, Fault::Stop, Fault::ReadError]);
                 let plan = FaultPlan::new().at(1 + self.random.below(25), fault);
@@ -438,6 +550,7 @@ impl World {
     }
 
     /// Lets the engine rest until nothing is under way; false if it cannot be compared at rest.
+    #[expect(clippy::unused_self, reason = "one of the steps of a run")]
     fn settle<S: Restart>(&mut self, life: &mut Life<S>) -> Result<bool, String> {
         let words = |halt| format!("at rest: {halt:?}");
         life.pair.compare().map_err(words)?;

@@ -50,6 +50,17 @@ fn replay(seed: u64, steps: &[Step], thorough: bool) -> Result<(), String> {
     steps.iter().try_for_each(|step| course.step(step))
 }
 
+/// Runs steps that were written down, comparing everything after each; what was wrong, if anything.
+/// `tail_bytes_max` as in [`ShardSettings`]: a small one seals after every turn.
+pub fn check(tail_bytes_max: u64, steps: &[Step]) -> Result<(), String> {
+    let mut course = Course::new(0);
+    let shard = &mut course.pair.shard;
+    let settings = *shard.settings();
+    shard.set_settings(ShardSettings { tail_bytes_max, ..settings });
+    course.thorough = true;
+    steps.iter().try_for_each(|step| course.step(step))
+}
+
 /// The fewest of these steps that still fail, and how they do.
 pub fn shorten(seed: u64, failure: &Failure) -> (String, Vec<Step>) {
     let of = |kept: &[usize]| some_of(&failure.steps, kept);

@@ -36,6 +36,7 @@ impl<S: Store> Shard<S> {
     /// Begins a transaction.
     pub fn transaction_begin(&mut self) {
         assert!(!self.in_transaction, "transactions do not nest");
+        self.keep_batch_bounded();
         self.in_transaction = true;
     }
 
@@ -43,7 +44,7 @@ impl<S: Store> Shard<S> {
     pub fn transaction_end(&mut self, now: Now) {
         self.in_transaction = false;
         self.advance(now);
-        self.serve_waiters(now);
+        self.serve_waiters();
     }
 
     /// Looks ahead at a command of a coming transaction: `false` while blocks that it needs are

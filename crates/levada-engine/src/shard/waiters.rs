@@ -180,7 +180,7 @@ impl<S: Store> Shard<S> {
 
     /// Serves the readers of the keys that changed, in the order in which they came. A reader's own
     /// effects (deliveries) feed nobody.
-    pub(super) fn serve_waiters(&mut self, now: Now) {
+    pub(super) fn serve_waiters(&mut self) {
         for name in std::mem::take(&mut self.waiters.fed) {
             let Some(queue) = self.waiters.queues.get(&name) else {
                 continue;
@@ -194,7 +194,7 @@ impl<S: Store> Shard<S> {
                 if read.competes_in().is_some_and(|group| exhausted.contains(group)) {
                     continue;
                 }
-                match self.serve(now, client, &read) {
+                match self.serve(client, &read) {
                     Some(answer) => {
                         self.waiters.remove(client);
                         self.events.push_back(Event::Served { client, answer });
@@ -206,11 +206,11 @@ impl<S: Store> Shard<S> {
     }
 
     /// The answer to a read that waits, if there is one by now.
-    fn serve(&mut self, now: Now, client: ClientId, read: &BlockedRead) -> Option<Answer> {
+    fn serve(&mut self, client: ClientId, read: &BlockedRead) -> Option<Answer> {
         let command = read.command();
         let answer = match self.decide(client, &command, true) {
             Ok(decision) if decision.reply == Reply::NilList => None,
-            Ok(decision) => Some(self.carry_out(now, &command, decision)),
+            Ok(decision) => Some(self.carry_out(&command, decision)),
             // XREAD goes on waiting where the key now holds something else; a group cannot.
             Err(Undecided::Refused(Refused::WrongType))
                 if matches!(read, BlockedRead::Xread { .. }) =>

@@ -353,6 +353,7 @@ fn told_summary(summary: Option<reply::PendingSummary>) -> Reply {
 }
 
 /// A pending entry in the model's words.
+#[expect(clippy::needless_pass_by_value, reason = "a step of a chain that gives them away")]
 pub fn told_row(row: reply::PendingRow) -> PendingRow {
     PendingRow {
         id: told_id(row.id),
