@@ -320,6 +320,9 @@ fn refused(refused: &Refused) -> Error {
     Error::new(kind, format!("refused, nothing changed: {refused:?}"))
 }
 
+/// What a call comes to.
+type CallResult = Result<Answered, Error>;
+
 /// The thread's side.
 struct Driver<S> {
     shard: Shard<S>,
@@ -328,7 +331,7 @@ struct Driver<S> {
     /// Calls that have no outcome yet, by the client number that stands for them.
     open: std::collections::BTreeMap<ClientId, Request>,
     /// Calls whose outcome is not durable yet, in order.
-    waiting: Vec<(Wait, SyncSender<Result<Answered, Error>>, Result<Answered, Error>)>,
+    waiting: Vec<(Wait, SyncSender<CallResult>, CallResult)>,
     next_client: u64,
 }
 
