@@ -90,6 +90,8 @@ struct World {
     settings: ShardSettings,
     /// How many of 100 recoveries meet a fault.
     disturbance: u64,
+    /// As in [`Generator`].
+    bursts: u64,
     wall_ms: u64,
     /// The state behind every batch that may be on the disk.
     points: Vec<Point>,
@@ -138,6 +140,7 @@ impl World {
         let model = Model { limits: generate::limits(&mut random), ..Model::default() };
         Self {
             disturbance: *random.pick(&[10, 30, 80]),
+            bursts: if random.chance(6) { 30 } else { 0 },
             random,
             disk: SharedDisk::new(disk),
             local,
@@ -249,7 +252,14 @@ impl World {
         }
         let pair = &mut life.pair;
         let (model, now_ms) = (&pair.model, pair.now_ms);
-        let step = Generator { random: &mut self.random, model, now_ms, large: false }.step();
+        let step = Generator {
+            random: &mut self.random,
+            model,
+            now_ms,
+            large: false,
+            bursts: self.bursts,
+        }
+        .step();
         self.tell(|| format!("{step:?}"));
         self.carry_out(life, &step)
     }
