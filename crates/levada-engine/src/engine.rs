@@ -64,11 +64,16 @@ pub struct Engine {
     thread: Option<JoinHandle<()>>,
 }
 
+/// What a call does, as often as it has to be done again.
+type Run = Box<dyn FnMut(&mut dyn Execute) -> Outcome + Send>;
+/// Where a call waits for its outcome.
+type Caller = SyncSender<Result<Answered, Error>>;
+
 /// A call on its way: run until it has an outcome, then answered when durable.
 struct Request {
-    run: Box<dyn FnMut(&mut dyn Execute) -> Outcome + Send>,
+    run: Run,
     blocked: Option<(BlockedRead, Option<Duration>)>,
-    answer: SyncSender<Result<Answered, Error>>,
+    answer: Caller,
 }
 
 /// What a call gets back.
@@ -134,7 +139,7 @@ impl Engine {
     /// Number of entries in a stream; 0 where it is missing.
     pub fn len(&self, stream: &str) -> Result<u64, Error> {
         let stream = stream.as_bytes().to_vec();
-        count(self.call(move |shard| shard.execute(&Command::Xlen(key(&stream))))?)
+        count(&self.call(move |shard| shard.execute(&Command::Xlen(key(&stream))))?)
     }
 
     /// Entries from `first` to `last`, both included, at most `count`.
@@ -225,7 +230,7 @@ impl Engine {
         let (stream, group) = (stream.as_bytes().to_vec(), group.as_bytes().to_vec());
         let ids = ids.to_vec();
         count(
-            self.call(move |shard| {
+            &self.call(move |shard| {
                 shard.execute(&Command::Xack(key(&stream), &group, ids.clone()))
             })?,
         )
@@ -234,14 +239,14 @@ impl Engine {
     /// Deletes entries; returns how many were there.
     pub fn delete(&self, stream: &str, ids: &[StreamId]) -> Result<u64, Error> {
         let (stream, ids) = (stream.as_bytes().to_vec(), ids.to_vec());
-        count(self.call(move |shard| shard.execute(&Command::Xdel(key(&stream), ids.clone())))?)
+        count(&self.call(move |shard| shard.execute(&Command::Xdel(key(&stream), ids.clone())))?)
     }
 
     /// Keeps the newest `len` entries; returns how many went.
     pub fn trim(&self, stream: &str, len: u64) -> Result<u64, Error> {
         let stream = stream.as_bytes().to_vec();
         let trim = Trim { keep: TrimKeep::MaxLen(len), approximate: false, limit: None };
-        count(self.call(move |shard| shard.execute(&Command::Xtrim(key(&stream), trim)))?)
+        count(&self.call(move |shard| shard.execute(&Command::Xtrim(key(&stream), trim)))?)
     }
 
     fn call(
@@ -291,9 +296,9 @@ fn key(name: &[u8]) -> Key<'_> {
     Key { database: 0, name }
 }
 
-fn count(reply: Reply) -> Result<u64, Error> {
+fn count(reply: &Reply) -> Result<u64, Error> {
     match reply {
-        Reply::Integer(count) => Ok(u64::try_from(count).unwrap_or(0)),
+        Reply::Integer(count) => Ok(u64::try_from(*count).unwrap_or(0)),
         _ => Err(unexpected()),
     }
 }
@@ -320,9 +325,6 @@ fn refused(refused: &Refused) -> Error {
     Error::new(kind, format!("refused, nothing changed: {refused:?}"))
 }
 
-/// What a call comes to.
-type CallResult = Result<Answered, Error>;
-
 /// The thread's side.
 struct Driver<S> {
     shard: Shard<S>,
@@ -331,7 +333,7 @@ struct Driver<S> {
     /// Calls that have no outcome yet, by the client number that stands for them.
     open: std::collections::BTreeMap<ClientId, Request>,
     /// Calls whose outcome is not durable yet, in order.
-    waiting: Vec<(Wait, SyncSender<CallResult>, CallResult)>,
+    waiting: Vec<(Wait, Caller, Result<Answered, Error>)>,
     next_client: u64,
 }
 

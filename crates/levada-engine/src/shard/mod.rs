@@ -304,9 +304,14 @@ impl<S: Store> Shard<S> {
     /// A turn's changes are one batch, unless they would outgrow what the log takes at once: then
     /// what stands before the next command becomes a batch of its own.
     fn keep_batch_bounded(&mut self) {
-        if self.batch.len() >= BATCH_BYTES
-            && !self.in_transaction
-            && self.failed.is_none()
+        if self.batch.len() >= BATCH_BYTES && !self.in_transaction {
+            self.end_batch();
+        }
+    }
+
+    /// Ends the batch in the middle of a turn; an error is the turn's.
+    fn end_batch(&mut self) {
+        if self.failed.is_none()
             && let Err(error) = self.commit_batch()
         {
             self.failed = Some(error);
@@ -358,7 +363,7 @@ impl<S: Store> Shard<S> {
         let waits = self.waiters.next_deadline_us();
         let expiry = self.machine.keys.iter_expiring().next().map(|(at_ms, _)| {
             let left_ms = at_ms.saturating_sub(now.wall_ms.max(self.now_ms));
-            now.monotonic_us + left_ms.saturating_mul(1000)
+            now.monotonic_us.saturating_add(left_ms.saturating_mul(1000))
         });
         let checkpoint = self.checkpointing.is_under_way().then_some(now.monotonic_us);
         let rests = self.last_lsn <= self.last_durable_wish && self.store.is_idle();

@@ -119,6 +119,10 @@ impl<S: Store, B: Breakage> Store for Broken<S, B> {
     fn commit(&mut self, now_ms: u64, effects: &[u8], urgency: Urgency) -> Result<Lsn, Error> {
         self.0.commit(now_ms, effects, urgency)
     }
+    fn batch_bytes_max(&self) -> usize {
+        self.0.batch_bytes_max()
+    }
+
     fn written(&self) -> Lsn {
         self.0.written()
     }

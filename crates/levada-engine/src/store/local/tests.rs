@@ -152,7 +152,7 @@ impl Run {
                 self.store.put_block(object, number, block(object, number))?;
             }
             [2, object, number, ..] => {
-                self.store.drop_before(u64::from(*object), u64::from(*number))
+                self.store.drop_before(u64::from(*object), u64::from(*number));
             }
             _ => {}
         }
@@ -418,9 +418,7 @@ fn a_sound_file_of_another_store_breaks_the_chain() {
     let disk = filled(30).into_disk().kill();
     let (mut other, _) = LocalStore::open(CrashDisk::new(1), small()).expect("empty");
     for n in 0..30 {
-        other
-            .commit(n, &[77; 5000], Urgency::Durable)
-            .expect("a sound disk");
+        other.commit(n, &[77; 5000], Urgency::Durable).expect("a sound disk");
     }
     let other = other.into_disk();
     let file = logs(&disk).remove(1);
@@ -758,9 +756,7 @@ fn works_on_real_files() {
     store.set_lane(Lane::Background);
     for n in 0..40u64 {
         store.put_block(5, n, block(5, n)).expect("a sound disk");
-        store
-            .commit(n, &[n as u8; 5000], Urgency::Durable)
-            .expect("a sound disk");
+        store.commit(n, &[n as u8; 5000], Urgency::Durable).expect("a sound disk");
         if n == 30 {
             store.checkpoint_begin().expect("none under way");
             store.checkpoint_end().expect("begun");

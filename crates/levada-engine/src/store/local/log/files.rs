@@ -104,11 +104,8 @@ impl LogFiles {
         io: &mut Io<D>,
         copy: u64,
     ) -> Result<(u64, FileId, u64), Error> {
-        let len = if self.spares.is_empty() {
-            self.bytes.min(copy + FIRST_BYTES)
-        } else {
-            self.bytes
-        };
+        let len =
+            if self.spares.is_empty() { self.bytes.min(copy + FIRST_BYTES) } else { self.bytes };
         self.take_len(io, len)
     }
 

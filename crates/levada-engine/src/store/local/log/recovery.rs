@@ -133,11 +133,7 @@ impl Tail {
         }
         let mut buffer = Vec::new();
         for number in listing.logs.range(from.position.file..) {
-            let start = if *number == from.position.file {
-                from.position.offset
-            } else {
-                0
-            };
+            let start = if *number == from.position.file { from.position.offset } else { 0 };
             let mut found = scan(io, *number, start, from.position.lsn, &mut buffer)?;
             found.retain(|batch| batch.header.shard == shard);
             walk.file(*number, start, found);
@@ -185,15 +181,9 @@ impl Tail {
     /// The first batch to copy: above D, or from the beginning of a small last file.
     fn copied(&self) -> Option<&Found> {
         let last = self.kept.last()?.place.file;
-        let in_last = self
-            .kept
-            .iter()
-            .position(|found| found.place.file == last)?;
+        let in_last = self.kept.iter().position(|found| found.place.file == last)?;
         let bytes: u64 = self.kept[in_last..].iter().map(Found::len).sum();
-        let above = self
-            .kept
-            .iter()
-            .position(|found| found.header.lsn > self.durable);
+        let above = self.kept.iter().position(|found| found.header.lsn > self.durable);
         // The manifest refers to its file, which therefore stays in any case.
         let whole = last != self.from.position.file && bytes <= COPY_MAX;
         let first = match (above, whole) {
@@ -271,10 +261,7 @@ impl Walk {
             durable: from.durable,
             epoch_kept: from.epoch,
             epoch: from.epoch,
-            end: Place {
-                file: from.position.file,
-                offset: from.position.offset,
-            },
+            end: Place { file: from.position.file, offset: from.position.offset },
             gap: false,
         }
     }
@@ -297,10 +284,7 @@ impl Walk {
         {
             self.replace_from(&first.header);
         }
-        let mut at = Place {
-            file: number,
-            offset: start,
-        };
+        let mut at = Place { file: number, offset: start };
         for batch in found {
             if self.follows(&batch, at, at.offset == start) {
                 at.offset = batch.end;
@@ -348,11 +332,7 @@ impl Walk {
                  durable",
                 self.durable
             );
-            return Err(format::damaged(
-                &path(self.end.file),
-                self.end.offset,
-                &what,
-            ));
+            return Err(format::damaged(&path(self.end.file), self.end.offset, &what));
         }
         let behind = |other: &&(Lsn, u64)| other.0 >= expected && other.1 >= self.epoch_kept;
         Ok(Tail {
@@ -378,35 +358,16 @@ fn scan<D: Disk>(
     let len = io.len(file, &path)?;
     buffer.clear();
     let mut found = Vec::new();
-    let mut window = Window {
-        file,
-        path: &path,
-        len,
-        at: start,
-        buffer,
-    };
+    let mut window = Window { file, path: &path, len, at: start, buffer };
     let mut at = start;
     while at < len {
         let bytes = window.from(io, at)?;
-        let place = Place {
-            file: number,
-            offset: at,
-        };
+        let place = Place { file: number, offset: at };
         at += PAGE;
         match batch::decode(bytes, place, floor) {
-            Decoded::Valid {
-                header,
-                crc,
-                effects,
-            } => {
+            Decoded::Valid { header, crc, effects } => {
                 at = place.offset + batch::padded(effects.len());
-                found.push(Found {
-                    place,
-                    end: at,
-                    header,
-                    crc,
-                    effects: effects.to_vec(),
-                });
+                found.push(Found { place, end: at, header, crc, effects: effects.to_vec() });
             }
             Decoded::Newer(version) => return Err(format::newer(&path, version)),
             Decoded::Nothing => {}
@@ -497,20 +458,8 @@ impl<'a> Copy<'a> {
         bytes: u64,
     ) -> Result<Self, Error> {
         let begun = files.take_first(io, bytes)?;
-        let at = Position {
-            file: begun.0,
-            offset: 0,
-            ..tail.last()
-        };
-        Ok(Self {
-            tail,
-            files,
-            shard,
-            epoch: tail.epoch + 1,
-            begun: vec![begun],
-            at,
-            first: None,
-        })
+        let at = Position { file: begun.0, offset: 0, ..tail.last() };
+        Ok(Self { tail, files, shard, epoch: tail.epoch + 1, begun: vec![begun], at, first: None })
     }
 
     fn append<D: Disk>(&mut self, io: &mut Io<D>, found: &Found) -> Result<(), Error> {
@@ -522,16 +471,9 @@ impl<'a> Copy<'a> {
             self.begun.push((number, file, len));
             self.at.offset = 0;
         }
-        let place = Place {
-            file: number,
-            offset: self.at.offset,
-        };
+        let place = Place { file: number, offset: self.at.offset };
         let is_first = self.first.is_none();
-        let previous_crc = if is_first {
-            found.header.previous_crc
-        } else {
-            self.at.crc
-        };
+        let previous_crc = if is_first { found.header.previous_crc } else { self.at.crc };
         let header = Header {
             previous_crc,
             shard: self.shard,
@@ -543,11 +485,7 @@ impl<'a> Copy<'a> {
         if is_first {
             self.first = Some((number, file, bytes));
         } else {
-            let write = Operation::Write {
-                file,
-                offset: place.offset,
-                bytes,
-            };
+            let write = Operation::Write { file, offset: place.offset, bytes };
             io.run("cannot write", &path(number), write)?;
         }
         self.at.file = number;
@@ -558,18 +496,10 @@ impl<'a> Copy<'a> {
 
     fn finish<D: Disk>(mut self, io: &mut Io<D>, congested_bytes: u64) -> Result<Log, Error> {
         for (number, file, _) in &self.begun {
-            io.run(
-                "cannot sync",
-                &path(*number),
-                Operation::Sync { file: *file },
-            )?;
+            io.run("cannot sync", &path(*number), Operation::Sync { file: *file })?;
         }
         if let Some((number, file, bytes)) = self.first.take() {
-            let write = Operation::WriteSync {
-                file,
-                offset: 0,
-                bytes,
-            };
+            let write = Operation::WriteSync { file, offset: 0, bytes };
             io.run("cannot write", &path(number), write)?;
         }
         let (number, file, len) = self.begun.pop().expect("one is begun at once");
@@ -603,10 +533,7 @@ pub(in super::super) fn create<D: Disk>(
     let next = listing.logs.last().map_or(1, |number| number + 1);
     let mut files = LogFiles::new(settings.log_file_bytes, next);
     let (number, file, len) = files.take_first(io, 0)?;
-    let at = Position {
-        file: number,
-        ..Position::default()
-    };
+    let at = Position { file: number, ..Position::default() };
     Ok(Log::new(Start {
         files,
         shard: settings.shard,
