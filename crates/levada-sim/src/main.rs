@@ -50,7 +50,8 @@ fn exhaust(ops: u32, cuts: u64) -> ExitCode {
 
 fn usage() -> ExitCode {
     eprintln!(
-        "levada-sim run [--schedules N] [--seed S] [--threads T]\nlevada-sim replay SEED\nlevada-sim exhaust OPS CUTS"
+        "levada-sim run [--schedules N] [--seed S] [--threads T]\nlevada-sim replay SEED\n\
+         levada-sim exhaust OPS CUTS"
     );
     ExitCode::from(2)
 }
