@@ -29,11 +29,12 @@ pub struct Failure {
 pub fn run(seed: u64, steps: usize) -> Result<(), Failure> {
     let mut random = Random::new(seed);
     let mut course = Course::new(seed);
+    let bursts = if seed.is_multiple_of(16) { 30 } else { 0 };
     let mut done = Vec::new();
     for _ in 0..steps {
         let model = &course.pair.model;
         let now_ms = course.pair.now_ms;
-        let step = Generator { random: &mut random, model, now_ms, large: true }.step();
+        let step = Generator { random: &mut random, model, now_ms, large: true, bursts }.step();
         done.push(step.clone());
         if let Err(what) = course.step(&step) {
             return Err(Failure { what, steps: done });

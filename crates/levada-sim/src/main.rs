@@ -114,7 +114,7 @@ impl Run {
             violations += wrong;
         }
         let seconds = begun.elapsed().as_secs_f64();
-        #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
+        #[expect(clippy::cast_precision_loss, reason = "a rate to be read by people")]
         let rate = |n: u64| n as f64 / seconds;
         println!(
             "{} schedules from seed {} in {seconds:.1} s ({:.0} schedules/s, {:.0} recoveries/s): \

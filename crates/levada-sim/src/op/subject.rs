@@ -310,9 +310,7 @@ fn told<S: Store>(shard: &mut Shard<S>, result: Result<reply::Reply, Error>, op:
             deleted: told_ids(&done.deleted),
         },
         reply::Reply::PendingSummary(summary) => told_summary(summary),
-        reply::Reply::PendingRows(rows) => {
-            Reply::PendingRows(rows.into_iter().map(told_row).collect())
-        }
+        reply::Reply::PendingRows(rows) => Reply::PendingRows(rows.iter().map(told_row).collect()),
         other => panic!("no op is answered with {other:?}"),
     })
 }
@@ -353,8 +351,7 @@ fn told_summary(summary: Option<reply::PendingSummary>) -> Reply {
 }
 
 /// A pending entry in the model's words.
-#[expect(clippy::needless_pass_by_value, reason = "a step of a chain that gives them away")]
-pub fn told_row(row: reply::PendingRow) -> PendingRow {
+fn told_row(row: &reply::PendingRow) -> PendingRow {
     PendingRow {
         id: told_id(row.id),
         consumer: row.consumer.to_vec(),

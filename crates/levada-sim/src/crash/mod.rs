@@ -12,18 +12,22 @@
 //! Bits flipped in durable files must be refused by name, reported as damage where they are, or
 //! make no difference.
 
+mod exhaust;
+mod rot;
+
+pub use exhaust::exhaust;
+
 use crate::disk::{Fault, FaultDisk, FaultPlan, SharedDisk};
 use crate::dump;
-use crate::model::{GroupFrom, GroupStart, Id, Model, NewId, Threshold, Trim};
+use crate::model::Model;
 use crate::op::generate::{self, Generator};
-use crate::op::{KEYS, Op, Step, model_key, subject};
+use crate::op::{Step, subject};
 use crate::pair::{self, Halt, Pair, Point, Promise};
 use crate::random::Random;
-use levada_engine::ErrorKind;
 use levada_engine::disk::Lane;
 use levada_engine::shard::{Shard, ShardSettings};
 use levada_engine::store::local::{LocalSettings, LocalStore};
-use levada_engine::store::{Fetch, Lsn, Recovered, Store};
+use levada_engine::store::{Lsn, Recovered, Store};
 
 /// A store that a simulated process opens on a disk that outlives it.
 pub trait Restart: Store + Sized {
@@ -60,7 +64,7 @@ pub struct Report {
     pub released: u64,
     /// Checkpoints finished.
     pub checkpoints: u64,
-    /// Blocks read back from the disk for a command.
+    /// Bits flipped at rest.
     pub flips: u64,
 }
 
@@ -77,64 +81,6 @@ pub fn run<S: Restart>(seed: u64, trace: bool) -> Result<Report, String> {
     Ok(world.report)
 }
 
-/// Every crash point of every short workload: after a setup that is durable, at most `ops` ops of a
-/// small alphabet with a commit after each, the device stopped at every single change that this
-/// asks of it. At each point `cuts` power cuts and kills are drawn, and what is left is recovered.
-/// How many were; or what was wrong.
-pub fn exhaust<S: Restart>(ops: u32, cuts: u64) -> Result<u64, String> {
-    let mut recovered = 0;
-    for length in 1..=ops {
-        for workload in 0..(ALPHABET as u64).pow(length) {
-            let digit = |place| {
-                usize::try_from(workload / (ALPHABET as u64).pow(place)).map(|n| n % ALPHABET)
-            };
-            let ops: Vec<Op> =
-                (0..length).map(|place| letter(digit(place).expect("small"))).collect();
-            for point in 1.. {
-                let (world, stopped) = World::short::<S>(workload, &ops, point)
-                    .map_err(|what| format!("{ops:?} stopped at {point}: {what}"))?;
-                for cut in 0..cuts {
-                    let mut fork = world.fork(cut);
-                    fork.end(true);
-                    fork.recover::<S>()
-                        .map_err(|what| format!("{ops:?} stopped at {point}, cut {cut}: {what}"))?;
-                    recovered += 1;
-                }
-                if !stopped {
-                    break;
-                }
-            }
-        }
-    }
-    Ok(recovered)
-}
-
-/// Letters of the alphabet of [`exhaust`].
-const ALPHABET: usize = 7;
-
-/// One op of the alphabet.
-fn letter(n: usize) -> Op {
-    let fields = vec![(b"field".to_vec(), vec![b'v'; 150])];
-    let add =
-        |trim| Op::Xadd { key: 0, create: true, trim, id: NewId::Auto, fields: fields.clone() };
-    let keep_one = Trim { to: Threshold::MaxLen(1), approx: false, limit: None };
-    match n {
-        0 => add(None),
-        1 => Op::Xreadgroup {
-            group: 0,
-            consumer: 0,
-            from: vec![(0, GroupFrom::New)],
-            count: 1,
-            noack: false,
-        },
-        2 => Op::Xack(0, 0, vec![Id(1001, 0), Id(1002, 0)]),
-        3 => Op::Xdel(0, vec![Id(1001, 0)]),
-        4 => Op::Multi(vec![add(Some(keep_one)), Op::Incr(1)]),
-        5 => Op::Rename { from: 0, to: 1, only_new: false },
-        _ => Op::Del(vec![0, 1]),
-    }
-}
-
 /// What outlives a process.
 #[derive(Clone)]
 struct World {
@@ -144,6 +90,8 @@ struct World {
     settings: ShardSettings,
     /// How many of 100 recoveries meet a fault.
     disturbance: u64,
+    /// As in [`Generator`].
+    bursts: u64,
     wall_ms: u64,
     /// The state behind every batch that may be on the disk.
     points: Vec<Point>,
@@ -192,6 +140,7 @@ impl World {
         let model = Model { limits: generate::limits(&mut random), ..Model::default() };
         Self {
             disturbance: *random.pick(&[10, 30, 80]),
+            bursts: if random.chance(6) { 30 } else { 0 },
             random,
             disk: SharedDisk::new(disk),
             local,
@@ -207,41 +156,6 @@ impl World {
             trace,
             stops: 0,
         }
-    }
-
-    /// A durable stream with a group, then ops until they end or the device stops.
-    fn short<S: Restart>(seed: u64, ops: &[Op], point: u64) -> Result<(Self, bool), String> {
-        let mut world = Self::new(seed, false);
-        let mut life = world.recover_undisturbed::<S>()?;
-        let start = GroupStart::After(Id::MIN);
-        let (key, group) = (0, 0);
-        let create = Op::GroupCreate { key, group, start, create: true, entries_read: None };
-        let setup = [create, letter(0), letter(0), letter(1)];
-        let step = |op: &Op| Step { clock_ms: 1, op: op.clone(), ends_turn: true };
-        for op in &setup {
-            world.carry_out(&mut life, &step(op)).map_err(|halt| format!("{halt:?}"))?;
-        }
-        world.disk.with(|disk| disk.set_plan(FaultPlan::new().at(point, Fault::Stop)));
-        for op in ops {
-            match world.carry_out(&mut life, &step(op)) {
-                Ok(()) => {}
-                Err(Halt::Wrong(what)) => return Err(what),
-                Err(_) if world.disk.with(|disk| disk.is_stopped()) => break,
-                Err(halt) => return Err(format!("{halt:?}")),
-            }
-        }
-        world.points.extend(life.pair.take_points());
-        world.wall_ms = life.pair.wall_ms;
-        let stopped = world.disk.with(|disk| disk.is_stopped());
-        Ok((world, stopped))
-    }
-
-    /// The same world once more, with another future.
-    fn fork(&self, seed: u64) -> Self {
-        let mut disk = self.disk.with(|disk| disk.clone());
-        let mut random = Random::new(seed);
-        disk.reseed(Random::new(random.bits()));
-        Self { random, disk: SharedDisk::new(disk), ..self.clone() }
     }
 
     fn tell(&self, what: impl FnOnce() -> String) {
@@ -338,7 +252,14 @@ impl World {
         }
         let pair = &mut life.pair;
         let (model, now_ms) = (&pair.model, pair.now_ms);
-        let step = Generator { random: &mut self.random, model, now_ms, large: false }.step();
+        let step = Generator {
+            random: &mut self.random,
+            model,
+            now_ms,
+            large: false,
+            bursts: self.bursts,
+        }
+        .step();
         self.tell(|| format!("{step:?}"));
         self.carry_out(life, &step)
     }
@@ -507,77 +428,6 @@ impl World {
             self.points.pop();
         }
     }
-
-    /// Flips a durable bit at rest: refused by name, reported where it is, or no difference.
-    fn check_flip<S: Restart>(&mut self) -> Result<(), String> {
-        let mut life = self.recover::<S>()?;
-        if !self.settle(&mut life)? {
-            return Ok(());
-        }
-        let expected = dump::of_model(&life.pair.model);
-        let now_ms = life.pair.now_ms;
-        drop(life);
-        self.disk.with(FaultDisk::kill);
-        let prefix = *self.random.pick(&["", "log/", "segments/", "checkpoint/", "manifest"]);
-        let Some(flip) = self.disk.with(|disk| disk.flip(prefix)) else { return Ok(()) };
-        self.report.flips += 1;
-        self.tell(|| format!("{flip:?}"));
-        // A power cut first: reads must see the medium.
-        self.disk.with(FaultDisk::crash);
-        let opened = S::open(self.disk.clone(), self.local.clone());
-        let recovered = opened
-            .and_then(|(store, recovered)| Shard::recover(store, recovered, self.settings, 3));
-        let mut shard = match recovered {
-            Ok(shard) => shard,
-            Err(error)
-                if error.kind == ErrorKind::Corrupt && error.message.contains(&flip.path) =>
-            {
-                return Ok(());
-            }
-            Err(error) => return Err(format!("{flip:?} is refused, but not by name: {error}")),
-        };
-        let (blocks, _) = pair::all_blocks(&mut shard);
-        let mut found = dump::of_machine(shard.machine(), &blocks, now_ms);
-        let mut expected = expected;
-        for key in (0..KEYS.len()).filter(|key| is_damaged(&mut shard, *key)) {
-            expected.remove(&model_key(key));
-            found.remove(&model_key(key));
-        }
-        match dump::difference(&expected, &found) {
-            None => Ok(()),
-            Some(difference) => Err(format!("{flip:?} is served in silence: {difference}")),
-        }
-    }
-
-    /// Lets the engine rest until nothing is under way; false if it cannot be compared at rest.
-    #[expect(clippy::unused_self, reason = "one of the steps of a run")]
-    fn settle<S: Restart>(&mut self, life: &mut Life<S>) -> Result<bool, String> {
-        let words = |halt| format!("at rest: {halt:?}");
-        life.pair.compare().map_err(words)?;
-        life.pair.commit().map_err(words)?;
-        for _ in 0..1000 {
-            life.pair.wall_ms += 200;
-            life.pair.end_turn().map_err(words)?;
-            let shard = &mut life.pair.shard;
-            if shard.store().is_idle() && shard.store().checkpoint_due() == Some(false) {
-                break;
-            }
-            shard.store_mut().wait();
-        }
-        life.pair.compare().map_err(words)?;
-        life.pair.commit().map_err(words)?;
-        let shard = &life.pair.shard;
-        Ok(shard.store().is_idle() && shard.durable() == shard.position())
-    }
-}
-
-/// Whether a block of a stream fails its check.
-fn is_damaged<S: Store>(shard: &mut Shard<S>, key: usize) -> bool {
-    let Some((number, stream)) = shard.machine().stream(subject::key_of(key)) else {
-        return false;
-    };
-    let mut blocks = stream.first_block()..stream.tail_number();
-    blocks.any(|block| matches!(shard.store_mut().fetch_now(number.0, block), Fetch::Corrupt))
 }
 
 /// How long something waits, as a number to compare by.
