@@ -27,6 +27,8 @@ pub enum Command<'a> {
     Xrange(Xrange<'a>),
     /// XDEL: key, ids.
     Xdel(Key<'a>, Vec<StreamId>),
+    /// XDELEX: key, what becomes of references, ids.
+    Xdelex(Key<'a>, References, Vec<StreamId>),
     /// XTRIM.
     Xtrim(Key<'a>, Trim),
     /// XSETID.
@@ -47,6 +49,8 @@ pub enum Command<'a> {
     XgroupDelconsumer(Key<'a>, &'a [u8], &'a [u8]),
     /// XACK: key, group, ids.
     Xack(Key<'a>, &'a [u8], Vec<StreamId>),
+    /// XACKDEL: key, group, what becomes of references in other groups, ids.
+    Xackdel(Key<'a>, &'a [u8], References, Vec<StreamId>),
     /// XPENDING key group.
     XpendingSummary(Key<'a>, &'a [u8]),
     /// XPENDING key group with a range.
@@ -142,6 +146,20 @@ pub struct Trim {
     pub approximate: bool,
     /// LIMIT: most entries to remove; `Some(0)` is no limit, `None` is the default of `~`.
     pub limit: Option<u64>,
+    /// KEEPREF, DELREF or ACKED.
+    pub references: References,
+}
+
+/// What a deletion does about pending lists that name the entry (Redis 8.2).
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum References {
+    /// KEEPREF: they keep naming it.
+    #[default]
+    Keep,
+    /// DELREF: it goes from all of them too.
+    Remove,
+    /// ACKED: an entry goes only when every group has passed it and none has it pending.
+    Acked,
 }
 
 /// What a trim keeps.
@@ -401,11 +419,13 @@ impl<'a> Command<'a> {
             | Self::Set(Set { key, .. })
             | Self::Xlen(key)
             | Self::Xdel(key, _)
+            | Self::Xdelex(key, ..)
             | Self::Xtrim(key, _)
             | Self::XgroupDestroy(key, _)
             | Self::XgroupCreateconsumer(key, ..)
             | Self::XgroupDelconsumer(key, ..)
             | Self::Xack(key, ..)
+            | Self::Xackdel(key, ..)
             | Self::XpendingSummary(key, _)
             | Self::XinfoStream(key, _)
             | Self::XinfoGroups(key)

@@ -15,6 +15,8 @@ pub enum Reply {
     NilList,
     /// A number.
     Integer(i64),
+    /// Numbers, in order.
+    Integers(Vec<i64>),
     /// The id of a new entry.
     Id(StreamId),
     /// Ids, of claimed entries.

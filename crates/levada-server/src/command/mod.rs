@@ -39,10 +39,12 @@ mod time;
 mod r#type;
 pub(crate) mod wait;
 mod xack;
+mod xackdel;
 mod xadd;
 mod xautoclaim;
 mod xclaim;
 mod xdel;
+mod xdelex;
 mod xgroup;
 mod xinfo;
 mod xlen;
@@ -130,10 +132,12 @@ static TABLE: &[CommandSpec] = &[
     wait::WAITAOF,
     multi::WATCH,
     xack::SPEC,
+    xackdel::SPEC,
     xadd::SPEC,
     xautoclaim::SPEC,
     xclaim::SPEC,
     xdel::SPEC,
+    xdelex::SPEC,
     xgroup::SPEC,
     xinfo::SPEC,
     xlen::SPEC,

@@ -248,6 +248,7 @@ fn trim_of(trim: Trim) -> command::Trim {
         },
         approximate: trim.approx,
         limit: trim.limit,
+        references: trim.references,
     }
 }
 
