@@ -12,8 +12,8 @@ use std::{
 
 use levada_core::{
     command::{
-        Command, Key, NewId, ReadFrom, References, Trim, TrimKeep, Xadd, XgroupCreate, Xrange, Xread,
-        Xreadgroup,
+        Command, Key, NewId, ReadFrom, References, Trim, TrimKeep, Xadd, XgroupCreate, Xrange,
+        Xread, Xreadgroup,
     },
     error::Error as Refused,
     fields::Fields,

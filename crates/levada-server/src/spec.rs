@@ -271,7 +271,11 @@ pub(crate) struct After {
 
 impl<'a> Asked<'a> {
     /// Wrong arguments behind a check.
-    pub(crate) fn check_first(command: Command<'a>, error: WireError, absent: Option<Reply>) -> Self {
+    pub(crate) fn check_first(
+        command: Command<'a>,
+        error: WireError,
+        absent: Option<Reply>,
+    ) -> Self {
         Self { after: Some(After { error, absent }), ..Self::from(command) }
     }
 }

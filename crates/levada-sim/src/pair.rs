@@ -5,9 +5,9 @@
 //! model's node there; it takes nothing else from the product.
 
 use crate::dump::{self, SealedBlocks};
-use crate::model::{Answer, Id, Model, Value};
+use crate::model::{Answer, Id, Model, Stream, Value};
 use crate::op::subject::{self, Refused, Seen};
-use crate::op::{KEYS, Op, Step, model_key, reference};
+use crate::op::{KEYS, KeyAt, Op, Step, model_key, reference};
 use levada_core::keyspace::KeyNumber;
 use levada_engine::clock::Now;
 use levada_engine::shard::{Event, Shard, Wait};
@@ -133,9 +133,9 @@ impl<S: Store> Pair<S> {
         let [expected] = &reference::apply(&mut self.model, self.now_ms, op)[..] else {
             unreachable!("a command has one answer")
         };
-        if let (Op::Xdel(key, _), true) = (op, self.last_node(op) != node) {
+        if self.lost_its_last_node(op, node) {
             // Redis would go on with the node before, if limits were raised; we begin another.
-            self.end_node(&model_key(*key));
+            self.end_node(&model_key(deletes_from(op).expect("it lost a node")));
         }
         match matches!(op, Op::Xadd { .. }) {
             // It sealed, if at all, before it appended.
@@ -174,9 +174,29 @@ impl<S: Store> Pair<S> {
 
     /// Where the last node of the stream begins from which this op deletes.
     fn last_node(&self, op: &Op) -> Option<Id> {
-        let Op::Xdel(key, _) = op else { return None };
-        match &self.model.keys.get(&model_key(*key))?.value {
-            Value::Stream(stream) => Some(stream.nodes.last()?.first),
+        Some(self.deleted_from(op)?.nodes.last()?.first)
+    }
+
+    /// Whether nothing lives any more in the last node that this op deleted from, or appended to.
+    fn lost_its_last_node(&self, op: &Op, before: Option<Id>) -> bool {
+        let Some(stream) = self.deleted_from(op) else {
+            return false;
+        };
+        let Some(last) = stream.nodes.last() else {
+            return false;
+        };
+        match op {
+            Op::Xadd { .. } => last.last < stream.last_id,
+            _ => {
+                Some(last.first) != before
+                    || stream.entries.range(last.first..=last.last).next().is_none()
+            }
+        }
+    }
+
+    fn deleted_from(&self, op: &Op) -> Option<&Stream> {
+        match &self.model.keys.get(&model_key(deletes_from(op)?))?.value {
+            Value::Stream(stream) => Some(stream),
             Value::Text(_) => None,
         }
     }
@@ -207,6 +227,18 @@ impl<S: Store> Pair<S> {
         {
             stream.end_node();
         }
+    }
+}
+
+/// The key of an op that deletes other entries than the oldest.
+fn deletes_from(op: &Op) -> Option<KeyAt> {
+    match op {
+        Op::Xdel(key, _)
+        | Op::Xdelex(key, ..)
+        | Op::Xackdel(key, ..)
+        | Op::Xtrim(key, _)
+        | Op::Xadd { key, trim: Some(_), .. } => Some(*key),
+        _ => None,
     }
 }
 

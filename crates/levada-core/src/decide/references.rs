@@ -148,8 +148,7 @@ impl Deletion {
 
 fn released(key: KeyNumber, by_group: BTreeMap<u32, BTreeSet<StreamId>>) -> Vec<Effect<'static>> {
     let release = |(group, ids): (u32, BTreeSet<StreamId>)| {
-        (!ids.is_empty())
-            .then(|| Effect::Released { key, group, ids: ids.into_iter().collect() })
+        (!ids.is_empty()).then(|| Effect::Released { key, group, ids: ids.into_iter().collect() })
     };
     by_group.into_iter().filter_map(release).collect()
 }
@@ -360,9 +359,13 @@ impl<'m> Walk<'m> {
         for gone in &self.gone {
             match *gone {
                 Gone::Row(block, row) => rows.push((block, row)),
-                Gone::Block(block) => rows.extend(stream.meta(block).into_iter().flat_map(|meta| {
-                    (0..meta.count).filter(move |row| meta.is_live(*row)).map(move |row| (block, row))
-                })),
+                Gone::Block(block) => {
+                    rows.extend(stream.meta(block).into_iter().flat_map(|meta| {
+                        (0..meta.count)
+                            .filter(move |row| meta.is_live(*row))
+                            .map(move |row| (block, row))
+                    }))
+                }
             }
         }
         // As in Redis, what a trim removes is no tombstone.
