@@ -34,6 +34,7 @@ pub(crate) fn run(settings: &Settings) -> Result<()> {
         cache_bytes: settings.cache_bytes()?,
         seed: RandomState::new().build_hasher().finish(),
         log: |line| eprintln!("{line}"),
+        ..levada_server::Settings::default()
     };
     levada_server::run(listeners, shutdown, server)?;
     eprintln!("Everything is on disk, bye");

@@ -193,6 +193,9 @@ impl Machine {
             }
             Effect::Trimmed { block, row, .. } => stream.trim_to(*block, *row),
             Effect::IdSet { last_id, entries_added, max_deleted_id, .. } => {
+                if *last_id < stream.last_id {
+                    stream.reissued = stream.reissued.max(stream.last_id);
+                }
                 stream.last_id = *last_id;
                 stream.entries_added = *entries_added;
                 stream.max_deleted_id = *max_deleted_id;

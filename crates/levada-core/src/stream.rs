@@ -26,6 +26,8 @@ pub struct Stream {
     pub entries_added: u64,
     /// The largest id ever deleted by XDEL and kin.
     pub max_deleted_id: StreamId,
+    /// Ids up to this one may have been given out twice: XSETID went back from it. `0-0` if none.
+    pub(crate) reissued: StreamId,
     /// Consumer groups.
     pub groups: Registry<Arc<Group>>,
     length: u64,
@@ -373,6 +375,7 @@ impl Stream {
         varint::put_id(out, self.last_id);
         varint::put_u64(out, self.entries_added);
         varint::put_id(out, self.max_deleted_id);
+        varint::put_id(out, self.reissued);
         varint::put_u64(out, self.length);
         varint::put_u64(out, u64::from(self.floor));
         varint::put_u64(out, self.node.entries);
@@ -396,6 +399,7 @@ impl Stream {
             last_id: reader.id()?,
             entries_added: reader.u64()?,
             max_deleted_id: reader.id()?,
+            reissued: reader.id()?,
             length: reader.u64()?,
             floor: reader.u32()?,
             node: OpenNode { entries: reader.u64()?, bytes: reader.u64()? },

@@ -46,6 +46,7 @@ const fn parameter(
     Parameter { name, kind, access, default }
 }
 
+const SLOWER_THAN: Kind = Kind::Integer { min: -1, max: i64::MAX };
 const COUNT: Kind = Kind::Integer { min: 0, max: i64::MAX };
 const BYTES: Kind = Kind::Bytes { min: 0, max: i64::MAX as u64 };
 const POLICIES: &[&str] = &[
@@ -78,7 +79,7 @@ const PARAMETERS: &[Parameter] = &[
     parameter("proto-max-bulk-len", BYTES, Access::Immutable, "16777216"),
     parameter("requirepass", Kind::Text, Access::Free, ""),
     parameter("save", Kind::Text, Access::Free, ""),
-    parameter("slowlog-log-slower-than", Kind::Integer { min: -1, max: i64::MAX }, Access::Free, "-1"),
+    parameter("slowlog-log-slower-than", SLOWER_THAN, Access::Free, "-1"),
     parameter("slowlog-max-len", COUNT, Access::Free, "128"),
     parameter("stream-idmp-duration", Kind::Integer { min: 1, max: 86_400 }, Access::Free, "100"),
     parameter("stream-idmp-maxsize", Kind::Integer { min: 1, max: 10_000 }, Access::Free, "100"),
@@ -186,11 +187,7 @@ impl Kind {
                 }
                 Some(value) => Ok(value.to_string()),
             },
-            // A plain number out of range is told apart from one that cannot be read.
             Self::Bytes { min, max } => match parse_bytes(text) {
-                None if parse_i64(text).is_some() => {
-                    Err(format!("argument must be between {min} and {max} inclusive"))
-                }
                 None => Err("argument must be a memory value".to_owned()),
                 Some(value) if value < min || value > max => {
                     Err(format!("argument must be between {min} and {max} inclusive"))

@@ -230,6 +230,7 @@ impl Turn<'_> {
         }
         match answer.result {
             Ok(reply) => {
+                self.state.stats.changes += u64::from(changes(request, &asked.command));
                 let keys = NameList::Borrowed(asked.names);
                 let names = Names { keys, now: self.now };
                 write(&mut self.output(), reply, &names);
@@ -386,6 +387,15 @@ impl Turn<'_> {
             Err(error) => self.fail(number, &error),
         }
     }
+}
+
+/// Whether a command counts as a change of data: a group's history that is read again does not.
+fn changes(request: &Request<'_>, command: &Command<'_>) -> bool {
+    let is_history = match command {
+        Command::Xreadgroup(read) => read.streams.iter().all(|(_, after)| after.is_some()),
+        _ => false,
+    };
+    request.spec.flags & flag::WRITE != 0 && !is_history
 }
 
 /// Whether this is HTTP, sent by a browser that was made to: such a connection gets no answer.

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use levada_engine::store::local::LocalSettings;
+
 /// Settings of [`run`](crate::run). Those that CONFIG SET can change begin with these values.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -13,6 +15,9 @@ pub struct Settings {
     pub clients_max: u64,
     /// Memory in bytes for blocks that were read or written lately.
     pub cache_bytes: usize,
+    /// Length of a log file in bytes: a multiple of 4 KiB, at least 32 MiB, as the largest
+    /// transaction must fit.
+    pub log_file_bytes: u64,
     /// Where random numbers begin (RANDOMKEY, run id, hashing of names).
     pub seed: u64,
     /// Takes lines for people: that it is ready, what went wrong.
@@ -26,6 +31,7 @@ impl Default for Settings {
             requirepass: String::new(),
             clients_max: 10_000,
             cache_bytes: 128 << 20,
+            log_file_bytes: LocalSettings::default().log_file_bytes,
             seed: 1,
             log: |line| eprintln!("{line}"),
         }

@@ -7,7 +7,7 @@ use crate::dispatch::{Ran, Turn};
 use crate::engine::ClientId;
 use crate::registry::CommandNumber;
 use crate::session::Transaction;
-use crate::spec::{Request, Transactional};
+use crate::spec::{Request, Run, Transactional};
 use crate::wire_error::WireError;
 
 impl Turn<'_> {
@@ -57,6 +57,10 @@ impl Turn<'_> {
             return self.fail(number, &WireError::EXEC_WITHOUT_MULTI);
         };
         let client = ClientId(self.session.id);
+        if !transaction.failed && !self.prefetch(&transaction) {
+            self.session.transaction = Some(transaction);
+            return Ran::NeedBlocks;
+        }
         let broken = self.session.watched > 0 && self.shard.is_watch_broken(client);
         self.unwatch();
         if transaction.failed {
@@ -68,6 +72,27 @@ impl Turn<'_> {
         }
         self.run_all(&transaction);
         Ran::Done
+    }
+
+    /// Looks ahead at all commands, so that the blocks that they need are read together and before
+    /// any of them runs; `false` while some are on their way.
+    fn prefetch(&mut self, transaction: &Transaction) -> bool {
+        let (mut args, mut here) = (Vec::new(), true);
+        for queued in transaction.commands() {
+            let spec = self.state.registry.spec(queued.number);
+            let Run::Engine(parse, _) = spec.run else {
+                continue;
+            };
+            transaction.args(*queued, &mut args);
+            let (database, now) = (self.session.database, self.now);
+            let request = Request { args: &args, database, now, spec, random: 0 };
+            // What is wrong with a command is told when it runs.
+            if let Ok(asked) = parse(&request) {
+                let client = ClientId(self.session.id);
+                here &= self.shard.prefetch(now, client, &asked.command);
+            }
+        }
+        here
     }
 
     /// Runs the queue as one batch.

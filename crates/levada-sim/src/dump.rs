@@ -94,8 +94,9 @@ pub fn of_machine(machine: &Machine, blocks: &SealedBlocks, now_ms: u64) -> Dump
             panic!("KEYS answers names")
         };
         for name in names {
-            let text = view.key(Key { database, name: &name });
-            dump.insert([&[b'0' + database], &name[..]].concat(), text);
+            if let Some(text) = view.key(Key { database, name: &name }) {
+                dump.insert([&[b'0' + database], &name[..]].concat(), text);
+            }
         }
     }
     dump
@@ -117,9 +118,11 @@ impl View<'_> {
         }
     }
 
-    fn key(&self, key: Key<'_>) -> String {
+    /// A key that has expired is as good as gone: every command that names it removes it first.
+    fn key(&self, key: Key<'_>) -> Option<String> {
         let expires = match self.ask(&Command::Expiretime(key)) {
             Ok(Reply::Integer(-1)) => None,
+            Ok(Reply::Integer(at_ms)) if at_ms.unsigned_abs() < self.context.now_ms => return None,
             Ok(Reply::Integer(at_ms)) => Some(at_ms),
             other => panic!("EXPIRETIME of a key that is there answers {other:?}"),
         };
@@ -131,7 +134,7 @@ impl View<'_> {
                 Err(wrong) => line(&mut text, format_args!("WRONG: {wrong}")),
             },
         }
-        text
+        Some(text)
     }
 
     fn stream(&self, text: &mut String, key: Key<'_>) -> Result<(), String> {

@@ -33,7 +33,7 @@ pub fn run(seed: u64, steps: usize) -> Result<(), Failure> {
     for _ in 0..steps {
         let model = &course.pair.model;
         let now_ms = course.pair.now_ms;
-        let step = Generator { random: &mut random, model, now_ms }.step();
+        let step = Generator { random: &mut random, model, now_ms, large: true }.step();
         done.push(step.clone());
         if let Err(what) = course.step(&step) {
             return Err(Failure { what, steps: done });
@@ -97,8 +97,8 @@ impl Course {
         let store = Recording::with_delay(delay);
         let shard = Shard::recover(store, Recovered::default(), settings, seed)
             .expect("nothing is there that could be damaged");
-        let mut pair =
-            Pair::new(Model::default(), shard, START_MS).expect("a store in memory does not fail");
+        let mut pair = Pair::new(Model::default(), shard, START_MS, START_MS)
+            .expect("a store in memory does not fail");
         let limits = Op::Limits(generate::limits(&mut random));
         pair.step(&Step { clock_ms: 0, op: limits, ends_turn: false })
             .expect("a setting cannot fail");
@@ -107,7 +107,7 @@ impl Course {
 
     fn step(&mut self, step: &Step) -> Result<(), String> {
         let words = |halt| match halt {
-            Halt::Wrong(what) => what,
+            Halt::Wrong(what) | Halt::Damaged(what) => what,
             Halt::Store(error) => format!("the store failed: {error}"),
         };
         self.pair.step(step).map_err(words)?;
@@ -133,7 +133,7 @@ impl Course {
             self.replica.apply(&batch)?;
         }
         let now_ms = self.pair.now_ms;
-        let blocks = crate::pair::all_blocks(&mut self.pair.shard);
+        let (blocks, _) = crate::pair::all_blocks(&mut self.pair.shard);
         let expected = dump::of_machine(self.pair.shard.machine(), &blocks, now_ms);
         match dump::difference(&expected, &self.replica.dump(now_ms)) {
             None => Ok(()),

@@ -5,13 +5,13 @@
 //! model's node there; it takes nothing else from the product.
 
 use crate::dump::{self, SealedBlocks};
-use crate::model::{Answer, Id, Model, Stream, Value};
+use crate::model::{Answer, Id, Key, Model, Stream, Value};
 use crate::op::subject::{self, Refused, Seen};
 use crate::op::{KEYS, KeyAt, Op, Step, model_key, reference};
 use levada_core::keyspace::KeyNumber;
 use levada_engine::clock::Now;
 use levada_engine::shard::{Event, Shard, Wait};
-use levada_engine::store::{Fetch, Store};
+use levada_engine::store::{Fetch, Lsn, Store};
 use std::collections::BTreeMap;
 
 /// Why a schedule ended before its time.
@@ -19,6 +19,8 @@ use std::collections::BTreeMap;
 pub enum Halt {
     /// The product is wrong; in words.
     Wrong(String),
+    /// It says that a block is damaged or cannot be read, which is right if that is so.
+    Damaged(String),
     /// The store failed, as a store may.
     Store(levada_engine::Error),
 }
@@ -42,19 +44,54 @@ pub struct Pair<S> {
     pub now_ms: u64,
     /// Number of the tail of each stream when last looked at.
     tails: BTreeMap<KeyNumber, u64>,
+    /// The batches since [`Pair::take_points`].
+    points: Vec<Point>,
+    /// For each key the batch of its last change; of its last change that was no delivery.
+    changed: BTreeMap<KeyAt, (Lsn, Lsn)>,
+}
+
+/// What ought to be there when the log ends with a batch.
+#[derive(Clone, Debug)]
+pub struct Point {
+    /// The batch.
+    pub lsn: Lsn,
+    /// The state.
+    pub model: Model,
+}
+
+/// What an answer that may be shown proves to be there, by the batch of the last change of what
+/// it shows, whatever the product says that it waits for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Promise {
+    /// What the product waits for.
+    pub wait: Wait,
+    /// What must survive a power cut once the answer has left.
+    pub durable: Lsn,
+    /// What must survive a kill.
+    pub written: Lsn,
 }
 
 impl<S: Store> Pair<S> {
-    /// A pair whose two sides hold the same, at a time that the shard is told first.
-    pub fn new(model: Model, shard: Shard<S>, now_ms: u64) -> Result<Self, Halt> {
-        let mut pair = Self { model, shard, wall_ms: now_ms, now_ms, tails: BTreeMap::new() };
+    /// A pair whose two sides hold the same. The clock of the machine stands at `now_ms` or below,
+    /// the one on the wall wherever it does.
+    pub fn new(model: Model, shard: Shard<S>, now_ms: u64, wall_ms: u64) -> Result<Self, Halt> {
+        let mut pair = Self {
+            model,
+            shard,
+            wall_ms,
+            now_ms,
+            tails: BTreeMap::new(),
+            points: Vec::new(),
+            changed: BTreeMap::new(),
+        };
+        pair.tails = pair.tail_numbers();
         pair.poll()?;
         Ok(pair)
     }
 
-    /// Leads both through a step and compares the answers; what each answer waits for. The turn,
+    /// Leads both through a step and compares the answers; what each answer promises. The turn,
     /// if it ends here, is the caller's.
-    pub fn step(&mut self, step: &Step) -> Result<Vec<Wait>, Halt> {
+    pub fn step(&mut self, step: &Step) -> Result<Vec<Promise>, Halt> {
         self.wall_ms = self.wall_ms.saturating_add_signed(step.clock_ms);
         match &step.op {
             Op::Multi(ops) => {
@@ -79,9 +116,24 @@ impl<S: Store> Pair<S> {
 
     /// Ends a turn: commit, then poll.
     pub fn end_turn(&mut self) -> Result<(), Halt> {
-        let now = self.now();
-        self.shard.commit(now)?;
+        self.commit()?;
         self.poll()
+    }
+
+    /// Commits what was done since the last commit.
+    pub fn commit(&mut self) -> Result<(), Halt> {
+        let lsn = self.shard.position();
+        if lsn > self.shard.current() {
+            // Whether it comes to be or not: an error leaves that open.
+            self.points.push(Point { lsn, model: self.model.clone() });
+        }
+        let now = self.now();
+        Ok(self.shard.commit(now)?)
+    }
+
+    /// The batches since this was last called, and the state behind each.
+    pub fn take_points(&mut self) -> Vec<Point> {
+        std::mem::take(&mut self.points)
     }
 
     /// Both clocks as the shard is told them.
@@ -93,18 +145,21 @@ impl<S: Store> Pair<S> {
     pub fn compare(&mut self) -> Result<(), Halt> {
         self.poll()?;
         self.model.expire_keys(self.now_ms);
-        let blocks = all_blocks(&mut self.shard);
+        let (blocks, lost) = all_blocks(&mut self.shard);
         let found = dump::of_machine(self.shard.machine(), &blocks, self.now_ms);
         match dump::difference(&dump::of_model(&self.model), &found) {
             None => Ok(()),
+            Some(difference) if lost > 0 => Err(Halt::Damaged(difference)),
             Some(difference) => Err(Halt::Wrong(difference)),
         }
     }
 
-    fn poll(&mut self) -> Result<(), Halt> {
+    /// Lets the shard take note of time and finished I/O.
+    pub fn poll(&mut self) -> Result<(), Halt> {
         self.advance();
         let now = self.now();
         self.shard.poll(now)?;
+        self.model.expire_keys(self.now_ms);
         self.advance();
         self.note_seals();
         Ok(())
@@ -117,7 +172,7 @@ impl<S: Store> Pair<S> {
         }
     }
 
-    fn command(&mut self, op: &Op) -> Result<Wait, Halt> {
+    fn command(&mut self, op: &Op) -> Result<Promise, Halt> {
         let (seen, wait) = loop {
             let full = self.seals_before(op);
             let now = self.now();
@@ -129,6 +184,9 @@ impl<S: Store> Pair<S> {
             }
             self.await_blocks()?;
         };
+        let keys = named(op);
+        let held = |model: &Model, key: KeyAt| model.keys.get(&model_key(key)).cloned();
+        let before: Vec<_> = keys.iter().map(|key| held(&self.model, *key)).collect();
         let node = self.last_node(op);
         let [expected] = &reference::apply(&mut self.model, self.now_ms, op)[..] else {
             unreachable!("a command has one answer")
@@ -142,12 +200,43 @@ impl<S: Store> Pair<S> {
             true => self.tails = self.tail_numbers(),
             false => self.note_seals(),
         }
-        match agree(expected, &seen) {
-            true => Ok(wait),
-            false => {
-                Err(Halt::Wrong(format!("{op:?}\nshould answer {expected:?}\nand said {seen:?}")))
+        let what = || format!("{op:?}\nshould answer {expected:?}\nand said {seen:?}");
+        match &seen {
+            Err(Refused::Corrupt(..) | Refused::Lost(_)) => return Err(Halt::Damaged(what())),
+            _ if !agree(expected, &seen) => return Err(Halt::Wrong(what())),
+            _ => {}
+        }
+        for (key, before) in keys.iter().zip(before) {
+            let after = held(&self.model, *key);
+            if after != before {
+                let is_delivery =
+                    after.is_some() && self.is_relaxed(op) || only_seen(before, after);
+                self.note_change(*key, is_delivery);
             }
         }
+        Ok(self.promise(op, &keys, wait))
+    }
+
+    fn is_relaxed(&self, op: &Op) -> bool {
+        op.is_delivery() && !self.shard.settings().delivery_strict
+    }
+
+    fn note_change(&mut self, key: KeyAt, is_delivery: bool) {
+        let lsn = self.shard.position();
+        let changed = self.changed.entry(key).or_default();
+        changed.0 = lsn;
+        if !is_delivery {
+            changed.1 = lsn;
+        }
+    }
+
+    /// What the answer to an op on some keys promises.
+    fn promise(&self, op: &Op, keys: &[KeyAt], wait: Wait) -> Promise {
+        let changed = keys.iter().filter_map(|key| self.changed.get(key));
+        let (all, entries) = changed
+            .fold((0, 0), |(all, entries), changed| (changed.0.max(all), changed.1.max(entries)));
+        let durable = if self.is_relaxed(op) { entries } else { all };
+        Promise { wait, durable, written: all }
     }
 
     /// Turns go by until the blocks that a command needs are there.
@@ -158,8 +247,7 @@ impl<S: Store> Pair<S> {
                     return Ok(());
                 }
             }
-            let now = self.now();
-            self.shard.commit(now)?;
+            self.commit()?;
             self.shard.store_mut().wait();
             self.poll()?;
         }
@@ -242,6 +330,57 @@ fn deletes_from(op: &Op) -> Option<KeyAt> {
     }
 }
 
+/// Whether all that differs is when consumers were there, which no XREADGROUP shows.
+fn only_seen(before: Option<Key>, after: Option<Key>) -> bool {
+    let timeless = |key: Option<Key>| {
+        let mut key = key?;
+        if let Value::Stream(stream) = &mut key.value {
+            let consumers = stream.groups.values_mut().flat_map(|group| &mut group.consumers);
+            consumers.for_each(|(_, seen)| (seen.seen_ms, seen.active_ms) = (0, None));
+        }
+        Some(key)
+    };
+    timeless(before) == timeless(after)
+}
+
+/// The keys that an op names or sees.
+fn named(op: &Op) -> Vec<KeyAt> {
+    let of_database = |database: u8| (0..KEYS.len()).filter(move |key| KEYS[*key].0 == database);
+    match op {
+        Op::Xadd { key, .. }
+        | Op::Xdel(key, _)
+        | Op::Xdelex(key, ..)
+        | Op::Xtrim(key, _)
+        | Op::Xsetid { key, .. }
+        | Op::Xlen(key)
+        | Op::Xrange { key, .. }
+        | Op::GroupCreate { key, .. }
+        | Op::GroupSetid { key, .. }
+        | Op::GroupDestroy(key, _)
+        | Op::CreateConsumer(key, ..)
+        | Op::DelConsumer(key, ..)
+        | Op::Xack(key, ..)
+        | Op::Xackdel(key, ..)
+        | Op::Xpending(key, _)
+        | Op::XpendingRange { key, .. }
+        | Op::Xclaim { key, .. }
+        | Op::Xautoclaim { key, .. }
+        | Op::Set(key, ..)
+        | Op::Get(key)
+        | Op::Incr(key)
+        | Op::Pexpire(key, _)
+        | Op::Persist(key) => vec![*key],
+        Op::Xread { from, .. } => from.iter().map(|(key, _)| *key).collect(),
+        Op::Xreadgroup { from, .. } => from.iter().map(|(key, _)| *key).collect(),
+        Op::Del(keys) | Op::Exists(keys) => keys.clone(),
+        Op::Rename { from, to, .. } => vec![*from, *to],
+        Op::Flush(None) => (0..KEYS.len()).collect(),
+        Op::Flush(Some(database)) | Op::Dbsize(database) => of_database(*database).collect(),
+        Op::Multi(ops) => ops.iter().flat_map(named).collect(),
+        Op::Limits(_) => Vec::new(),
+    }
+}
+
 /// Whether the product said what the model says.
 fn agree(expected: &Answer, seen: &Seen) -> bool {
     match (expected, seen) {
@@ -251,18 +390,19 @@ fn agree(expected: &Answer, seen: &Seen) -> bool {
     }
 }
 
-/// Every sealed block of a shard, read if need be. One that cannot be read is left out.
-pub fn all_blocks<S: Store>(shard: &mut Shard<S>) -> SealedBlocks {
-    let mut blocks = SealedBlocks::default();
+/// Every sealed block of a shard, read if need be, and how many could not be read.
+pub fn all_blocks<S: Store>(shard: &mut Shard<S>) -> (SealedBlocks, usize) {
+    let (mut blocks, mut lost) = (SealedBlocks::default(), 0);
     for key in 0..KEYS.len() {
         let Some((number, stream)) = shard.machine().stream(subject::key_of(key)) else {
             continue;
         };
         for block in stream.first_block()..stream.tail_number() {
-            if let Fetch::Ready(found) = shard.store_mut().fetch_now(number.0, block) {
-                blocks.0.insert((number, block), found);
+            match shard.store_mut().fetch_now(number.0, block) {
+                Fetch::Ready(found) => _ = blocks.0.insert((number, block), found),
+                _ => lost += 1,
             }
         }
     }
-    blocks
+    (blocks, lost)
 }

@@ -182,10 +182,12 @@ pub(super) fn xreadgroup<'a>(context: Context<'_>, read: &Xreadgroup<'a>) -> Dec
     for (at, (found, (key, history))) in found.iter().zip(&read.streams).enumerate() {
         // A stream that is named twice is read once: the second time nothing is new.
         let again = read.streams.iter().take(at).any(|(before, _)| before == key);
+        // Redis knows `>` as the largest id, however it is spelt.
+        let history = history.filter(|after| *after != StreamId::MAX);
         let entries = match history {
             _ if again => continue,
             None => deliver(context, *found, read, &mut effects)?,
-            Some(after) => redeliver(context, *found, read, *after, &mut effects)?,
+            Some(after) => redeliver(context, *found, read, after, &mut effects)?,
         };
         if history.is_some() || entries.count > 0 {
             streams.push((at, entries));

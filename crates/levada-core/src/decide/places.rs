@@ -159,7 +159,9 @@ pub(super) fn still_there(
     if id < meta.base || id > stream.last_id {
         return Ok(false);
     }
-    if meta.live == meta.count {
+    // Where all rows live, an id that was once given out is one of them, unless that was before
+    // XSETID went back: then others may stand around it.
+    if meta.live == meta.count && id > stream.reissued {
         return Ok(true);
     }
     Ok(places(context, key, stream, &[id])?.first().is_some_and(Option::is_some))

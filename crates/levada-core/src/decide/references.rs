@@ -360,11 +360,11 @@ impl<'m> Walk<'m> {
             match *gone {
                 Gone::Row(block, row) => rows.push((block, row)),
                 Gone::Block(block) => {
-                    rows.extend(stream.meta(block).into_iter().flat_map(|meta| {
-                        (0..meta.count)
-                            .filter(move |row| meta.is_live(*row))
-                            .map(move |row| (block, row))
-                    }))
+                    let meta = stream.meta(block);
+                    let live = meta
+                        .into_iter()
+                        .flat_map(|meta| (0..meta.count).filter(move |row| meta.is_live(*row)));
+                    rows.extend(live.map(|row| (block, row)));
                 }
             }
         }

@@ -74,4 +74,4 @@ fn flush_scripts(context: &mut Context<'_>, request: &Request<'_>) -> Result<The
     Ok(Then::Done)
 }
 
-const SCRIPT_ERROR: &str = "ERR SCRIPT FLUSH only supports SYNC|ASYNC option";
+const SCRIPT_ERROR: &str = "ERR SCRIPT FLUSH only support SYNC|ASYNC option";

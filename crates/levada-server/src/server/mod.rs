@@ -48,6 +48,11 @@ use crate::wire_error::WireError;
 
 /// Events taken from the system at once.
 const EVENTS_MAX: usize = 512;
+/// Bytes of requests behind which a batch is closed in the middle of an iteration.
+const BATCH_BYTES: usize = 1 << 20;
+/// Bytes of a request: the largest value, and room for the words around it. What a request changes
+/// must fit into a file of the log.
+const REQUEST_BYTES_MAX: usize = 18 << 20;
 /// Longest sleep, so that the sweep has its time.
 const SLEEP_MS_MAX: u64 = 5_000;
 
@@ -94,6 +99,8 @@ struct Server {
     accept_again: bool,
     stopping: bool,
     last_sweep_ms: u64,
+    /// Bytes of requests that were run since the last commit.
+    uncommitted_bytes: usize,
     scratch: Box<[u8]>,
     /// Ranges of the arguments of a request.
     ranges: Vec<std::ops::Range<usize>>,
@@ -120,7 +127,11 @@ impl Server {
             // It fails only when the loop is gone, and then nobody waits.
             let _ = waker.wake();
         }));
-        let local = LocalSettings { cache_bytes: settings.cache_bytes, ..LocalSettings::default() };
+        let local = LocalSettings {
+            cache_bytes: settings.cache_bytes,
+            log_file_bytes: settings.log_file_bytes,
+            ..LocalSettings::default()
+        };
         let (store, recovered) = LocalStore::open(disk, local)?;
         let shard_settings =
             ShardSettings { nodes: config.node_limits(), ..ShardSettings::default() };
@@ -142,6 +153,7 @@ impl Server {
             accept_again: false,
             stopping: false,
             last_sweep_ms: 0,
+            uncommitted_bytes: 0,
             scratch: vec![0; READ_BYTES].into_boxed_slice(),
             ranges: Vec::new(),
             args: Vec::new(),
@@ -172,9 +184,16 @@ impl Server {
         self.drain_events(now);
         self.note_readiness(events, now);
         self.wake_sleepers(now);
-        for token in std::mem::take(&mut self.ready) {
-            self.turn(token, now);
-            self.drain_events(now);
+        // With too much on its way to the disk nothing more is taken on: sockets fill up, and
+        // producers slow down.
+        if !self.shard.is_congested() {
+            for token in std::mem::take(&mut self.ready) {
+                self.turn(token, now);
+                self.drain_events(now);
+                if self.uncommitted_bytes > BATCH_BYTES {
+                    self.commit(now)?;
+                }
+            }
         }
         self.sweep(now);
         self.commit(now)?;
@@ -184,7 +203,7 @@ impl Server {
 
     /// How long nothing may happen.
     fn timeout(&self, now: Now) -> Duration {
-        if !self.ready.is_empty() || self.accept_again && self.connections.len() == 0 {
+        if !self.ready.is_empty() && !self.shard.is_congested() {
             return Duration::ZERO;
         }
         let mut sleep_us = SLEEP_MS_MAX * 1000;
@@ -203,6 +222,7 @@ impl Server {
     /// Seals the changes of the iteration.
     fn commit(&mut self, now: Now) -> Result<(), Error> {
         let before = self.shard.current();
+        self.uncommitted_bytes = 0;
         self.shard.commit(now)?;
         if self.shard.current() > before {
             let took = self.state.clock.now().monotonic_us.saturating_sub(now.monotonic_us);
@@ -320,6 +340,7 @@ impl Server {
             }
         }
         self.args = recycle(args);
+        self.uncommitted_bytes += consumed;
         input.drain(..consumed);
         if input.is_empty() && input.capacity() > 0 {
             keep_buffer(&mut self.buffers, std::mem::take(&mut input));
@@ -472,7 +493,11 @@ fn end_reply(out: &mut Out, replies: &mut Replies, start: u64, release: Release)
 
 /// Limits of a connection.
 fn limits(authenticated: bool) -> Limits {
-    if authenticated { Limits::authenticated() } else { Limits::unauthenticated() }
+    if authenticated {
+        Limits { request_bytes_max: REQUEST_BYTES_MAX, ..Limits::authenticated() }
+    } else {
+        Limits::unauthenticated()
+    }
 }
 
 /// The settings as CONFIG GET shows them at first.

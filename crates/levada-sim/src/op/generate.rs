@@ -17,6 +17,8 @@ pub struct Generator<'a> {
     pub model: &'a Model,
     /// The time before the step, in ms.
     pub now_ms: u64,
+    /// Whether now and then a value is so large that few fit into a block.
+    pub large: bool,
 }
 
 impl Generator<'_> {
@@ -93,7 +95,7 @@ impl Generator<'_> {
                     self.random.bytes(len)
                 }
                 48 => vec![b'v'; self.random.index(700)],
-                _ if self.random.chance(20) => vec![b'w'; 20_000],
+                _ if self.large && self.random.chance(20) => vec![b'w'; 20_000],
                 _ => i64::MAX.to_string().into_bytes(),
             };
             (NAMES[self.random.index(NAMES.len())].to_vec(), value)

@@ -28,6 +28,8 @@ pub enum Refused {
     As(ErrorKind),
     /// A block failed its check; the ids that it may hold.
     Corrupt(Vec<u8>, Id, Id),
+    /// An answer counts more entries than could be read; in words.
+    Lost(String),
     /// An error that no op of ours should meet.
     Unexpected(Error),
 }
@@ -347,7 +349,9 @@ pub fn told_entries<S: Store>(
     entries: &reply::Entries,
 ) -> Result<Entries, Refused> {
     let read = shard.entries(entries).map_err(told_error)?;
-    assert_eq!(read.len() as u64, entries.count, "an answer counts its entries");
+    if read.len() as u64 != entries.count {
+        return Err(Refused::Lost(format!("{} entries could be read of {entries:?}", read.len())));
+    }
     let entry = |entry: levada_engine::Entry| (told_id(entry.id), entry.fields);
     Ok(read.into_iter().map(entry).collect())
 }

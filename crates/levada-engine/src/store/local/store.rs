@@ -374,7 +374,7 @@ impl<D: Disk> Store for LocalStore<D> {
         bytes: &[u8],
     ) -> Result<(), Error> {
         self.attempt(|store| {
-            if id.kind == 0 {
+            if id.kind == 0 && change != PieceChange::RemoveObject {
                 let what = "pieces of kind 0 are the store's own";
                 return Err(Error::new(ErrorKind::Invalid, what));
             }

@@ -83,8 +83,17 @@ pub(in super::super) fn encode(header: &Header, effects: &[u8], place: Place) ->
     (bytes, crc)
 }
 
-/// The batch at the beginning of `bytes`, which stand at `place` and reach to the end of the file.
-/// Batches up to `floor` are passed over unchecked: they are what a recycled file had before.
+/// Bytes that the batch at the beginning of `bytes` says to have, unchecked; 0 where there is none.
+pub(in super::super) fn announced(bytes: &[u8]) -> usize {
+    match (u32_at(bytes, 0), u32_at(bytes, 4)) {
+        (Some(MAGIC), Some(len)) => usize::try_from(len).map_or(0, |len| HEADER + len),
+        _ => 0,
+    }
+}
+
+/// The batch at the beginning of `bytes`, which stand at `place` and hold what is [`announced`] or
+/// reach to the end of the file. Batches up to `floor` are passed over unchecked: they are what a
+/// recycled file had before.
 pub(in super::super) fn decode(bytes: &[u8], place: Place, floor: Lsn) -> Decoded<'_> {
     parse(bytes, place, floor).unwrap_or(Decoded::Nothing)
 }
@@ -93,8 +102,7 @@ fn parse(bytes: &[u8], place: Place, floor: Lsn) -> Option<Decoded<'_>> {
     if u32_at(bytes, 0)? != MAGIC || u64_at(bytes, 32)? <= floor {
         return None;
     }
-    let len = usize::try_from(u32_at(bytes, 4)?).ok()?;
-    let whole = bytes.get(..HEADER.checked_add(len)?)?;
+    let whole = bytes.get(..announced(bytes))?;
     let crc = u32_at(whole, 8)?;
     if crc_of(whole, place) != crc {
         return None;

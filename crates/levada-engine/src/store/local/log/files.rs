@@ -19,6 +19,8 @@ use crate::{
 pub(in super::super) const DIRECTORY: &str = "log";
 /// Spare files kept.
 const SPARES_MAX: usize = 2;
+/// Room for new batches in the file of an opening where there is no spare.
+const FIRST_BYTES: u64 = 4 << 20;
 /// Zeros written at once.
 const PIECE: u64 = 256 << 10;
 
@@ -85,25 +87,38 @@ impl LogFiles {
         self.old.insert(number);
     }
 
-    /// A file of at least `at_least` bytes, filled and with a durable name.
+    /// The next file, filled and with a durable name: a spare, or a new one of full length and at
+    /// least `at_least` bytes.
     pub(in super::super) fn take<D: Disk>(
         &mut self,
         io: &mut Io<D>,
         at_least: u64,
     ) -> Result<(u64, FileId, u64), Error> {
+        self.take_len(io, self.bytes.max(at_least))
+    }
+
+    /// The same for an opening, which puts `copy` bytes into it at once and does not wait for a
+    /// file of full length to be filled.
+    pub(in super::super) fn take_first<D: Disk>(
+        &mut self,
+        io: &mut Io<D>,
+        copy: u64,
+    ) -> Result<(u64, FileId, u64), Error> {
+        let len =
+            if self.spares.is_empty() { self.bytes.min(copy + FIRST_BYTES) } else { self.bytes };
+        self.take_len(io, len)
+    }
+
+    fn take_len<D: Disk>(&mut self, io: &mut Io<D>, len: u64) -> Result<(u64, FileId, u64), Error> {
         let number = self.next;
         self.next += 1;
         let path = path(number);
-        let len = self.bytes.max(at_least);
-        let file = match self.spares.pop() {
-            Some(spare) if len == self.bytes => {
-                io.rename(&spare_path(spare), &path)?;
-                io.open(&path, Open::Existing)?
-            }
-            unfit => {
-                self.spares.extend(unfit);
-                create_filled(io, &path, len)?
-            }
+        let spare = (len == self.bytes).then(|| self.spares.pop()).flatten();
+        let file = if let Some(spare) = spare {
+            io.rename(&spare_path(spare), &path)?;
+            io.open(&path, Open::Existing)?
+        } else {
+            create_filled(io, &path, len)?
         };
         io.sync_directory(DIRECTORY)?;
         Ok((number, file, len))

@@ -40,6 +40,8 @@ use crate::{
 
 /// A last file of at most so many bytes is copied whole.
 const COPY_MAX: u64 = 8 << 20;
+/// Bytes of a log file read at once.
+const WINDOW: usize = 2 << 20;
 
 /// Where reading begins, from the manifest.
 #[derive(Clone, Copy, Debug)]
@@ -164,8 +166,10 @@ impl Tail {
         }
         let copied = self.copied();
         let since = copied.map_or(Lsn::MAX, |found| found.header.lsn);
-        let mut copy = Copy::begin(io, files, self, settings.shard)?;
-        for found in self.kept.iter().filter(|found| found.header.lsn >= since) {
+        let above = || self.kept.iter().filter(|found| found.header.lsn >= since);
+        let bytes = above().map(Found::len).sum();
+        let mut copy = Copy::begin(io, files, self, settings.shard, bytes)?;
+        for found in above() {
             copy.append(io, found)?;
         }
         let mut log = copy.finish(io, settings.congested_bytes)?;
@@ -351,41 +355,66 @@ fn scan<D: Disk>(
 ) -> Result<Vec<Found>, Error> {
     let path = path(number);
     let file = io.open(&path, Open::Existing)?;
-    let read = read_from(io, file, &path, start, buffer);
-    io.close(file);
-    read?;
+    let len = io.len(file, &path)?;
+    buffer.clear();
     let mut found = Vec::new();
-    let mut at = 0;
-    while let Some(bytes) = buffer.get(at..).filter(|bytes| !bytes.is_empty()) {
-        let place = Place { file: number, offset: start + at as u64 };
-        let mut end = place.offset + PAGE;
+    let mut window = Window { file, path: &path, len, at: start, buffer };
+    let mut at = start;
+    while at < len {
+        let bytes = window.from(io, at)?;
+        let place = Place { file: number, offset: at };
+        at += PAGE;
         match batch::decode(bytes, place, floor) {
             Decoded::Valid { header, crc, effects } => {
-                end = place.offset + batch::padded(effects.len());
-                found.push(Found { place, end, header, crc, effects: effects.to_vec() });
+                at = place.offset + batch::padded(effects.len());
+                found.push(Found { place, end: at, header, crc, effects: effects.to_vec() });
             }
             Decoded::Newer(version) => return Err(format::newer(&path, version)),
             Decoded::Nothing => {}
         }
-        at = usize::try_from(end - start).expect("the file is in memory");
     }
+    io.close(file);
     Ok(found)
 }
 
-fn read_from<D: Disk>(
-    io: &mut Io<D>,
+/// A part of a log file in memory.
+struct Window<'a> {
     file: FileId,
-    path: &str,
-    start: u64,
-    buffer: &mut Vec<u8>,
-) -> Result<(), Error> {
-    let len = io.len(file, path)?.saturating_sub(start);
-    let len = usize::try_from(len)
-        .map_err(|_| Error::new(ErrorKind::Invalid, format!("{path} is too long")))?;
-    buffer.resize(len, 0);
-    let read = io.read(file, path, start, buffer)?;
-    buffer.truncate(read);
-    Ok(())
+    path: &'a str,
+    len: u64,
+    /// Offset of the buffer.
+    at: u64,
+    buffer: &'a mut Vec<u8>,
+}
+
+impl Window<'_> {
+    /// The bytes from `at` on, which is not below that of the call before: all that the batch there
+    /// says to have, as far as the file reaches.
+    fn from<D: Disk>(&mut self, io: &mut Io<D>, at: u64) -> Result<&[u8], Error> {
+        let rest = usize::try_from(self.len - at).unwrap_or(usize::MAX);
+        if self.held(at).len() < batch::HEADER.min(rest) {
+            self.fill(io, at, WINDOW.min(rest))?;
+        }
+        let need = batch::announced(self.held(at));
+        if self.held(at).len() < need && need <= rest {
+            self.fill(io, at, need.max(WINDOW.min(rest)))?;
+        }
+        Ok(self.held(at))
+    }
+
+    /// What is in memory from an offset on.
+    fn held(&self, at: u64) -> &[u8] {
+        let skip = usize::try_from(at - self.at).unwrap_or(usize::MAX);
+        self.buffer.get(skip..).unwrap_or(&[])
+    }
+
+    fn fill<D: Disk>(&mut self, io: &mut Io<D>, at: u64, len: usize) -> Result<(), Error> {
+        self.buffer.resize(len, 0);
+        let read = io.read(self.file, self.path, at, self.buffer)?;
+        self.buffer.truncate(read);
+        self.at = at;
+        Ok(())
+    }
 }
 
 /// Takes a spare file of the right length into use, removes any other.
@@ -426,8 +455,9 @@ impl<'a> Copy<'a> {
         mut files: LogFiles,
         tail: &'a Tail,
         shard: u32,
+        bytes: u64,
     ) -> Result<Self, Error> {
-        let begun = files.take(io, 0)?;
+        let begun = files.take_first(io, bytes)?;
         let at = Position { file: begun.0, offset: 0, ..tail.last() };
         Ok(Self { tail, files, shard, epoch: tail.epoch + 1, begun: vec![begun], at, first: None })
     }
@@ -502,7 +532,7 @@ pub(in super::super) fn create<D: Disk>(
     }
     let next = listing.logs.last().map_or(1, |number| number + 1);
     let mut files = LogFiles::new(settings.log_file_bytes, next);
-    let (number, file, len) = files.take(io, 0)?;
+    let (number, file, len) = files.take_first(io, 0)?;
     let at = Position { file: number, ..Position::default() };
     Ok(Log::new(Start {
         files,

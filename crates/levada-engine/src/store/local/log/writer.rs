@@ -163,7 +163,7 @@ impl Log {
         if urgency == Urgency::Durable || waiting >= self.congested_bytes / 2 {
             self.want(io, lsn)?;
         }
-        if self.at.offset > self.len / 2 {
+        if self.at.offset > self.len / 2 || self.len < self.files.bytes() {
             self.files.prepare(io);
         }
         Ok(lsn)

@@ -1,0 +1,13 @@
+//! The server over real sockets and a real directory.
+//!
+//! - `wire`: how bytes become requests and replies, whatever their sizes
+//! - `session`: who may do what, and how connections end
+//! - `blocking`: readers that wait
+//! - `life`: starts, ends, restarts
+
+mod blocking;
+mod compat;
+mod life;
+mod rig;
+mod session;
+mod wire;

@@ -1,0 +1,478 @@
+//! Crash and recovery of the whole engine: a shard over a store over the fault disk, led through
+//! lives that end in power cuts, kills, and errors of the device, at any point, recovery included.
+//!
+//! After each recovery three things are checked:
+//!
+//! 1. The state is the one behind some batch of the log, exactly.
+//! 2. That batch is not before anything that an answer has shown. What an answer shows is judged by
+//!    the model (the batch that last changed the keys it names), not by what the product says that
+//!    it waits for. After a power cut a reader's own delivery is excepted, unless strict.
+//! 3. The engine goes on from there as the model does, step by step.
+//!
+//! Bits flipped in durable files must be refused by name, reported as damage where they are, or
+//! make no difference.
+
+use crate::disk::{Fault, FaultDisk, FaultPlan, SharedDisk};
+use crate::dump;
+use crate::model::Model;
+use crate::op::generate::{self, Generator};
+use crate::op::{KEYS, model_key, subject};
+use crate::pair::{self, Halt, Pair, Point, Promise};
+use crate::random::Random;
+use levada_engine::ErrorKind;
+use levada_engine::disk::Lane;
+use levada_engine::shard::{Shard, ShardSettings};
+use levada_engine::store::local::{LocalSettings, LocalStore};
+use levada_engine::store::{Fetch, Lsn, Recovered, Store};
+
+/// A store that a simulated process opens on a disk that outlives it.
+pub trait Restart: Store + Sized {
+    /// Opens what is on the disk.
+    fn open(
+        disk: SharedDisk,
+        settings: LocalSettings,
+    ) -> Result<(Self, Recovered), levada_engine::Error>;
+}
+
+impl Restart for LocalStore<SharedDisk> {
+    fn open(
+        disk: SharedDisk,
+        settings: LocalSettings,
+    ) -> Result<(Self, Recovered), levada_engine::Error> {
+        Self::open(disk, settings)
+    }
+}
+
+/// What a schedule came to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Report {
+    /// A hash over everything that the disk was asked and everything that was answered.
+    pub trace_hash: u64,
+    /// Lives that ended in a power cut.
+    pub cuts: u64,
+    /// Lives that ended in a kill.
+    pub kills: u64,
+    /// Recoveries that did not get to their end.
+    pub interrupted: u64,
+    /// Faults of the device that struck.
+    pub faults: u64,
+    /// Answers released.
+    pub released: u64,
+    /// Checkpoints finished.
+    pub checkpoints: u64,
+    /// Blocks read back from the disk for a command.
+    pub flips: u64,
+}
+
+/// Runs the schedule of a seed; what was wrong, in words, if anything was.
+pub fn run<S: Restart>(seed: u64, trace: bool) -> Result<Report, String> {
+    let mut world = World::new(seed, trace);
+    let lives = 2 + world.random.below(4);
+    for _ in 0..lives {
+        world.live::<S>()?;
+    }
+    world.check_flip::<S>()?;
+    world.report.trace_hash = world.disk.with(|disk| disk.trace_hash()) ^ world.answers;
+    world.report.faults = world.disk.with(|disk| disk.struck().len()) as u64;
+    Ok(world.report)
+}
+
+/// What outlives a process.
+struct World {
+    random: Random,
+    disk: SharedDisk,
+    local: LocalSettings,
+    settings: ShardSettings,
+    wall_ms: u64,
+    /// The state behind every batch that may be on the disk.
+    points: Vec<Point>,
+    /// Batches that must be there after a power cut, and after a kill.
+    durable: Lsn,
+    written: Lsn,
+    /// Whether the power was cut since the last recovery that got to its end.
+    power_cut: bool,
+    /// Whether a recovery was interrupted since then.
+    reused: bool,
+    report: Report,
+    answers: u64,
+    trace: bool,
+    /// How often the device was found stopped.
+    stops: usize,
+}
+
+/// A process that runs.
+struct Life<S> {
+    pair: Pair<S>,
+    /// Answers that have not left yet.
+    waiting: Vec<Promise>,
+}
+
+impl World {
+    fn new(seed: u64, trace: bool) -> Self {
+        let mut random = Random::new(seed);
+        let disk = FaultDisk::new(Random::new(random.bits()));
+        let settings = ShardSettings {
+            tail_bytes_max: *random.pick(&[60, 300, 2000]),
+            delivery_strict: random.chance(40),
+            ..ShardSettings::default()
+        };
+        let local = LocalSettings {
+            shard: 0,
+            log_file_bytes: 64 << 10,
+            segment_bytes: *random.pick(&[1 << 10, 4 << 10, 64 << 10]),
+            pack_blocks: *random.pick(&[0, 1, 4]),
+            cache_bytes: *random.pick(&[0, 500, 4000]),
+            open_files_max: 2,
+            checkpoint_payload_bytes: *random.pick(&[200, 1000, 5000]),
+            checkpoint_ring_bytes: 16 << 10,
+            congested_bytes: 32 << 10,
+        };
+        let model = Model { limits: generate::limits(&mut random), ..Model::default() };
+        Self {
+            random,
+            disk: SharedDisk::new(disk),
+            local,
+            settings,
+            wall_ms: crate::lockstep::START_MS,
+            points: vec![Point { lsn: 0, model }],
+            durable: 0,
+            written: 0,
+            power_cut: false,
+            reused: false,
+            report: Report::default(),
+            answers: 0,
+            trace,
+            stops: 0,
+        }
+    }
+
+    fn tell(&self, what: impl FnOnce() -> String) {
+        if self.trace {
+            println!("{}", what());
+        }
+    }
+
+    /// Recovers, lives for some steps, and ends.
+    fn live<S: Restart>(&mut self) -> Result<(), String> {
+        let mut life = self.recover::<S>()?;
+        let plan = self.plan();
+        self.disk.with(|disk| disk.set_plan(plan));
+        if self.random.chance(8) {
+            let space = self.random.below(200_000);
+            self.disk.with(|disk| disk.set_capacity(Some(space)));
+        }
+        let struck = self.struck();
+        let steps = 1 + self.random.below(70);
+        for _ in 0..steps {
+            match self.step(&mut life) {
+                Ok(()) => {}
+                Err(Halt::Store(error)) => {
+                    self.tell(|| format!("the store failed: {error}"));
+                    let full = error.message.contains("no space");
+                    if self.struck() == struck && !full {
+                        return Err(format!("an error without a cause: {error}"));
+                    }
+                    break;
+                }
+                Err(Halt::Damaged(what)) if self.struck() == struck => {
+                    return Err(format!("damage without a cause: {what}"));
+                }
+                Err(Halt::Damaged(_)) => break,
+                Err(Halt::Wrong(what)) => return Err(what),
+            }
+        }
+        self.report.checkpoints += life.pair.shard.facts().checkpoints;
+        self.points.extend(life.pair.take_points());
+        self.wall_ms = life.pair.wall_ms;
+        self.end(true);
+        Ok(())
+    }
+
+    /// Faults that struck; a device that has stopped is one that strikes ever again.
+    fn struck(&mut self) -> usize {
+        let (struck, stopped) = self.disk.with(|disk| (disk.struck().len(), disk.is_stopped()));
+        self.stops += usize::from(stopped);
+        struck + self.stops
+    }
+
+    /// What will go wrong in a life, if anything.
+    fn plan(&mut self) -> FaultPlan {
+        let n = 1 + self.random.below(150);
+        match self.random.below(10) {
+            0..4 => FaultPlan::new(),
+            4..8 => FaultPlan::new().at(n, Fault::Stop),
+            _ => {
+                let faults = [
+                    Fault::WriteError,
+                    Fault::ShortWrite,
+                    Fault::SyncError,
+                    Fault::DirectorySyncError,
+                    Fault::ReadError,
+                ];
+                FaultPlan::new().at(1 + n / 4, *self.random.pick(&faults))
+            }
+        }
+    }
+
+    /// The process ends: the power is cut, or it is killed.
+    fn end(&mut self, may_kill: bool) {
+        self.disk.with(|disk| {
+            disk.set_plan(FaultPlan::new());
+            disk.set_capacity(None);
+        });
+        if may_kill && self.random.chance(35) {
+            self.tell(|| "kill".into());
+            self.report.kills += 1;
+            self.disk.with(FaultDisk::kill);
+        } else {
+            self.tell(|| "power cut".into());
+            self.report.cuts += 1;
+            self.power_cut = true;
+            self.disk.with(FaultDisk::crash);
+        }
+    }
+
+    /// One step, and whatever answers may leave after it.
+    fn step<S: Restart>(&mut self, life: &mut Life<S>) -> Result<(), Halt> {
+        if life.pair.shard.is_congested() {
+            life.pair.shard.store_mut().wait();
+            life.pair.end_turn()?;
+        }
+        let pair = &mut life.pair;
+        let (model, now_ms) = (&pair.model, pair.now_ms);
+        let step = Generator { random: &mut self.random, model, now_ms, large: false }.step();
+        self.tell(|| format!("{step:?}"));
+        let promises = pair.step(&step)?;
+        // A transaction answers as a whole.
+        let whole = promises.into_iter().reduce(|one, other| Promise {
+            wait: if waits(other.wait) > waits(one.wait) { other.wait } else { one.wait },
+            durable: one.durable.max(other.durable),
+            written: one.written.max(other.written),
+        });
+        self.tell(|| format!("  {whole:?}"));
+        life.waiting.extend(whole);
+        if step.ends_turn {
+            self.end_turn(life)?;
+        }
+        self.points.extend(life.pair.take_points());
+        Ok(())
+    }
+
+    fn end_turn<S: Restart>(&mut self, life: &mut Life<S>) -> Result<(), Halt> {
+        life.pair.commit()?;
+        self.release(life);
+        if self.random.chance(10) {
+            let lane = if self.random.chance(50) { Lane::Inline } else { Lane::Background };
+            life.pair.shard.store_mut().set_lane(lane);
+        }
+        if self.random.chance(30) {
+            life.pair.shard.store_mut().wait();
+        }
+        life.pair.poll()?;
+        self.release(life);
+        while life.pair.shard.poll_event().is_some() {}
+        if self.random.chance(6) {
+            life.pair.compare()?;
+        }
+        Ok(())
+    }
+
+    /// Lets go every answer that need not wait any longer: from now on it binds.
+    fn release<S: Restart>(&mut self, life: &mut Life<S>) {
+        let shard = &life.pair.shard;
+        for promise in std::mem::take(&mut life.waiting) {
+            if shard.is_over(promise.wait) {
+                self.tell(|| format!("  released at {}: {promise:?}", shard.durable()));
+                self.durable = self.durable.max(promise.durable);
+                self.written = self.written.max(promise.written);
+                self.report.released += 1;
+                self.answers = self.answers.rotate_left(5) ^ promise.written;
+            } else {
+                life.waiting.push(promise);
+            }
+        }
+    }
+
+    /// Starts processes until one has recovered, checks what it found, and returns it.
+    fn recover<S: Restart>(&mut self) -> Result<Life<S>, String> {
+        for attempt in 0.. {
+            let before = self.struck();
+            if attempt < 5 && self.random.chance(30) {
+                let fault =
+                    *self.random.pick(&[Fault::Stop, Fault::Stop, Fault::Stop, Fault::ReadError]);
+                let plan = FaultPlan::new().at(1 + self.random.below(25), fault);
+                self.disk.with(|disk| disk.set_plan(plan));
+            }
+            let opened = S::open(self.disk.clone(), self.local.clone());
+            let shard = opened.and_then(|(store, recovered)| {
+                let clock = recovered.batches.last().map_or(0, |batch| batch.now_ms);
+                let lsn = recovered.batches.last().map_or(recovered.lsn, |batch| batch.lsn);
+                let clock = clock.max(recovered.now_ms);
+                Ok((Shard::recover(store, recovered, self.settings, 3)?, lsn, clock))
+            });
+            match shard {
+                Ok((shard, lsn, clock)) => match self.check(shard, lsn, clock)? {
+                    Some(_) if self.disk.with(|disk| disk.is_stopped()) => {}
+                    Some(life) => {
+                        self.disk.with(|disk| disk.set_plan(FaultPlan::new()));
+                        return Ok(life);
+                    }
+                    None if self.struck() == before => unreachable!("only a fault explains it"),
+                    None => {}
+                },
+                Err(error) if self.struck() == before => {
+                    return Err(format!("a recovery failed without a cause: {error}"));
+                }
+                Err(_) => {}
+            }
+            self.report.interrupted += 1;
+            self.reused = true;
+            self.end(true);
+        }
+        unreachable!("attempts have no end")
+    }
+
+    /// Compares what was recovered with what ought to be there. None if a fault struck meanwhile.
+    fn check<S: Restart>(
+        &mut self,
+        mut shard: Shard<S>,
+        lsn: Lsn,
+        clock: u64,
+    ) -> Result<Option<Life<S>>, String> {
+        let needed = if self.power_cut { self.durable } else { self.written.max(self.durable) };
+        let end = if self.power_cut { "power cut" } else { "kill" };
+        self.tell(|| format!("recovered batch {lsn}, needed {needed} after a {end}"));
+        if lsn < needed {
+            return Err(format!(
+                "after a {end} the log ends with batch {lsn}, but what batch {needed} did was shown"
+            ));
+        }
+        let struck = self.struck();
+        let limits = self.points.last().expect("it begins with one").model.limits;
+        self.points.retain(|point| point.lsn <= lsn);
+        if self.reused {
+            self.forget_reused(&mut shard, needed, clock);
+        }
+        let point = self.points.last().expect("batch 0 is below all");
+        let mut model = point.model.clone();
+        model.limits = limits;
+        subject::set_limits(&mut shard, limits);
+        let begun = Pair::new(model, shard, clock, self.wall_ms).and_then(|mut pair| {
+            pair.compare()?;
+            Ok(pair)
+        });
+        match begun {
+            Ok(pair) => {
+                // What recovery found is durable, whatever it was before.
+                (self.durable, self.written, self.power_cut) = (lsn, lsn, false);
+                self.reused = false;
+                Ok(Some(Life { pair, waiting: Vec::new() }))
+            }
+            Err(_) if self.struck() > struck => Ok(None),
+            Err(Halt::Wrong(what) | Halt::Damaged(what)) => {
+                Err(format!("recovered to batch {lsn}: {what}"))
+            }
+            Err(Halt::Store(error)) => Err(format!("recovered, then failed: {error}")),
+        }
+    }
+
+    /// A recovery that was interrupted may have given numbers of batches that it discarded to
+    /// batches without effects: forgets points that cannot be what was found, down to `needed`.
+    fn forget_reused<S: Restart>(&mut self, shard: &mut Shard<S>, needed: Lsn, clock: u64) {
+        let (blocks, lost) = pair::all_blocks(shard);
+        if lost > 0 {
+            // The device fails again, or it is damaged, which the comparison will tell.
+            return;
+        }
+        let now_ms = clock.max(self.wall_ms);
+        let found = dump::of_machine(shard.machine(), &blocks, now_ms);
+        let is_found = |point: &Point| {
+            let mut model = point.model.clone();
+            model.expire_keys(now_ms);
+            dump::of_model(&model) == found
+        };
+        while self.points.last().is_some_and(|point| point.lsn > needed && !is_found(point)) {
+            self.points.pop();
+        }
+    }
+
+    /// Flips a durable bit at rest: refused by name, reported where it is, or no difference.
+    fn check_flip<S: Restart>(&mut self) -> Result<(), String> {
+        let mut life = self.recover::<S>()?;
+        if !self.settle(&mut life)? {
+            return Ok(());
+        }
+        let expected = dump::of_model(&life.pair.model);
+        let now_ms = life.pair.now_ms;
+        drop(life);
+        self.disk.with(FaultDisk::kill);
+        let prefix = *self.random.pick(&["", "log/", "segments/", "checkpoint/", "manifest"]);
+        let Some(flip) = self.disk.with(|disk| disk.flip(prefix)) else { return Ok(()) };
+        self.report.flips += 1;
+        self.tell(|| format!("{flip:?}"));
+        // A power cut first: reads must see the medium.
+        self.disk.with(FaultDisk::crash);
+        let opened = S::open(self.disk.clone(), self.local.clone());
+        let recovered = opened
+            .and_then(|(store, recovered)| Shard::recover(store, recovered, self.settings, 3));
+        let mut shard = match recovered {
+            Ok(shard) => shard,
+            Err(error)
+                if error.kind == ErrorKind::Corrupt && error.message.contains(&flip.path) =>
+            {
+                return Ok(());
+            }
+            Err(error) => return Err(format!("{flip:?} is refused, but not by name: {error}")),
+        };
+        let (blocks, _) = pair::all_blocks(&mut shard);
+        let mut found = dump::of_machine(shard.machine(), &blocks, now_ms);
+        let mut expected = expected;
+        for key in (0..KEYS.len()).filter(|key| is_damaged(&mut shard, *key)) {
+            expected.remove(&model_key(key));
+            found.remove(&model_key(key));
+        }
+        match dump::difference(&expected, &found) {
+            None => Ok(()),
+            Some(difference) => Err(format!("{flip:?} is served in silence: {difference}")),
+        }
+    }
+
+    /// Lets the engine rest until nothing is under way; false if it cannot be compared at rest.
+    fn settle<S: Restart>(&mut self, life: &mut Life<S>) -> Result<bool, String> {
+        let words = |halt| format!("at rest: {halt:?}");
+        life.pair.compare().map_err(words)?;
+        life.pair.commit().map_err(words)?;
+        for _ in 0..1000 {
+            life.pair.wall_ms += 200;
+            life.pair.end_turn().map_err(words)?;
+            let shard = &mut life.pair.shard;
+            if shard.store().is_idle() && shard.store().checkpoint_due() == Some(false) {
+                break;
+            }
+            shard.store_mut().wait();
+        }
+        life.pair.compare().map_err(words)?;
+        life.pair.commit().map_err(words)?;
+        let shard = &life.pair.shard;
+        Ok(shard.store().is_idle() && shard.durable() == shard.position())
+    }
+}
+
+/// Whether a block of a stream fails its check.
+fn is_damaged<S: Store>(shard: &mut Shard<S>, key: usize) -> bool {
+    let Some((number, stream)) = shard.machine().stream(subject::key_of(key)) else {
+        return false;
+    };
+    let mut blocks = stream.first_block()..stream.tail_number();
+    blocks.any(|block| matches!(shard.store_mut().fetch_now(number.0, block), Fetch::Corrupt))
+}
+
+/// How long something waits, as a number to compare by.
+fn waits(wait: levada_engine::shard::Wait) -> (u8, Lsn) {
+    use levada_engine::shard::Wait;
+    match wait {
+        Wait::Nothing => (0, 0),
+        Wait::Written(lsn) => (1, lsn),
+        Wait::Durable(lsn) => (2, lsn),
+    }
+}
