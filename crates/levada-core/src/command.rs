@@ -57,6 +57,8 @@ pub enum Command<'a> {
     Xpending(Xpending<'a>),
     /// XCLAIM.
     Xclaim(Xclaim<'a>),
+    /// XNACK.
+    Xnack(Xnack<'a>),
     /// XAUTOCLAIM.
     Xautoclaim(Xautoclaim<'a>),
     /// XINFO STREAM; FULL with its COUNT (0 = all) where given.
@@ -315,6 +317,34 @@ pub enum DeliveredAt {
     UnixMs(i64),
 }
 
+/// XNACK.
+#[derive(Clone, Debug)]
+pub struct Xnack<'a> {
+    /// The stream.
+    pub key: Key<'a>,
+    /// The group.
+    pub group: &'a [u8],
+    /// What becomes of the delivery counts.
+    pub mode: NackMode,
+    /// Which entries.
+    pub ids: Vec<StreamId>,
+    /// RETRYCOUNT: the delivery count, whatever the mode.
+    pub retry_count: Option<u64>,
+    /// FORCE: also entries that are pending nowhere.
+    pub force: bool,
+}
+
+/// What XNACK does to a delivery count.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NackMode {
+    /// SILENT: this delivery did not count.
+    Silent,
+    /// FAIL: it did.
+    Fail,
+    /// FATAL: as many as can be.
+    Fatal,
+}
+
 /// XAUTOCLAIM.
 #[derive(Clone, Copy, Debug)]
 pub struct Xautoclaim<'a> {
@@ -415,6 +445,7 @@ impl<'a> Command<'a> {
             | Self::XgroupSetid(XgroupSetid { key, .. })
             | Self::Xpending(Xpending { key, .. })
             | Self::Xclaim(Xclaim { key, .. })
+            | Self::Xnack(Xnack { key, .. })
             | Self::Xautoclaim(Xautoclaim { key, .. })
             | Self::Set(Set { key, .. })
             | Self::Xlen(key)

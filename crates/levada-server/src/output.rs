@@ -221,7 +221,10 @@ fn pending_rows(output: &mut Output<'_>, rows: &[PendingRow]) {
         output.write().array(4);
         output.id(row.id);
         output.write().bulk(&row.consumer);
-        output.unsigned(row.idle_ms);
+        match row.idle_ms {
+            Some(idle_ms) => output.unsigned(idle_ms),
+            None => output.write().integer(-1),
+        }
         output.unsigned(row.count);
     }
 }

@@ -123,6 +123,7 @@ pub fn decide<'a>(context: Context<'_>, command: &Command<'a>) -> Decided<'a> {
         Command::XpendingSummary(key, group) => pending::summary(context, *key, group),
         Command::Xpending(xpending) => pending::rows(context, xpending),
         Command::Xclaim(xclaim) => claim::xclaim(context, xclaim),
+        Command::Xnack(xnack) => claim::xnack(context, xnack),
         Command::Xautoclaim(xautoclaim) => claim::xautoclaim(context, xautoclaim),
         Command::XinfoStream(key, None) => info::stream(context, *key),
         Command::XinfoStream(key, Some(count)) => info::full(context, *key, *count),

@@ -48,6 +48,7 @@ mod xdelex;
 mod xgroup;
 mod xinfo;
 mod xlen;
+mod xnack;
 mod xpending;
 mod xrange;
 mod xread;
@@ -141,6 +142,7 @@ static TABLE: &[CommandSpec] = &[
     xgroup::SPEC,
     xinfo::SPEC,
     xlen::SPEC,
+    xnack::SPEC,
     xpending::SPEC,
     xrange::SPEC,
     xread::SPEC,

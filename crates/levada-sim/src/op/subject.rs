@@ -374,7 +374,7 @@ pub fn told_row(row: reply::PendingRow) -> PendingRow {
     PendingRow {
         id: told_id(row.id),
         consumer: row.consumer.to_vec(),
-        idle_ms: row.idle_ms,
+        idle_ms: row.idle_ms.unwrap_or(0),
         count: row.count,
     }
 }
