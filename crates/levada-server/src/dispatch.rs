@@ -226,7 +226,7 @@ impl Turn<'_> {
         }
         self.release = self.release.and(answer.wait.into());
         if let Some(after) = &asked.after {
-            return self.after_check(number, answer, after);
+            return self.after_check(number, answer, after, write);
         }
         match answer.result {
             Ok(reply) => {
@@ -241,18 +241,25 @@ impl Turn<'_> {
     }
 
     /// Arguments are wrong, and what Redis checks before them has been checked.
-    fn after_check(&mut self, number: CommandNumber, answer: Answer, after: &After) -> Ran {
+    fn after_check(
+        &mut self,
+        number: CommandNumber,
+        answer: Answer,
+        after: &After,
+        write: fn(&mut Output<'_>, Reply, &Names<'_>),
+    ) -> Ran {
         let spec = self.state.registry.spec(number);
         let absent = match &answer.result {
             Ok(Reply::Nil) => {
                 self.output().write().null();
                 return Ran::Done;
             }
-            Ok(Reply::Status("none")) | Err(CoreError::NoGroup { .. }) => after.absent,
+            Ok(Reply::Status("none")) | Err(CoreError::NoGroup { .. }) => after.absent.clone(),
             _ => None,
         };
-        if let Some(value) = absent {
-            self.output().write().integer(value);
+        if let Some(reply) = absent {
+            let names = Names { keys: NameList::Borrowed(&[]), now: self.now };
+            write(&mut self.output(), reply, &names);
             return Ran::Done;
         }
         match answer.result {

@@ -45,6 +45,11 @@ impl WireError {
     pub(crate) const TRIM_TWICE: Self = Self::Fixed(
         "ERR syntax error, MAXLEN and MINID options at the same time are not compatible",
     );
+    pub(crate) const IDS_MISSING: Self = Self::Fixed("ERR IDS option is required");
+    pub(crate) const IDS_NOT_POSITIVE: Self =
+        Self::Fixed("ERR Number of IDs must be a positive integer");
+    pub(crate) const IDS_MISCOUNTED: Self =
+        Self::Fixed("ERR The `numids` parameter must match the number of arguments");
     pub(crate) const ENTRIES_ADDED_NEGATIVE: Self =
         Self::Fixed("ERR entries_added must be positive");
     pub(crate) const SETID_BELOW_DELETED: Self = Self::Fixed(
