@@ -52,6 +52,7 @@ impl<S: Store> Shard<S> {
             in_transaction: false,
             waiters: Default::default(),
             watches: Default::default(),
+            channels: Default::default(),
             events: VecDeque::new(),
             pinned: BTreeMap::new(),
             parked: BTreeMap::new(),
