@@ -5,7 +5,9 @@ use levada_engine::clock::Now;
 use levada_engine::shard::{ClientId, Shard, ShardSettings};
 use levada_engine::store::Recovered;
 use levada_sim::lockstep;
-use levada_sim::model::{GroupFrom, GroupStart, Id, NewId, NodeLimits, Threshold, Trim};
+use levada_sim::model::{
+    GroupFrom, GroupStart, Id, NewId, NodeLimits, References, Threshold, Trim,
+};
 use levada_sim::op::{Op, Step};
 use levada_sim::recording::Recording;
 
@@ -145,5 +147,5 @@ fn read() -> Op {
 }
 
 fn to_id(id: Id, approx: bool) -> Trim {
-    Trim { to: Threshold::MinId(id), approx, limit: None }
+    Trim { to: Threshold::MinId(id), approx, limit: None, references: References::Keep }
 }
