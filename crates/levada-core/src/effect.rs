@@ -231,7 +231,7 @@ pub enum Effect<'a> {
         key: KeyNumber,
         /// In which group.
         group: u32,
-        /// The owner from now on.
+        /// The owner from now on; [`crate::group::NOBODY`] behind XNACK.
         consumer: u32,
         /// Delivery time from now on, in unix milliseconds.
         delivered_ms: u64,

@@ -12,8 +12,8 @@ use std::{
 
 use levada_core::{
     command::{
-        Command, Key, NewId, ReadFrom, Trim, TrimKeep, Xadd, XgroupCreate, Xrange, Xread,
-        Xreadgroup,
+        Command, Key, NewId, ReadFrom, References, Trim, TrimKeep, Xadd, XgroupCreate, Xrange,
+        Xread, Xreadgroup,
     },
     error::Error as Refused,
     fields::Fields,
@@ -245,7 +245,9 @@ impl Engine {
     /// Keeps the newest `len` entries; returns how many went.
     pub fn trim(&self, stream: &str, len: u64) -> Result<u64, Error> {
         let stream = stream.as_bytes().to_vec();
-        let trim = Trim { keep: TrimKeep::MaxLen(len), approximate: false, limit: None };
+        let keep = TrimKeep::MaxLen(len);
+        let references = References::Keep;
+        let trim = Trim { keep, approximate: false, limit: None, references };
         count(&self.call(move |shard| shard.execute(&Command::Xtrim(key(&stream), trim)))?)
     }
 

@@ -18,6 +18,8 @@ pub(crate) enum WireError {
     Fixed(&'static str),
     /// A text that was put together where it was found wrong.
     Text(Vec<u8>),
+    /// What a connection that listens may not do in RESP2; the full name of the command.
+    Listening(&'static str),
     /// The number of arguments; the full name of the command.
     Arity(&'static str),
     /// What the core says, to the command of this full name.
@@ -45,6 +47,11 @@ impl WireError {
     pub(crate) const TRIM_TWICE: Self = Self::Fixed(
         "ERR syntax error, MAXLEN and MINID options at the same time are not compatible",
     );
+    pub(crate) const IDS_MISSING: Self = Self::Fixed("ERR IDS option is required");
+    pub(crate) const IDS_NOT_POSITIVE: Self =
+        Self::Fixed("ERR Number of IDs must be a positive integer");
+    pub(crate) const IDS_MISCOUNTED: Self =
+        Self::Fixed("ERR The `numids` parameter must match the number of arguments");
     pub(crate) const ENTRIES_ADDED_NEGATIVE: Self =
         Self::Fixed("ERR entries_added must be positive");
     pub(crate) const SETID_BELOW_DELETED: Self = Self::Fixed(
@@ -104,6 +111,9 @@ impl WireError {
     /// Ours: Redis queues without a bound.
     pub(crate) const TRANSACTION_TOO_LARGE: Self =
         Self::Fixed("ERR a transaction may hold at most 16 MiB of arguments");
+    /// Ours: Redis bounds the memory of all clients together.
+    pub(crate) const TOO_MANY_SUBSCRIPTIONS: Self =
+        Self::Fixed("ERR a connection may listen to at most 16 MiB of names");
     pub(crate) const UNBLOCKED: Self = Self::Fixed("UNBLOCKED client unblocked via CLIENT UNBLOCK");
     pub(crate) const NO_SUCH_CLIENT: Self = Self::Fixed("ERR No such client");
     pub(crate) const MAX_CLIENTS: Self = Self::Fixed("ERR max number of clients reached");
@@ -221,6 +231,13 @@ impl WireError {
             Self::Text(text) => Cow::Borrowed(text),
             Self::Arity(name) => Cow::Owned(
                 format!("ERR wrong number of arguments for '{name}' command").into_bytes(),
+            ),
+            Self::Listening(name) => Cow::Owned(
+                format!(
+                    "ERR Can't execute '{name}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / \
+                     QUIT / RESET are allowed in this context"
+                )
+                .into_bytes(),
             ),
             Self::Core(error, command) => core_text(error, command),
             Self::Corrupt(first, last) => {

@@ -14,6 +14,7 @@
 //! before they are applied, in the same order; the batch under construction always has the number
 //! [`Shard::current`] + 1; after an error of the store no answer is ever released.
 
+mod channels;
 mod checkpoint;
 mod execute;
 mod reads;
@@ -31,8 +32,9 @@ use levada_core::{
     stream::NodeLimits,
 };
 
-use self::{checkpoint::Checkpointing, transaction::Watches, waiters::Waiters};
+use self::{channels::Channels, checkpoint::Checkpointing, transaction::Watches, waiters::Waiters};
 pub use self::{
+    channels::{Delivery, Listening, NAMES_BYTES_MAX, Subscriptions},
     reads::{BlockAccess, BlockHere, Entry},
     waiters::{BlockedRead, BlockedReadgroup},
 };
@@ -166,6 +168,7 @@ pub struct Shard<S> {
     in_transaction: bool,
     waiters: Waiters,
     watches: Watches,
+    channels: Channels,
     events: VecDeque<Event>,
     /// Blocks held for a client between their arrival and its retry, however small the cache is.
     pinned: BTreeMap<ClientId, Vec<(KeyNumber, u64, Arc<Block>)>>,

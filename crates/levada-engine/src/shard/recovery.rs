@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, VecDeque};
 use levada_core::{effect, keyspace::KeyNumber, machine::At, snapshot};
 
 use super::{
-    Recovery, Shard, ShardSettings, checkpoint::Checkpointing, transaction::Watches,
-    waiters::Waiters,
+    Recovery, Shard, ShardSettings, channels::Channels, checkpoint::Checkpointing,
+    transaction::Watches, waiters::Waiters,
 };
 use crate::{
     clock::Now,
@@ -55,6 +55,7 @@ impl<S: Store> Shard<S> {
             in_transaction: false,
             waiters: Waiters::default(),
             watches: Watches::default(),
+            channels: Channels::default(),
             events: VecDeque::new(),
             pinned: BTreeMap::new(),
             parked: BTreeMap::new(),

@@ -26,6 +26,7 @@ mod memory_usage;
 mod multi;
 mod object;
 mod ping;
+mod pubsub;
 mod quit;
 mod randomkey;
 mod rename;
@@ -39,13 +40,16 @@ mod time;
 mod r#type;
 pub(crate) mod wait;
 mod xack;
+mod xackdel;
 mod xadd;
 mod xautoclaim;
 mod xclaim;
 mod xdel;
+mod xdelex;
 mod xgroup;
 mod xinfo;
 mod xlen;
+mod xnack;
 mod xpending;
 mod xrange;
 mod xread;
@@ -105,7 +109,11 @@ static TABLE: &[CommandSpec] = &[
     expire::PEXPIRETIME,
     ping::SPEC,
     set::PSETEX,
+    pubsub::PSUBSCRIBE,
     expire::PTTL,
+    pubsub::PUBLISH,
+    pubsub::SPEC,
+    pubsub::PUNSUBSCRIBE,
     quit::SPEC,
     randomkey::SPEC,
     rename::RENAME,
@@ -119,24 +127,32 @@ static TABLE: &[CommandSpec] = &[
     set::SETEX,
     set::SETNX,
     shutdown::SPEC,
+    pubsub::SPUBLISH,
+    pubsub::SSUBSCRIBE,
     get::STRLEN,
+    pubsub::SUBSCRIBE,
+    pubsub::SUNSUBSCRIBE,
     time::SPEC,
     exists::TOUCH,
     expire::TTL,
     r#type::SPEC,
     del::UNLINK,
+    pubsub::UNSUBSCRIBE,
     multi::UNWATCH,
     wait::WAIT,
     wait::WAITAOF,
     multi::WATCH,
     xack::SPEC,
+    xackdel::SPEC,
     xadd::SPEC,
     xautoclaim::SPEC,
     xclaim::SPEC,
     xdel::SPEC,
+    xdelex::SPEC,
     xgroup::SPEC,
     xinfo::SPEC,
     xlen::SPEC,
+    xnack::SPEC,
     xpending::SPEC,
     xrange::SPEC,
     xread::SPEC,

@@ -3,7 +3,7 @@
 
 use super::{Restart, World};
 use crate::disk::{Fault, FaultPlan, SharedDisk};
-use crate::model::{GroupFrom, GroupStart, Id, NewId, Threshold, Trim};
+use crate::model::{GroupFrom, GroupStart, Id, NewId, References, Threshold, Trim};
 use crate::op::{Op, Step};
 use crate::pair::Halt;
 use crate::random::Random;
@@ -48,7 +48,8 @@ fn letter(n: usize) -> Op {
     let fields = vec![(b"field".to_vec(), vec![b'v'; 150])];
     let add =
         |trim| Op::Xadd { key: 0, create: true, trim, id: NewId::Auto, fields: fields.clone() };
-    let keep_one = Trim { to: Threshold::MaxLen(1), approx: false, limit: None };
+    let keep_one =
+        Trim { to: Threshold::MaxLen(1), approx: false, limit: None, references: References::Keep };
     match n {
         0 => add(None),
         1 => Op::Xreadgroup {

@@ -4,7 +4,7 @@
 use super::{CONSUMERS, GROUPS, KEYS, KeyAt, Op, Step, model_key};
 use crate::model::{
     ClaimOptions, Delivered, Fields, GroupFrom, GroupStart, Id, Model, NewId, NodeLimits, ReadFrom,
-    Stream, Threshold, Trim, Value,
+    References, Stream, Threshold, Trim, Value,
 };
 use crate::random::Random;
 
@@ -51,8 +51,11 @@ impl Generator<'_> {
             39..47 => self.change_group(),
             47..65 => self.xreadgroup(),
             65..71 => {
-                let key = self.key();
-                Op::Xack(key, self.group(), self.some_ids(key))
+                let (key, group) = (self.key(), self.group());
+                match self.random.chance(60) {
+                    true => Op::Xack(key, group, self.some_ids(key)),
+                    false => Op::Xackdel(key, group, self.references(), self.some_ids(key)),
+                }
             }
             71..76 => self.pending(),
             76..88 => self.claim(),
@@ -121,7 +124,8 @@ impl Generator<'_> {
     fn edit(&mut self) -> Op {
         let key = self.key();
         match self.random.below(20) {
-            0..10 => Op::Xdel(key, self.some_ids(key)),
+            0..6 => Op::Xdel(key, self.some_ids(key)),
+            6..10 => Op::Xdelex(key, self.references(), self.some_ids(key)),
             10..17 => Op::Xtrim(key, self.trim(key)),
             _ => {
                 let last_id = self.id(key);
@@ -282,7 +286,15 @@ impl Generator<'_> {
             false => Threshold::MinId(self.id(key)),
         };
         let limit = (approx && self.random.chance(30)).then(|| self.random.below(12));
-        Trim { to, approx, limit }
+        let references = match self.random.chance(50) {
+            true => References::Keep,
+            false => self.references(),
+        };
+        Trim { to, approx, limit, references }
+    }
+
+    fn references(&mut self) -> References {
+        *self.random.pick(&[References::Keep, References::Remove, References::Acked])
     }
 
     /// An id that means something in the stream, or nearly so.
