@@ -42,10 +42,13 @@ fn entries_read_counts_on_only_from_within_the_stream() {
 
 #[test]
 fn a_node_is_full_by_what_it_holds() {
-    let limits = NodeLimits { max_entries: 0, max_bytes: 20 };
-    let trim = Op::Xtrim(0, to_id(Id(7, 3), true));
-    let adds = [1, 2, 3, 4].map(|seq| turn(add(Id(7, seq))));
-    check(UNSEALED, &[&[turn(Op::Limits(limits))], &adds[..], &[turn(trim)]].concat());
+    // Each entry has 15 bytes: the second fills a node of 20 as it does one of 30.
+    for (max_bytes, keep) in [(20, Id(7, 2)), (30, Id(7, 3))] {
+        let limits = NodeLimits { max_entries: 0, max_bytes };
+        let trim = Op::Xtrim(0, to_id(keep, true));
+        let adds = [1, 2, 3, 4].map(|seq| turn(add(Id(7, seq))));
+        check(UNSEALED, &[&[turn(Op::Limits(limits))], &adds[..], &[turn(trim)]].concat());
+    }
 }
 
 #[test]
