@@ -8,6 +8,8 @@ pub const BLOCK_BYTES: usize = 64 << 10;
 pub const BLOCK_ROWS: u32 = 4096;
 /// Longest string value.
 pub const STRING_BYTES_MAX: usize = 16 << 20;
+/// Sealed bytes up to which COPY copies a stream: they stand in one record of the log.
+pub const COPY_BYTES_MAX: usize = 16 << 20;
 /// Most blocks that one `Need` names; a larger need is asked for in turns.
 pub const NEED_BLOCKS_MAX: usize = 64;
 

@@ -16,6 +16,10 @@ use crate::{
     store::{Fetch, Store, Urgency},
 };
 
+/// Bytes of a batch behind which no further stream is copied into it: the largest copy, and room for
+/// what stands there before it.
+const BATCH_BYTES_MAX: usize = levada_core::limits::COPY_BYTES_MAX + (2 << 20);
+
 /// Blocks in memory: those pinned for the client, then the store's.
 struct InMemory<'s, S> {
     shard: &'s Shard<S>,
@@ -44,6 +48,9 @@ impl<S: Store> Shard<S> {
             false => command.for_each_key(|key| self.expire_key(key)),
         }
         let outcome = match self.decide(client, command, self.in_transaction) {
+            Ok(decision) if self.is_too_long(&decision) => {
+                Outcome::Done(self.refuse(command, Refused::CopyTooLarge))
+            }
             Ok(decision) => Outcome::Done(self.carry_out(command, decision)),
             Err(Undecided::Refused(refused)) => Outcome::Done(self.refuse(command, refused)),
             Err(Undecided::Reading) => return Outcome::NeedBlocks,
@@ -53,6 +60,18 @@ impl<S: Store> Shard<S> {
             self.serve_waiters();
         }
         outcome
+    }
+
+    /// Whether the copies of a transaction would make its batch longer than a file of the log.
+    fn is_too_long(&self, decision: &Decision<'_>) -> bool {
+        let copied = |effect: &Effect<'_>| match effect {
+            Effect::StreamCopied { blocks, .. } => {
+                blocks.iter().map(|(_, block)| block.bytes().len()).sum()
+            }
+            _ => 0,
+        };
+        let bytes: usize = decision.effects.iter().map(copied).sum();
+        bytes > 0 && self.batch.len() + bytes > BATCH_BYTES_MAX
     }
 
     /// The machine's clock: the wall's, but never back, and never on within a batch: its effects
@@ -156,6 +175,11 @@ impl<S: Store> Shard<S> {
         match applied {
             Applied::Done => {}
             Applied::Sealed(key, number, block) => self.store.put_block(key.0, number, block)?,
+            Applied::Copied(key, blocks) => {
+                for (number, block) in blocks {
+                    self.store.put_block(key.0, number, block)?;
+                }
+            }
             Applied::Dropped(key, number) => self.store.drop_before(key.0, number),
             Applied::Removed(keys) => keys.iter().for_each(|key| self.store.drop_object(key.0)),
         }

@@ -264,6 +264,11 @@ impl<S: Store> Shard<S> {
         self.events.pop_front()
     }
 
+    /// Bytes of the batch under construction.
+    pub fn batch_bytes(&self) -> usize {
+        self.batch.len()
+    }
+
     /// The position that everything handed in so far will have.
     pub fn position(&self) -> Lsn {
         self.last_lsn + u64::from(!self.batch.is_empty())
