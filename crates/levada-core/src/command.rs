@@ -27,6 +27,8 @@ pub enum Command<'a> {
     Xrange(Xrange<'a>),
     /// XDEL: key, ids.
     Xdel(Key<'a>, Vec<StreamId>),
+    /// XDELEX: key, what becomes of references, ids.
+    Xdelex(Key<'a>, References, Vec<StreamId>),
     /// XTRIM.
     Xtrim(Key<'a>, Trim),
     /// XSETID.
@@ -47,12 +49,16 @@ pub enum Command<'a> {
     XgroupDelconsumer(Key<'a>, &'a [u8], &'a [u8]),
     /// XACK: key, group, ids.
     Xack(Key<'a>, &'a [u8], Vec<StreamId>),
+    /// XACKDEL: key, group, what becomes of references in other groups, ids.
+    Xackdel(Key<'a>, &'a [u8], References, Vec<StreamId>),
     /// XPENDING key group.
     XpendingSummary(Key<'a>, &'a [u8]),
     /// XPENDING key group with a range.
     Xpending(Xpending<'a>),
     /// XCLAIM.
     Xclaim(Xclaim<'a>),
+    /// XNACK.
+    Xnack(Xnack<'a>),
     /// XAUTOCLAIM.
     Xautoclaim(Xautoclaim<'a>),
     /// XINFO STREAM; FULL with its COUNT (0 = all) where given.
@@ -148,6 +154,20 @@ pub struct Trim {
     pub approximate: bool,
     /// LIMIT: most entries to remove; `Some(0)` is no limit, `None` is the default of `~`.
     pub limit: Option<u64>,
+    /// KEEPREF, DELREF or ACKED.
+    pub references: References,
+}
+
+/// What a deletion does about pending lists that name the entry (Redis 8.2).
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum References {
+    /// KEEPREF: they keep naming it.
+    #[default]
+    Keep,
+    /// DELREF: it goes from all of them too.
+    Remove,
+    /// ACKED: an entry goes only when every group has passed it and none has it pending.
+    Acked,
 }
 
 /// What a trim keeps.
@@ -303,6 +323,34 @@ pub enum DeliveredAt {
     UnixMs(i64),
 }
 
+/// XNACK.
+#[derive(Clone, Debug)]
+pub struct Xnack<'a> {
+    /// The stream.
+    pub key: Key<'a>,
+    /// The group.
+    pub group: &'a [u8],
+    /// What becomes of the delivery counts.
+    pub mode: NackMode,
+    /// Which entries.
+    pub ids: Vec<StreamId>,
+    /// RETRYCOUNT: the delivery count, whatever the mode.
+    pub retry_count: Option<u64>,
+    /// FORCE: also entries that are pending nowhere.
+    pub force: bool,
+}
+
+/// What XNACK does to a delivery count.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NackMode {
+    /// SILENT: this delivery did not count.
+    Silent,
+    /// FAIL: it did.
+    Fail,
+    /// FATAL: as many as can be.
+    Fatal,
+}
+
 /// XAUTOCLAIM.
 #[derive(Clone, Copy, Debug)]
 pub struct Xautoclaim<'a> {
@@ -414,15 +462,18 @@ impl<'a> Command<'a> {
             | Self::XgroupSetid(XgroupSetid { key, .. })
             | Self::Xpending(Xpending { key, .. })
             | Self::Xclaim(Xclaim { key, .. })
+            | Self::Xnack(Xnack { key, .. })
             | Self::Xautoclaim(Xautoclaim { key, .. })
             | Self::Set(Set { key, .. })
             | Self::Xlen(key)
             | Self::Xdel(key, _)
+            | Self::Xdelex(key, ..)
             | Self::Xtrim(key, _)
             | Self::XgroupDestroy(key, _)
             | Self::XgroupCreateconsumer(key, ..)
             | Self::XgroupDelconsumer(key, ..)
             | Self::Xack(key, ..)
+            | Self::Xackdel(key, ..)
             | Self::XpendingSummary(key, _)
             | Self::XinfoStream(key, _)
             | Self::XinfoGroups(key)

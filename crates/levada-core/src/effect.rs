@@ -23,8 +23,9 @@ mod code {
     pub(super) const KEY_RENAMED: u8 = 4;
     pub(super) const FLUSHED: u8 = 5;
     pub(super) const TEXT_SET: u8 = 6;
-    pub(super) const DATABASES_SWAPPED: u8 = 7;
-    pub(super) const STREAM_COPIED: u8 = 8;
+    pub(super) const TEXT_APPENDED: u8 = 7;
+    pub(super) const DATABASES_SWAPPED: u8 = 8;
+    pub(super) const STREAM_COPIED: u8 = 9;
     pub(super) const APPENDED: u8 = 16;
     pub(super) const SEALED: u8 = 17;
     pub(super) const DELETED: u8 = 18;
@@ -113,6 +114,13 @@ pub enum Effect<'a> {
         key: KeyNumber,
         /// The value.
         value: Cow<'a, [u8]>,
+    },
+    /// A string is longer by these bytes.
+    TextAppended {
+        /// Which.
+        key: KeyNumber,
+        /// What follows.
+        more: &'a [u8],
     },
     /// A stream has a new last entry.
     Appended {
@@ -242,7 +250,7 @@ pub enum Effect<'a> {
         key: KeyNumber,
         /// In which group.
         group: u32,
-        /// The owner from now on.
+        /// The owner from now on; [`crate::group::NOBODY`] behind XNACK.
         consumer: u32,
         /// Delivery time from now on, in unix milliseconds.
         delivered_ms: u64,
@@ -281,6 +289,7 @@ impl<'a> Effect<'a> {
             | Self::KeyRenamed { key, .. }
             | Self::StreamCopied { key, .. }
             | Self::TextSet { key, .. }
+            | Self::TextAppended { key, .. }
             | Self::Appended { key, .. }
             | Self::Sealed { key }
             | Self::Deleted { key, .. }
@@ -328,6 +337,7 @@ impl<'a> Effect<'a> {
                 put_blocks(out, blocks);
             }
             Self::TextSet { value, .. } => put_bytes(out, value),
+            Self::TextAppended { more, .. } => put_bytes(out, more),
             Self::Appended { id, starts_node, fields, .. } => {
                 put_id(out, *id);
                 out.push(u8::from(*starts_node));
@@ -403,6 +413,7 @@ impl<'a> Effect<'a> {
             Self::DatabasesSwapped { .. } => code::DATABASES_SWAPPED,
             Self::StreamCopied { .. } => code::STREAM_COPIED,
             Self::TextSet { .. } => code::TEXT_SET,
+            Self::TextAppended { .. } => code::TEXT_APPENDED,
             Self::Appended { .. } => code::APPENDED,
             Self::Sealed { .. } => code::SEALED,
             Self::Deleted { .. } => code::DELETED,
@@ -451,6 +462,7 @@ impl<'a> Effect<'a> {
                 Self::StreamCopied { key, from, blocks: get_blocks(reader)? }
             }
             code::TEXT_SET => Self::TextSet { key, value: reader.bytes()?.into() },
+            code::TEXT_APPENDED => Self::TextAppended { key, more: reader.bytes()? },
             code::APPENDED => Self::Appended {
                 key,
                 id: reader.id()?,
@@ -638,6 +650,7 @@ mod tests {
             Effect::DatabasesSwapped { first: 0, second: 15 },
             Effect::StreamCopied { key, from: KeyNumber(7), blocks },
             Effect::TextSet { key, value: b"\0\xff"[..].into() },
+            Effect::TextAppended { key, more: b"more" },
             Effect::Appended { key, id: a, starts_node: true, fields },
             Effect::Sealed { key },
             Effect::Deleted { key, max_deleted_id: b, rows: vec![(0, 3), (0, 4), (9, 0)] },

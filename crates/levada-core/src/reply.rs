@@ -15,6 +15,8 @@ pub enum Reply {
     NilList,
     /// A number.
     Integer(i64),
+    /// Numbers, in order.
+    Integers(Vec<i64>),
     /// The id of a new entry.
     Id(StreamId),
     /// Ids, of claimed entries.
@@ -130,8 +132,8 @@ pub struct PendingRow {
     pub consumer: Arc<[u8]>,
     /// Unix milliseconds of its last delivery.
     pub delivered_ms: u64,
-    /// Milliseconds since then.
-    pub idle_ms: u64,
+    /// Milliseconds since then; `None` where nobody holds it.
+    pub idle_ms: Option<u64>,
     /// Deliveries.
     pub count: u64,
 }

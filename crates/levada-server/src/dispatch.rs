@@ -238,10 +238,11 @@ impl Turn<'_> {
         }
         self.release = self.release.and(answer.wait.into());
         if let Some(after) = &asked.after {
-            return self.after_check(number, answer, after);
+            return self.after_check(number, answer, after, write);
         }
         match answer.result {
             Ok(reply) => {
+                self.state.stats.changes += u64::from(changes(request, &asked.command));
                 let keys = NameList::Borrowed(asked.names);
                 let names = Names { keys, now: self.now };
                 write(&mut self.output(), reply, &names);
@@ -252,18 +253,25 @@ impl Turn<'_> {
     }
 
     /// Arguments are wrong, and what Redis checks before them has been checked.
-    fn after_check(&mut self, number: CommandNumber, answer: Answer, after: &After) -> Ran {
+    fn after_check(
+        &mut self,
+        number: CommandNumber,
+        answer: Answer,
+        after: &After,
+        write: fn(&mut Output<'_>, Reply, &Names<'_>),
+    ) -> Ran {
         let spec = self.state.registry.spec(number);
         let absent = match &answer.result {
             Ok(Reply::Nil) => {
                 self.output().write().null();
                 return Ran::Done;
             }
-            Ok(Reply::Status("none")) | Err(CoreError::NoGroup { .. }) => after.absent,
+            Ok(Reply::Status("none")) | Err(CoreError::NoGroup { .. }) => after.absent.clone(),
             _ => None,
         };
-        if let Some(value) = absent {
-            self.output().write().integer(value);
+        if let Some(reply) = absent {
+            let names = Names { keys: NameList::Borrowed(&[]), now: self.now };
+            write(&mut self.output(), reply, &names);
             return Ran::Done;
         }
         match answer.result {
@@ -395,6 +403,15 @@ impl Turn<'_> {
             Err(error) => self.fail(number, &error),
         }
     }
+}
+
+/// Whether a command counts as a change of data: a group's history that is read again does not.
+fn changes(request: &Request<'_>, command: &Command<'_>) -> bool {
+    let is_history = match command {
+        Command::Xreadgroup(read) => read.streams.iter().all(|(_, after)| after.is_some()),
+        _ => false,
+    };
+    request.spec.flags & flag::WRITE != 0 && !is_history
 }
 
 /// Whether this is HTTP, sent by a browser that was made to: such a connection gets no answer.

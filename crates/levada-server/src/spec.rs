@@ -275,12 +275,16 @@ pub(crate) struct After {
     /// The answer where the key (or the group) is there.
     pub(crate) error: WireError,
     /// The answer where it is not; `None` to say what the check says.
-    pub(crate) absent: Option<i64>,
+    pub(crate) absent: Option<Reply>,
 }
 
 impl<'a> Asked<'a> {
     /// Wrong arguments behind a check.
-    pub(crate) fn check_first(command: Command<'a>, error: WireError, absent: Option<i64>) -> Self {
+    pub(crate) fn check_first(
+        command: Command<'a>,
+        error: WireError,
+        absent: Option<Reply>,
+    ) -> Self {
         Self { after: Some(After { error, absent }), ..Self::from(command) }
     }
 }

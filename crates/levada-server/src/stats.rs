@@ -38,6 +38,8 @@ pub(crate) struct Stats {
     pub(crate) connections: u64,
     pub(crate) connections_refused: u64,
     pub(crate) commands_run: u64,
+    /// Commands that may have changed data; what Redis counts until it saves.
+    pub(crate) changes: u64,
     pub(crate) bytes_in: u64,
     pub(crate) bytes_out: u64,
     pub(crate) iterations: u64,
@@ -52,6 +54,7 @@ impl Stats {
             connections: 0,
             connections_refused: 0,
             commands_run: 0,
+            changes: 0,
             bytes_in: 0,
             bytes_out: 0,
             iterations: 0,

@@ -47,6 +47,11 @@ impl WireError {
     pub(crate) const TRIM_TWICE: Self = Self::Fixed(
         "ERR syntax error, MAXLEN and MINID options at the same time are not compatible",
     );
+    pub(crate) const IDS_MISSING: Self = Self::Fixed("ERR IDS option is required");
+    pub(crate) const IDS_NOT_POSITIVE: Self =
+        Self::Fixed("ERR Number of IDs must be a positive integer");
+    pub(crate) const IDS_MISCOUNTED: Self =
+        Self::Fixed("ERR The `numids` parameter must match the number of arguments");
     pub(crate) const ENTRIES_ADDED_NEGATIVE: Self =
         Self::Fixed("ERR entries_added must be positive");
     pub(crate) const SETID_BELOW_DELETED: Self = Self::Fixed(
@@ -278,6 +283,9 @@ fn core_text(error: &CoreError, command: &str) -> Cow<'static, [u8]> {
         }
         CoreError::NotInteger => b"ERR value is not an integer or out of range",
         CoreError::IncrementOverflow => b"ERR increment or decrement would overflow",
+        CoreError::TooLarge => {
+            b"ERR too many changes for one record of the log, use less at a time"
+        }
         CoreError::CopyTooLarge => {
             b"ERR COPY of more than 16 MiB of sealed entries is refused, because a copy is one \
               record of the log: read the stream with XRANGE and add its entries to another"

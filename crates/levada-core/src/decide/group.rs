@@ -13,6 +13,7 @@ use crate::{
     group::Group,
     id::StreamId,
     keyspace::KeyNumber,
+    limits,
     reply::{Entries, Part, Reply},
     stream::Stream,
 };
@@ -205,7 +206,8 @@ fn deliver<'a>(
     effects: &mut Vec<Effect<'a>>,
 ) -> Result<Entries, Refusal> {
     let Found { key, stream, number, group } = found;
-    let span = Span::above(group.last_id, read.count);
+    let count = read.count.unwrap_or(u64::MAX).min(limits::DELIVER_MAX);
+    let span = Span::above(group.last_id, Some(count));
     let entries = places::collect(context, key, stream, span)?;
     let ids = places::ids(context, stream, &entries)?;
     let entries_read = lag::entries_read_after(context, key, stream, group, &ids)?;
@@ -231,7 +233,8 @@ fn redeliver<'a>(
 ) -> Result<Entries, Refusal> {
     let Found { key, stream, number, group } = found;
     let (consumer, created) = found.consumer(read.consumer);
-    let take = read.count.map_or(usize::MAX, |count| usize::try_from(count).unwrap_or(usize::MAX));
+    let count = read.count.unwrap_or(u64::MAX).min(limits::DELIVER_MAX);
+    let take = usize::try_from(count).unwrap_or(usize::MAX);
     let held: Vec<_> = match after.next() {
         Some(from) if created.is_none() => {
             group.pending.iter_consumer(consumer, from).take(take).collect()

@@ -115,6 +115,8 @@ pub struct ShardSettings {
     pub delivery_strict: bool,
     /// Average time of a commit in microseconds above which syncs leave the loop.
     pub inline_sync_us_max: u64,
+    /// Bytes of a checkpoint encoded per turn.
+    pub checkpoint_slice_bytes: usize,
 }
 
 impl Default for ShardSettings {
@@ -125,6 +127,8 @@ impl Default for ShardSettings {
             tail_bytes_max: 64 << 20,
             delivery_strict: false,
             inline_sync_us_max: 150,
+            // About 100 us.
+            checkpoint_slice_bytes: 256 << 10,
         }
     }
 }
@@ -201,6 +205,8 @@ pub struct Facts {
     pub recovery: Recovery,
 }
 
+/// Bytes of effects at which a batch ends before its turn does.
+const BATCH_BYTES: usize = 8 << 20;
 /// How long relaxed records may stay unsynced, and the durable mark of the log behind.
 const IDLE_US: u64 = 100_000;
 
@@ -264,11 +270,6 @@ impl<S: Store> Shard<S> {
         self.events.pop_front()
     }
 
-    /// Bytes of the batch under construction.
-    pub fn batch_bytes(&self) -> usize {
-        self.batch.len()
-    }
-
     /// The position that everything handed in so far will have.
     pub fn position(&self) -> Lsn {
         self.last_lsn + u64::from(!self.batch.is_empty())
@@ -282,12 +283,7 @@ impl<S: Store> Shard<S> {
             return Err(error);
         }
         if !self.batch.is_empty() {
-            self.last_lsn = self.store.commit(self.now_ms, &self.batch, self.urgency)?;
-            if self.urgency == Urgency::Durable {
-                self.last_durable_wish = self.last_lsn;
-            }
-            self.batch.clear();
-            self.urgency = Urgency::Written;
+            self.commit_batch()?;
             self.last_commit_us = now.monotonic_us;
         }
         if self.awaited > self.last_durable_wish {
@@ -296,6 +292,33 @@ impl<S: Store> Shard<S> {
             self.last_durable_wish = self.last_lsn;
         }
         Ok(())
+    }
+
+    fn commit_batch(&mut self) -> Result<(), Error> {
+        self.last_lsn = self.store.commit(self.now_ms, &self.batch, self.urgency)?;
+        if self.urgency == Urgency::Durable {
+            self.last_durable_wish = self.last_lsn;
+        }
+        self.batch.clear();
+        self.urgency = Urgency::Written;
+        Ok(())
+    }
+
+    /// A turn's changes are one batch, unless they would outgrow what the log takes at once: then
+    /// what stands before the next command becomes a batch of its own.
+    fn keep_batch_bounded(&mut self) {
+        if self.batch.len() >= BATCH_BYTES && !self.in_transaction {
+            self.end_batch();
+        }
+    }
+
+    /// Ends the batch in the middle of a turn; an error is the turn's.
+    fn end_batch(&mut self) {
+        if self.failed.is_none()
+            && let Err(error) = self.commit_batch()
+        {
+            self.failed = Some(error);
+        }
     }
 
     /// Tells how long the last commit took, which decides who syncs the next ones: the loop itself
@@ -343,7 +366,7 @@ impl<S: Store> Shard<S> {
         let waits = self.waiters.next_deadline_us();
         let expiry = self.machine.keys.iter_expiring().next().map(|(at_ms, _)| {
             let left_ms = at_ms.saturating_sub(now.wall_ms.max(self.now_ms));
-            now.monotonic_us + left_ms.saturating_mul(1000)
+            now.monotonic_us.saturating_add(left_ms.saturating_mul(1000))
         });
         let checkpoint = self.checkpointing.is_under_way().then_some(now.monotonic_us);
         let rests = self.last_lsn <= self.last_durable_wish && self.store.is_idle();

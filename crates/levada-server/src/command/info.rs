@@ -176,7 +176,7 @@ fn persistence(context: &Context<'_>, text: &mut String) {
         &[
             ("loading", &0),
             ("async_loading", &0),
-            ("rdb_changes_since_last_save", &context.shard.position()),
+            ("rdb_changes_since_last_save", &context.state.stats.changes),
             ("rdb_bgsave_in_progress", &0),
             ("rdb_last_save_time", &(context.now.wall_ms / 1000)),
             ("rdb_last_bgsave_status", &"ok"),

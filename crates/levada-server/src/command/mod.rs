@@ -43,13 +43,16 @@ mod time;
 mod r#type;
 pub(crate) mod wait;
 mod xack;
+mod xackdel;
 mod xadd;
 mod xautoclaim;
 mod xclaim;
 mod xdel;
+mod xdelex;
 mod xgroup;
 mod xinfo;
 mod xlen;
+mod xnack;
 mod xpending;
 mod xrange;
 mod xread;
@@ -146,13 +149,16 @@ static TABLE: &[CommandSpec] = &[
     wait::WAITAOF,
     multi::WATCH,
     xack::SPEC,
+    xackdel::SPEC,
     xadd::SPEC,
     xautoclaim::SPEC,
     xclaim::SPEC,
     xdel::SPEC,
+    xdelex::SPEC,
     xgroup::SPEC,
     xinfo::SPEC,
     xlen::SPEC,
+    xnack::SPEC,
     xpending::SPEC,
     xrange::SPEC,
     xread::SPEC,

@@ -143,7 +143,13 @@ fn create<'a>(request: &Request<'a>) -> Result<Asked<'a>, WireError> {
 fn setid<'a>(request: &Request<'a>) -> Result<Asked<'a>, WireError> {
     let (_, entries_read) = options(request, false)?;
     let (key, group) = (request.key(2), request.arg(3));
-    match start(request.arg(4)) {
+    // Unlike CREATE it takes the ends of a range too.
+    let id = match request.arg(4) {
+        b"-" => Ok(Some(StreamId::MIN)),
+        b"+" => Ok(Some(StreamId::MAX)),
+        text => start(text),
+    };
+    match id {
         Ok(id) => Ok(Command::XgroupSetid(XgroupSetid { key, group, id, entries_read }).into()),
         Err(error) => {
             let check = Command::XinfoConsumers(key, group);
@@ -206,6 +212,7 @@ mod tests {
         );
         check("XGROUP CREATE s g 5 ENTRIESREAD -1", "entries_read: None");
         check("XGROUP SETID s g 5 ENTRIESREAD 3", "XgroupSetid");
+        check("XGROUP SETID s g -", "id: Some(StreamId { ms: 0, seq: 0 })");
         check("xgroup destroy s g", "XgroupDestroy");
         check("XGROUP", "ERR wrong number of arguments for 'xgroup' command");
         check("XGROUP CREATE", "ERR wrong number of arguments for 'xgroup|create' command");

@@ -191,7 +191,7 @@ impl Server {
             for token in std::mem::take(&mut self.ready) {
                 self.turn(token, now);
                 self.drain_events(now);
-                if self.uncommitted_bytes.max(self.shard.batch_bytes()) > BATCH_BYTES {
+                if self.uncommitted_bytes > BATCH_BYTES {
                     self.commit(now)?;
                 }
             }
@@ -309,9 +309,9 @@ impl Server {
             if connection.out.is_drawing() && !self.draw(connection) {
                 break;
             }
-            // A full batch is closed between two turns: a short request may change much.
-            let full = self.shard.batch_bytes() > BATCH_BYTES;
-            if !connection.is_ready() || !connection.has_request || full {
+            // A short request may change much: more of them wait until the disk has room.
+            let congested = self.shard.is_congested();
+            if !connection.is_ready() || !connection.has_request || congested {
                 break;
             }
             let rest = &input[consumed..];

@@ -7,6 +7,7 @@
 //! - `life`: starts, ends, restarts
 
 mod blocking;
+mod bounds;
 mod channels;
 mod compat;
 mod life;

@@ -19,6 +19,8 @@ pub(crate) struct Peer {
     pub(crate) is_7_2: bool,
     /// XREAD knows `+`, also when the last entry was deleted.
     pub(crate) reads_last: bool,
+    /// Has KEEPREF, DELREF and ACKED, XDELEX and XACKDEL.
+    pub(crate) minds_references: bool,
     connection: BufReader<UnixStream>,
     child: Child,
     dir: PathBuf,
@@ -64,6 +66,7 @@ impl Peer {
             counts_as_redis_8: false,
             is_7_2: false,
             reads_last: false,
+            minds_references: false,
             connection: BufReader::new(connection),
             child,
             dir,
@@ -125,6 +128,7 @@ impl Peer {
         let redis = version("redis_version:").expect("every peer tells it");
         self.name = valkey.map_or(format!("Redis {redis:?}"), |v| format!("Valkey {v:?}"));
         self.counts_as_redis_8 = valkey.is_none() && redis >= (8, 2);
+        self.minds_references = self.counts_as_redis_8;
         self.is_7_2 = redis >= (7, 2);
         self.reads_last = valkey.is_none() && redis >= (8, 2);
     }
