@@ -52,6 +52,13 @@ pub struct Block {
     nodes: u32,
 }
 
+impl PartialEq for Block {
+    /// Everything else follows from the rows.
+    fn eq(&self, other: &Self) -> bool {
+        self.rows == other.rows
+    }
+}
+
 /// Where a remembered list of names stands in the rows.
 #[derive(Clone, Copy, Debug)]
 struct Schema {

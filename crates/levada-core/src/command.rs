@@ -93,6 +93,12 @@ pub enum Command<'a> {
     MemoryUsage(Key<'a>),
     /// RENAME, RENAMENX: from, to, only if the target is missing.
     Rename(Key<'a>, Key<'a>, bool),
+    /// COPY.
+    Copy(Copied<'a>),
+    /// MOVE: key, database.
+    Move(Key<'a>, u8),
+    /// SWAPDB.
+    Swapdb(u8, u8),
     /// GET.
     Get(Key<'a>),
     /// MGET.
@@ -379,6 +385,17 @@ pub struct Scan<'a> {
     pub kind: Option<&'a [u8]>,
 }
 
+/// COPY.
+#[derive(Clone, Copy, Debug)]
+pub struct Copied<'a> {
+    /// What is copied.
+    pub from: Key<'a>,
+    /// To where; another key.
+    pub to: Key<'a>,
+    /// REPLACE: whatever is there goes.
+    pub replace: bool,
+}
+
 /// Conditions of EXPIRE.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "four words that combine freely")]
@@ -478,11 +495,16 @@ impl<'a> Command<'a> {
             Self::Mset(pairs, _) => pairs.iter().for_each(|(key, _)| each(*key)),
             Self::Xread(read) => read.streams.iter().for_each(|(key, _)| each(*key)),
             Self::Xreadgroup(read) => read.streams.iter().for_each(|(key, _)| each(*key)),
-            Self::Rename(from, to, _) => {
+            Self::Rename(from, to, _) | Self::Copy(Copied { from, to, .. }) => {
                 each(*from);
                 each(*to);
             }
-            Self::Keys(..)
+            Self::Move(key, database) => {
+                each(*key);
+                each(Key { database: *database, name: key.name });
+            }
+            Self::Swapdb(..)
+            | Self::Keys(..)
             | Self::Scan(_)
             | Self::Dbsize(_)
             | Self::Randomkey(..)
@@ -494,7 +516,12 @@ impl<'a> Command<'a> {
     pub fn sees_whole_keyspace(&self) -> bool {
         matches!(
             self,
-            Self::Keys(..) | Self::Scan(_) | Self::Dbsize(_) | Self::Randomkey(..) | Self::Flush(_)
+            Self::Keys(..)
+                | Self::Scan(_)
+                | Self::Dbsize(_)
+                | Self::Randomkey(..)
+                | Self::Flush(_)
+                | Self::Swapdb(..)
         )
     }
 }

@@ -98,6 +98,8 @@ impl WireError {
     pub(crate) const PROTOCOL_UNKNOWN: Self = Self::Fixed("NOPROTO unsupported protocol version");
     pub(crate) const PROTOCOL_NOT_INTEGER: Self =
         Self::Fixed("ERR Protocol version is not an integer or out of range");
+    pub(crate) const SAME_OBJECT: Self =
+        Self::Fixed("ERR source and destination objects are the same");
     pub(crate) const DATABASE_OUT_OF_RANGE: Self = Self::Fixed("ERR DB index is out of range");
     pub(crate) const EXEC_WITHOUT_MULTI: Self = Self::Fixed("ERR EXEC without MULTI");
     pub(crate) const DISCARD_WITHOUT_MULTI: Self = Self::Fixed("ERR DISCARD without MULTI");
@@ -283,6 +285,10 @@ fn core_text(error: &CoreError, command: &str) -> Cow<'static, [u8]> {
         CoreError::IncrementOverflow => b"ERR increment or decrement would overflow",
         CoreError::TooLarge => {
             b"ERR too many changes for one record of the log, use less at a time"
+        }
+        CoreError::CopyTooLarge => {
+            b"ERR COPY of more than 16 MiB of sealed entries is refused, because a copy is one \
+              record of the log: read the stream with XRANGE and add its entries to another"
         }
         CoreError::StringTooLong => b"ERR string exceeds maximum allowed size (proto-max-bulk-len)",
         CoreError::Corrupt { first, last, .. } => {

@@ -258,6 +258,11 @@ impl PendingList {
         before - self.len
     }
 
+    /// Marks every chunk as changed: the list is that of a new group.
+    pub(crate) fn mark_changed(&mut self, position: u64) {
+        self.heads.iter_mut().for_each(|head| head.changed = position);
+    }
+
     /// The chunks in id order.
     pub fn chunks(&self) -> impl Iterator<Item = ChunkRef<'_>> {
         self.heads.iter().map(|head| ChunkRef { head })

@@ -181,6 +181,11 @@ impl<S: Store> Shard<S> {
         match applied {
             Applied::Done => {}
             Applied::Sealed(key, number, block) => self.store.put_block(key.0, number, block)?,
+            Applied::Copied(key, blocks) => {
+                for (number, block) in blocks {
+                    self.store.put_block(key.0, number, block)?;
+                }
+            }
             Applied::Dropped(key, number) => self.store.drop_before(key.0, number),
             Applied::Removed(keys) => keys.iter().for_each(|key| self.store.drop_object(key.0)),
         }

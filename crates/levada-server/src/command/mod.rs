@@ -10,6 +10,7 @@ mod cluster;
 #[expect(clippy::module_inception, reason = "COMMAND is a command")]
 mod command;
 mod config;
+mod copy;
 mod dbsize;
 mod del;
 mod echo;
@@ -23,6 +24,7 @@ mod incr;
 mod info;
 mod keys;
 mod memory_usage;
+mod r#move;
 mod multi;
 mod object;
 mod ping;
@@ -36,6 +38,7 @@ mod scan;
 mod select;
 mod set;
 mod shutdown;
+mod swapdb;
 mod time;
 mod r#type;
 pub(crate) mod wait;
@@ -73,6 +76,7 @@ static TABLE: &[CommandSpec] = &[
     cluster::SPEC,
     command::SPEC,
     config::SPEC,
+    copy::SPEC,
     dbsize::SPEC,
     incr::DECR,
     incr::DECRBY,
@@ -99,6 +103,7 @@ static TABLE: &[CommandSpec] = &[
     save::LASTSAVE,
     memory_usage::SPEC,
     get::MGET,
+    r#move::SPEC,
     set::MSET,
     set::MSETNX,
     multi::MULTI,
@@ -132,6 +137,7 @@ static TABLE: &[CommandSpec] = &[
     get::STRLEN,
     pubsub::SUBSCRIBE,
     pubsub::SUNSUBSCRIBE,
+    swapdb::SPEC,
     time::SPEC,
     exists::TOUCH,
     expire::TTL,

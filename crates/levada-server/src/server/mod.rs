@@ -309,7 +309,9 @@ impl Server {
             if connection.out.is_drawing() && !self.draw(connection) {
                 break;
             }
-            if !connection.is_ready() || !connection.has_request {
+            // A short request may change much: more of them wait until the disk has room.
+            let congested = self.shard.is_congested();
+            if !connection.is_ready() || !connection.has_request || congested {
                 break;
             }
             let rest = &input[consumed..];
