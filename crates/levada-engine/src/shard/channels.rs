@@ -85,6 +85,11 @@ struct Client {
 }
 
 impl Channels {
+    /// Whether nobody listens to anything.
+    pub(super) fn is_empty(&self) -> bool {
+        self.clients.is_empty()
+    }
+
     fn subscribe(&mut self, client: ClientId, listening: Listening, name: &[u8]) -> bool {
         let cost = name.len() + NAME_BYTES;
         if cost > NAMES_BYTES_MAX {
@@ -320,5 +325,17 @@ mod tests {
         set(&mut shard);
         shard.transaction_end(NOW);
         assert_eq!(shard.poll_message().expect("A listens").wait, Wait::Durable(1));
+    }
+
+    #[test]
+    fn a_notification_waits_for_its_change() {
+        let mut shard = shard();
+        let events = crate::shard::Events::parse(b"KA").expect("known letters");
+        shard.set_settings(ShardSettings { events, ..*shard.settings() });
+        assert!(shard.subscribe(A, Listening::Pattern, b"__key*"));
+        set(&mut shard);
+        let delivery = shard.poll_message().expect("A listens");
+        assert_eq!((&*delivery.payload, delivery.wait), (&b"set"[..], Wait::Durable(1)));
+        assert!(shard.poll_message().is_none());
     }
 }

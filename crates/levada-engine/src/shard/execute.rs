@@ -44,7 +44,11 @@ impl<S: Store> Shard<S> {
             true => self.expire_due(),
             false => command.for_each_key(|key| self.expire_key(key)),
         }
-        let outcome = match self.decide(client, command, self.in_transaction) {
+        let decided = self.decide(client, command, self.in_transaction);
+        if !matches!(decided, Err(Undecided::Reading)) {
+            self.announce_misses(command);
+        }
+        let outcome = match decided {
             Ok(decision) => Outcome::Done(self.carry_out(command, decision)),
             Err(Undecided::Refused(refused)) => Outcome::Done(self.refuse(command, refused)),
             Err(Undecided::Reading) => return Outcome::NeedBlocks,
@@ -128,9 +132,11 @@ impl<S: Store> Shard<S> {
         if let Err(refused) = self.log(&decision.effects) {
             return self.refuse(command, refused);
         }
+        let notes = self.notes(command, &decision.effects);
         for effect in &decision.effects {
             self.apply(effect);
         }
+        self.announce(notes);
         let wait = self.wait_for(command);
         Answer { result: Ok(decision.reply), wait }
     }
@@ -198,6 +204,7 @@ impl<S: Store> Shard<S> {
         let expired = found
             .filter(|(_, object)| object.expires_at_ms.is_some_and(|at_ms| at_ms < self.now_ms));
         if let Some((key, _)) = expired {
+            self.announce_expired(key);
             self.perform(&Effect::KeyRemoved { key });
         }
     }
@@ -215,6 +222,7 @@ impl<S: Store> Shard<S> {
         let due = expiring.take_while(|(at_ms, _)| *at_ms < self.now_ms);
         let due: Vec<_> = due.take(KEYS_MAX).map(|(_, key)| key).collect();
         for key in due {
+            self.announce_expired(key);
             self.perform(&Effect::KeyRemoved { key });
         }
     }

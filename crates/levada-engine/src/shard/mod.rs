@@ -16,6 +16,7 @@
 
 mod channels;
 mod checkpoint;
+mod events;
 mod execute;
 mod reads;
 mod recovery;
@@ -35,6 +36,7 @@ use levada_core::{
 use self::{channels::Channels, checkpoint::Checkpointing, transaction::Watches, waiters::Waiters};
 pub use self::{
     channels::{Delivery, Listening, NAMES_BYTES_MAX, Subscriptions},
+    events::Events,
     reads::{BlockAccess, BlockHere, Entry},
     waiters::{BlockedRead, BlockedReadgroup},
 };
@@ -110,6 +112,8 @@ pub struct ShardSettings {
     /// Memory for the tails of all streams in bytes; beyond it those that have rested longest are
     /// sealed and leave memory.
     pub tail_bytes_max: u64,
+    /// Changes of keys that are published to channels.
+    pub events: Events,
     /// Whether the answer to XREADGROUP waits for the record of its delivery (`delivery-sync
     /// strict`); otherwise a power cut may mean that an entry is delivered again.
     pub delivery_strict: bool,
@@ -125,6 +129,7 @@ impl Default for ShardSettings {
             nodes: NodeLimits::default(),
             strings_bytes_max: 256 << 20,
             tail_bytes_max: 64 << 20,
+            events: Events::default(),
             delivery_strict: false,
             inline_sync_us_max: 150,
             // About 100 us.
