@@ -47,7 +47,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     verify(&mut client, &first, &values.value(0))?;
     verify(&mut client, &last, &values.value(entries - 1))?;
     println!(
-        "after kill -9: PING answers in {} ms, XLEN and the first and last entry are right in {} ms",
+        "after kill -9: PING answers in {} ms, XLEN, the first and the last entry in {} ms",
         ping.as_millis(),
         start.elapsed().as_millis()
     );

@@ -22,6 +22,7 @@ mod code {
     pub(super) const KEY_RENAMED: u8 = 4;
     pub(super) const FLUSHED: u8 = 5;
     pub(super) const TEXT_SET: u8 = 6;
+    pub(super) const TEXT_APPENDED: u8 = 7;
     pub(super) const APPENDED: u8 = 16;
     pub(super) const SEALED: u8 = 17;
     pub(super) const DELETED: u8 = 18;
@@ -94,6 +95,13 @@ pub enum Effect<'a> {
         key: KeyNumber,
         /// The value.
         value: Cow<'a, [u8]>,
+    },
+    /// A string is longer by these bytes.
+    TextAppended {
+        /// Which.
+        key: KeyNumber,
+        /// What follows.
+        more: &'a [u8],
     },
     /// A stream has a new last entry.
     Appended {
@@ -261,6 +269,7 @@ impl<'a> Effect<'a> {
             | Self::KeyExpires { key, .. }
             | Self::KeyRenamed { key, .. }
             | Self::TextSet { key, .. }
+            | Self::TextAppended { key, .. }
             | Self::Appended { key, .. }
             | Self::Sealed { key }
             | Self::Deleted { key, .. }
@@ -303,6 +312,7 @@ impl<'a> Effect<'a> {
             }
             Self::Flushed { database } => put_option(out, database.map(u64::from)),
             Self::TextSet { value, .. } => put_bytes(out, value),
+            Self::TextAppended { more, .. } => put_bytes(out, more),
             Self::Appended { id, starts_node, fields, .. } => {
                 put_id(out, *id);
                 out.push(u8::from(*starts_node));
@@ -376,6 +386,7 @@ impl<'a> Effect<'a> {
             Self::KeyRenamed { .. } => code::KEY_RENAMED,
             Self::Flushed { .. } => code::FLUSHED,
             Self::TextSet { .. } => code::TEXT_SET,
+            Self::TextAppended { .. } => code::TEXT_APPENDED,
             Self::Appended { .. } => code::APPENDED,
             Self::Sealed { .. } => code::SEALED,
             Self::Deleted { .. } => code::DELETED,
@@ -414,6 +425,7 @@ impl<'a> Effect<'a> {
                 Self::KeyRenamed { key, database: reader.u8()?, name: reader.bytes()? }
             }
             code::TEXT_SET => Self::TextSet { key, value: reader.bytes()?.into() },
+            code::TEXT_APPENDED => Self::TextAppended { key, more: reader.bytes()? },
             code::APPENDED => Self::Appended {
                 key,
                 id: reader.id()?,
@@ -571,6 +583,7 @@ mod tests {
             Effect::Flushed { database: None },
             Effect::Flushed { database: Some(15) },
             Effect::TextSet { key, value: b"\0\xff"[..].into() },
+            Effect::TextAppended { key, more: b"more" },
             Effect::Appended { key, id: a, starts_node: true, fields },
             Effect::Sealed { key },
             Effect::Deleted { key, max_deleted_id: b, rows: vec![(0, 3), (0, 4), (9, 0)] },

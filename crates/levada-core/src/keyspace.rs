@@ -204,6 +204,14 @@ impl Keyspace {
         }
     }
 
+    /// Makes a string longer.
+    pub(crate) fn append_text(&mut self, number: KeyNumber, more: &[u8]) {
+        if let Some(Object { value: Value::Text(held), .. }) = self.objects.get_mut(&number) {
+            self.text_bytes += more.len() as u64;
+            *held = [held, more].concat().into();
+        }
+    }
+
     /// Gives a key its expiry, or none.
     pub(crate) fn set_expiry(&mut self, number: KeyNumber, at_ms: Option<u64>) {
         let Some(object) = self.objects.get_mut(&number) else {

@@ -131,6 +131,10 @@ impl Machine {
                 self.keys.set_text(*key, value);
                 Applied::Done
             }
+            Effect::TextAppended { key, more } => {
+                self.keys.append_text(*key, more);
+                Applied::Done
+            }
             _ => self.apply_to_stream(effect, at),
         };
         if let Some(object) = effect.key().and_then(|key| self.keys.get_mut(key)) {

@@ -7,6 +7,7 @@ use levada_core::command::{Command, ReadFrom};
 use levada_core::error::Error as CoreError;
 use levada_core::id::StreamId;
 use levada_core::reply::Reply;
+use levada_resp::Protocol;
 
 use crate::connection::Connections;
 use crate::context::{Context, State};
@@ -54,6 +55,8 @@ pub(crate) struct Turn<'a> {
     pub(crate) in_transaction: bool,
     /// What the reply of the current request waits for.
     pub(crate) release: Release,
+    /// The reply leaves even if the connection wants none.
+    pub(crate) pushed: bool,
 }
 
 /// Finds the command of a request and checks the number of its arguments.
@@ -84,6 +87,7 @@ impl Turn<'_> {
     pub(crate) fn request(&mut self, args: &[&[u8]]) -> Ran {
         let start = self.out.position();
         self.release = Release::default();
+        self.pushed = false;
         if self.session.replies == Replies::SkipNext {
             self.session.replies = Replies::Skip;
         }
@@ -105,11 +109,11 @@ impl Turn<'_> {
         self.session.commands += 1;
         match self.session.replies {
             Replies::On | Replies::SkipNext => self.out.mark(self.release),
-            Replies::Off => self.out.discard_from(start),
-            Replies::Skip => {
-                self.out.discard_from(start);
-                self.session.replies = Replies::On;
-            }
+            Replies::Off | Replies::Skip if self.pushed => self.out.mark(self.release),
+            Replies::Off | Replies::Skip => self.out.discard_from(start),
+        }
+        if self.session.replies == Replies::Skip {
+            self.session.replies = Replies::On;
         }
         ran
     }
@@ -123,10 +127,18 @@ impl Turn<'_> {
         if !self.session.authenticated && flags & flag::NO_AUTH == 0 {
             return refused(WireError::NO_AUTH);
         }
+        if self.is_restricted() && flags & flag::WHILE_LISTENING == 0 {
+            return refused(WireError::Listening(self.state.registry.spec(number).name));
+        }
         if self.session.transaction.is_some() && flags & flag::NO_MULTI != 0 {
             return refused(WireError::NOT_IN_TRANSACTION);
         }
         Ok(number)
+    }
+
+    /// Whether replies could be taken for messages: a listener in RESP2.
+    fn is_restricted(&self) -> bool {
+        self.session.subscriptions.any() && self.session.protocol == Protocol::Resp2
     }
 
     fn must_queue(&self, number: CommandNumber) -> bool {
@@ -368,6 +380,10 @@ impl Turn<'_> {
         };
         match run(&mut context, request) {
             Ok(Then::Done) => Ran::Done,
+            Ok(Then::Pushed) => {
+                self.pushed = true;
+                Ran::Done
+            }
             Ok(Then::Wait(wait)) => {
                 self.release = self.release.and(wait.into());
                 Ran::Done

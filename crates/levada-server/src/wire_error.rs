@@ -18,6 +18,8 @@ pub(crate) enum WireError {
     Fixed(&'static str),
     /// A text that was put together where it was found wrong.
     Text(Vec<u8>),
+    /// What a connection that listens may not do in RESP2; the full name of the command.
+    Listening(&'static str),
     /// The number of arguments; the full name of the command.
     Arity(&'static str),
     /// What the core says, to the command of this full name.
@@ -115,6 +117,9 @@ impl WireError {
     /// Ours: Redis queues without a bound.
     pub(crate) const TRANSACTION_TOO_LARGE: Self =
         Self::Fixed("ERR a transaction may hold at most 16 MiB of arguments");
+    /// Ours: Redis bounds the memory of all clients together.
+    pub(crate) const TOO_MANY_SUBSCRIPTIONS: Self =
+        Self::Fixed("ERR a connection may listen to at most 16 MiB of names");
     pub(crate) const UNBLOCKED: Self = Self::Fixed("UNBLOCKED client unblocked via CLIENT UNBLOCK");
     pub(crate) const NO_SUCH_CLIENT: Self = Self::Fixed("ERR No such client");
     pub(crate) const MAX_CLIENTS: Self = Self::Fixed("ERR max number of clients reached");
@@ -233,6 +238,13 @@ impl WireError {
             Self::Arity(name) => Cow::Owned(
                 format!("ERR wrong number of arguments for '{name}' command").into_bytes(),
             ),
+            Self::Listening(name) => Cow::Owned(
+                format!(
+                    "ERR Can't execute '{name}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / \
+                     QUIT / RESET are allowed in this context"
+                )
+                .into_bytes(),
+            ),
             Self::Core(error, command) => core_text(error, command),
             Self::Corrupt(first, last) => {
                 Cow::Owned(format!("CORRUPT stream {first}..{last}").into_bytes())
@@ -275,6 +287,9 @@ fn core_text(error: &CoreError, command: &str) -> Cow<'static, [u8]> {
         }
         CoreError::NotInteger => b"ERR value is not an integer or out of range",
         CoreError::IncrementOverflow => b"ERR increment or decrement would overflow",
+        CoreError::TooLarge => {
+            b"ERR too many changes for one record of the log, use less at a time"
+        }
         CoreError::StringTooLong => b"ERR string exceeds maximum allowed size (proto-max-bulk-len)",
         CoreError::Corrupt { first, last, .. } => {
             return WireError::Corrupt(*first, *last).text().into_owned().into();

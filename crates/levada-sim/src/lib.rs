@@ -1,8 +1,8 @@
 //! The proving ground: reference model, fault disk, schedules, checkers.
 //!
 //! A run is a pure function of its seed. Steps are drawn once ([`op`]) and led through the model
-//! and the product side by side ([`pair`]); states are compared as text ([`dump`]). [`lockstep`] does
-//! so with the state machine alone, [`crash`] with the whole engine on a [`disk`] that fails.
+//! and the product side by side ([`pair`]); states are compared as text ([`dump`]). [`lockstep`]
+//! does so with the state machine alone, [`crash`] with the whole engine on a [`disk`] that fails.
 
 pub mod crash;
 pub mod disk;

@@ -35,6 +35,10 @@ impl Store for Recording {
         Ok(lsn)
     }
 
+    fn batch_bytes_max(&self) -> usize {
+        self.store.batch_bytes_max()
+    }
+
     fn written(&self) -> Lsn {
         self.store.written()
     }

@@ -13,6 +13,7 @@ use crate::{
     command::{Key, Xreadgroup},
     effect::Effect,
     id::StreamId,
+    limits,
     pending::Pending,
     reply::{Entries, Part, Reply},
 };
@@ -32,13 +33,15 @@ pub(super) fn xreadgroup<'a>(context: Context<'_>, read: &Xreadgroup<'a>) -> Dec
         if again || budget.is_spent() {
             continue;
         }
+        // Redis knows `>` as the largest id, however it is spelt.
+        let history = history.filter(|after| *after != StreamId::MAX);
         let mut delivery = Delivery { context, found: *found, read, budget: &mut budget };
         let entries = match history {
             None => delivery.deliver(key.name, claim_idle_ms, &mut effects)?,
             Some(after) => {
                 // As in Redis, a history ends claiming for the streams behind it too.
                 claim_idle_ms = None;
-                delivery.redeliver(key.name, *after, &mut effects)?
+                delivery.redeliver(key.name, after, &mut effects)?
             }
         };
         if history.is_some() || entries.count > 0 {
@@ -61,6 +64,11 @@ struct Delivery<'r, 'm, 'a> {
 type Taken = (Entries, Vec<Pending>);
 
 impl<'a> Delivery<'_, '_, 'a> {
+    /// How many entries of the stream at most.
+    fn count(&self) -> u64 {
+        self.read.count.unwrap_or(u64::MAX).min(limits::DELIVER_MAX)
+    }
+
     /// New entries (`>`), behind idle ones with CLAIM.
     fn deliver(
         &mut self,
@@ -73,8 +81,8 @@ impl<'a> Delivery<'_, '_, 'a> {
             None => (Entries { key, ..Entries::none() }, Vec::new()),
             Some(idle_ms) => self.claim(name, idle_ms)?,
         };
-        let left = self.read.count.map(|count| count.saturating_sub(entries.count));
-        let count = if self.budget.is_spent() { 0 } else { self.budget.count(left) };
+        let left = self.count().saturating_sub(entries.count);
+        let count = if self.budget.is_spent() { 0 } else { self.budget.count(Some(left)) };
         let span = Span::above(group.last_id, count);
         let mut new = places::collect(self.context, key, stream, span)?;
         if new.count > 0 && claimed.is_empty() {
@@ -109,7 +117,7 @@ impl<'a> Delivery<'_, '_, 'a> {
         let Some(latest_ms) = self.context.now_ms.checked_sub(idle_ms_min) else {
             return Ok((none, Vec::new()));
         };
-        let wanted = usize::try_from(self.budget.count(self.read.count)).unwrap_or(usize::MAX);
+        let wanted = usize::try_from(self.budget.count(Some(self.count()))).unwrap_or(usize::MAX);
         let mut limit = wanted;
         let live: Vec<_> = loop {
             let held = group.pending.oldest_first(latest_ms, limit);
@@ -150,7 +158,7 @@ impl<'a> Delivery<'_, '_, 'a> {
     ) -> Result<Entries, Refusal> {
         let Found { key, stream, group, .. } = self.found;
         let (consumer, created) = self.found.consumer(self.read.consumer);
-        let take = usize::try_from(self.budget.count(self.read.count)).unwrap_or(usize::MAX);
+        let take = usize::try_from(self.budget.count(Some(self.count()))).unwrap_or(usize::MAX);
         let mut held: Vec<_> = match after.next() {
             Some(from) if created.is_none() => {
                 group.pending.iter_consumer(consumer, from).take(take).collect()

@@ -106,8 +106,7 @@ pub(super) fn ids(
     entries: &Entries,
 ) -> Result<Vec<StreamId>, Refusal> {
     let blocks = entries.parts.iter().filter_map(|part| match part {
-        Part::Rows { block, .. } => Some(*block),
-        Part::Delivery { block, .. } => Some(*block),
+        Part::Rows { block, .. } | Part::Delivery { block, .. } => Some(*block),
         Part::Deleted(_) => None,
     });
     context.require(entries.key, stream, blocks)?;

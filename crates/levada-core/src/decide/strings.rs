@@ -55,11 +55,18 @@ fn incrby<'a>(context: Context<'_>, key: Key<'a>, by: i64) -> Decided<'a> {
 }
 
 /// APPEND key value
-fn append<'a>(context: Context<'_>, key: Key<'a>, more: &[u8]) -> Decided<'a> {
-    let held: &[u8] = text(context, key)?.map_or(&[], |value| value);
-    let value = [held, more].concat();
-    let reply = integer(value.len() as u64);
-    let effects = write(context, key, value.into(), SetExpiry::Keep)?;
+fn append<'a>(context: Context<'_>, key: Key<'a>, more: &'a [u8]) -> Decided<'a> {
+    let len = text(context, key)?.map_or(0, |held| held.len()) + more.len();
+    let reply = integer(len as u64);
+    let Some((number, object)) = context.machine.keys.find(key) else {
+        let effects = write(context, key, more.into(), SetExpiry::Keep)?;
+        return Ok(Decision { reply, effects });
+    };
+    if len > limits::STRING_BYTES_MAX {
+        return Err(Error::StringTooLong.into());
+    }
+    let mut effects = make_room(context, key, len, Some((number, object)))?;
+    effects.push(Effect::TextAppended { key: number, more });
     Ok(Decision { reply, effects })
 }
 
@@ -167,7 +174,7 @@ fn write<'a>(
         return Err(Error::StringTooLong);
     }
     let found = context.machine.keys.find(key);
-    let mut effects = make_room(context, key, &value, found)?;
+    let mut effects = make_room(context, key, value.len(), found)?;
     let (number, held_expiry) = match found {
         Some((number, object)) if matches!(object.value, Value::Text(_)) => {
             (number, object.expires_at_ms)
@@ -195,7 +202,7 @@ fn write<'a>(
 fn make_room<'a>(
     context: Context<'_>,
     key: Key<'_>,
-    value: &[u8],
+    len: usize,
     found: Option<(KeyNumber, &Object)>,
 ) -> Result<Vec<Effect<'a>>, Error> {
     let keys = &context.machine.keys;
@@ -203,7 +210,7 @@ fn make_room<'a>(
         Value::Text(value) => (value.len() + object.name.len()) as u64,
         Value::Stream(_) => 0,
     };
-    let mut bytes = keys.text_bytes() + (value.len() + key.name.len()) as u64;
+    let mut bytes = keys.text_bytes() + (len + key.name.len()) as u64;
     bytes -= found.map_or(0, |(_, object)| size(object));
     let mut effects = Vec::new();
     let itself = found.map(|(number, _)| number);

@@ -209,12 +209,12 @@ impl PendingList {
 
     /// The oldest delivery time above `delivered_ms`. Looks into the chunks that hold an older one.
     pub fn oldest_above(&self, delivered_ms: u64) -> Option<u64> {
-        let oldest = |head: &Head| match head.oldest_ms > delivered_ms {
-            true => Some(head.oldest_ms),
-            false => {
-                let times = head.chunk.iter_at(0).map(|entry| entry.delivered_ms);
-                times.filter(|time| *time > delivered_ms).min()
+        let oldest = |head: &Head| {
+            if head.oldest_ms > delivered_ms {
+                return Some(head.oldest_ms);
             }
+            let times = head.chunk.iter_at(0).map(|entry| entry.delivered_ms);
+            times.filter(|time| *time > delivered_ms).min()
         };
         self.heads.iter().filter_map(oldest).min()
     }

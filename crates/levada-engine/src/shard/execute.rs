@@ -38,6 +38,7 @@ impl<S: Store> Shard<S> {
     /// Carries out a command. What it changes is part of the coming batch; readers whom it feeds
     /// are served at once (inside a transaction: at its end).
     pub fn execute(&mut self, now: Now, client: ClientId, command: &Command<'_>) -> Outcome {
+        self.keep_batch_bounded();
         self.advance(now);
         match command.sees_whole_keyspace() {
             true => self.expire_due(),
@@ -124,11 +125,30 @@ impl<S: Store> Shard<S> {
     }
 
     pub(super) fn carry_out(&mut self, command: &Command<'_>, decision: Decision<'_>) -> Answer {
+        if let Err(refused) = self.log(&decision.effects) {
+            return self.refuse(command, refused);
+        }
         for effect in &decision.effects {
-            self.perform(effect);
+            self.apply(effect);
         }
         let wait = self.wait_for(command);
         Answer { result: Ok(decision.reply), wait }
+    }
+
+    /// Puts the effects of a command into the batch, all or none: they must fit with what is there,
+    /// in a transaction, or else alone.
+    fn log(&mut self, effects: &[Effect<'_>]) -> Result<(), Refused> {
+        let start = self.batch.len();
+        effects.iter().for_each(|effect| effect.encode(&mut self.batch));
+        if self.batch.len() <= self.store.batch_bytes_max() {
+            return Ok(());
+        }
+        self.batch.truncate(start);
+        if start == 0 || self.in_transaction || self.failed.is_some() {
+            return Err(Refused::TooLarge);
+        }
+        self.end_batch();
+        self.log(effects)
     }
 
     /// An error shows state too (that a key is missing, or holds something else).
@@ -137,10 +157,15 @@ impl<S: Store> Shard<S> {
         Answer { result: Err(refused), wait }
     }
 
-    /// Logs an effect and applies it.
+    /// Logs an effect of the loop's own and applies it.
     pub(super) fn perform(&mut self, effect: &Effect<'_>) {
-        self.note_touched(effect);
         effect.encode(&mut self.batch);
+        self.apply(effect);
+    }
+
+    /// Applies an effect that is logged.
+    fn apply(&mut self, effect: &Effect<'_>) {
+        self.note_touched(effect);
         if !effect.is_delivery() || self.settings.delivery_strict {
             self.urgency = Urgency::Durable;
         }

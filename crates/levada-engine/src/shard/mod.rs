@@ -14,6 +14,7 @@
 //! before they are applied, in the same order; the batch under construction always has the number
 //! [`Shard::current`] + 1; after an error of the store no answer is ever released.
 
+mod channels;
 mod checkpoint;
 mod execute;
 mod reads;
@@ -31,8 +32,9 @@ use levada_core::{
     stream::NodeLimits,
 };
 
-use self::{checkpoint::Checkpointing, transaction::Watches, waiters::Waiters};
+use self::{channels::Channels, checkpoint::Checkpointing, transaction::Watches, waiters::Waiters};
 pub use self::{
+    channels::{Delivery, Listening, NAMES_BYTES_MAX, Subscriptions},
     reads::{BlockAccess, BlockHere, Entry},
     waiters::{BlockedRead, BlockedReadgroup},
 };
@@ -113,6 +115,8 @@ pub struct ShardSettings {
     pub delivery_strict: bool,
     /// Average time of a commit in microseconds above which syncs leave the loop.
     pub inline_sync_us_max: u64,
+    /// Bytes of a checkpoint encoded per turn.
+    pub checkpoint_slice_bytes: usize,
 }
 
 impl Default for ShardSettings {
@@ -123,6 +127,8 @@ impl Default for ShardSettings {
             tail_bytes_max: 64 << 20,
             delivery_strict: false,
             inline_sync_us_max: 150,
+            // About 100 us.
+            checkpoint_slice_bytes: 256 << 10,
         }
     }
 }
@@ -162,6 +168,7 @@ pub struct Shard<S> {
     in_transaction: bool,
     waiters: Waiters,
     watches: Watches,
+    channels: Channels,
     events: VecDeque<Event>,
     /// Blocks held for a client between their arrival and its retry, however small the cache is.
     pinned: BTreeMap<ClientId, Vec<(KeyNumber, u64, Arc<Block>)>>,
@@ -198,6 +205,8 @@ pub struct Facts {
     pub recovery: Recovery,
 }
 
+/// Bytes of effects at which a batch ends before its turn does.
+const BATCH_BYTES: usize = 8 << 20;
 /// How long relaxed records may stay unsynced, and the durable mark of the log behind.
 const IDLE_US: u64 = 100_000;
 
@@ -274,12 +283,7 @@ impl<S: Store> Shard<S> {
             return Err(error);
         }
         if !self.batch.is_empty() {
-            self.last_lsn = self.store.commit(self.now_ms, &self.batch, self.urgency)?;
-            if self.urgency == Urgency::Durable {
-                self.last_durable_wish = self.last_lsn;
-            }
-            self.batch.clear();
-            self.urgency = Urgency::Written;
+            self.commit_batch()?;
             self.last_commit_us = now.monotonic_us;
         }
         if self.awaited > self.last_durable_wish {
@@ -288,6 +292,33 @@ impl<S: Store> Shard<S> {
             self.last_durable_wish = self.last_lsn;
         }
         Ok(())
+    }
+
+    fn commit_batch(&mut self) -> Result<(), Error> {
+        self.last_lsn = self.store.commit(self.now_ms, &self.batch, self.urgency)?;
+        if self.urgency == Urgency::Durable {
+            self.last_durable_wish = self.last_lsn;
+        }
+        self.batch.clear();
+        self.urgency = Urgency::Written;
+        Ok(())
+    }
+
+    /// A turn's changes are one batch, unless they would outgrow what the log takes at once: then
+    /// what stands before the next command becomes a batch of its own.
+    fn keep_batch_bounded(&mut self) {
+        if self.batch.len() >= BATCH_BYTES && !self.in_transaction {
+            self.end_batch();
+        }
+    }
+
+    /// Ends the batch in the middle of a turn; an error is the turn's.
+    fn end_batch(&mut self) {
+        if self.failed.is_none()
+            && let Err(error) = self.commit_batch()
+        {
+            self.failed = Some(error);
+        }
     }
 
     /// Tells how long the last commit took, which decides who syncs the next ones: the loop itself

@@ -77,11 +77,12 @@ impl<S: Store> Shard<S> {
         }
     }
 
-    /// Forgets a client that has gone: its blocks, its waits, its watches.
+    /// Forgets a client that has gone: its blocks, its waits, its watches, what it listens to.
     pub fn forget(&mut self, client: ClientId) {
         self.pinned.remove(&client);
         self.cancel_wait(client);
         self.unwatch(client);
+        self.unsubscribe_all(client);
         for waiting in self.parked.values_mut() {
             waiting.retain(|parked| *parked != client);
         }

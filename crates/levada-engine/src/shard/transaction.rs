@@ -36,6 +36,7 @@ impl<S: Store> Shard<S> {
     /// Begins a transaction.
     pub fn transaction_begin(&mut self) {
         assert!(!self.in_transaction, "transactions do not nest");
+        self.keep_batch_bounded();
         self.in_transaction = true;
     }
 

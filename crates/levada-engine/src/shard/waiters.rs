@@ -274,16 +274,13 @@ impl<S: Store> Shard<S> {
                 let Some((read, _)) = self.waiters.clients.get(&client).cloned() else {
                     continue;
                 };
-                match self.serve(client, &read) {
-                    Some(answer) => {
-                        self.waiters.remove(client);
-                        self.events.push_back(Event::Served { client, answer });
-                    }
+                if let Some(answer) = self.serve(client, &read) {
+                    self.waiters.remove(client);
+                    self.events.push_back(Event::Served { client, answer });
+                } else {
                     // What is old enough is gone from the stream; the next one may be there.
-                    None => {
-                        let claim_ms = self.next_claim_ms(&read);
-                        self.waiters.set_claim(client, claim_ms);
-                    }
+                    let claim_ms = self.next_claim_ms(&read);
+                    self.waiters.set_claim(client, claim_ms);
                 }
             }
         }

@@ -41,6 +41,10 @@ impl Store for MemStore {
         Ok(self.last)
     }
 
+    fn batch_bytes_max(&self) -> usize {
+        32 << 20
+    }
+
     fn written(&self) -> Lsn {
         self.last
     }

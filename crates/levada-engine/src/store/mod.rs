@@ -109,6 +109,8 @@ pub trait Store {
     /// Accepts one atomic batch of effects, in order, decided at `now_ms`. Returns its number, one
     /// above the last, before it is durable.
     fn commit(&mut self, now_ms: u64, effects: &[u8], urgency: Urgency) -> Result<Lsn, Error>;
+    /// Most bytes of effects that one batch may hold.
+    fn batch_bytes_max(&self) -> usize;
     /// Everything up to here survives a kill of the process.
     fn written(&self) -> Lsn;
     /// Everything up to here survives power loss. Only grows.

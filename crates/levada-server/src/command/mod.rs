@@ -26,6 +26,7 @@ mod memory_usage;
 mod multi;
 mod object;
 mod ping;
+mod pubsub;
 mod quit;
 mod randomkey;
 mod rename;
@@ -108,7 +109,11 @@ static TABLE: &[CommandSpec] = &[
     expire::PEXPIRETIME,
     ping::SPEC,
     set::PSETEX,
+    pubsub::PSUBSCRIBE,
     expire::PTTL,
+    pubsub::PUBLISH,
+    pubsub::SPEC,
+    pubsub::PUNSUBSCRIBE,
     quit::SPEC,
     randomkey::SPEC,
     rename::RENAME,
@@ -122,12 +127,17 @@ static TABLE: &[CommandSpec] = &[
     set::SETEX,
     set::SETNX,
     shutdown::SPEC,
+    pubsub::SPUBLISH,
+    pubsub::SSUBSCRIBE,
     get::STRLEN,
+    pubsub::SUBSCRIBE,
+    pubsub::SUNSUBSCRIBE,
     time::SPEC,
     exists::TOUCH,
     expire::TTL,
     r#type::SPEC,
     del::UNLINK,
+    pubsub::UNSUBSCRIBE,
     multi::UNWATCH,
     wait::WAIT,
     wait::WAITAOF,

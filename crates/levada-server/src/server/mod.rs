@@ -13,6 +13,7 @@
 //! are, and their connections are closed.
 
 mod accept;
+mod deliver;
 mod flush;
 mod sweep;
 
@@ -360,8 +361,10 @@ impl Server {
             descriptor: std::os::fd::AsRawFd::as_raw_fd(&connection.stream),
             in_transaction: false,
             release: Release::default(),
+            pushed: false,
         }
         .request(args);
+        self.deliver(Some(connection));
         match ran {
             Ran::Done => {}
             Ran::Close => connection.closing = true,
@@ -416,6 +419,7 @@ impl Server {
                 }
             }
         }
+        self.deliver(None);
     }
 
     /// A blocked read has its answer.

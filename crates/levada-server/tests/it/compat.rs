@@ -13,7 +13,7 @@ use levada_server::{CommandSpec, command_table};
 const HEAD: &str = "\
 # What Levada answers
 
-Made from the command table and the transcripts by `UPDATE_COMPAT=1 cargo test -p levada-server compat`;
+Made from the command table and the transcripts by `UPDATE_COMPAT=1 cargo test -p levada-server`;
 a test keeps it fresh. Each transcript runs against Levada and, unchanged, against a real Redis
 (`cargo xtask transcripts --redis`). The target is Redis 8.6.3, replies and error texts to the byte.
 
@@ -22,19 +22,20 @@ a test keeps it fresh. Each transcript runs against Levada and, unchanged, again
 const OUT: &str = "\
 ## Out, on purpose
 
-Lists, sets, hashes, sorted sets, geo, HyperLogLog, scripts and functions (`SCRIPT FLUSH` and `FUNCTION
-FLUSH` answer OK, for tools that send them unasked), modules, DEBUG, REPLICAOF, CLIENT TRACKING: Redis'
-unknown-command error. See docs/adr/0006.
+Lists, sets, hashes, sorted sets, geo, HyperLogLog, scripts and functions (`SCRIPT FLUSH` and
+`FUNCTION FLUSH` answer OK, for tools that send them unasked), modules, DEBUG, REPLICAOF, CLIENT
+TRACKING: Redis' unknown-command error. See docs/adr/0006.
 
 ## Different, knowingly
 
-- Logical nodes, which `~` trims by, close as `stream-node-max-entries` says, and by bytes at the sum of
-  field and value bytes; Redis counts the encoded bytes of its own structure. With
+- Logical nodes, which `~` trims by, close as `stream-node-max-entries` says, and by bytes at the
+  sum of field and value bytes; Redis counts the encoded bytes of its own structure. With
   `stream-node-max-bytes 0` both agree exactly.
-- `WAIT n` with n > 0 blocks to its timeout and answers 0: there are no replicas. `WAITAOF` answers when
-  all that the connection wrote is on disk.
+- `WAIT n` with n > 0 blocks to its timeout and answers 0: there are no replicas. `WAITAOF` answers
+  when all that the connection wrote is on disk.
 - A write whose sync failed gets no reply: its connection is closed, and the server ends.
-- An entry or string is at most 16 MiB.
+- An entry or string is at most 16 MiB; one XREADGROUP hands out at most a million entries of one
+  stream, with or without COUNT.
 ";
 
 fn root() -> PathBuf {

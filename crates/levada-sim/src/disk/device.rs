@@ -496,7 +496,8 @@ impl Disk for FaultDisk {
             (Err(failure), _) => {
                 self.done.push((ticket, Err(failure)));
                 if !was_stopped {
-                    // The stop came while this was under way; what follows decides what is left of it.
+                    // The stop came while this was under way; what follows decides what is left of
+                    // it.
                     self.under_way.push(begun);
                 }
             }

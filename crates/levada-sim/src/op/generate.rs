@@ -19,6 +19,9 @@ pub struct Generator<'a> {
     pub now_ms: u64,
     /// Whether now and then a value is so large that few fit into a block.
     pub large: bool,
+    /// How many of 100 chances for hundreds of entries at once are taken; their pending list
+    /// outgrows a chunk.
+    pub bursts: u64,
 }
 
 impl Generator<'_> {
@@ -34,6 +37,7 @@ impl Generator<'_> {
         let op = match self.random.below(25) {
             0 => Op::Multi((0..=self.random.below(4)).map(|_| self.command()).collect()),
             1 if self.random.chance(30) => Op::Limits(limits(self.random)),
+            2 if self.random.chance(self.bursts) => self.burst(),
             _ => self.command(),
         };
         Step { clock_ms, op, ends_turn: self.random.chance(60) }
@@ -57,6 +61,19 @@ impl Generator<'_> {
             76..88 => self.claim(),
             _ => self.on_keys(),
         }
+    }
+
+    /// Many entries, added as one.
+    fn burst(&mut self) -> Op {
+        let key = self.key();
+        let add = |n: u64| Op::Xadd {
+            key,
+            create: true,
+            trim: None,
+            id: NewId::Auto,
+            fields: vec![(b"n".to_vec(), n.to_string().into_bytes())],
+        };
+        Op::Multi((0..150 + self.random.below(400)).map(add).collect())
     }
 
     fn xadd(&mut self) -> Op {

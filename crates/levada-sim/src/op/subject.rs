@@ -330,9 +330,7 @@ fn told<S: Store>(shard: &mut Shard<S>, result: Result<reply::Reply, Error>, op:
             deleted: told_ids(&done.deleted),
         },
         reply::Reply::PendingSummary(summary) => told_summary(summary),
-        reply::Reply::PendingRows(rows) => {
-            Reply::PendingRows(rows.into_iter().map(told_row).collect())
-        }
+        reply::Reply::PendingRows(rows) => Reply::PendingRows(rows.iter().map(told_row).collect()),
         other => panic!("no op is answered with {other:?}"),
     })
 }
@@ -373,7 +371,7 @@ fn told_summary(summary: Option<reply::PendingSummary>) -> Reply {
 }
 
 /// A pending entry in the model's words.
-pub fn told_row(row: reply::PendingRow) -> PendingRow {
+fn told_row(row: &reply::PendingRow) -> PendingRow {
     PendingRow {
         id: told_id(row.id),
         consumer: row.consumer.to_vec(),

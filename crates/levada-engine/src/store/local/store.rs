@@ -285,6 +285,10 @@ impl<D: Disk> Store for LocalStore<D> {
         self.attempt(|store| store.log.append(&mut store.io, now_ms, effects, urgency))
     }
 
+    fn batch_bytes_max(&self) -> usize {
+        usize::try_from(self.settings.batch_bytes_max()).unwrap_or(usize::MAX)
+    }
+
     fn written(&self) -> Lsn {
         self.log.position().lsn
     }

@@ -1,0 +1,33 @@
+//! Bounds that no client may cross, whatever it sends.
+
+use crate::rig::{Server, request};
+
+#[test]
+fn an_expiry_at_the_end_of_time_is_kept_and_waited_for() {
+    let server = Server::start();
+    let mut client = server.client();
+    client.check("SET k v", "+OK\r\n");
+    client.check("EXPIREAT k 9223372036854775", ":1\r\n");
+    client.check("SET l v PX 9223370000000000000", "+OK\r\n");
+    client.check("GET k", "$1\r\nv\r\n");
+}
+
+#[test]
+fn a_transaction_that_does_not_fit_in_the_log_is_refused_and_the_server_goes_on() {
+    let server = Server::start();
+    let mut client = server.client();
+    let value = vec![b'x'; 12 << 20];
+    client.send_bytes(&request(&[b"SET", b"k", &value]));
+    client.expect("SET", "+OK\r\n");
+    // Each APPEND logs what it appends, not the whole string.
+    client.check("MULTI", "+OK\r\n");
+    for _ in 0..100 {
+        client.check("APPEND k x", "+QUEUED\r\n");
+    }
+    client.send("EXEC");
+    client.expect("EXEC", "*100\r\n");
+    for n in 1..=100 {
+        client.expect("a length", &format!(":{}\r\n", (12 << 20) + n));
+    }
+    client.check("STRLEN k", &format!(":{}\r\n", (12 << 20) + 100));
+}
