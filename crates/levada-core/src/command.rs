@@ -214,6 +214,17 @@ pub struct Xread<'a> {
     pub streams: Vec<(Key<'a>, ReadFrom)>,
     /// COUNT per stream, `None` for all.
     pub count: Option<u64>,
+    /// Over all streams.
+    pub most: ReadMost,
+}
+
+/// What a read answers at most, over all its streams.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct ReadMost {
+    /// MAXCOUNT: entries.
+    pub entries: Option<u64>,
+    /// MAXSIZE: bytes of the reply; the first entry comes in any case.
+    pub bytes: Option<u64>,
 }
 
 /// Where a read of a stream begins.
@@ -236,6 +247,10 @@ pub struct Xreadgroup<'a> {
     pub consumer: &'a [u8],
     /// COUNT per stream, `None` for all.
     pub count: Option<u64>,
+    /// Over all streams.
+    pub most: ReadMost,
+    /// CLAIM: first what is pending for anyone and idle at least this many milliseconds.
+    pub claim_idle_ms: Option<u64>,
     /// NOACK: no pending entries.
     pub no_ack: bool,
     /// Streams, and the id above which the consumer's own history is read; `None` is `>`.

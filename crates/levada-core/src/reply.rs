@@ -86,6 +86,17 @@ pub enum Part {
         /// Rows in between that are deleted.
         dead: Option<Arc<Bitmap>>,
     },
+    /// One row, shown with how its delivery stood (XREADGROUP CLAIM).
+    Delivery {
+        /// Number of the block.
+        block: u64,
+        /// The row.
+        row: u32,
+        /// Milliseconds since the delivery before this one, 0 where there was none.
+        idle_ms: u64,
+        /// Deliveries before this one.
+        count: u64,
+    },
     /// A pending entry that is deleted from the stream.
     Deleted(StreamId),
 }

@@ -12,8 +12,8 @@ use std::{
 
 use levada_core::{
     command::{
-        Command, Key, NewId, ReadFrom, References, Trim, TrimKeep, Xadd, XgroupCreate, Xrange,
-        Xread, Xreadgroup,
+        Command, Key, NewId, ReadFrom, ReadMost, References, Trim, TrimKeep, Xadd, XgroupCreate,
+        Xrange, Xread, Xreadgroup,
     },
     error::Error as Refused,
     fields::Fields,
@@ -167,12 +167,13 @@ impl Engine {
         timeout: Option<Duration>,
     ) -> Result<Vec<Entry>, Error> {
         let stream = stream.as_bytes().to_vec();
-        let count = Some(count);
+        let (count, most) = (Some(count), ReadMost::default());
         let streams = Vec::from([(0, stream.clone(), after)]);
-        let blocked = timeout.map(|timeout| (BlockedRead::Xread { streams, count }, Some(timeout)));
+        let blocked =
+            timeout.map(|timeout| (BlockedRead::Xread { streams, count, most }, Some(timeout)));
         self.entries(blocked, move |shard| {
             let streams = Vec::from([(key(&stream), ReadFrom::After(after))]);
-            shard.execute(&Command::Xread(Xread { streams, count }))
+            shard.execute(&Command::Xread(Xread { streams, count, most }))
         })
     }
 
@@ -209,6 +210,8 @@ impl Engine {
             group: group.as_bytes().to_vec(),
             consumer: consumer.as_bytes().to_vec(),
             count: Some(count),
+            most: ReadMost::default(),
+            claim_idle_ms: None,
             no_ack: false,
             streams: Vec::from([(0, stream.as_bytes().to_vec())]),
         };
@@ -219,6 +222,8 @@ impl Engine {
                 group: &read.group,
                 consumer: &read.consumer,
                 count: read.count,
+                most: read.most,
+                claim_idle_ms: None,
                 no_ack: false,
                 streams,
             }))

@@ -352,13 +352,15 @@ impl Turn<'_> {
                     };
                     streams.push((key.database, key.name.to_vec(), after));
                 }
-                BlockedRead::Xread { streams, count: read.count }
+                BlockedRead::Xread { streams, count: read.count, most: read.most }
             }
             Command::Xreadgroup(read) => BlockedRead::Xreadgroup(BlockedReadgroup {
                 group: read.group.to_vec(),
                 consumer: read.consumer.to_vec(),
                 no_ack: read.no_ack,
                 count: read.count,
+                most: read.most,
+                claim_idle_ms: read.claim_idle_ms,
                 streams: read
                     .streams
                     .iter()

@@ -81,6 +81,12 @@ impl WireError {
         Self::Fixed("ERR min-idle-time is not an integer or out of range");
     pub(crate) const MIN_IDLE_NEGATIVE: Self =
         Self::Fixed("ERR min-idle-time must be a positive integer");
+    pub(crate) const MAXCOUNT_NOT_POSITIVE: Self =
+        Self::Fixed("ERR MAXCOUNT must be a positive integer");
+    pub(crate) const MAXSIZE_NOT_POSITIVE: Self =
+        Self::Fixed("ERR MAXSIZE must be a positive integer");
+    pub(crate) const MAXCOUNT_BELOW_COUNT: Self =
+        Self::Fixed("ERR MAXCOUNT must be greater than or equal to COUNT");
     pub(crate) const WRONG_TYPE: Self =
         Self::Fixed("WRONGTYPE Operation against a key holding the wrong kind of value");
     pub(crate) const NO_AUTH: Self = Self::Fixed("NOAUTH Authentication required.");

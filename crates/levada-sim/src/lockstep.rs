@@ -43,7 +43,7 @@ pub fn run(seed: u64, steps: usize) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Runs recorded steps, comparing everything after each if `thorough`, which changes when keys
+/// Runs recorded steps, comparing everything after each turn if `thorough`, which changes when keys
 /// expire and blocks are sealed; what was wrong, if anything was.
 fn replay(seed: u64, steps: &[Step], thorough: bool) -> Result<(), String> {
     let mut course = Course::new(seed);
@@ -51,7 +51,8 @@ fn replay(seed: u64, steps: &[Step], thorough: bool) -> Result<(), String> {
     steps.iter().try_for_each(|step| course.step(step))
 }
 
-/// Runs steps that were written down, comparing everything after each; what was wrong, if anything.
+/// Runs steps that were written down, comparing everything after each turn; what was wrong, if
+/// anything was.
 /// `tail_bytes_max` as in [`ShardSettings`]: a small one seals after every turn.
 pub fn check(tail_bytes_max: u64, steps: &[Step]) -> Result<(), String> {
     let mut course = Course::new(0);
@@ -96,7 +97,7 @@ struct Course {
     pair: Pair<Recording>,
     replica: Replica,
     random: Random,
-    /// Whether everything is compared after every step.
+    /// Whether everything is compared after every turn.
     thorough: bool,
 }
 
@@ -130,7 +131,11 @@ impl Course {
             self.replica.apply(&batch)?;
             self.replica.checkpoint(&mut self.random)?;
         }
-        if self.random.chance(8) || self.thorough {
+        let compares = match self.thorough {
+            true => step.ends_turn,
+            false => self.random.chance(8),
+        };
+        if compares {
             self.pair.compare().map_err(words)?;
             self.compare_replica()?;
         }

@@ -5,7 +5,9 @@
 //! the index. One file per family of commands.
 
 mod add;
+mod budget;
 mod claim;
+mod deliver;
 mod group;
 mod info;
 mod keys;
@@ -109,7 +111,7 @@ pub fn decide<'a>(context: Context<'_>, command: &Command<'a>) -> Decided<'a> {
         Command::Xlen(key) => range::xlen(context, *key),
         Command::Xrange(xrange) => range::xrange(context, xrange),
         Command::Xread(xread) => range::xread(context, xread),
-        Command::Xreadgroup(xreadgroup) => group::xreadgroup(context, xreadgroup),
+        Command::Xreadgroup(xreadgroup) => deliver::xreadgroup(context, xreadgroup),
         Command::XgroupCreate(create) => group::create(context, create),
         Command::XgroupSetid(setid) => group::setid(context, setid),
         Command::XgroupDestroy(key, group) => group::destroy(context, *key, group),

@@ -20,6 +20,7 @@ use crate::{
     effect::Effect,
     id::StreamId,
     keyspace::KeyNumber,
+    limits,
     reply::Reply,
     stream::{Meta, Stream},
 };
@@ -224,7 +225,10 @@ impl<'m> Walk<'m> {
             let Some(meta) = self.stream.meta(number) else {
                 continue;
             };
-            if self.is_enough() || (self.acked && self.passed.is_some_and(|id| id < meta.base)) {
+            if self.is_enough()
+                || self.is_long()
+                || (self.acked && self.passed.is_some_and(|id| id < meta.base))
+            {
                 return Ok(());
             }
             if number < tail && (meta.live == 0 || self.remove_block(&meta)) {
@@ -235,6 +239,13 @@ impl<'m> Walk<'m> {
             }
         }
         Ok(())
+    }
+
+    /// Whether the record is as long as one may be: entries are left for the next trim.
+    fn is_long(&self) -> bool {
+        let holes = if self.has_holes { self.removed } else { 0 };
+        let released: usize = self.released.values().map(BTreeSet::len).sum();
+        holes.max(released as u64) >= limits::DELIVER_MAX
     }
 
     fn is_enough(&self) -> bool {

@@ -369,14 +369,16 @@ impl<S: Store> Shard<S> {
     /// When [`Shard::poll`] must be called at the latest, in monotonic microseconds.
     pub fn next_deadline_us(&self, now: Now) -> Option<u64> {
         let waits = self.waiters.next_deadline_us();
-        let expiry = self.machine.keys.iter_expiring().next().map(|(at_ms, _)| {
+        let until = |at_ms: u64| {
             let left_ms = at_ms.saturating_sub(now.wall_ms.max(self.now_ms));
             now.monotonic_us.saturating_add(left_ms.saturating_mul(1000))
-        });
+        };
+        let expiry = self.machine.keys.iter_expiring().next().map(|(at_ms, _)| until(at_ms));
+        let claim = self.waiters.next_claim_ms().map(until);
         let checkpoint = self.checkpointing.is_under_way().then_some(now.monotonic_us);
         let rests = self.last_lsn <= self.last_durable_wish && self.store.is_idle();
         let idle = (!rests).then_some(self.last_commit_us + IDLE_US);
-        [waits, expiry, checkpoint, idle].into_iter().flatten().min()
+        [waits, expiry, claim, checkpoint, idle].into_iter().flatten().min()
     }
 
     /// Numbers for INFO and metrics.

@@ -136,6 +136,15 @@ impl<S: Store> Shard<S> {
         for part in &entries.parts {
             match part {
                 Part::Deleted(id) => out.push(Entry { id: *id, fields: None }),
+                Part::Delivery { block, row, .. } => {
+                    let Some(block) = self.block_now(entries.key, *block)? else {
+                        continue;
+                    };
+                    let row = block.row(*row);
+                    out.extend(
+                        row.map(|row| Entry { id: row.id, fields: Some(row.fields.to_vec()) }),
+                    );
+                }
                 Part::Rows { block, first, end, dead } => {
                     let Some(block) = self.block_now(entries.key, *block)? else {
                         continue;

@@ -114,11 +114,13 @@ impl<S: Store> Shard<S> {
                 self.touch_key(*key);
                 self.touch((*database, name.to_vec()));
             }
+            Effect::Claimed { key, .. } | Effect::Delivered { key, .. } => {
+                if let Some(object) = self.machine.keys.get(*key) {
+                    self.waiters.shift((object.database, object.name.to_vec()));
+                }
+            }
             // As in Redis, what a group does with its entries breaks no WATCH.
-            Effect::Released { .. }
-            | Effect::Claimed { .. }
-            | Effect::ConsumerCreated { .. }
-            | Effect::Sealed { .. } => {}
+            Effect::Released { .. } | Effect::ConsumerCreated { .. } | Effect::Sealed { .. } => {}
             effect if effect.is_delivery() => {}
             effect => {
                 if let Some(key) = effect.key() {

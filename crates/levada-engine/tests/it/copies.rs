@@ -2,7 +2,8 @@
 
 use levada_core::{
     command::{
-        Command, Copied, Key, NewId, ReadFrom, Xadd, XgroupCreate, Xrange, Xread, Xreadgroup,
+        Command, Copied, Key, NewId, ReadFrom, ReadMost, Xadd, XgroupCreate, Xrange, Xread,
+        Xreadgroup,
     },
     error::Error as Refused,
     fields::Fields,
@@ -81,7 +82,15 @@ fn fill(shard: &mut Local) {
     let create = XgroupCreate { key: SOURCE, group, id, create_stream, entries_read };
     reply(shard, &Command::XgroupCreate(create));
     let streams = vec![(SOURCE, None)];
-    let read = Xreadgroup { group: b"g", consumer: b"c", count: Some(150), no_ack: false, streams };
+    let read = Xreadgroup {
+        group: b"g",
+        consumer: b"c",
+        count: Some(150),
+        most: ReadMost::default(),
+        no_ack: false,
+        claim_idle_ms: None,
+        streams,
+    };
     reply(shard, &Command::Xreadgroup(read));
     shard.commit(NOW).expect("a sound disk");
 }
@@ -172,9 +181,19 @@ fn a_swap_feeds_readers_and_breaks_watches_of_both() {
     add(&mut shard, there, b"v");
     let (reader, watcher, other) = (ClientId(7), ClientId(8), ClientId(9));
     let streams = vec![(SOURCE, ReadFrom::After(StreamId::MIN))];
-    assert_eq!(reply(&mut shard, &Command::Xread(Xread { streams, count: None })), Reply::NilList);
+    assert_eq!(
+        reply(
+            &mut shard,
+            &Command::Xread(Xread { streams, count: None, most: ReadMost::default() })
+        ),
+        Reply::NilList
+    );
     let streams = vec![(0, b"s".to_vec(), StreamId::MIN)];
-    shard.wait(reader, BlockedRead::Xread { streams, count: None }, None);
+    shard.wait(
+        reader,
+        BlockedRead::Xread { streams, count: None, most: ReadMost::default() },
+        None,
+    );
     shard.watch(watcher, SOURCE);
     shard.watch(other, Key { database: 0, name: b"missing" });
     reply(&mut shard, &Command::Swapdb(0, 1));

@@ -13,7 +13,7 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
     syntax: "key MAXLEN|MINID [=|~] threshold [LIMIT n] [KEEPREF|DELREF|ACKED]",
     summary: "Removes the oldest entries of a stream.",
     since: "5.0.0",
-    complexity: "O(log N) of the stream's blocks; with DELREF or ACKED O(N) of the entries looked at",
+    complexity: "O(log N) of the blocks; with DELREF or ACKED O(N) of the entries looked at",
     arity: -4,
     flags: flag::WRITE,
     keys: KEY,

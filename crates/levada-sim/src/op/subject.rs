@@ -108,12 +108,15 @@ fn on_stream(now_ms: u64, op: &Op) -> Command<'static> {
         Op::Xread { from, count } => Command::Xread(command::Xread {
             streams: from.iter().map(|(key, from)| (key_of(*key), read_from_of(*from))).collect(),
             count: limit(*count),
+            most: command::ReadMost::default(),
         }),
         Op::Xreadgroup { group, consumer, from, count, noack } => {
             Command::Xreadgroup(command::Xreadgroup {
                 group: GROUPS[*group],
                 consumer: CONSUMERS[*consumer],
                 count: limit(*count),
+                most: command::ReadMost::default(),
+                claim_idle_ms: None,
                 no_ack: *noack,
                 streams: from
                     .iter()

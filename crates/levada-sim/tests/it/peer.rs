@@ -10,6 +10,7 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::{env, fs, io, process};
 
 /// A running server and one connection to it.
+#[expect(clippy::struct_excessive_bools, reason = "what a version can do, fact by fact")]
 pub(crate) struct Peer {
     /// Its name and version, for messages.
     pub(crate) name: String,

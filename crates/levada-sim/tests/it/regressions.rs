@@ -5,7 +5,9 @@ use levada_engine::clock::Now;
 use levada_engine::shard::{ClientId, Shard, ShardSettings};
 use levada_engine::store::Recovered;
 use levada_sim::lockstep;
-use levada_sim::model::{GroupFrom, GroupStart, Id, NewId, NodeLimits, Threshold, Trim};
+use levada_sim::model::{
+    GroupFrom, GroupStart, Id, NewId, NodeLimits, References, Threshold, Trim,
+};
 use levada_sim::op::{Op, Step};
 use levada_sim::recording::Recording;
 
@@ -40,10 +42,13 @@ fn entries_read_counts_on_only_from_within_the_stream() {
 
 #[test]
 fn a_node_is_full_by_what_it_holds() {
-    let limits = NodeLimits { max_entries: 0, max_bytes: 20 };
-    let trim = Op::Xtrim(0, to_id(Id(7, 3), true));
-    let adds = [1, 2, 3, 4].map(|seq| turn(add(Id(7, seq))));
-    check(UNSEALED, &[&[turn(Op::Limits(limits))], &adds[..], &[turn(trim)]].concat());
+    // Each entry has 15 bytes: the second fills a node of 20 as it does one of 30.
+    for (max_bytes, keep) in [(20, Id(7, 2)), (30, Id(7, 3))] {
+        let limits = NodeLimits { max_entries: 0, max_bytes };
+        let trim = Op::Xtrim(0, to_id(keep, true));
+        let adds = [1, 2, 3, 4].map(|seq| turn(add(Id(7, seq))));
+        check(UNSEALED, &[&[turn(Op::Limits(limits))], &adds[..], &[turn(trim)]].concat());
+    }
 }
 
 #[test]
@@ -145,5 +150,5 @@ fn read() -> Op {
 }
 
 fn to_id(id: Id, approx: bool) -> Trim {
-    Trim { to: Threshold::MinId(id), approx, limit: None }
+    Trim { to: Threshold::MinId(id), approx, limit: None, references: References::Keep }
 }
