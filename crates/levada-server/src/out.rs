@@ -415,7 +415,7 @@ mod tests {
         let mut out = Out::default();
         for _ in 0..100 {
             while !out.is_full() {
-                out.target().extend_from_slice(&[b'x'; 64 << 10]);
+                out.target().extend(std::iter::repeat_n(b'x', 64 << 10));
                 out.mark(durable(0));
             }
             let mut to = Slow(BUFFERED_BYTES_MAX / 2);
