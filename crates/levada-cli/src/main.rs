@@ -1,5 +1,6 @@
 //! The one binary: `levada serve` runs the server, the other subcommands are for people.
 
+mod descriptors;
 mod serve;
 mod settings;
 

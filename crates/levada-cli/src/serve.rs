@@ -3,10 +3,13 @@
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::TcpListener;
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, Result, bail};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
 
+use crate::descriptors;
 use crate::settings::Settings;
 
 /// Serves until it is told to stop. An error where it could not start, or where the disk failed.
@@ -26,11 +29,16 @@ pub(crate) fn run(settings: &Settings) -> Result<()> {
         listeners.push(listener);
     }
     let shutdown = shutdown_signal().context("cannot watch for signals")?;
+    let connections_max = descriptors::connections_max(settings.maxclients)?;
     announce(settings, &listeners);
+    if connections_max < settings.maxclients {
+        eprintln!("At most {connections_max} connections: the limit of open files allows no more");
+    }
     let server = levada_server::Settings {
         directory: settings.dir.clone(),
         requirepass: settings.requirepass.clone(),
         clients_max: settings.maxclients,
+        connections_max,
         cache_bytes: settings.cache_bytes()?,
         seed: RandomState::new().build_hasher().finish(),
         log: |line| eprintln!("{line}"),
@@ -47,6 +55,8 @@ fn shutdown_signal() -> std::io::Result<UnixStream> {
     for signal in [SIGTERM, SIGINT] {
         signal_hook::low_level::pipe::register(signal, writer.try_clone()?)?;
     }
+    // A file beyond the limit of its size is then an error with a message, not a silent end.
+    signal_hook::flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)))?;
     Ok(reader)
 }
 

@@ -14,6 +14,10 @@ use crate::session::Session;
 pub(crate) const READ_BYTES: usize = 64 << 10;
 /// Bytes that a connection may have received and not run: behind it the socket is not read.
 const INPUT_BYTES_MAX: usize = 1 << 20;
+/// The same, and bytes of replies not sent behind which nothing more is run, before a client has
+/// authenticated.
+const STRANGER_INPUT_BYTES_MAX: usize = 64 << 10;
+const STRANGER_OUTPUT_BYTES_MAX: usize = 1 << 10;
 
 /// A connection.
 #[derive(Debug)]
@@ -54,6 +58,7 @@ impl Connection {
             && !self.broken
             && !self.out.is_drawing()
             && !self.out.is_full()
+            && (self.session.authenticated || self.out.len() <= STRANGER_OUTPUT_BYTES_MAX)
     }
 
     /// Reads once, behind what is already there. `scratch` is lent for it.
@@ -85,10 +90,14 @@ impl Connection {
         }
     }
 
-    /// Whether there is room for more input. A request that is longer than [`INPUT_BYTES_MAX`] is
-    /// received whole: the decoder bounds it.
+    /// Whether there is room for more input. A request that is longer than that is received whole:
+    /// the decoder bounds it.
     pub(crate) fn may_read(&self) -> bool {
-        self.input.len() < INPUT_BYTES_MAX || self.is_ready() && !self.has_request
+        let bytes_max = match self.session.authenticated {
+            true => INPUT_BYTES_MAX,
+            false => STRANGER_INPUT_BYTES_MAX,
+        };
+        self.input.len() < bytes_max || self.is_ready() && !self.has_request
     }
 
     /// Sends what may leave.

@@ -249,15 +249,23 @@ impl Out {
     /// Sends what may leave. Whether the socket took all of it.
     pub(crate) fn send(&mut self, to: &mut impl Write, reached: Release) -> io::Result<bool> {
         let end = self.releasable(reached);
-        while self.sent < end {
+        let mut drained = true;
+        while self.sent < end && drained {
             match to.write(&self.buffer[self.sent..end]) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(count) => self.sent += count,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => drained = false,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
         }
+        self.forget_sent();
+        Ok(drained)
+    }
+
+    /// Lets go of what was sent, whole or a large part, so that a long reply to a slow reader takes
+    /// no more memory than its unsent bytes.
+    fn forget_sent(&mut self) {
         if self.sent == self.buffer.len() {
             self.base += self.sent as u64;
             self.buffer.clear();
@@ -268,7 +276,6 @@ impl Out {
             self.buffer.drain(..self.sent);
             self.sent = 0;
         }
-        Ok(true)
     }
 
     /// Up to where the buffer may leave.
@@ -388,6 +395,33 @@ mod tests {
             out.send(&mut to, Release::reached(9, 9)).expect("blocks at worst");
         }
         assert_eq!(to.0, b"abcdef");
+    }
+
+    /// Takes so much, then blocks.
+    struct Slow(usize);
+
+    impl Write for Slow {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let count = std::mem::take(&mut self.0).min(bytes.len());
+            if count == 0 { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(count) }
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_slow_reader_of_much_takes_little_memory() {
+        let mut out = Out::default();
+        for _ in 0..100 {
+            while !out.is_full() {
+                out.target().extend_from_slice(&[b'x'; 64 << 10]);
+                out.mark(durable(0));
+            }
+            let mut to = Slow(BUFFERED_BYTES_MAX / 2);
+            out.send(&mut to, Release::reached(1, 1)).expect("blocks at worst");
+        }
+        assert!(out.buffer.len() < 4 * BUFFERED_BYTES_MAX, "{} bytes", out.buffer.len());
     }
 
     #[test]

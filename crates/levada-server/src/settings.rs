@@ -13,6 +13,8 @@ pub struct Settings {
     pub requirepass: String,
     /// Connections at once, at least 1.
     pub clients_max: u64,
+    /// Connections at once for which there are descriptors, whatever `maxclients` says.
+    pub connections_max: u64,
     /// Memory in bytes for blocks that were read or written lately.
     pub cache_bytes: usize,
     /// Length of a log file in bytes: a multiple of 4 KiB, at least 32 MiB, as the largest
@@ -30,6 +32,7 @@ impl Default for Settings {
             directory: PathBuf::from("levada-data"),
             requirepass: String::new(),
             clients_max: 10_000,
+            connections_max: u64::MAX,
             cache_bytes: 128 << 20,
             log_file_bytes: LocalSettings::default().log_file_bytes,
             seed: 1,

@@ -70,8 +70,7 @@ impl Turn<'_> {
             self.output().write().null_array();
             return Ran::Done;
         }
-        self.run_all(&transaction);
-        Ran::Done
+        self.run_all(&transaction)
     }
 
     /// Looks ahead at all commands, so that the blocks that they need are read together and before
@@ -95,18 +94,22 @@ impl Turn<'_> {
         here
     }
 
-    /// Runs the queue as one batch.
-    fn run_all(&mut self, transaction: &Transaction) {
+    /// Runs the queue as one batch. A connection that kills itself in it gets its reply first.
+    fn run_all(&mut self, transaction: &Transaction) -> Ran {
         self.shard.transaction_begin();
         self.in_transaction = true;
         self.output().write().array(transaction.len());
-        let mut args = Vec::new();
+        let (mut args, mut all) = (Vec::new(), Ran::Done);
         for queued in transaction.commands() {
             transaction.args(*queued, &mut args);
-            let ran = self.run(queued.number, &args);
-            assert_eq!(ran, Ran::Done, "inside EXEC nothing waits and nothing ends");
+            match self.run(queued.number, &args) {
+                Ran::Done => {}
+                Ran::Close => all = Ran::Close,
+                ran => unreachable!("{ran:?}: inside EXEC nothing waits, nor does the server end"),
+            }
         }
         self.in_transaction = false;
         self.shard.transaction_end(self.now);
+        all
     }
 }

@@ -239,12 +239,13 @@ impl<S: Store> Shard<S> {
             let queue: Vec<_> = queue.iter().copied().collect();
             let mut exhausted = BTreeSet::new();
             for client in queue {
-                let Some((read, _)) = self.waiters.clients.get(&client).cloned() else {
+                let Some((read, _)) = self.waiters.clients.get(&client) else {
                     continue;
                 };
                 if read.competes_in().is_some_and(|group| exhausted.contains(group)) {
                     continue;
                 }
+                let read = read.clone();
                 match self.serve(client, &read) {
                     Some(answer) => {
                         self.waiters.remove(client);

@@ -92,7 +92,9 @@ impl Server {
     }
 
     fn admit(&mut self, mut stream: TcpStream, address: net::SocketAddr, now: Now) {
-        if self.connections.len() as u64 >= self.state.config.number("maxclients") {
+        let clients_max = self.state.config.number("maxclients");
+        let clients_max = clients_max.min(self.state.settings.connections_max);
+        if self.connections.len() as u64 >= clients_max {
             self.state.stats.connections_refused += 1;
             let mut text = Vec::new();
             Writer::new(&mut text, Protocol::Resp2).error(WireError::MAX_CLIENTS.text());

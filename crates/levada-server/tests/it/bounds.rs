@@ -31,3 +31,26 @@ fn a_transaction_that_does_not_fit_in_the_log_is_refused_and_the_server_goes_on(
     }
     client.check("STRLEN k", &format!(":{}\r\n", (12 << 20) + 100));
 }
+
+#[test]
+fn connections_beyond_the_descriptors_are_refused_whatever_maxclients_says() {
+    let server = Server::start_with(|settings| settings.connections_max = 2);
+    let mut client = server.client();
+    client.check("CONFIG SET maxclients 100", "+OK\r\n");
+    let mut second = server.client();
+    second.check("PING", "+PONG\r\n");
+    server.client().expect("the third", "-ERR max number of clients reached\r\n");
+    client.check("PING", "+PONG\r\n");
+}
+
+#[test]
+fn a_stranger_who_never_reads_has_little_answered() {
+    let server = Server::start_with(|settings| settings.requirepass = "secret".into());
+    let mut client = server.client();
+    let refusal = "-NOAUTH Authentication required.\r\n";
+    let requests = 2_000;
+    client.send_bytes("GET k\r\n".repeat(requests).as_bytes());
+    // However few are answered ahead of the reader, all are in the end.
+    client.expect("refusals", &refusal.repeat(requests));
+    client.check("AUTH secret", "+OK\r\n");
+}
