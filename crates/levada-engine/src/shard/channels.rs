@@ -19,8 +19,8 @@ use crate::store::{Store, Urgency};
 
 /// Bytes of names that one client may listen to, each counted with [`NAME_BYTES`].
 pub const NAMES_BYTES_MAX: usize = 16 << 20;
-/// What a name costs beside its bytes.
-const NAME_BYTES: usize = 128;
+/// What a name that is listened to counts beside its bytes.
+pub const NAME_BYTES: usize = 128;
 
 /// What a name that is listened to stands for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

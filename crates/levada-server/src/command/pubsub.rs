@@ -8,7 +8,7 @@ use levada_core::glob;
 
 use super::{BASE, CONTAINER, help_flags};
 use crate::context::Context;
-use crate::engine::{ClientId, Listening};
+use crate::engine::{ClientId, Listening, NAME_BYTES};
 use crate::spec::{CommandSpec, Keys, Request, Run, Then, flag};
 use crate::wire_error::WireError;
 
@@ -202,7 +202,7 @@ fn listen(
     let client = ClientId(context.session.id);
     // What `maxmemory` bounds of this: the names that are listened to.
     let limit = context.state.config.number("maxmemory");
-    let more: usize = request.rest(1).iter().map(|name| name.len()).sum();
+    let more: usize = request.rest(1).iter().map(|name| name.len() + NAME_BYTES).sum();
     if limit > 0 && (context.shard.listening_bytes() + more) as u64 > limit {
         return Err(WireError::Core(CoreError::OutOfMemory, request.spec.name));
     }
