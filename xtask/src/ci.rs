@@ -44,6 +44,12 @@ const STAGES: &[Stage] = &[
     }),
     ("transcripts redis", |_| transcripts(PeerKind::Redis, &[], Options::default())),
     ("transcripts levada", |_| transcripts(PeerKind::Levada, &[], Options::default())),
+    ("crash schedules", |_| cargo(&["run", "--release", "-p", "levada-sim", "--", "run"])),
+    ("kill -9 loop", |_| cargo(&["run", "-p", "xtask", "--", "kills", "--rounds", "20"])),
+    ("flights", |_| {
+        let demo = ["demo", "--records", "5000", "--language", "all"];
+        cargo(&[&["run", "--release", "-p", "flights", "--"], &demo[..]].concat())
+    }),
 ];
 
 /// What stages leave for the end of the run.
@@ -78,6 +84,11 @@ pub fn run_all() -> Result<()> {
     }
     ensure!(failed == 0, "{failed} of {} stages failed", STAGES.len());
     Ok(())
+}
+
+/// A stage that is one call of cargo.
+fn cargo(arguments: &[&str]) -> Result<Outcome> {
+    succeed(workspace::cargo().args(arguments)).map(|()| Outcome::Passed)
 }
 
 /// Formatting, lints, tidy: what should pass before a commit.

@@ -52,6 +52,13 @@ pub struct Block {
     nodes: u32,
 }
 
+impl PartialEq for Block {
+    /// Everything else follows from the rows.
+    fn eq(&self, other: &Self) -> bool {
+        self.rows == other.rows
+    }
+}
+
 /// Where a remembered list of names stands in the rows.
 #[derive(Clone, Copy, Debug)]
 struct Schema {
@@ -442,7 +449,10 @@ mod tests {
         let (block, expect) = filled(2000);
         assert_eq!(block.count() as usize, expect.len());
         for from in [0, 1, 15, 16, 17, 500, expect.len() - 1, expect.len()] {
-            let rows: Vec<_> = block.rows(from as u32).map(|r| (r.id, r.fields.to_vec())).collect();
+            let rows: Vec<_> = block
+                .rows(u32::try_from(from).expect("few"))
+                .map(|r| (r.id, r.fields.to_vec()))
+                .collect();
             assert_eq!(rows, expect[from..], "from {from}");
         }
     }

@@ -27,6 +27,8 @@ pub enum Command<'a> {
     Xrange(Xrange<'a>),
     /// XDEL: key, ids.
     Xdel(Key<'a>, Vec<StreamId>),
+    /// XDELEX: key, what becomes of references, ids.
+    Xdelex(Key<'a>, References, Vec<StreamId>),
     /// XTRIM.
     Xtrim(Key<'a>, Trim),
     /// XSETID.
@@ -47,12 +49,16 @@ pub enum Command<'a> {
     XgroupDelconsumer(Key<'a>, &'a [u8], &'a [u8]),
     /// XACK: key, group, ids.
     Xack(Key<'a>, &'a [u8], Vec<StreamId>),
+    /// XACKDEL: key, group, what becomes of references in other groups, ids.
+    Xackdel(Key<'a>, &'a [u8], References, Vec<StreamId>),
     /// XPENDING key group.
     XpendingSummary(Key<'a>, &'a [u8]),
     /// XPENDING key group with a range.
     Xpending(Xpending<'a>),
     /// XCLAIM.
     Xclaim(Xclaim<'a>),
+    /// XNACK.
+    Xnack(Xnack<'a>),
     /// XAUTOCLAIM.
     Xautoclaim(Xautoclaim<'a>),
     /// XINFO STREAM; FULL with its COUNT (0 = all) where given.
@@ -87,6 +93,12 @@ pub enum Command<'a> {
     MemoryUsage(Key<'a>),
     /// RENAME, RENAMENX: from, to, only if the target is missing.
     Rename(Key<'a>, Key<'a>, bool),
+    /// COPY.
+    Copy(Copied<'a>),
+    /// MOVE: key, database.
+    Move(Key<'a>, u8),
+    /// SWAPDB.
+    Swapdb(u8, u8),
     /// GET.
     Get(Key<'a>),
     /// MGET.
@@ -142,6 +154,20 @@ pub struct Trim {
     pub approximate: bool,
     /// LIMIT: most entries to remove; `Some(0)` is no limit, `None` is the default of `~`.
     pub limit: Option<u64>,
+    /// KEEPREF, DELREF or ACKED.
+    pub references: References,
+}
+
+/// What a deletion does about pending lists that name the entry (Redis 8.2).
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum References {
+    /// KEEPREF: they keep naming it.
+    #[default]
+    Keep,
+    /// DELREF: it goes from all of them too.
+    Remove,
+    /// ACKED: an entry goes only when every group has passed it and none has it pending.
+    Acked,
 }
 
 /// What a trim keeps.
@@ -188,6 +214,17 @@ pub struct Xread<'a> {
     pub streams: Vec<(Key<'a>, ReadFrom)>,
     /// COUNT per stream, `None` for all.
     pub count: Option<u64>,
+    /// Over all streams.
+    pub most: ReadMost,
+}
+
+/// What a read answers at most, over all its streams.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct ReadMost {
+    /// MAXCOUNT: entries.
+    pub entries: Option<u64>,
+    /// MAXSIZE: bytes of the reply; the first entry comes in any case.
+    pub bytes: Option<u64>,
 }
 
 /// Where a read of a stream begins.
@@ -210,6 +247,10 @@ pub struct Xreadgroup<'a> {
     pub consumer: &'a [u8],
     /// COUNT per stream, `None` for all.
     pub count: Option<u64>,
+    /// Over all streams.
+    pub most: ReadMost,
+    /// CLAIM: first what is pending for anyone and idle at least this many milliseconds.
+    pub claim_idle_ms: Option<u64>,
     /// NOACK: no pending entries.
     pub no_ack: bool,
     /// Streams, and the id above which the consumer's own history is read; `None` is `>`.
@@ -297,6 +338,34 @@ pub enum DeliveredAt {
     UnixMs(i64),
 }
 
+/// XNACK.
+#[derive(Clone, Debug)]
+pub struct Xnack<'a> {
+    /// The stream.
+    pub key: Key<'a>,
+    /// The group.
+    pub group: &'a [u8],
+    /// What becomes of the delivery counts.
+    pub mode: NackMode,
+    /// Which entries.
+    pub ids: Vec<StreamId>,
+    /// RETRYCOUNT: the delivery count, whatever the mode.
+    pub retry_count: Option<u64>,
+    /// FORCE: also entries that are pending nowhere.
+    pub force: bool,
+}
+
+/// What XNACK does to a delivery count.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NackMode {
+    /// SILENT: this delivery did not count.
+    Silent,
+    /// FAIL: it did.
+    Fail,
+    /// FATAL: as many as can be.
+    Fatal,
+}
+
 /// XAUTOCLAIM.
 #[derive(Clone, Copy, Debug)]
 pub struct Xautoclaim<'a> {
@@ -329,6 +398,17 @@ pub struct Scan<'a> {
     pub count: u64,
     /// TYPE.
     pub kind: Option<&'a [u8]>,
+}
+
+/// COPY.
+#[derive(Clone, Copy, Debug)]
+pub struct Copied<'a> {
+    /// What is copied.
+    pub from: Key<'a>,
+    /// To where; another key.
+    pub to: Key<'a>,
+    /// REPLACE: whatever is there goes.
+    pub replace: bool,
 }
 
 /// Conditions of EXPIRE.
@@ -397,15 +477,18 @@ impl<'a> Command<'a> {
             | Self::XgroupSetid(XgroupSetid { key, .. })
             | Self::Xpending(Xpending { key, .. })
             | Self::Xclaim(Xclaim { key, .. })
+            | Self::Xnack(Xnack { key, .. })
             | Self::Xautoclaim(Xautoclaim { key, .. })
             | Self::Set(Set { key, .. })
             | Self::Xlen(key)
             | Self::Xdel(key, _)
+            | Self::Xdelex(key, ..)
             | Self::Xtrim(key, _)
             | Self::XgroupDestroy(key, _)
             | Self::XgroupCreateconsumer(key, ..)
             | Self::XgroupDelconsumer(key, ..)
             | Self::Xack(key, ..)
+            | Self::Xackdel(key, ..)
             | Self::XpendingSummary(key, _)
             | Self::XinfoStream(key, _)
             | Self::XinfoGroups(key)
@@ -427,11 +510,16 @@ impl<'a> Command<'a> {
             Self::Mset(pairs, _) => pairs.iter().for_each(|(key, _)| each(*key)),
             Self::Xread(read) => read.streams.iter().for_each(|(key, _)| each(*key)),
             Self::Xreadgroup(read) => read.streams.iter().for_each(|(key, _)| each(*key)),
-            Self::Rename(from, to, _) => {
+            Self::Rename(from, to, _) | Self::Copy(Copied { from, to, .. }) => {
                 each(*from);
                 each(*to);
             }
-            Self::Keys(..)
+            Self::Move(key, database) => {
+                each(*key);
+                each(Key { database: *database, name: key.name });
+            }
+            Self::Swapdb(..)
+            | Self::Keys(..)
             | Self::Scan(_)
             | Self::Dbsize(_)
             | Self::Randomkey(..)
@@ -443,7 +531,12 @@ impl<'a> Command<'a> {
     pub fn sees_whole_keyspace(&self) -> bool {
         matches!(
             self,
-            Self::Keys(..) | Self::Scan(_) | Self::Dbsize(_) | Self::Randomkey(..) | Self::Flush(_)
+            Self::Keys(..)
+                | Self::Scan(_)
+                | Self::Dbsize(_)
+                | Self::Randomkey(..)
+                | Self::Flush(_)
+                | Self::Swapdb(..)
         )
     }
 }

@@ -5,9 +5,10 @@
 //! is not in memory, no clock and no settings. [`Effect::encode`] and [`Effect::decode`] are
 //! mirrored in `docs/format.md`; the numbers of [`code`] are on disk and are never given out anew.
 
-use alloc::{borrow::Cow, vec::Vec};
+use alloc::{borrow::Cow, sync::Arc, vec::Vec};
 
 use crate::{
+    block::Block,
     fields::Fields,
     id::StreamId,
     keyspace::KeyNumber,
@@ -23,6 +24,8 @@ mod code {
     pub(super) const FLUSHED: u8 = 5;
     pub(super) const TEXT_SET: u8 = 6;
     pub(super) const TEXT_APPENDED: u8 = 7;
+    pub(super) const DATABASES_SWAPPED: u8 = 8;
+    pub(super) const STREAM_COPIED: u8 = 9;
     pub(super) const APPENDED: u8 = 16;
     pub(super) const SEALED: u8 = 17;
     pub(super) const DELETED: u8 = 18;
@@ -88,6 +91,22 @@ pub enum Effect<'a> {
     Flushed {
         /// Which; `None` for all.
         database: Option<u8>,
+    },
+    /// Two databases have changed places.
+    DatabasesSwapped {
+        /// One.
+        first: u8,
+        /// The other.
+        second: u8,
+    },
+    /// A new stream is what another one is: entries, ids, counters, groups.
+    StreamCopied {
+        /// The new one.
+        key: KeyNumber,
+        /// The other one.
+        from: KeyNumber,
+        /// All sealed blocks with their numbers, ascending: a replay has the rest in memory.
+        blocks: Vec<(u64, Arc<Block>)>,
     },
     /// A string has this value.
     TextSet {
@@ -231,7 +250,7 @@ pub enum Effect<'a> {
         key: KeyNumber,
         /// In which group.
         group: u32,
-        /// The owner from now on.
+        /// The owner from now on; [`crate::group::NOBODY`] behind XNACK.
         consumer: u32,
         /// Delivery time from now on, in unix milliseconds.
         delivered_ms: u64,
@@ -263,11 +282,12 @@ impl<'a> Effect<'a> {
     /// The key that changes; `None` where many do.
     pub fn key(&self) -> Option<KeyNumber> {
         match self {
-            Self::Flushed { .. } => None,
+            Self::Flushed { .. } | Self::DatabasesSwapped { .. } => None,
             Self::KeyCreated { key, .. }
             | Self::KeyRemoved { key }
             | Self::KeyExpires { key, .. }
             | Self::KeyRenamed { key, .. }
+            | Self::StreamCopied { key, .. }
             | Self::TextSet { key, .. }
             | Self::TextAppended { key, .. }
             | Self::Appended { key, .. }
@@ -311,6 +331,11 @@ impl<'a> Effect<'a> {
                 put_bytes(out, name);
             }
             Self::Flushed { database } => put_option(out, database.map(u64::from)),
+            Self::DatabasesSwapped { first, second } => out.extend_from_slice(&[*first, *second]),
+            Self::StreamCopied { from, blocks, .. } => {
+                put_u64(out, from.0);
+                put_blocks(out, blocks);
+            }
             Self::TextSet { value, .. } => put_bytes(out, value),
             Self::TextAppended { more, .. } => put_bytes(out, more),
             Self::Appended { id, starts_node, fields, .. } => {
@@ -385,6 +410,8 @@ impl<'a> Effect<'a> {
             Self::KeyExpires { .. } => code::KEY_EXPIRES,
             Self::KeyRenamed { .. } => code::KEY_RENAMED,
             Self::Flushed { .. } => code::FLUSHED,
+            Self::DatabasesSwapped { .. } => code::DATABASES_SWAPPED,
+            Self::StreamCopied { .. } => code::STREAM_COPIED,
             Self::TextSet { .. } => code::TEXT_SET,
             Self::TextAppended { .. } => code::TEXT_APPENDED,
             Self::Appended { .. } => code::APPENDED,
@@ -411,6 +438,12 @@ impl<'a> Effect<'a> {
             let database = reader.option()?;
             return Some(Self::Flushed { database: database.map(u8::try_from).transpose().ok()? });
         }
+        if code == code::DATABASES_SWAPPED {
+            return Some(Self::DatabasesSwapped {
+                first: database(reader)?,
+                second: database(reader)?,
+            });
+        }
         let key = KeyNumber(reader.u64()?);
         Some(match code {
             code::KEY_CREATED => Self::KeyCreated {
@@ -423,6 +456,10 @@ impl<'a> Effect<'a> {
             code::KEY_EXPIRES => Self::KeyExpires { key, at_ms: reader.option()? },
             code::KEY_RENAMED => {
                 Self::KeyRenamed { key, database: reader.u8()?, name: reader.bytes()? }
+            }
+            code::STREAM_COPIED => {
+                let from = KeyNumber(reader.u64()?);
+                Self::StreamCopied { key, from, blocks: get_blocks(reader)? }
             }
             code::TEXT_SET => Self::TextSet { key, value: reader.bytes()?.into() },
             code::TEXT_APPENDED => Self::TextAppended { key, more: reader.bytes()? },
@@ -530,6 +567,31 @@ pub fn get_ids(reader: &mut Reader<'_>) -> Option<Vec<StreamId>> {
     Some(ids)
 }
 
+fn database(reader: &mut Reader<'_>) -> Option<u8> {
+    reader.u8().filter(|database| *database < crate::limits::DATABASES)
+}
+
+/// Appends a count, then of each block its distance to the one before, and its rows.
+fn put_blocks(out: &mut Vec<u8>, blocks: &[(u64, Arc<Block>)]) {
+    put_u64(out, blocks.len() as u64);
+    let mut previous = 0;
+    for (number, block) in blocks {
+        put_u64(out, number - previous);
+        put_bytes(out, block.bytes());
+        previous = *number;
+    }
+}
+
+fn get_blocks(reader: &mut Reader<'_>) -> Option<Vec<(u64, Arc<Block>)>> {
+    let mut previous = 0_u64;
+    let mut blocks = Vec::new();
+    for _ in 0..reader.count()? {
+        previous = previous.checked_add(reader.u64()?)?;
+        blocks.push((previous, Arc::new(Block::decode(reader.bytes()?)?)));
+    }
+    Some(blocks)
+}
+
 fn put_rows(out: &mut Vec<u8>, rows: &[(u64, u32)]) {
     put_u64(out, rows.len() as u64);
     let mut previous = 0;
@@ -575,6 +637,9 @@ mod tests {
         let (a, b) = (StreamId::new(5, 9), StreamId::new(5, 11));
         let pairs: &'static [&'static [u8]] = &[b"f", b"v", b"g", b""];
         let fields = EntryFields(Fields::Arguments(pairs));
+        let mut block = Block::new();
+        block.append(a, &fields.0, true);
+        let blocks = vec![(3, Arc::new(block.clone())), (4, Arc::new(block))];
         vec![
             Effect::KeyCreated { key, database: 3, kind: Kind::Stream, name: b"orders" },
             Effect::KeyRemoved { key },
@@ -582,6 +647,8 @@ mod tests {
             Effect::KeyRenamed { key, database: 0, name: b"" },
             Effect::Flushed { database: None },
             Effect::Flushed { database: Some(15) },
+            Effect::DatabasesSwapped { first: 0, second: 15 },
+            Effect::StreamCopied { key, from: KeyNumber(7), blocks },
             Effect::TextSet { key, value: b"\0\xff"[..].into() },
             Effect::TextAppended { key, more: b"more" },
             Effect::Appended { key, id: a, starts_node: true, fields },

@@ -36,6 +36,8 @@ pub enum Error {
     NotInteger,
     /// An increment would overflow.
     IncrementOverflow,
+    /// COPY of a stream beyond [`crate::limits::COPY_BYTES_MAX`].
+    CopyTooLarge,
     /// A string would exceed [`crate::limits::STRING_BYTES_MAX`].
     StringTooLong,
     /// Strings would exceed their memory; nothing could be evicted.

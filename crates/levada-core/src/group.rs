@@ -20,10 +20,13 @@ pub struct Consumer {
     pub pending: u64,
 }
 
+/// The number of no consumer: what XNACK released is pending and nobody's. On disk: never change.
+pub const NOBODY: u32 = u32::MAX;
+
 /// A consumer group.
 ///
-/// Invariant: the pending entries of its consumers add up to its pending list, and each names a
-/// consumer that exists.
+/// Invariant: the pending entries of its consumers and of [`NOBODY`] add up to its pending list,
+/// and each names a consumer that exists, or nobody.
 #[derive(Clone, Default, Debug)]
 pub struct Group {
     /// The last id delivered to anyone.
@@ -39,6 +42,12 @@ pub struct Group {
 }
 
 impl Group {
+    /// How many pending entries are nobody's.
+    pub fn unowned(&self) -> u64 {
+        let owned: u64 = self.consumers.iter().map(|(_, _, consumer)| consumer.pending).sum();
+        self.pending.len().saturating_sub(owned)
+    }
+
     /// Makes an entry pending, or moves it: `set` with the counters of both consumers.
     pub(crate) fn set_pending(&mut self, position: u64, entry: Pending) {
         let previous = self.pending.set(position, entry);

@@ -225,6 +225,27 @@ impl Keyspace {
         }
     }
 
+    /// Lets two databases change places: every key of theirs has changed.
+    pub(crate) fn swap(&mut self, first: u8, second: u8, position: u64) -> Vec<KeyNumber> {
+        if first == second {
+            return Vec::new();
+        }
+        self.databases.swap(usize::from(first), usize::from(second));
+        let mut changed = Vec::new();
+        for number in [first, second] {
+            let database = &mut self.databases[usize::from(number)];
+            database.removed = position;
+            for key in database.order.keys() {
+                let object = self.objects.get_mut(key).expect("what has a name is there");
+                object.database = number;
+                object.changed = position;
+                object.entries_changed = position;
+                changed.push(*key);
+            }
+        }
+        changed
+    }
+
     /// Gives a key another name, which is free.
     pub(crate) fn rename(&mut self, number: KeyNumber, key: Key<'_>, position: u64) {
         if let Some(mut object) = self.remove(number, position) {

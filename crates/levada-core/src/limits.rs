@@ -9,7 +9,10 @@ pub const BLOCK_ROWS: u32 = 4096;
 /// Longest string value.
 pub const STRING_BYTES_MAX: usize = 16 << 20;
 /// Most entries that one XREADGROUP hands out of one stream, COUNT or not: its record has a bound.
+/// A trim with DELREF or ACKED ends in the block in which it has so many to name.
 pub const DELIVER_MAX: u64 = 1_000_000;
+/// Sealed bytes up to which COPY copies a stream: they stand in one record of the log.
+pub const COPY_BYTES_MAX: usize = 16 << 20;
 /// Most blocks that one `Need` names; a larger need is asked for in turns.
 pub const NEED_BLOCKS_MAX: usize = 64;
 

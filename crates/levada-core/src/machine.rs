@@ -29,6 +29,8 @@ pub enum Applied {
     Done,
     /// A block is sealed and to be kept.
     Sealed(KeyNumber, u64, Arc<Block>),
+    /// Blocks of a stream are to be kept: those of another one.
+    Copied(KeyNumber, Vec<(u64, Arc<Block>)>),
     /// The blocks of a stream below a number are gone.
     Dropped(KeyNumber, u64),
     /// Keys are gone with everything in them.
@@ -127,6 +129,15 @@ impl Machine {
                 self.keys.rename(*key, Key { database: *database, name }, at.position);
                 Applied::Done
             }
+            Effect::DatabasesSwapped { first, second } => {
+                let changed = self.keys.swap(*first, *second, at.position);
+                self.dirty.extend(changed);
+                Applied::Done
+            }
+            Effect::StreamCopied { key, from, blocks } => {
+                self.copy(*key, *from, at);
+                Applied::Copied(*key, blocks.clone())
+            }
             Effect::TextSet { key, value } => {
                 self.keys.set_text(*key, value);
                 Applied::Done
@@ -157,6 +168,17 @@ impl Machine {
         let object =
             Object { database, name, expires_at_ms: None, changed, entries_changed, value };
         self.keys.insert(key, object);
+    }
+
+    /// Makes a new stream what another one is.
+    fn copy(&mut self, key: KeyNumber, from: KeyNumber, at: At) {
+        let Some(copied) = self.stream_of(from).map(|stream| stream.copied(at.position)) else {
+            return;
+        };
+        if let Some(Object { value: Value::Stream(stream), .. }) = self.keys.get_mut(key) {
+            self.tail_bytes += copied.tail().bytes().len() as u64;
+            *stream = Arc::new(copied);
+        }
     }
 
     fn remove(&mut self, keys: &[KeyNumber], at: At) -> Applied {

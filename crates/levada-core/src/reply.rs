@@ -15,6 +15,8 @@ pub enum Reply {
     NilList,
     /// A number.
     Integer(i64),
+    /// Numbers, in order.
+    Integers(Vec<i64>),
     /// The id of a new entry.
     Id(StreamId),
     /// Ids, of claimed entries.
@@ -84,6 +86,17 @@ pub enum Part {
         /// Rows in between that are deleted.
         dead: Option<Arc<Bitmap>>,
     },
+    /// One row, shown with how its delivery stood (XREADGROUP CLAIM).
+    Delivery {
+        /// Number of the block.
+        block: u64,
+        /// The row.
+        row: u32,
+        /// Milliseconds since the delivery before this one, 0 where there was none.
+        idle_ms: u64,
+        /// Deliveries before this one.
+        count: u64,
+    },
     /// A pending entry that is deleted from the stream.
     Deleted(StreamId),
 }
@@ -130,8 +143,8 @@ pub struct PendingRow {
     pub consumer: Arc<[u8]>,
     /// Unix milliseconds of its last delivery.
     pub delivered_ms: u64,
-    /// Milliseconds since then.
-    pub idle_ms: u64,
+    /// Milliseconds since then; `None` where nobody holds it.
+    pub idle_ms: Option<u64>,
     /// Deliveries.
     pub count: u64,
 }

@@ -160,8 +160,12 @@ impl Stream {
 
     /// Encoded bytes of all blocks.
     pub fn bytes(&self) -> u64 {
-        let sealed: u64 = self.index.iter().map(|meta| u64::from(meta.bytes)).sum();
-        sealed + self.tail.block.bytes().len() as u64
+        self.sealed_bytes() + self.tail.block.bytes().len() as u64
+    }
+
+    /// Encoded bytes of the sealed blocks.
+    pub fn sealed_bytes(&self) -> u64 {
+        self.index.iter().map(|meta| u64::from(meta.bytes)).sum()
     }
 
     /// Memory that the stream takes, cached blocks apart, by the sizes of its parts.
@@ -217,6 +221,20 @@ impl Stream {
     pub fn is_tail_full(&self) -> bool {
         self.tail.block.bytes().len() >= crate::limits::BLOCK_BYTES
             || self.tail.block.count() >= crate::limits::BLOCK_ROWS
+    }
+
+    /// The same as another stream, of which no checkpoint holds anything yet.
+    pub(crate) fn copied(&self, position: u64) -> Self {
+        let mut copy = Self { saved_tail: None, ..self.clone() };
+        let groups: Vec<_> = copy.groups.iter().map(|(_, number, _)| number).collect();
+        for number in groups {
+            if let Some(group) = copy.groups.get_mut(number) {
+                let group = Arc::make_mut(group);
+                group.changed = position;
+                group.pending.mark_changed(position);
+            }
+        }
+        copy
     }
 
     /// Adds an entry above all others.

@@ -12,8 +12,8 @@ use std::{
 
 use levada_core::{
     command::{
-        Command, Key, NewId, ReadFrom, Trim, TrimKeep, Xadd, XgroupCreate, Xrange, Xread,
-        Xreadgroup,
+        Command, Key, NewId, ReadFrom, ReadMost, References, Trim, TrimKeep, Xadd, XgroupCreate,
+        Xrange, Xread, Xreadgroup,
     },
     error::Error as Refused,
     fields::Fields,
@@ -64,11 +64,16 @@ pub struct Engine {
     thread: Option<JoinHandle<()>>,
 }
 
+/// What a call does, as often as it has to be done again.
+type Run = Box<dyn FnMut(&mut dyn Execute) -> Outcome + Send>;
+/// Where a call waits for its outcome.
+type Caller = SyncSender<Result<Answered, Error>>;
+
 /// A call on its way: run until it has an outcome, then answered when durable.
 struct Request {
-    run: Box<dyn FnMut(&mut dyn Execute) -> Outcome + Send>,
+    run: Run,
     blocked: Option<(BlockedRead, Option<Duration>)>,
-    answer: SyncSender<Result<Answered, Error>>,
+    answer: Caller,
 }
 
 /// What a call gets back.
@@ -134,7 +139,7 @@ impl Engine {
     /// Number of entries in a stream; 0 where it is missing.
     pub fn len(&self, stream: &str) -> Result<u64, Error> {
         let stream = stream.as_bytes().to_vec();
-        count(self.call(move |shard| shard.execute(&Command::Xlen(key(&stream))))?)
+        count(&self.call(move |shard| shard.execute(&Command::Xlen(key(&stream))))?)
     }
 
     /// Entries from `first` to `last`, both included, at most `count`.
@@ -162,12 +167,13 @@ impl Engine {
         timeout: Option<Duration>,
     ) -> Result<Vec<Entry>, Error> {
         let stream = stream.as_bytes().to_vec();
-        let count = Some(count);
+        let (count, most) = (Some(count), ReadMost::default());
         let streams = Vec::from([(0, stream.clone(), after)]);
-        let blocked = timeout.map(|timeout| (BlockedRead::Xread { streams, count }, Some(timeout)));
+        let blocked =
+            timeout.map(|timeout| (BlockedRead::Xread { streams, count, most }, Some(timeout)));
         self.entries(blocked, move |shard| {
             let streams = Vec::from([(key(&stream), ReadFrom::After(after))]);
-            shard.execute(&Command::Xread(Xread { streams, count }))
+            shard.execute(&Command::Xread(Xread { streams, count, most }))
         })
     }
 
@@ -204,6 +210,8 @@ impl Engine {
             group: group.as_bytes().to_vec(),
             consumer: consumer.as_bytes().to_vec(),
             count: Some(count),
+            most: ReadMost::default(),
+            claim_idle_ms: None,
             no_ack: false,
             streams: Vec::from([(0, stream.as_bytes().to_vec())]),
         };
@@ -214,6 +222,8 @@ impl Engine {
                 group: &read.group,
                 consumer: &read.consumer,
                 count: read.count,
+                most: read.most,
+                claim_idle_ms: None,
                 no_ack: false,
                 streams,
             }))
@@ -225,7 +235,7 @@ impl Engine {
         let (stream, group) = (stream.as_bytes().to_vec(), group.as_bytes().to_vec());
         let ids = ids.to_vec();
         count(
-            self.call(move |shard| {
+            &self.call(move |shard| {
                 shard.execute(&Command::Xack(key(&stream), &group, ids.clone()))
             })?,
         )
@@ -234,14 +244,16 @@ impl Engine {
     /// Deletes entries; returns how many were there.
     pub fn delete(&self, stream: &str, ids: &[StreamId]) -> Result<u64, Error> {
         let (stream, ids) = (stream.as_bytes().to_vec(), ids.to_vec());
-        count(self.call(move |shard| shard.execute(&Command::Xdel(key(&stream), ids.clone())))?)
+        count(&self.call(move |shard| shard.execute(&Command::Xdel(key(&stream), ids.clone())))?)
     }
 
     /// Keeps the newest `len` entries; returns how many went.
     pub fn trim(&self, stream: &str, len: u64) -> Result<u64, Error> {
         let stream = stream.as_bytes().to_vec();
-        let trim = Trim { keep: TrimKeep::MaxLen(len), approximate: false, limit: None };
-        count(self.call(move |shard| shard.execute(&Command::Xtrim(key(&stream), trim)))?)
+        let keep = TrimKeep::MaxLen(len);
+        let references = References::Keep;
+        let trim = Trim { keep, approximate: false, limit: None, references };
+        count(&self.call(move |shard| shard.execute(&Command::Xtrim(key(&stream), trim)))?)
     }
 
     fn call(
@@ -291,9 +303,9 @@ fn key(name: &[u8]) -> Key<'_> {
     Key { database: 0, name }
 }
 
-fn count(reply: Reply) -> Result<u64, Error> {
+fn count(reply: &Reply) -> Result<u64, Error> {
     match reply {
-        Reply::Integer(count) => Ok(u64::try_from(count).unwrap_or(0)),
+        Reply::Integer(count) => Ok(u64::try_from(*count).unwrap_or(0)),
         _ => Err(unexpected()),
     }
 }
@@ -328,7 +340,7 @@ struct Driver<S> {
     /// Calls that have no outcome yet, by the client number that stands for them.
     open: std::collections::BTreeMap<ClientId, Request>,
     /// Calls whose outcome is not durable yet, in order.
-    waiting: Vec<(Wait, SyncSender<Result<Answered, Error>>, Answered)>,
+    waiting: Vec<(Wait, Caller, Result<Answered, Error>)>,
     next_client: u64,
 }
 
@@ -442,27 +454,20 @@ impl<S: Store> Driver<S> {
         }
     }
 
+    /// Errors wait like anything else: they too show state.
     fn answered(&mut self, request: Request, answer: Answer) {
-        let entries = match answer.result {
-            Ok(Reply::Entries(entries)) => Some(entries),
-            Ok(Reply::Streams(mut streams)) => streams.pop().map(|(_, entries)| entries),
-            Ok(reply) => {
-                self.waiting.push((answer.wait, request.answer, Answered::Reply(reply)));
-                return;
-            }
-            Err(error) => {
-                let _ = request.answer.send(Err(refused(&error)));
-                return;
-            }
+        let mut entries = |entries| self.shard.entries(&entries).map(Answered::Entries);
+        let answered = match answer.result {
+            Ok(Reply::Entries(found)) => entries(found),
+            Ok(Reply::Streams(mut streams)) => match streams.pop() {
+                Some((_, found)) => entries(found),
+                None => Ok(Answered::Entries(Vec::new())),
+            },
+            Ok(reply) => Ok(Answered::Reply(reply)),
+            Err(error) => Err(error),
         };
-        match entries.map_or(Ok(Vec::new()), |entries| self.shard.entries(&entries)) {
-            Ok(entries) => {
-                self.waiting.push((answer.wait, request.answer, Answered::Entries(entries)));
-            }
-            Err(error) => {
-                let _ = request.answer.send(Err(refused(&error)));
-            }
-        }
+        let answered = answered.map_err(|error| refused(&error));
+        self.waiting.push((answer.wait, request.answer, answered));
     }
 
     /// Answers the calls whose outcome is durable.
@@ -470,7 +475,7 @@ impl<S: Store> Driver<S> {
         for (wait, sender, answered) in std::mem::take(&mut self.waiting) {
             if self.shard.is_over(wait) {
                 // The caller may have gone; its outcome stands all the same.
-                let _ = sender.send(Ok(answered));
+                let _ = sender.send(answered);
             } else {
                 self.waiting.push((wait, sender, answered));
             }

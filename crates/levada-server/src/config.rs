@@ -7,6 +7,7 @@
 use levada_core::glob;
 use levada_core::stream::NodeLimits;
 
+use crate::engine::Events;
 use crate::number::{parse_bytes, parse_i64};
 use crate::wire_error::WireError;
 
@@ -17,6 +18,7 @@ enum Kind {
     Integer { min: i64, max: i64 },
     Bytes { min: u64, max: u64 },
     Word(&'static [&'static str]),
+    Events,
     Text,
 }
 
@@ -74,7 +76,7 @@ const PARAMETERS: &[Parameter] = &[
     parameter("maxclients", Kind::Integer { min: 1, max: 4_294_967_295 }, Access::Free, "10000"),
     parameter("maxmemory", BYTES, Access::Free, "0"),
     parameter("maxmemory-policy", Kind::Word(POLICIES), Access::Free, "noeviction"),
-    parameter("notify-keyspace-events", Kind::Text, Access::Immutable, ""),
+    parameter("notify-keyspace-events", Kind::Events, Access::Free, ""),
     parameter("port", Kind::Integer { min: 0, max: 65_535 }, Access::Immutable, "6379"),
     parameter("proto-max-bulk-len", BYTES, Access::Immutable, "16777216"),
     parameter("requirepass", Kind::Text, Access::Free, ""),
@@ -198,6 +200,10 @@ impl Kind {
             Self::Word(words) => {
                 Err(format!("argument(s) must be one of the following: {}", words.join(", ")))
             }
+            Self::Events => match Events::parse(text) {
+                Some(events) => Ok(events.to_string()),
+                None => Err("Invalid event class character. Use 'Ag$lshzxeKEtmdn'.".to_owned()),
+            },
             Self::Text => Ok(String::from_utf8_lossy(text).into_owned()),
         }
     }

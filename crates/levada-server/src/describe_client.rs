@@ -58,8 +58,8 @@ impl<'a> Described<'a> {
         let mut line = String::new();
         write!(
             line,
-            "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db={} sub=0 psub=0 \
-             ssub=0 multi={multi} watch={} qbuf={} qbuf-free=0 argv-mem=0 multi-mem={multi_bytes} \
+            "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db={} sub={} psub={} \
+             ssub={} multi={multi} watch={} qbuf={} qbuf-free=0 argv-mem=0 multi-mem={multi_bytes} \
              rbs=0 rbp=0 obl={} oll=0 omem=0 tot-mem={} events=r cmd={command} user=default \
              redir=-1 resp={protocol} lib-name={} lib-ver={} io-thread=0 tot-net-in={} \
              tot-net-out={} tot-cmds={}",
@@ -72,6 +72,9 @@ impl<'a> Described<'a> {
             seconds(session.active_ms),
             flags(session),
             session.database,
+            session.subscriptions.channels,
+            session.subscriptions.patterns,
+            session.subscriptions.shards,
             session.watched,
             self.input_bytes,
             self.output_bytes,
@@ -90,6 +93,7 @@ impl<'a> Described<'a> {
 
 fn flags(session: &Session) -> String {
     let all = [
+        (session.subscriptions.any(), 'P'),
         (session.blocked.is_some(), 'b'),
         (session.transaction.is_some(), 'x'),
         (session.no_evict, 'e'),

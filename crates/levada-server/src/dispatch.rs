@@ -7,6 +7,7 @@ use levada_core::command::{Command, ReadFrom};
 use levada_core::error::Error as CoreError;
 use levada_core::id::StreamId;
 use levada_core::reply::Reply;
+use levada_resp::Protocol;
 
 use crate::connection::Connections;
 use crate::context::{Context, State};
@@ -54,6 +55,8 @@ pub(crate) struct Turn<'a> {
     pub(crate) in_transaction: bool,
     /// What the reply of the current request waits for.
     pub(crate) release: Release,
+    /// The reply leaves even if the connection wants none.
+    pub(crate) pushed: bool,
 }
 
 /// Finds the command of a request and checks the number of its arguments.
@@ -84,6 +87,7 @@ impl Turn<'_> {
     pub(crate) fn request(&mut self, args: &[&[u8]]) -> Ran {
         let start = self.out.position();
         self.release = Release::default();
+        self.pushed = false;
         if self.session.replies == Replies::SkipNext {
             self.session.replies = Replies::Skip;
         }
@@ -105,11 +109,11 @@ impl Turn<'_> {
         self.session.commands += 1;
         match self.session.replies {
             Replies::On | Replies::SkipNext => self.out.mark(self.release),
-            Replies::Off => self.out.discard_from(start),
-            Replies::Skip => {
-                self.out.discard_from(start);
-                self.session.replies = Replies::On;
-            }
+            Replies::Off | Replies::Skip if self.pushed => self.out.mark(self.release),
+            Replies::Off | Replies::Skip => self.out.discard_from(start),
+        }
+        if self.session.replies == Replies::Skip {
+            self.session.replies = Replies::On;
         }
         ran
     }
@@ -123,10 +127,18 @@ impl Turn<'_> {
         if !self.session.authenticated && flags & flag::NO_AUTH == 0 {
             return refused(WireError::NO_AUTH);
         }
+        if self.is_restricted() && flags & flag::WHILE_LISTENING == 0 {
+            return refused(WireError::Listening(self.state.registry.spec(number).name));
+        }
         if self.session.transaction.is_some() && flags & flag::NO_MULTI != 0 {
             return refused(WireError::NOT_IN_TRANSACTION);
         }
         Ok(number)
+    }
+
+    /// Whether replies could be taken for messages: a listener in RESP2.
+    fn is_restricted(&self) -> bool {
+        self.session.subscriptions.any() && self.session.protocol == Protocol::Resp2
     }
 
     fn must_queue(&self, number: CommandNumber) -> bool {
@@ -226,7 +238,7 @@ impl Turn<'_> {
         }
         self.release = self.release.and(answer.wait.into());
         if let Some(after) = &asked.after {
-            return self.after_check(number, answer, after);
+            return self.after_check(number, answer, after, write);
         }
         match answer.result {
             Ok(reply) => {
@@ -241,18 +253,25 @@ impl Turn<'_> {
     }
 
     /// Arguments are wrong, and what Redis checks before them has been checked.
-    fn after_check(&mut self, number: CommandNumber, answer: Answer, after: &After) -> Ran {
+    fn after_check(
+        &mut self,
+        number: CommandNumber,
+        answer: Answer,
+        after: &After,
+        write: fn(&mut Output<'_>, Reply, &Names<'_>),
+    ) -> Ran {
         let spec = self.state.registry.spec(number);
         let absent = match &answer.result {
             Ok(Reply::Nil) => {
                 self.output().write().null();
                 return Ran::Done;
             }
-            Ok(Reply::Status("none")) | Err(CoreError::NoGroup { .. }) => after.absent,
+            Ok(Reply::Status("none")) | Err(CoreError::NoGroup { .. }) => after.absent.clone(),
             _ => None,
         };
-        if let Some(value) = absent {
-            self.output().write().integer(value);
+        if let Some(reply) = absent {
+            let names = Names { keys: NameList::Borrowed(&[]), now: self.now };
+            write(&mut self.output(), reply, &names);
             return Ran::Done;
         }
         match answer.result {
@@ -272,9 +291,7 @@ impl Turn<'_> {
         asked: &Asked<'_>,
         block_ms: u64,
     ) -> Ran {
-        let Some(read) = self.blocked_read(&asked.command) else {
-            return Ran::NeedBlocks;
-        };
+        let read = self.blocked_read(&asked.command);
         let block_us = block_ms.saturating_mul(1000);
         let deadline = (block_ms > 0).then(|| self.now.monotonic_us.saturating_add(block_us));
         self.shard.wait(ClientId(self.session.id), read, deadline);
@@ -293,27 +310,31 @@ impl Turn<'_> {
         self.state.blocked_clients += 1;
     }
 
-    /// What a read waits for. `None` where a block has to be read to know it.
-    fn blocked_read(&mut self, command: &Command<'_>) -> Option<BlockedRead> {
-        Some(match command {
+    /// What a read waits for.
+    fn blocked_read(&self, command: &Command<'_>) -> BlockedRead {
+        match command {
             Command::Xread(read) => {
                 let mut streams = Vec::with_capacity(read.streams.len());
                 for (key, from) in &read.streams {
                     let after = match from {
                         ReadFrom::After(id) => *id,
+                        // From memory: whatever became of the blocks on disk, nothing old is new.
                         ReadFrom::New | ReadFrom::Last => {
-                            self.last_id(&Command::XinfoStream(*key, None))?
+                            let found = self.shard.machine().stream(*key);
+                            found.map_or(StreamId::MIN, |(_, stream)| stream.last_id)
                         }
                     };
                     streams.push((key.database, key.name.to_vec(), after));
                 }
-                BlockedRead::Xread { streams, count: read.count }
+                BlockedRead::Xread { streams, count: read.count, most: read.most }
             }
             Command::Xreadgroup(read) => BlockedRead::Xreadgroup(BlockedReadgroup {
                 group: read.group.to_vec(),
                 consumer: read.consumer.to_vec(),
                 no_ack: read.no_ack,
                 count: read.count,
+                most: read.most,
+                claim_idle_ms: read.claim_idle_ms,
                 streams: read
                     .streams
                     .iter()
@@ -321,17 +342,6 @@ impl Turn<'_> {
                     .collect(),
             }),
             _ => unreachable!("only reads block"),
-        })
-    }
-
-    /// The last id of a stream, `0-0` where there is none.
-    fn last_id(&mut self, info: &Command<'_>) -> Option<StreamId> {
-        match self.shard.execute(self.now, ClientId(self.session.id), info) {
-            Outcome::NeedBlocks => None,
-            Outcome::Done(answer) => Some(match answer.result {
-                Ok(Reply::StreamInfo(info)) => info.facts.last_id,
-                _ => StreamId::MIN,
-            }),
         }
     }
 
@@ -359,6 +369,10 @@ impl Turn<'_> {
         };
         match run(&mut context, request) {
             Ok(Then::Done) => Ran::Done,
+            Ok(Then::Pushed) => {
+                self.pushed = true;
+                Ran::Done
+            }
             Ok(Then::Wait(wait)) => {
                 self.release = self.release.and(wait.into());
                 Ran::Done

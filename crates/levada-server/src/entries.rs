@@ -13,6 +13,8 @@ use levada_core::keyspace::KeyNumber;
 use levada_core::reply::{Entries, Part};
 use levada_resp::{Protocol, Writer};
 
+use levada_engine::shard::BlockHere;
+
 use crate::engine::BlockAccess;
 
 /// Where blocks come from.
@@ -67,20 +69,34 @@ impl Cursor {
                     self.parts.pop_front();
                     continue;
                 }
+                Part::Delivery { block, row, idle_ms, count } => {
+                    let (row, delivery) = (*row, Some((*idle_ms, *count)));
+                    let block = match here(source.block(self.key, *block)) {
+                        Ok(block) => block,
+                        Err(drawn) => return drawn,
+                    };
+                    let Some(row) = block.row(row) else {
+                        return Drawn::Gone;
+                    };
+                    put_row(out, protocol, &row, delivery);
+                    self.parts.pop_front();
+                    if out.len() > bytes_max {
+                        return Drawn::Some;
+                    }
+                    continue;
+                }
                 Part::Rows { block, first, end, dead } => (*block, first, end, dead),
             };
-            let block = match source.block(self.key, block) {
-                BlockAccess::Here(block) => block,
-                BlockAccess::Reading => return Drawn::Reading,
-                BlockAccess::Gone => return Drawn::Gone,
-                BlockAccess::Corrupt { first, last } => return Drawn::Corrupt(first, last),
+            let block = match here(source.block(self.key, block)) {
+                Ok(block) => block,
+                Err(drawn) => return drawn,
             };
             let is_dead = |row: u32| dead.as_ref().is_some_and(|dead| dead.contains(row));
             if self.reverse {
                 let rows = block.rows(*first).take_while(|row| row.index < *end);
                 let rows: Vec<_> = rows.filter(|row| !is_dead(row.index)).collect();
                 for row in rows.iter().rev() {
-                    put_row(out, protocol, row);
+                    put_row(out, protocol, row, None);
                     *end = row.index;
                     if out.len() > bytes_max {
                         return Drawn::Some;
@@ -92,7 +108,7 @@ impl Cursor {
                     if is_dead(row.index) {
                         continue;
                     }
-                    put_row(out, protocol, &row);
+                    put_row(out, protocol, &row, None);
                     if out.len() > bytes_max {
                         return Drawn::Some;
                     }
@@ -104,10 +120,21 @@ impl Cursor {
     }
 }
 
-/// One entry: `[id, [name, value, ...]]`.
-fn put_row(out: &mut Vec<u8>, protocol: Protocol, row: &Row<'_>) {
+/// The block, or what drawing comes to without it.
+fn here(access: BlockAccess<'_>) -> Result<BlockHere<'_>, Drawn> {
+    match access {
+        BlockAccess::Here(block) => Ok(block),
+        BlockAccess::Reading => Err(Drawn::Reading),
+        BlockAccess::Gone => Err(Drawn::Gone),
+        BlockAccess::Corrupt { first, last } => Err(Drawn::Corrupt(first, last)),
+    }
+}
+
+/// One entry: `[id, [name, value, ...]]`, and behind it how its delivery stood, where that is
+/// asked for: milliseconds since the last one, number of those before.
+fn put_row(out: &mut Vec<u8>, protocol: Protocol, row: &Row<'_>, delivery: Option<(u64, u64)>) {
     let mut writer = Writer::new(out, protocol);
-    writer.array(2);
+    writer.array(if delivery.is_some() { 4 } else { 2 });
     writer.bulk_id(row.id.ms, row.id.seq);
     writer.array(row.fields.len() * 2);
     for (name, value) in row.fields.iter() {
@@ -117,6 +144,9 @@ fn put_row(out: &mut Vec<u8>, protocol: Protocol, row: &Row<'_>) {
             Value::Integer(number) => writer.bulk_integer(number),
         }
     }
+    for number in delivery.into_iter().flat_map(|(idle_ms, count)| [idle_ms, count]) {
+        writer.integer(i64::try_from(number).unwrap_or(i64::MAX));
+    }
 }
 
 #[cfg(test)]
@@ -125,7 +155,6 @@ mod tests {
     use levada_core::bitmap::Bitmap;
     use levada_core::block::Block;
     use levada_core::fields::Fields;
-    use levada_engine::shard::BlockHere;
     use std::sync::Arc;
 
     struct One(Block);

@@ -116,6 +116,15 @@ impl Out {
         self.buffer.len() - self.sent
     }
 
+    /// Bytes written and not sent, and those that stand behind entries to be drawn.
+    pub(crate) fn queued_bytes(&self) -> usize {
+        let behind = self.pieces.iter().map(|piece| match piece {
+            Piece::Bytes(bytes) => bytes.len(),
+            Piece::Entries { .. } => 0,
+        });
+        self.len() + behind.sum::<usize>()
+    }
+
     /// Whether the socket should take some before more is written.
     pub(crate) fn is_full(&self) -> bool {
         self.len() > BUFFERED_BYTES_MAX

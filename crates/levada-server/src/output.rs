@@ -118,6 +118,12 @@ pub(crate) fn plain(output: &mut Output<'_>, reply: Reply, names: &Names<'_>) {
         Reply::Nil => output.write().null(),
         Reply::NilList => output.write().null_array(),
         Reply::Integer(value) => output.write().integer(value),
+        Reply::Integers(values) => {
+            output.write().array(values.len());
+            for value in values {
+                output.write().integer(value);
+            }
+        }
         Reply::Id(id) => output.id(id),
         Reply::Ids(ids) => output.ids(&ids),
         Reply::Bytes(bytes) => output.write().bulk(&bytes),
@@ -215,7 +221,10 @@ fn pending_rows(output: &mut Output<'_>, rows: &[PendingRow]) {
         output.write().array(4);
         output.id(row.id);
         output.write().bulk(&row.consumer);
-        output.unsigned(row.idle_ms);
+        match row.idle_ms {
+            Some(idle_ms) => output.unsigned(idle_ms),
+            None => output.write().integer(-1),
+        }
         output.unsigned(row.count);
     }
 }

@@ -1,5 +1,7 @@
 //! What XREAD and XREADGROUP share: options before STREAMS, then keys and as many ids.
 
+use levada_core::command::ReadMost;
+
 use crate::number::parse_i64;
 use crate::spec::Request;
 use crate::wire_error::WireError;
@@ -8,6 +10,8 @@ use crate::wire_error::WireError;
 #[derive(Debug)]
 pub(crate) struct Read<'a> {
     pub(crate) count: Option<u64>,
+    pub(crate) most: ReadMost,
+    pub(crate) claim_idle_ms: Option<u64>,
     pub(crate) block_ms: Option<u64>,
     /// GROUP: group and consumer.
     pub(crate) group: Option<(&'a [u8], &'a [u8])>,
@@ -26,8 +30,16 @@ pub(crate) enum Reader {
 impl<'a> Read<'a> {
     /// Reads everything but the ids.
     pub(crate) fn parse(request: &Request<'a>, reader: Reader) -> Result<Self, WireError> {
-        let mut read =
-            Self { count: None, block_ms: None, group: None, no_ack: false, keys: &[], ids: &[] };
+        let mut read = Self {
+            count: None,
+            most: ReadMost::default(),
+            claim_idle_ms: None,
+            block_ms: None,
+            group: None,
+            no_ack: false,
+            keys: &[],
+            ids: &[],
+        };
         let group_only = |option| match reader {
             Reader::Xread => Err(WireError::only_xreadgroup(option)),
             Reader::Xreadgroup => Ok(()),
@@ -48,9 +60,17 @@ impl<'a> Read<'a> {
                 group_only("CLAIM")?;
                 let idle = parse_i64(request.arg(at + 1));
                 let idle = idle.ok_or(WireError::MIN_IDLE_NOT_INTEGER)?;
-                let _: u64 = idle.try_into().map_err(|_| WireError::MIN_IDLE_NEGATIVE)?;
-                // Claiming while reading is not offered yet.
-                return Err(WireError::SYNTAX);
+                let idle = idle.try_into().map_err(|_| WireError::MIN_IDLE_NEGATIVE)?;
+                read.claim_idle_ms = Some(idle);
+                at += 2;
+            } else if is(b"MAXCOUNT") && more > 0 {
+                let most = positive(request.arg(at + 1)).ok_or(WireError::MAXCOUNT_NOT_POSITIVE)?;
+                read.most.entries = Some(most);
+                at += 2;
+            } else if is(b"MAXSIZE") && more > 0 {
+                let most = positive(request.arg(at + 1)).ok_or(WireError::MAXSIZE_NOT_POSITIVE)?;
+                read.most.bytes = Some(most);
+                at += 2;
             } else if is(b"STREAMS") && more > 0 {
                 (read.keys, read.ids) = halves(request.rest(at + 1), reader)?;
                 break;
@@ -69,8 +89,15 @@ impl<'a> Read<'a> {
         if read.keys.is_empty() {
             return Err(WireError::SYNTAX);
         }
+        if read.most.entries.is_some_and(|most| read.count.is_some_and(|count| most < count)) {
+            return Err(WireError::MAXCOUNT_BELOW_COUNT);
+        }
         Ok(read)
     }
+}
+
+fn positive(text: &[u8]) -> Option<u64> {
+    parse_i64(text).and_then(|number| u64::try_from(number).ok()).filter(|number| *number > 0)
 }
 
 /// Some of the arguments.

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use levada_resp::Protocol;
 
+use crate::engine::Subscriptions;
 use crate::registry::CommandNumber;
 use crate::spec::CommandSpec;
 use crate::wire_error::WireError;
@@ -31,6 +32,8 @@ pub(crate) struct Session {
     pub(crate) transaction: Option<Box<Transaction>>,
     /// Keys that WATCH named.
     pub(crate) watched: usize,
+    /// Names that it listens to, as the engine counts them.
+    pub(crate) subscriptions: Subscriptions,
     pub(crate) blocked: Option<Box<Blocked>>,
     pub(crate) created_ms: u64,
     pub(crate) active_ms: u64,
@@ -119,6 +122,7 @@ impl Session {
             no_touch: false,
             transaction: None,
             watched: 0,
+            subscriptions: Subscriptions::default(),
             blocked: None,
             created_ms: now_ms,
             active_ms: now_ms,

@@ -86,13 +86,18 @@ pub mod flag {
     pub const NO_MULTI: u32 = 1 << 12;
     /// Inside MULTI it is run, not queued.
     pub const NOT_QUEUED: u32 = 1 << 13;
+    /// About channels.
+    pub const PUBSUB: u32 = 1 << 14;
+    /// Also from a connection that listens, in RESP2.
+    pub const WHILE_LISTENING: u32 = 1 << 15;
 
     /// Names in the order of COMMAND INFO.
-    pub(crate) const NAMES: [(u32, &str); 13] = [
+    pub(crate) const NAMES: [(u32, &str); 14] = [
         (WRITE, "write"),
         (READONLY, "readonly"),
         (DENYOOM, "denyoom"),
         (ADMIN, "admin"),
+        (PUBSUB, "pubsub"),
         (NOSCRIPT, "noscript"),
         (BLOCKING, "blocking"),
         (LOADING, "loading"),
@@ -135,14 +140,17 @@ pub mod category {
     pub const TRANSACTION: u32 = 1 << 11;
     /// Scripts.
     pub const SCRIPTING: u32 = 1 << 12;
+    /// Channels.
+    pub const PUBSUB: u32 = 1 << 13;
 
     /// Names in the order of COMMAND INFO.
-    pub(crate) const NAMES: [(u32, &str); 13] = [
+    pub(crate) const NAMES: [(u32, &str); 14] = [
         (KEYSPACE, "@keyspace"),
         (READ, "@read"),
         (WRITE, "@write"),
         (STRING, "@string"),
         (STREAM, "@stream"),
+        (PUBSUB, "@pubsub"),
         (ADMIN, "@admin"),
         (FAST, "@fast"),
         (SLOW, "@slow"),
@@ -160,6 +168,7 @@ pub mod category {
             (flag::READONLY, READ),
             (flag::ADMIN, ADMIN | DANGEROUS),
             (flag::FAST, FAST),
+            (flag::PUBSUB, PUBSUB),
             (flag::BLOCKING, BLOCKING),
         ];
         let implied = pairs.iter().filter(|(flag, _)| flags & flag != 0);
@@ -266,12 +275,16 @@ pub(crate) struct After {
     /// The answer where the key (or the group) is there.
     pub(crate) error: WireError,
     /// The answer where it is not; `None` to say what the check says.
-    pub(crate) absent: Option<i64>,
+    pub(crate) absent: Option<Reply>,
 }
 
 impl<'a> Asked<'a> {
     /// Wrong arguments behind a check.
-    pub(crate) fn check_first(command: Command<'a>, error: WireError, absent: Option<i64>) -> Self {
+    pub(crate) fn check_first(
+        command: Command<'a>,
+        error: WireError,
+        absent: Option<Reply>,
+    ) -> Self {
         Self { after: Some(After { error, absent }), ..Self::from(command) }
     }
 }
@@ -312,6 +325,8 @@ impl<'a> NameList<'a> {
 pub(crate) enum Then {
     /// Nothing: the reply is written and may leave.
     Done,
+    /// The same, and it leaves even if the connection wants no replies.
+    Pushed,
     /// The reply is written and leaves when this is so.
     Wait(Wait),
     /// The reply is written and is the last one.

@@ -1,6 +1,6 @@
 //! What several stream commands read in the same way: trims, ids and ranges.
 
-use levada_core::command::{Trim, TrimKeep};
+use levada_core::command::{References, Trim, TrimKeep};
 use levada_core::id::{StreamId, parse_u64};
 
 use crate::number::parse_i64;
@@ -12,6 +12,7 @@ pub(crate) struct TrimOptions {
     keep: Option<TrimKeep>,
     approximate: bool,
     limit: Option<u64>,
+    references: Option<References>,
 }
 
 impl TrimOptions {
@@ -20,6 +21,12 @@ impl TrimOptions {
         let [word, rest @ ..] = args else {
             return Ok(0);
         };
+        if self.references.is_none()
+            && let Some(references) = references(word)
+        {
+            self.references = Some(references);
+            return Ok(1);
+        }
         if rest.is_empty() {
             return Ok(0);
         }
@@ -58,8 +65,67 @@ impl TrimOptions {
         if self.limit.is_some() && !self.approximate {
             return Err(WireError::LIMIT_WITHOUT_TILDE);
         }
-        Ok(Some(Trim { keep, approximate: self.approximate, limit: self.limit }))
+        let references = self.references.unwrap_or_default();
+        Ok(Some(Trim { keep, approximate: self.approximate, limit: self.limit, references }))
     }
+}
+
+/// KEEPREF, DELREF, ACKED.
+fn references(word: &[u8]) -> Option<References> {
+    let words = [
+        (&b"KEEPREF"[..], References::Keep),
+        (b"DELREF", References::Remove),
+        (b"ACKED", References::Acked),
+    ];
+    words.into_iter().find(|(name, _)| word.eq_ignore_ascii_case(name)).map(|(_, found)| found)
+}
+
+/// What XDELEX and XACKDEL have in common: \[KEEPREF|DELREF|ACKED] IDS n id ...
+#[derive(Debug)]
+pub(crate) struct Deletions<'a> {
+    pub(crate) references: References,
+    /// The ids, not yet read.
+    pub(crate) ids: &'a [&'a [u8]],
+}
+
+impl<'a> Deletions<'a> {
+    /// Reads everything but the ids; the last IDS counts.
+    pub(crate) fn parse(mut args: &'a [&'a [u8]]) -> Result<Self, WireError> {
+        let (mut chosen, mut ids) = (None, None);
+        while let [word, rest @ ..] = args {
+            if chosen.is_none()
+                && let Some(references) = references(word)
+            {
+                chosen = Some(references);
+                args = rest;
+                continue;
+            }
+            let (given, rest) = counted_ids(word, rest)?.ok_or(WireError::SYNTAX)?;
+            ids = Some(given);
+            args = rest;
+        }
+        let references = chosen.unwrap_or_default();
+        Ok(Self { references, ids: ids.ok_or(WireError::IDS_MISSING)? })
+    }
+}
+
+/// Some arguments, and those behind them.
+type Split<'a> = (&'a [&'a [u8]], &'a [&'a [u8]]);
+
+/// `IDS n id ...`, if `word` is IDS: the ids, and what follows them.
+pub(crate) fn counted_ids<'a>(
+    word: &[u8],
+    rest: &'a [&'a [u8]],
+) -> Result<Option<Split<'a>>, WireError> {
+    let [count, rest @ ..] = rest else {
+        return Ok(None);
+    };
+    if !word.eq_ignore_ascii_case(b"IDS") {
+        return Ok(None);
+    }
+    let count = parse_i64(count).filter(|count| *count > 0).ok_or(WireError::IDS_NOT_POSITIVE)?;
+    let count = usize::try_from(count).unwrap_or(usize::MAX);
+    rest.split_at_checked(count).map(Some).ok_or(WireError::IDS_MISCOUNTED)
 }
 
 /// An id; a missing sequence is 0.

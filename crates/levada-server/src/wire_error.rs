@@ -18,6 +18,8 @@ pub(crate) enum WireError {
     Fixed(&'static str),
     /// A text that was put together where it was found wrong.
     Text(Vec<u8>),
+    /// What a connection that listens may not do in RESP2; the full name of the command.
+    Listening(&'static str),
     /// The number of arguments; the full name of the command.
     Arity(&'static str),
     /// What the core says, to the command of this full name.
@@ -45,6 +47,11 @@ impl WireError {
     pub(crate) const TRIM_TWICE: Self = Self::Fixed(
         "ERR syntax error, MAXLEN and MINID options at the same time are not compatible",
     );
+    pub(crate) const IDS_MISSING: Self = Self::Fixed("ERR IDS option is required");
+    pub(crate) const IDS_NOT_POSITIVE: Self =
+        Self::Fixed("ERR Number of IDs must be a positive integer");
+    pub(crate) const IDS_MISCOUNTED: Self =
+        Self::Fixed("ERR The `numids` parameter must match the number of arguments");
     pub(crate) const ENTRIES_ADDED_NEGATIVE: Self =
         Self::Fixed("ERR entries_added must be positive");
     pub(crate) const SETID_BELOW_DELETED: Self = Self::Fixed(
@@ -74,6 +81,12 @@ impl WireError {
         Self::Fixed("ERR min-idle-time is not an integer or out of range");
     pub(crate) const MIN_IDLE_NEGATIVE: Self =
         Self::Fixed("ERR min-idle-time must be a positive integer");
+    pub(crate) const MAXCOUNT_NOT_POSITIVE: Self =
+        Self::Fixed("ERR MAXCOUNT must be a positive integer");
+    pub(crate) const MAXSIZE_NOT_POSITIVE: Self =
+        Self::Fixed("ERR MAXSIZE must be a positive integer");
+    pub(crate) const MAXCOUNT_BELOW_COUNT: Self =
+        Self::Fixed("ERR MAXCOUNT must be greater than or equal to COUNT");
     pub(crate) const WRONG_TYPE: Self =
         Self::Fixed("WRONGTYPE Operation against a key holding the wrong kind of value");
     pub(crate) const NO_AUTH: Self = Self::Fixed("NOAUTH Authentication required.");
@@ -91,6 +104,8 @@ impl WireError {
     pub(crate) const PROTOCOL_UNKNOWN: Self = Self::Fixed("NOPROTO unsupported protocol version");
     pub(crate) const PROTOCOL_NOT_INTEGER: Self =
         Self::Fixed("ERR Protocol version is not an integer or out of range");
+    pub(crate) const SAME_OBJECT: Self =
+        Self::Fixed("ERR source and destination objects are the same");
     pub(crate) const DATABASE_OUT_OF_RANGE: Self = Self::Fixed("ERR DB index is out of range");
     pub(crate) const EXEC_WITHOUT_MULTI: Self = Self::Fixed("ERR EXEC without MULTI");
     pub(crate) const DISCARD_WITHOUT_MULTI: Self = Self::Fixed("ERR DISCARD without MULTI");
@@ -104,6 +119,9 @@ impl WireError {
     /// Ours: Redis queues without a bound.
     pub(crate) const TRANSACTION_TOO_LARGE: Self =
         Self::Fixed("ERR a transaction may hold at most 16 MiB of arguments");
+    /// Ours: Redis bounds the memory of all clients together.
+    pub(crate) const TOO_MANY_SUBSCRIPTIONS: Self =
+        Self::Fixed("ERR a connection may listen to at most 16 MiB of names");
     pub(crate) const UNBLOCKED: Self = Self::Fixed("UNBLOCKED client unblocked via CLIENT UNBLOCK");
     pub(crate) const NO_SUCH_CLIENT: Self = Self::Fixed("ERR No such client");
     pub(crate) const MAX_CLIENTS: Self = Self::Fixed("ERR max number of clients reached");
@@ -222,6 +240,13 @@ impl WireError {
             Self::Arity(name) => Cow::Owned(
                 format!("ERR wrong number of arguments for '{name}' command").into_bytes(),
             ),
+            Self::Listening(name) => Cow::Owned(
+                format!(
+                    "ERR Can't execute '{name}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / \
+                     QUIT / RESET are allowed in this context"
+                )
+                .into_bytes(),
+            ),
             Self::Core(error, command) => core_text(error, command),
             Self::Corrupt(first, last) => {
                 Cow::Owned(format!("CORRUPT stream {first}..{last}").into_bytes())
@@ -266,6 +291,10 @@ fn core_text(error: &CoreError, command: &str) -> Cow<'static, [u8]> {
         CoreError::IncrementOverflow => b"ERR increment or decrement would overflow",
         CoreError::TooLarge => {
             b"ERR too many changes for one record of the log, use less at a time"
+        }
+        CoreError::CopyTooLarge => {
+            b"ERR COPY of more than 16 MiB of sealed entries is refused, because a copy is one \
+              record of the log: read the stream with XRANGE and add its entries to another"
         }
         CoreError::StringTooLong => b"ERR string exceeds maximum allowed size (proto-max-bulk-len)",
         CoreError::Corrupt { first, last, .. } => {

@@ -3,6 +3,7 @@
 //! ```text
 //! levada-sim run [--schedules N] [--seed S] [--threads T]
 //! levada-sim replay SEED
+//! levada-sim exhaust OPS CUTS
 //! ```
 
 use levada_engine::store::local::LocalStore;
@@ -23,12 +24,35 @@ fn main() -> ExitCode {
             None => usage(),
         },
         ["replay", seed] => seed.parse().map_or_else(|_| usage(), replay),
+        ["exhaust", ops, cuts] => match (ops.parse(), cuts.parse()) {
+            (Ok(ops), Ok(cuts)) => exhaust(ops, cuts),
+            _ => usage(),
+        },
         _ => usage(),
     }
 }
 
+/// Every crash point of every workload of so many operations.
+fn exhaust(ops: u32, cuts: u64) -> ExitCode {
+    let begun = Instant::now();
+    match crash::exhaust::<Product>(ops, cuts) {
+        Ok(recovered) => {
+            let seconds = begun.elapsed().as_secs_f64();
+            println!("{recovered} crashes in {seconds:.1} s; 0 violations");
+            ExitCode::SUCCESS
+        }
+        Err(what) => {
+            println!("VIOLATION: {what}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
 fn usage() -> ExitCode {
-    eprintln!("levada-sim run [--schedules N] [--seed S] [--threads T]\nlevada-sim replay SEED");
+    eprintln!(
+        "levada-sim run [--schedules N] [--seed S] [--threads T]\nlevada-sim replay SEED\n\
+         levada-sim exhaust OPS CUTS"
+    );
     ExitCode::from(2)
 }
 
@@ -90,6 +114,7 @@ impl Run {
             violations += wrong;
         }
         let seconds = begun.elapsed().as_secs_f64();
+        #[expect(clippy::cast_precision_loss, reason = "a rate to be read by people")]
         let rate = |n: u64| n as f64 / seconds;
         println!(
             "{} schedules from seed {} in {seconds:.1} s ({:.0} schedules/s, {:.0} recoveries/s): \

@@ -5,7 +5,7 @@
 //! model's node there; it takes nothing else from the product.
 
 use crate::dump::{self, SealedBlocks};
-use crate::model::{Answer, Id, Key, Model, Value};
+use crate::model::{Answer, Id, Key, Model, Stream, Value};
 use crate::op::subject::{self, Refused, Seen};
 use crate::op::{KEYS, KeyAt, Op, Step, model_key, reference};
 use levada_core::keyspace::KeyNumber;
@@ -191,9 +191,9 @@ impl<S: Store> Pair<S> {
         let [expected] = &reference::apply(&mut self.model, self.now_ms, op)[..] else {
             unreachable!("a command has one answer")
         };
-        if let (Op::Xdel(key, _), true) = (op, self.last_node(op) != node) {
+        if self.lost_its_last_node(op, node) {
             // Redis would go on with the node before, if limits were raised; we begin another.
-            self.end_node(&model_key(*key));
+            self.end_node(&model_key(deletes_from(op).expect("it lost a node")));
         }
         match matches!(op, Op::Xadd { .. }) {
             // It sealed, if at all, before it appended.
@@ -262,9 +262,29 @@ impl<S: Store> Pair<S> {
 
     /// Where the last node of the stream begins from which this op deletes.
     fn last_node(&self, op: &Op) -> Option<Id> {
-        let Op::Xdel(key, _) = op else { return None };
-        match &self.model.keys.get(&model_key(*key))?.value {
-            Value::Stream(stream) => Some(stream.nodes.last()?.first),
+        Some(self.deleted_from(op)?.nodes.last()?.first)
+    }
+
+    /// Whether nothing lives any more in the last node that this op deleted from, or appended to.
+    fn lost_its_last_node(&self, op: &Op, before: Option<Id>) -> bool {
+        let Some(stream) = self.deleted_from(op) else {
+            return false;
+        };
+        let Some(last) = stream.nodes.last() else {
+            return false;
+        };
+        match op {
+            Op::Xadd { .. } => last.last < stream.last_id,
+            _ => {
+                Some(last.first) != before
+                    || stream.entries.range(last.first..=last.last).next().is_none()
+            }
+        }
+    }
+
+    fn deleted_from(&self, op: &Op) -> Option<&Stream> {
+        match &self.model.keys.get(&model_key(deletes_from(op)?))?.value {
+            Value::Stream(stream) => Some(stream),
             Value::Text(_) => None,
         }
     }
@@ -298,6 +318,18 @@ impl<S: Store> Pair<S> {
     }
 }
 
+/// The key of an op that deletes other entries than the oldest.
+fn deletes_from(op: &Op) -> Option<KeyAt> {
+    match op {
+        Op::Xdel(key, _)
+        | Op::Xdelex(key, ..)
+        | Op::Xackdel(key, ..)
+        | Op::Xtrim(key, _)
+        | Op::Xadd { key, trim: Some(_), .. } => Some(*key),
+        _ => None,
+    }
+}
+
 /// Whether all that differs is when consumers were there, which no XREADGROUP shows.
 fn only_seen(before: Option<Key>, after: Option<Key>) -> bool {
     let timeless = |key: Option<Key>| {
@@ -317,6 +349,7 @@ fn named(op: &Op) -> Vec<KeyAt> {
     match op {
         Op::Xadd { key, .. }
         | Op::Xdel(key, _)
+        | Op::Xdelex(key, ..)
         | Op::Xtrim(key, _)
         | Op::Xsetid { key, .. }
         | Op::Xlen(key)
@@ -327,6 +360,7 @@ fn named(op: &Op) -> Vec<KeyAt> {
         | Op::CreateConsumer(key, ..)
         | Op::DelConsumer(key, ..)
         | Op::Xack(key, ..)
+        | Op::Xackdel(key, ..)
         | Op::Xpending(key, _)
         | Op::XpendingRange { key, .. }
         | Op::Xclaim { key, .. }

@@ -57,6 +57,10 @@ impl Replica {
                 Applied::Sealed(key, number, block) => {
                     self.blocks.0.insert((key, number), block);
                 }
+                Applied::Copied(key, blocks) => {
+                    let blocks = blocks.into_iter();
+                    self.blocks.0.extend(blocks.map(|(number, block)| ((key, number), block)));
+                }
                 Applied::Dropped(key, below) => {
                     self.blocks.0.retain(|(of, number), _| *of != key || *number >= below);
                 }

@@ -2,9 +2,9 @@
 
 use alloc::{collections::BTreeSet, vec::Vec};
 
-use super::{Context, Decided, Decision, Refusal, create_key, integer, places};
+use super::{Context, Decided, Decision, Refusal, create_key, integer, places, references};
 use crate::{
-    command::{Key, NewId, Trim, TrimKeep, Xadd, Xsetid},
+    command::{Key, NewId, References, Trim, TrimKeep, Xadd, Xsetid},
     effect::{Effect, EntryFields, Kind},
     error::Error,
     id::StreamId,
@@ -23,14 +23,15 @@ struct Cut {
 
 /// The entry that the same command appends, for a trim that follows.
 #[derive(Clone, Copy, Debug)]
-struct Newest {
-    id: StreamId,
-    block: u64,
-    row: u32,
-    starts_node: bool,
+pub(super) struct Newest {
+    pub(super) id: StreamId,
+    pub(super) block: u64,
+    pub(super) row: u32,
+    pub(super) starts_node: bool,
 }
 
-/// XADD key \[NOMKSTREAM] \[MAXLEN|MINID \[=|~] threshold \[LIMIT n]] <*|id> field value ...
+/// XADD key \[NOMKSTREAM] \[KEEPREF|DELREF|ACKED] \[MAXLEN|MINID \[=|~] threshold \[LIMIT n]]
+/// <*|id> field value ...
 pub(super) fn xadd<'a>(context: Context<'_>, xadd: &Xadd<'a>) -> Decided<'a> {
     let found = context.stream(xadd.key)?;
     if found.is_none() && xadd.must_exist {
@@ -59,8 +60,7 @@ pub(super) fn xadd<'a>(context: Context<'_>, xadd: &Xadd<'a>) -> Decided<'a> {
             false => (stream.tail_number(), stream.tail().count()),
         };
         let newest = Newest { id, block, row, starts_node };
-        let cut = cut(context, key, stream, trim, Some(newest))?;
-        effects.extend(cut.map(|cut| Effect::Trimmed { key, block: cut.block, row: cut.row }));
+        effects.extend(self::trim(context, key, stream, trim, Some(newest))?.1);
     }
     Ok(Decision { reply: Reply::Id(id), effects })
 }
@@ -82,16 +82,32 @@ fn new_id(last: StreamId, asked: NewId, now_ms: u64) -> Result<StreamId, Error> 
     }
 }
 
-/// XTRIM key MAXLEN|MINID \[=|~] threshold \[LIMIT n]
+/// XTRIM key MAXLEN|MINID \[=|~] threshold \[LIMIT n] \[KEEPREF|DELREF|ACKED]
 pub(super) fn xtrim<'a>(context: Context<'_>, key: Key<'a>, trim: &Trim) -> Decided<'a> {
     let Some((key, stream)) = context.stream(key)? else {
         return Ok(Decision::answer(Reply::Integer(0)));
     };
-    let Some(cut) = cut(context, key, stream, trim, None)? else {
-        return Ok(Decision::answer(Reply::Integer(0)));
-    };
-    let effects = Vec::from([Effect::Trimmed { key, block: cut.block, row: cut.row }]);
-    Ok(Decision { reply: integer(cut.removed), effects })
+    let (removed, effects) = self::trim(context, key, stream, trim, None)?;
+    Ok(Decision { reply: integer(removed), effects })
+}
+
+/// How many entries a trim removes, and its effects.
+fn trim(
+    context: Context<'_>,
+    key: KeyNumber,
+    stream: &Stream,
+    trim: &Trim,
+    newest: Option<Newest>,
+) -> Result<(u64, Vec<Effect<'static>>), Refusal> {
+    if trim.references != References::Keep {
+        return references::trim(context, key, stream, trim, newest);
+    }
+    Ok(match cut(context, key, stream, trim, newest)? {
+        None => (0, Vec::new()),
+        Some(Cut { block, row, removed }) => {
+            (removed, Vec::from([Effect::Trimmed { key, block, row }]))
+        }
+    })
 }
 
 fn cut(
@@ -111,15 +127,21 @@ fn cut(
         (false, TrimKeep::MaxLen(keep)) => exact_by_length(stream, length - keep, newest),
         (false, TrimKeep::MinId(id)) => exact_by_id(context, key, stream, id, newest)?,
         (true, keep) => {
-            let limit = match trim.limit {
-                None => default_limit(context.nodes.entries),
-                Some(0) => u64::MAX,
-                Some(limit) => limit,
-            };
+            let limit = limit(context, trim);
             Approximate { context, key, stream, keep, limit, newest, length }.cut()?
         }
     };
     Ok(Some(cut).filter(|cut| cut.removed > 0))
+}
+
+/// How many entries a trim removes at most.
+pub(super) fn limit(context: Context<'_>, trim: &Trim) -> u64 {
+    match trim.limit {
+        _ if !trim.approximate => u64::MAX,
+        None => default_limit(context.nodes.entries),
+        Some(0) => u64::MAX,
+        Some(limit) => limit,
+    }
 }
 
 /// What `~` removes at most where there is no LIMIT: Redis' 100 nodes, within its bounds.

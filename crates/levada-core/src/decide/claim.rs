@@ -1,4 +1,4 @@
-//! XCLAIM, XAUTOCLAIM: pending entries change hands.
+//! XCLAIM, XAUTOCLAIM, XNACK: pending entries change hands.
 
 use alloc::{collections::BTreeMap, vec::Vec};
 
@@ -8,8 +8,9 @@ use super::{
     places,
 };
 use crate::{
-    command::{DeliveredAt, Xautoclaim, Xclaim},
+    command::{DeliveredAt, NackMode, Xautoclaim, Xclaim, Xnack},
     effect::Effect,
+    group::NOBODY,
     id::StreamId,
     reply::{Autoclaimed, Claimed, Entries, Reply},
 };
@@ -84,6 +85,39 @@ pub(super) fn xautoclaim<'a>(context: Context<'_>, asked: &Xautoclaim<'a>) -> De
     let effects = outcome.effects(&found, asked.consumer, context.now_ms);
     let claimed = outcome.reply(&found, asked.just_id);
     Ok(Decision { reply: Reply::Autoclaimed(Autoclaimed { cursor, claimed, deleted }), effects })
+}
+
+/// XNACK key group SILENT|FAIL|FATAL IDS n id ... \[RETRYCOUNT c] \[FORCE]
+pub(super) fn xnack<'a>(context: Context<'_>, xnack: &Xnack<'a>) -> Decided<'a> {
+    let Found { key, stream, number: group, group: found } =
+        group::find(context, xnack.key, xnack.group)?;
+    let mut places = match xnack.force {
+        true => places::places(context, key, stream, &xnack.ids)?.into_iter(),
+        false => Vec::new().into_iter(),
+    };
+    let mut counts = BTreeMap::new();
+    let mut released = 0;
+    for id in &xnack.ids {
+        let is_there = places.next().flatten().is_some();
+        let held = counts.get(id).copied().or(found.pending.get(*id).map(|held| held.count));
+        // What FORCE makes was never delivered.
+        let Some(count) = held.or(is_there.then_some(0)) else {
+            continue;
+        };
+        let adjusted = match xnack.mode {
+            NackMode::Silent => count.saturating_sub(1),
+            NackMode::Fail => count,
+            NackMode::Fatal => i64::MAX.unsigned_abs(),
+        };
+        counts.insert(*id, xnack.retry_count.unwrap_or(adjusted));
+        released += 1;
+    }
+    let mut effects = Vec::new();
+    if !counts.is_empty() {
+        let rows = counts.into_iter().collect();
+        effects.push(Effect::Claimed { key, group, consumer: NOBODY, delivered_ms: 0, rows });
+    }
+    Ok(Decision { reply: Reply::Integer(released), effects })
 }
 
 /// What a claim comes to.

@@ -1,20 +1,16 @@
-//! XGROUP, XREADGROUP, XACK: groups, deliveries, acknowledgements.
+//! XGROUP, XACK: groups, acknowledgements.
 
 use alloc::vec::Vec;
 
-use super::{
-    Context, Decided, Decision, Refusal, create_key, integer, lag,
-    places::{self, Span},
-};
+use super::{Context, Decided, Decision, create_key, integer};
 use crate::{
-    command::{Key, XgroupCreate, XgroupSetid, Xreadgroup},
+    command::{Key, XgroupCreate, XgroupSetid},
     effect::{Effect, Kind},
     error::Error,
     group::Group,
     id::StreamId,
     keyspace::KeyNumber,
-    limits,
-    reply::{Entries, Part, Reply},
+    reply::Reply,
     stream::Stream,
 };
 
@@ -172,89 +168,4 @@ pub(super) fn xack<'a>(
         false => Vec::from([Effect::Released { key, group, ids }]),
     };
     Ok(Decision { reply, effects })
-}
-
-/// XREADGROUP GROUP group consumer \[COUNT n] \[NOACK] STREAMS key ... id ...
-pub(super) fn xreadgroup<'a>(context: Context<'_>, read: &Xreadgroup<'a>) -> Decided<'a> {
-    let find = |(key, _): &(Key<'_>, _)| find(context, *key, read.group);
-    let found = read.streams.iter().map(find).collect::<Result<Vec<_>, _>>()?;
-    let mut effects = Vec::new();
-    let mut streams = Vec::new();
-    for (at, (found, (key, history))) in found.iter().zip(&read.streams).enumerate() {
-        // A stream that is named twice is read once: the second time nothing is new.
-        let again = read.streams.iter().take(at).any(|(before, _)| before == key);
-        // Redis knows `>` as the largest id, however it is spelt.
-        let history = history.filter(|after| *after != StreamId::MAX);
-        let entries = match history {
-            _ if again => continue,
-            None => deliver(context, *found, read, &mut effects)?,
-            Some(after) => redeliver(context, *found, read, after, &mut effects)?,
-        };
-        if history.is_some() || entries.count > 0 {
-            streams.push((at, entries));
-        }
-    }
-    let reply = if streams.is_empty() { Reply::NilList } else { Reply::Streams(streams) };
-    Ok(Decision { reply, effects })
-}
-
-/// New entries (`>`).
-fn deliver<'a>(
-    context: Context<'_>,
-    found: Found<'_>,
-    read: &Xreadgroup<'a>,
-    effects: &mut Vec<Effect<'a>>,
-) -> Result<Entries, Refusal> {
-    let Found { key, stream, number, group } = found;
-    let count = read.count.unwrap_or(u64::MAX).min(limits::DELIVER_MAX);
-    let span = Span::above(group.last_id, Some(count));
-    let entries = places::collect(context, key, stream, span)?;
-    let ids = places::ids(context, stream, &entries)?;
-    let entries_read = lag::entries_read_after(context, key, stream, group, &ids)?;
-    let (consumer, created) = found.consumer(read.consumer);
-    effects.extend(created);
-    effects.push(match ids.last() {
-        None => found.seen(consumer, false),
-        Some(&last_id) => {
-            let ids = if read.no_ack { Vec::new() } else { ids };
-            Effect::Delivered { key, group: number, consumer, last_id, entries_read, ids }
-        }
-    });
-    Ok(entries)
-}
-
-/// What is pending for the consumer already: its history.
-fn redeliver<'a>(
-    context: Context<'_>,
-    found: Found<'_>,
-    read: &Xreadgroup<'a>,
-    after: StreamId,
-    effects: &mut Vec<Effect<'a>>,
-) -> Result<Entries, Refusal> {
-    let Found { key, stream, number, group } = found;
-    let (consumer, created) = found.consumer(read.consumer);
-    let count = read.count.unwrap_or(u64::MAX).min(limits::DELIVER_MAX);
-    let take = usize::try_from(count).unwrap_or(usize::MAX);
-    let held: Vec<_> = match after.next() {
-        Some(from) if created.is_none() => {
-            group.pending.iter_consumer(consumer, from).take(take).collect()
-        }
-        _ => Vec::new(),
-    };
-    effects.extend(created);
-    effects.push(found.seen(consumer, false));
-    let ids: Vec<_> = held.iter().map(|entry| entry.id).collect();
-    let places = places::places(context, key, stream, &ids)?;
-    let part = |(id, place): (&StreamId, &Option<(u64, u32)>)| match place {
-        Some(place) => places::single(stream, *place),
-        None => Part::Deleted(*id),
-    };
-    let parts: Vec<_> = ids.iter().zip(&places).map(part).collect();
-    let live = held.iter().zip(&places).filter(|(_, place)| place.is_some());
-    let rows: Vec<_> = live.map(|(entry, _)| (entry.id, entry.count + 1)).collect();
-    if !rows.is_empty() {
-        let delivered_ms = context.now_ms;
-        effects.push(Effect::Claimed { key, group: number, consumer, delivered_ms, rows });
-    }
-    Ok(Entries { key, count: parts.len() as u64, reverse: false, parts })
 }

@@ -2,14 +2,17 @@
 
 use alloc::{collections::BTreeSet, sync::Arc, vec::Vec};
 
-use super::{Context, Decided, Decision, integer, strings};
+use super::{Context, Decided, Decision, Refusal, create_key, integer, strings};
 use crate::{
-    command::{Command, ExpireWhen, Key, Scan},
-    effect::Effect,
+    block::Block,
+    command::{Command, Copied, ExpireWhen, Key, Scan},
+    effect::{Effect, Kind},
     error::Error,
     glob,
     keyspace::{KeyNumber, Object, Value},
+    limits,
     reply::Reply,
+    stream::Stream,
 };
 
 /// Everything that is not about streams.
@@ -62,6 +65,13 @@ pub(super) fn decide<'a>(context: Context<'_>, command: &Command<'a>) -> Decided
             Ok(Decision::answer(context.machine.keys.find(*key).map_or(Reply::Nil, usage)))
         }
         Command::Rename(from, to, only_new) => rename(context, *from, *to, *only_new),
+        Command::Copy(asked) => copy(context, asked),
+        Command::Move(key, database) => Ok(move_to(context, *key, *database)),
+        Command::Swapdb(first, second) => {
+            let effect = Effect::DatabasesSwapped { first: *first, second: *second };
+            let effects = if first == second { Vec::new() } else { Vec::from([effect]) };
+            Ok(Decision { reply: Reply::Ok, effects })
+        }
         _ => strings::decide(context, command),
     }
 }
@@ -155,4 +165,58 @@ fn rename<'a>(context: Context<'_>, from: Key<'a>, to: Key<'a>, only_new: bool) 
     let mut effects = Vec::from_iter(target.map(|key| Effect::KeyRemoved { key }));
     effects.push(Effect::KeyRenamed { key, database: to.database, name: to.name });
     Ok(Decision { reply: done, effects })
+}
+
+/// MOVE key database
+fn move_to<'a>(context: Context<'_>, key: Key<'a>, database: u8) -> Decision<'a> {
+    let keys = &context.machine.keys;
+    let target = Key { database, name: key.name };
+    match keys.number(key) {
+        Some(number) if keys.number(target).is_none() => Decision {
+            reply: Reply::Integer(1),
+            effects: Vec::from([Effect::KeyRenamed { key: number, database, name: key.name }]),
+        },
+        _ => Decision::answer(Reply::Integer(0)),
+    }
+}
+
+/// COPY source destination \[DB n] \[REPLACE]
+fn copy<'a>(context: Context<'_>, asked: &Copied<'a>) -> Decided<'a> {
+    let keys = &context.machine.keys;
+    let target = keys.number(asked.to);
+    let Some((from, object)) = keys.find(asked.from) else {
+        return Ok(Decision::answer(Reply::Integer(0)));
+    };
+    if target.is_some() && !asked.replace {
+        return Ok(Decision::answer(Reply::Integer(0)));
+    }
+    let mut effects = match &object.value {
+        Value::Text(value) => strings::copy(context, asked.to, value)?,
+        Value::Stream(stream) => {
+            let blocks = sealed_blocks(context, from, stream)?;
+            let (key, created) = create_key(context, asked.to, Kind::Stream);
+            let mut effects = Vec::from_iter(target.map(|key| Effect::KeyRemoved { key }));
+            effects.extend([created, Effect::StreamCopied { key, from, blocks }]);
+            effects
+        }
+    };
+    if let (Some(at_ms), Some(key)) = (object.expires_at_ms, effects.last().and_then(Effect::key)) {
+        effects.push(Effect::KeyExpires { key, at_ms: Some(at_ms) });
+    }
+    Ok(Decision { reply: Reply::Integer(1), effects })
+}
+
+/// All sealed blocks of a stream, which have to be in memory.
+fn sealed_blocks(
+    context: Context<'_>,
+    key: KeyNumber,
+    stream: &Stream,
+) -> Result<Vec<(u64, Arc<Block>)>, Refusal> {
+    if stream.sealed_bytes() > limits::COPY_BYTES_MAX as u64 {
+        return Err(Error::CopyTooLarge.into());
+    }
+    let numbers = || stream.first_block()..stream.tail_number();
+    context.require(key, stream, numbers())?;
+    let held = numbers().filter_map(|number| Some((number, context.blocks.block(key, number)?)));
+    Ok(held.collect())
 }

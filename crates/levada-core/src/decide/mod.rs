@@ -5,7 +5,9 @@
 //! the index. One file per family of commands.
 
 mod add;
+mod budget;
 mod claim;
+mod deliver;
 mod group;
 mod info;
 mod keys;
@@ -13,6 +15,7 @@ mod lag;
 mod pending;
 mod places;
 mod range;
+mod references;
 mod strings;
 
 use alloc::{sync::Arc, vec::Vec};
@@ -98,11 +101,17 @@ pub fn decide<'a>(context: Context<'_>, command: &Command<'a>) -> Decided<'a> {
         Command::Xadd(xadd) => add::xadd(context, xadd),
         Command::Xtrim(key, trim) => add::xtrim(context, *key, trim),
         Command::Xdel(key, ids) => add::xdel(context, *key, ids),
+        Command::Xdelex(key, references, ids) => {
+            references::xdelex(context, *key, *references, ids)
+        }
+        Command::Xackdel(key, group, references, ids) => {
+            references::xackdel(context, *key, group, *references, ids)
+        }
         Command::Xsetid(xsetid) => add::xsetid(context, xsetid),
         Command::Xlen(key) => range::xlen(context, *key),
         Command::Xrange(xrange) => range::xrange(context, xrange),
         Command::Xread(xread) => range::xread(context, xread),
-        Command::Xreadgroup(xreadgroup) => group::xreadgroup(context, xreadgroup),
+        Command::Xreadgroup(xreadgroup) => deliver::xreadgroup(context, xreadgroup),
         Command::XgroupCreate(create) => group::create(context, create),
         Command::XgroupSetid(setid) => group::setid(context, setid),
         Command::XgroupDestroy(key, group) => group::destroy(context, *key, group),
@@ -116,6 +125,7 @@ pub fn decide<'a>(context: Context<'_>, command: &Command<'a>) -> Decided<'a> {
         Command::XpendingSummary(key, group) => pending::summary(context, *key, group),
         Command::Xpending(xpending) => pending::rows(context, xpending),
         Command::Xclaim(xclaim) => claim::xclaim(context, xclaim),
+        Command::Xnack(xnack) => claim::xnack(context, xnack),
         Command::Xautoclaim(xautoclaim) => claim::xautoclaim(context, xautoclaim),
         Command::XinfoStream(key, None) => info::stream(context, *key),
         Command::XinfoStream(key, Some(count)) => info::full(context, *key, *count),

@@ -5,7 +5,7 @@ use alloc::{sync::Arc, vec::Vec};
 use super::{Context, Decided, Decision, group};
 use crate::{
     command::{Key, Xpending},
-    group::Group,
+    group::{Group, NOBODY},
     pending::Pending,
     reply::{PendingRow, PendingSummary, Reply},
 };
@@ -16,7 +16,9 @@ pub(super) fn summary<'a>(context: Context<'_>, key: Key<'a>, name: &[u8]) -> De
     let summary = group.pending.first().zip(group.pending.last()).map(|(first, last)| {
         let consumers = group.consumers.iter().filter(|(_, _, consumer)| consumer.pending > 0);
         let consumers = consumers.map(|(name, _, held)| (Arc::clone(name), held.pending));
-        PendingSummary { count: group.pending.len(), first, last, consumers: consumers.collect() }
+        let nobody = Some((Arc::default(), group.unowned())).filter(|(_, count)| *count > 0);
+        let consumers = nobody.into_iter().chain(consumers).collect();
+        PendingSummary { count: group.pending.len(), first, last, consumers }
     });
     Ok(Decision::answer(Reply::PendingSummary(summary)))
 }
@@ -53,11 +55,12 @@ pub(super) fn rows<'a>(context: Context<'_>, asked: &Xpending<'a>) -> Decided<'a
 
 /// A pending entry as it is shown.
 pub(super) fn row(group: &Group, entry: Pending, now_ms: u64) -> PendingRow {
+    let idle_ms = (entry.consumer != NOBODY).then(|| now_ms.saturating_sub(entry.delivered_ms));
     PendingRow {
         id: entry.id,
         consumer: group.consumers.name(entry.consumer).map_or_else(Arc::default, Arc::clone),
         delivered_ms: entry.delivered_ms,
-        idle_ms: now_ms.saturating_sub(entry.delivered_ms),
+        idle_ms,
         count: entry.count,
     }
 }

@@ -23,12 +23,12 @@ pub(super) struct Span {
 
 impl Span {
     /// Everything above an id.
-    pub(super) fn above(id: StreamId, count: Option<u64>) -> Self {
+    pub(super) fn above(id: StreamId, count: u64) -> Self {
         let (first, last) = match id.next() {
             Some(first) => (first, StreamId::MAX),
             None => (StreamId::MAX, StreamId::MIN),
         };
-        Self { first, last, count: count.unwrap_or(u64::MAX), reverse: false }
+        Self { first, last, count, reverse: false }
     }
 }
 
@@ -106,7 +106,7 @@ pub(super) fn ids(
     entries: &Entries,
 ) -> Result<Vec<StreamId>, Refusal> {
     let blocks = entries.parts.iter().filter_map(|part| match part {
-        Part::Rows { block, .. } => Some(*block),
+        Part::Rows { block, .. } | Part::Delivery { block, .. } => Some(*block),
         Part::Deleted(_) => None,
     });
     context.require(entries.key, stream, blocks)?;

@@ -3,7 +3,9 @@
 use alloc::vec::Vec;
 
 use super::{
-    Context, Decided, Decision, integer,
+    Context, Decided, Decision,
+    budget::Budget,
+    integer,
     places::{self, Span},
 };
 use crate::{
@@ -27,8 +29,9 @@ pub(super) fn xrange<'a>(context: Context<'_>, xrange: &Xrange<'a>) -> Decided<'
     Ok(Decision::answer(Reply::Entries(places::collect(context, key, stream, span)?)))
 }
 
-/// XREAD \[COUNT n] STREAMS key ... id ...
+/// XREAD \[COUNT n] \[MAXCOUNT n] \[MAXSIZE bytes] STREAMS key ... id ...
 pub(super) fn xread<'a>(context: Context<'_>, xread: &Xread<'a>) -> Decided<'a> {
+    let mut budget = Budget::new(xread.most);
     let mut streams = Vec::new();
     for (at, (key, from)) in xread.streams.iter().enumerate() {
         let Some((number, stream)) = context.stream(*key)? else {
@@ -36,13 +39,18 @@ pub(super) fn xread<'a>(context: Context<'_>, xread: &Xread<'a>) -> Decided<'a> 
         };
         let span = match from {
             ReadFrom::New => continue,
-            ReadFrom::After(id) => Span::above(*id, xread.count),
+            _ if budget.is_spent() => continue,
+            ReadFrom::After(id) => Span::above(*id, budget.count(xread.count)),
             ReadFrom::Last => {
                 let last = places::last_id(context, number, stream)?;
                 Span { first: last, last, count: 1, reverse: false }
             }
         };
         let entries = places::collect(context, number, stream, span)?;
+        if entries.count > 0 {
+            budget.begin_stream(key.name);
+        }
+        let entries = budget.take(context, stream, entries, false)?;
         if entries.count > 0 {
             streams.push((at, entries));
         }

@@ -163,6 +163,18 @@ fn getex<'a>(context: Context<'_>, key: Key<'a>, expiry: SetExpiry) -> Decided<'
     Ok(Decision { reply, effects: effect.into_iter().collect() })
 }
 
+/// COPY of a string: the effects that give a key its value; the last one names the key.
+pub(super) fn copy<'a>(
+    context: Context<'_>,
+    key: Key<'a>,
+    value: &[u8],
+) -> Result<Vec<Effect<'a>>, Error> {
+    let mut effects = write(context, key, value.to_vec().into(), SetExpiry::Clear)?;
+    // An expiry of what was there has gone with it, and names the same key.
+    effects.sort_by_key(|effect| matches!(effect, Effect::TextSet { .. }));
+    Ok(effects)
+}
+
 /// The effects that give a key this value, whatever it held.
 fn write<'a>(
     context: Context<'_>,

@@ -202,6 +202,23 @@ impl PendingList {
         found
     }
 
+    /// The oldest delivery time.
+    pub fn oldest(&self) -> Option<u64> {
+        self.heads.iter().map(|head| head.oldest_ms).min()
+    }
+
+    /// The oldest delivery time above `delivered_ms`. Looks into the chunks that hold an older one.
+    pub fn oldest_above(&self, delivered_ms: u64) -> Option<u64> {
+        let oldest = |head: &Head| {
+            if head.oldest_ms > delivered_ms {
+                return Some(head.oldest_ms);
+            }
+            let times = head.chunk.iter_at(0).map(|entry| entry.delivered_ms);
+            times.filter(|time| *time > delivered_ms).min()
+        };
+        self.heads.iter().filter_map(oldest).min()
+    }
+
     /// Inserts an entry, or replaces and returns the one of the same id. Above the last id O(1),
     /// else O(log entries).
     pub fn set(&mut self, position: u64, entry: Pending) -> Option<Pending> {
@@ -256,6 +273,11 @@ impl PendingList {
         }
         self.len = self.heads.iter().map(|head| u64::from(head.len)).sum();
         before - self.len
+    }
+
+    /// Marks every chunk as changed: the list is that of a new group.
+    pub(crate) fn mark_changed(&mut self, position: u64) {
+        self.heads.iter_mut().for_each(|head| head.changed = position);
     }
 
     /// The chunks in id order.

@@ -11,8 +11,6 @@ use crate::{
     store::{Lsn, PieceChange, PieceId, Store},
 };
 
-/// Bytes encoded per turn: about 100 us.
-const SLICE_BYTES: usize = 256 << 10;
 /// Bytes on their way to disk at which encoding pauses.
 const BACKLOG_BYTES_MAX: usize = 4 << 20;
 
@@ -75,7 +73,9 @@ impl<S: Store> Shard<S> {
 
     fn checkpoint_slice(&mut self) -> Result<(), Error> {
         let mut bytes = 0;
-        while bytes < SLICE_BYTES && self.store.checkpoint_backlog_bytes() < BACKLOG_BYTES_MAX {
+        while bytes < self.settings.checkpoint_slice_bytes
+            && self.store.checkpoint_backlog_bytes() < BACKLOG_BYTES_MAX
+        {
             let Checkpointing { snapshot, piece, .. } = &mut self.checkpointing;
             let Some(((object, kind, part), change)) =
                 snapshot.as_mut().and_then(|snapshot| snapshot.next_piece(piece))

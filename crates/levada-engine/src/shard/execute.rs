@@ -9,7 +9,7 @@ use levada_core::{
     machine::{Applied, At},
 };
 
-use super::{Answer, BATCH_BYTES, ClientId, Outcome, Shard, Wait};
+use super::{Answer, ClientId, Outcome, Shard, Wait};
 use crate::{
     clock::Now,
     error::Error,
@@ -38,19 +38,24 @@ impl<S: Store> Shard<S> {
     /// Carries out a command. What it changes is part of the coming batch; readers whom it feeds
     /// are served at once (inside a transaction: at its end).
     pub fn execute(&mut self, now: Now, client: ClientId, command: &Command<'_>) -> Outcome {
+        self.keep_batch_bounded();
         self.advance(now);
         match command.sees_whole_keyspace() {
             true => self.expire_due(),
             false => command.for_each_key(|key| self.expire_key(key)),
         }
-        let outcome = match self.decide(client, command, self.in_transaction) {
-            Ok(decision) => Outcome::Done(self.carry_out(now, command, decision)),
+        let decided = self.decide(client, command, self.in_transaction);
+        if !matches!(decided, Err(Undecided::Reading)) {
+            self.announce_misses(command);
+        }
+        let outcome = match decided {
+            Ok(decision) => Outcome::Done(self.carry_out(command, decision)),
             Err(Undecided::Refused(refused)) => Outcome::Done(self.refuse(command, refused)),
             Err(Undecided::Reading) => return Outcome::NeedBlocks,
         };
         self.pinned.remove(&client);
         if !self.in_transaction {
-            self.serve_waiters(now);
+            self.serve_waiters();
         }
         outcome
     }
@@ -123,46 +128,33 @@ impl<S: Store> Shard<S> {
         Refused::Corrupt { key: name.unwrap_or_default(), first, last }
     }
 
-    pub(super) fn carry_out(
-        &mut self,
-        now: Now,
-        command: &Command<'_>,
-        decision: Decision<'_>,
-    ) -> Answer {
-        if self.batch.len() >= BATCH_BYTES && !self.in_transaction {
-            self.close_batch(now);
-        }
-        if let Err(refused) = self.log(now, &decision.effects) {
+    pub(super) fn carry_out(&mut self, command: &Command<'_>, decision: Decision<'_>) -> Answer {
+        if let Err(refused) = self.log(&decision.effects) {
             return self.refuse(command, refused);
         }
+        let notes = self.notes(command, &decision.effects);
         for effect in &decision.effects {
             self.apply(effect);
         }
+        self.announce(notes);
         let wait = self.wait_for(command);
         Answer { result: Ok(decision.reply), wait }
     }
 
     /// Puts the effects of a command into the batch, all or none: they must fit with what is there,
     /// in a transaction, or else alone.
-    fn log(&mut self, now: Now, effects: &[Effect<'_>]) -> Result<(), Refused> {
+    fn log(&mut self, effects: &[Effect<'_>]) -> Result<(), Refused> {
         let start = self.batch.len();
         effects.iter().for_each(|effect| effect.encode(&mut self.batch));
         if self.batch.len() <= self.store.batch_bytes_max() {
             return Ok(());
         }
         self.batch.truncate(start);
-        if start == 0 || self.in_transaction {
+        if start == 0 || self.in_transaction || self.failed.is_some() {
             return Err(Refused::TooLarge);
         }
-        self.close_batch(now);
-        self.log(now, effects)
-    }
-
-    /// Commits in the middle of a turn; an error is the turn's.
-    fn close_batch(&mut self, now: Now) {
-        if let Err(error) = self.commit(now) {
-            self.failed.get_or_insert(error);
-        }
+        self.end_batch();
+        self.log(effects)
     }
 
     /// An error shows state too (that a key is missing, or holds something else).
@@ -195,6 +187,11 @@ impl<S: Store> Shard<S> {
         match applied {
             Applied::Done => {}
             Applied::Sealed(key, number, block) => self.store.put_block(key.0, number, block)?,
+            Applied::Copied(key, blocks) => {
+                for (number, block) in blocks {
+                    self.store.put_block(key.0, number, block)?;
+                }
+            }
             Applied::Dropped(key, number) => self.store.drop_before(key.0, number),
             Applied::Removed(keys) => keys.iter().for_each(|key| self.store.drop_object(key.0)),
         }
@@ -207,6 +204,7 @@ impl<S: Store> Shard<S> {
         let expired = found
             .filter(|(_, object)| object.expires_at_ms.is_some_and(|at_ms| at_ms < self.now_ms));
         if let Some((key, _)) = expired {
+            self.announce_expired(key);
             self.perform(&Effect::KeyRemoved { key });
         }
     }
@@ -215,7 +213,7 @@ impl<S: Store> Shard<S> {
     pub(super) fn expire(&mut self, now: Now) {
         self.advance(now);
         self.expire_due();
-        self.serve_waiters(now);
+        self.serve_waiters();
     }
 
     fn expire_due(&mut self) {
@@ -224,6 +222,7 @@ impl<S: Store> Shard<S> {
         let due = expiring.take_while(|(at_ms, _)| *at_ms < self.now_ms);
         let due: Vec<_> = due.take(KEYS_MAX).map(|(_, key)| key).collect();
         for key in due {
+            self.announce_expired(key);
             self.perform(&Effect::KeyRemoved { key });
         }
     }

@@ -14,7 +14,9 @@
 //! before they are applied, in the same order; the batch under construction always has the number
 //! [`Shard::current`] + 1; after an error of the store no answer is ever released.
 
+mod channels;
 mod checkpoint;
+mod events;
 mod execute;
 mod reads;
 mod recovery;
@@ -31,8 +33,10 @@ use levada_core::{
     stream::NodeLimits,
 };
 
-use self::{checkpoint::Checkpointing, transaction::Watches, waiters::Waiters};
+use self::{channels::Channels, checkpoint::Checkpointing, transaction::Watches, waiters::Waiters};
 pub use self::{
+    channels::{Delivery, Listening, NAMES_BYTES_MAX, Subscriptions},
+    events::Events,
     reads::{BlockAccess, BlockHere, Entry},
     waiters::{BlockedRead, BlockedReadgroup},
 };
@@ -108,11 +112,15 @@ pub struct ShardSettings {
     /// Memory for the tails of all streams in bytes; beyond it those that have rested longest are
     /// sealed and leave memory.
     pub tail_bytes_max: u64,
+    /// Changes of keys that are published to channels.
+    pub events: Events,
     /// Whether the answer to XREADGROUP waits for the record of its delivery (`delivery-sync
     /// strict`); otherwise a power cut may mean that an entry is delivered again.
     pub delivery_strict: bool,
     /// Average time of a commit in microseconds above which syncs leave the loop.
     pub inline_sync_us_max: u64,
+    /// Bytes of a checkpoint encoded per turn.
+    pub checkpoint_slice_bytes: usize,
 }
 
 impl Default for ShardSettings {
@@ -121,8 +129,11 @@ impl Default for ShardSettings {
             nodes: NodeLimits::default(),
             strings_bytes_max: 256 << 20,
             tail_bytes_max: 64 << 20,
+            events: Events::default(),
             delivery_strict: false,
             inline_sync_us_max: 150,
+            // About 100 us.
+            checkpoint_slice_bytes: 256 << 10,
         }
     }
 }
@@ -162,6 +173,7 @@ pub struct Shard<S> {
     in_transaction: bool,
     waiters: Waiters,
     watches: Watches,
+    channels: Channels,
     events: VecDeque<Event>,
     /// Blocks held for a client between their arrival and its retry, however small the cache is.
     pinned: BTreeMap<ClientId, Vec<(KeyNumber, u64, Arc<Block>)>>,
@@ -198,9 +210,8 @@ pub struct Facts {
     pub recovery: Recovery,
 }
 
-/// Effects at which a turn's batch is closed and another begun, between two commands.
-const BATCH_BYTES: usize = 1 << 20;
-
+/// Bytes of effects at which a batch ends before its turn does.
+const BATCH_BYTES: usize = 8 << 20;
 /// How long relaxed records may stay unsynced, and the durable mark of the log behind.
 const IDLE_US: u64 = 100_000;
 
@@ -277,12 +288,7 @@ impl<S: Store> Shard<S> {
             return Err(error);
         }
         if !self.batch.is_empty() {
-            self.last_lsn = self.store.commit(self.now_ms, &self.batch, self.urgency)?;
-            if self.urgency == Urgency::Durable {
-                self.last_durable_wish = self.last_lsn;
-            }
-            self.batch.clear();
-            self.urgency = Urgency::Written;
+            self.commit_batch()?;
             self.last_commit_us = now.monotonic_us;
         }
         if self.awaited > self.last_durable_wish {
@@ -291,6 +297,33 @@ impl<S: Store> Shard<S> {
             self.last_durable_wish = self.last_lsn;
         }
         Ok(())
+    }
+
+    fn commit_batch(&mut self) -> Result<(), Error> {
+        self.last_lsn = self.store.commit(self.now_ms, &self.batch, self.urgency)?;
+        if self.urgency == Urgency::Durable {
+            self.last_durable_wish = self.last_lsn;
+        }
+        self.batch.clear();
+        self.urgency = Urgency::Written;
+        Ok(())
+    }
+
+    /// A turn's changes are one batch, unless they would outgrow what the log takes at once: then
+    /// what stands before the next command becomes a batch of its own.
+    fn keep_batch_bounded(&mut self) {
+        if self.batch.len() >= BATCH_BYTES && !self.in_transaction {
+            self.end_batch();
+        }
+    }
+
+    /// Ends the batch in the middle of a turn; an error is the turn's.
+    fn end_batch(&mut self) {
+        if self.failed.is_none()
+            && let Err(error) = self.commit_batch()
+        {
+            self.failed = Some(error);
+        }
     }
 
     /// Tells how long the last commit took, which decides who syncs the next ones: the loop itself
@@ -336,14 +369,16 @@ impl<S: Store> Shard<S> {
     /// When [`Shard::poll`] must be called at the latest, in monotonic microseconds.
     pub fn next_deadline_us(&self, now: Now) -> Option<u64> {
         let waits = self.waiters.next_deadline_us();
-        let expiry = self.machine.keys.iter_expiring().next().map(|(at_ms, _)| {
+        let until = |at_ms: u64| {
             let left_ms = at_ms.saturating_sub(now.wall_ms.max(self.now_ms));
             now.monotonic_us.saturating_add(left_ms.saturating_mul(1000))
-        });
+        };
+        let expiry = self.machine.keys.iter_expiring().next().map(|(at_ms, _)| until(at_ms));
+        let claim = self.waiters.next_claim_ms().map(until);
         let checkpoint = self.checkpointing.is_under_way().then_some(now.monotonic_us);
         let rests = self.last_lsn <= self.last_durable_wish && self.store.is_idle();
         let idle = (!rests).then_some(self.last_commit_us + IDLE_US);
-        [waits, expiry, checkpoint, idle].into_iter().flatten().min()
+        [waits, expiry, claim, checkpoint, idle].into_iter().flatten().min()
     }
 
     /// Numbers for INFO and metrics.

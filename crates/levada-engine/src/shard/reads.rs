@@ -77,11 +77,12 @@ impl<S: Store> Shard<S> {
         }
     }
 
-    /// Forgets a client that has gone: its blocks, its waits, its watches.
+    /// Forgets a client that has gone: its blocks, its waits, its watches, what it listens to.
     pub fn forget(&mut self, client: ClientId) {
         self.pinned.remove(&client);
         self.cancel_wait(client);
         self.unwatch(client);
+        self.unsubscribe_all(client);
         for waiting in self.parked.values_mut() {
             waiting.retain(|parked| *parked != client);
         }
@@ -135,6 +136,15 @@ impl<S: Store> Shard<S> {
         for part in &entries.parts {
             match part {
                 Part::Deleted(id) => out.push(Entry { id: *id, fields: None }),
+                Part::Delivery { block, row, .. } => {
+                    let Some(block) = self.block_now(entries.key, *block)? else {
+                        continue;
+                    };
+                    let row = block.row(*row);
+                    out.extend(
+                        row.map(|row| Entry { id: row.id, fields: Some(row.fields.to_vec()) }),
+                    );
+                }
                 Part::Rows { block, first, end, dead } => {
                     let Some(block) = self.block_now(entries.key, *block)? else {
                         continue;

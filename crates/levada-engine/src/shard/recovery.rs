@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, VecDeque};
 
 use levada_core::{effect, keyspace::KeyNumber, machine::At, snapshot};
 
-use super::{Recovery, Shard, ShardSettings, checkpoint::Checkpointing};
+use super::{
+    Recovery, Shard, ShardSettings, channels::Channels, checkpoint::Checkpointing,
+    transaction::Watches, waiters::Waiters,
+};
 use crate::{
     clock::Now,
     error::{Error, ErrorKind},
@@ -50,8 +53,9 @@ impl<S: Store> Shard<S> {
             last_commit_us: 0,
             sync_us_average: 0,
             in_transaction: false,
-            waiters: Default::default(),
-            watches: Default::default(),
+            waiters: Waiters::default(),
+            watches: Watches::default(),
+            channels: Channels::default(),
             events: VecDeque::new(),
             pinned: BTreeMap::new(),
             parked: BTreeMap::new(),

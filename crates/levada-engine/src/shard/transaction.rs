@@ -36,6 +36,7 @@ impl<S: Store> Shard<S> {
     /// Begins a transaction.
     pub fn transaction_begin(&mut self) {
         assert!(!self.in_transaction, "transactions do not nest");
+        self.keep_batch_bounded();
         self.in_transaction = true;
     }
 
@@ -43,7 +44,7 @@ impl<S: Store> Shard<S> {
     pub fn transaction_end(&mut self, now: Now) {
         self.in_transaction = false;
         self.advance(now);
-        self.serve_waiters(now);
+        self.serve_waiters();
     }
 
     /// Looks ahead at a command of a coming transaction: `false` while blocks that it needs are
@@ -94,16 +95,32 @@ impl<S: Store> Shard<S> {
                 watched.iter().for_each(|name| self.watches.touch(name));
                 self.waiters.feed_all(*database);
             }
+            Effect::DatabasesSwapped { first, second } => {
+                // A key that is in neither is missing still.
+                let in_either = |name: &&Name| {
+                    [first, second].contains(&&name.0)
+                        && [first, second]
+                            .iter()
+                            .any(|database| self.object_number(**database, &name.1).is_some())
+                };
+                let watched: Vec<_> =
+                    self.watches.clients.keys().filter(in_either).cloned().collect();
+                watched.iter().for_each(|name| self.watches.touch(name));
+                self.waiters.feed_all(Some(*first));
+                self.waiters.feed_all(Some(*second));
+            }
             Effect::KeyCreated { database, name, .. } => self.touch((*database, name.to_vec())),
             Effect::KeyRenamed { key, database, name } => {
                 self.touch_key(*key);
                 self.touch((*database, name.to_vec()));
             }
+            Effect::Claimed { key, .. } | Effect::Delivered { key, .. } => {
+                if let Some(object) = self.machine.keys.get(*key) {
+                    self.waiters.shift((object.database, object.name.to_vec()));
+                }
+            }
             // As in Redis, what a group does with its entries breaks no WATCH.
-            Effect::Released { .. }
-            | Effect::Claimed { .. }
-            | Effect::ConsumerCreated { .. }
-            | Effect::Sealed { .. } => {}
+            Effect::Released { .. } | Effect::ConsumerCreated { .. } | Effect::Sealed { .. } => {}
             effect if effect.is_delivery() => {}
             effect => {
                 if let Some(key) = effect.key() {

@@ -4,11 +4,15 @@
 //! after the command that fed it: the delivery stands in the same batch as the entry, and a `>`
 //! that arrives later cannot steal from one that waits. As many readers of a group are woken as
 //! there are entries: behind the first that gets nothing, its group is not asked again.
+//!
+//! A reader with CLAIM also waits for what is pending to become old enough. The time of the next
+//! such moment is kept for it; whatever happens to the pending list of a stream that it reads
+//! counts it anew.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use levada_core::{
-    command::{Command, Key, ReadFrom, Xread, Xreadgroup},
+    command::{Command, Key, ReadFrom, ReadMost, Xread, Xreadgroup},
     error::Error as Refused,
     id::StreamId,
     reply::Reply,
@@ -26,6 +30,8 @@ pub enum BlockedRead {
         streams: Vec<(u8, Vec<u8>, StreamId)>,
         /// COUNT.
         count: Option<u64>,
+        /// MAXCOUNT, MAXSIZE.
+        most: ReadMost,
     },
     /// XREADGROUP BLOCK with `>`.
     Xreadgroup(BlockedReadgroup),
@@ -40,6 +46,10 @@ pub struct BlockedReadgroup {
     pub consumer: Vec<u8>,
     /// COUNT.
     pub count: Option<u64>,
+    /// MAXCOUNT, MAXSIZE.
+    pub most: ReadMost,
+    /// CLAIM: also what is pending and idle for so many milliseconds.
+    pub claim_idle_ms: Option<u64>,
     /// NOACK.
     pub no_ack: bool,
     /// Database and name of each stream.
@@ -59,16 +69,19 @@ impl BlockedRead {
     /// The command that it was.
     fn command(&self) -> Command<'_> {
         match self {
-            Self::Xread { streams, count } => {
+            Self::Xread { streams, count, most } => {
                 let streams = streams.iter().map(|(database, name, id)| {
                     (Key { database: *database, name }, ReadFrom::After(*id))
                 });
-                Command::Xread(Xread { streams: streams.collect(), count: *count })
+                let (count, most) = (*count, *most);
+                Command::Xread(Xread { streams: streams.collect(), count, most })
             }
             Self::Xreadgroup(read) => Command::Xreadgroup(Xreadgroup {
                 group: &read.group,
                 consumer: &read.consumer,
                 count: read.count,
+                most: read.most,
+                claim_idle_ms: read.claim_idle_ms,
                 no_ack: read.no_ack,
                 streams: read
                     .streams
@@ -77,6 +90,11 @@ impl BlockedRead {
                     .collect(),
             }),
         }
+    }
+
+    /// Whether it also waits for what is pending to become old.
+    fn claims(&self) -> bool {
+        matches!(self, Self::Xreadgroup(read) if read.claim_idle_ms.is_some())
     }
 
     /// The group that it competes in, if it waits for one stream only.
@@ -96,6 +114,12 @@ pub(super) struct Waiters {
     deadlines: BTreeSet<(u64, ClientId)>,
     /// Keys that changed since waiters were last served, in order.
     fed: Vec<Name>,
+    /// When something pending may be old enough for a reader with CLAIM, in unix milliseconds.
+    claims: BTreeSet<(u64, ClientId)>,
+    /// The same the other way round, `None` where nothing is pending; all readers with CLAIM.
+    claimers: BTreeMap<ClientId, Option<u64>>,
+    /// Keys whose pending entries changed since claims were last counted.
+    shifted: BTreeSet<Name>,
 }
 
 impl Waiters {
@@ -120,6 +144,25 @@ impl Waiters {
         if self.queues.contains_key(&name) && self.fed.last() != Some(&name) {
             self.fed.push(name);
         }
+    }
+
+    /// What is pending in a stream changed: claims on it are to be counted anew.
+    pub(super) fn shift(&mut self, name: Name) {
+        if !self.claimers.is_empty() && self.queues.contains_key(&name) {
+            self.shifted.insert(name);
+        }
+    }
+
+    /// When something pending may be old enough for a reader, in unix milliseconds.
+    pub(super) fn next_claim_ms(&self) -> Option<u64> {
+        self.claims.first().map(|(claim_ms, _)| *claim_ms)
+    }
+
+    fn set_claim(&mut self, client: ClientId, claim_ms: Option<u64>) {
+        if let Some(Some(before)) = self.claimers.insert(client, claim_ms) {
+            self.claims.remove(&(before, client));
+        }
+        self.claims.extend(claim_ms.map(|claim_ms| (claim_ms, client)));
     }
 
     /// All keys of a database changed, or of all databases.
@@ -151,6 +194,9 @@ impl Waiters {
         if let Some(deadline_us) = deadline_us {
             self.deadlines.remove(&(deadline_us, client));
         }
+        if let Some(Some(claim_ms)) = self.claimers.remove(&client) {
+            self.claims.remove(&(claim_ms, client));
+        }
         true
     }
 }
@@ -160,7 +206,12 @@ impl<S: Store> Shard<S> {
     /// comes, or until a monotonic time in microseconds.
     pub fn wait(&mut self, client: ClientId, read: BlockedRead, deadline_us: Option<u64>) {
         self.cancel_wait(client);
+        let claims = read.claims();
+        let claim_ms = self.next_claim_ms(&read);
         self.waiters.insert(client, read, deadline_us);
+        if claims {
+            self.waiters.set_claim(client, claim_ms);
+        }
     }
 
     /// Ends a wait without an answer; whether there was one.
@@ -180,7 +231,7 @@ impl<S: Store> Shard<S> {
 
     /// Serves the readers of the keys that changed, in the order in which they came. A reader's own
     /// effects (deliveries) feed nobody.
-    pub(super) fn serve_waiters(&mut self, now: Now) {
+    pub(super) fn serve_waiters(&mut self) {
         for name in std::mem::take(&mut self.waiters.fed) {
             let Some(queue) = self.waiters.queues.get(&name) else {
                 continue;
@@ -195,7 +246,7 @@ impl<S: Store> Shard<S> {
                     continue;
                 }
                 let read = read.clone();
-                match self.serve(now, client, &read) {
+                match self.serve(client, &read) {
                     Some(answer) => {
                         self.waiters.remove(client);
                         self.events.push_back(Event::Served { client, answer });
@@ -204,14 +255,79 @@ impl<S: Store> Shard<S> {
                 }
             }
         }
+        self.serve_claims();
+    }
+
+    /// Serves the readers for whom something pending has become old enough, longest due first.
+    fn serve_claims(&mut self) {
+        loop {
+            for name in std::mem::take(&mut self.waiters.shifted) {
+                for client in self.waiters.queues.get(&name).cloned().unwrap_or_default() {
+                    self.count_claim(client);
+                }
+            }
+            let due = self.waiters.claims.iter().take_while(|(at_ms, _)| *at_ms <= self.now_ms);
+            let due: Vec<_> = due.map(|(_, client)| *client).collect();
+            if due.is_empty() {
+                break;
+            }
+            for client in due {
+                let Some((read, _)) = self.waiters.clients.get(&client).cloned() else {
+                    continue;
+                };
+                if let Some(answer) = self.serve(client, &read) {
+                    self.waiters.remove(client);
+                    self.events.push_back(Event::Served { client, answer });
+                } else {
+                    // What is old enough is gone from the stream; the next one may be there.
+                    let claim_ms = self.next_claim_ms(&read);
+                    self.waiters.set_claim(client, claim_ms);
+                }
+            }
+        }
+    }
+
+    /// Counts anew when a reader with CLAIM is due; at once where something old may have come.
+    fn count_claim(&mut self, client: ClientId) {
+        if !self.waiters.claimers.contains_key(&client) {
+            return;
+        }
+        let Some((BlockedRead::Xreadgroup(read), _)) = self.waiters.clients.get(&client) else {
+            return;
+        };
+        let claim_ms = self.claim_ms(read, None);
+        self.waiters.set_claim(client, claim_ms);
+    }
+
+    /// When something that is too young now will be old enough for a read, in unix milliseconds.
+    fn next_claim_ms(&self, read: &BlockedRead) -> Option<u64> {
+        let BlockedRead::Xreadgroup(read) = read else {
+            return None;
+        };
+        self.claim_ms(read, self.now_ms.checked_sub(read.claim_idle_ms?))
+    }
+
+    /// When the oldest pending entry delivered after a time is old enough for a read.
+    fn claim_ms(&self, read: &BlockedReadgroup, after_ms: Option<u64>) -> Option<u64> {
+        let idle_ms = read.claim_idle_ms?;
+        let due = |(database, name): &Name| {
+            let (_, stream) = self.machine.stream(Key { database: *database, name })?;
+            let (_, group) = stream.groups.find(&read.group)?;
+            let oldest_ms = match after_ms {
+                Some(after_ms) => group.pending.oldest_above(after_ms)?,
+                None => group.pending.oldest()?,
+            };
+            Some(oldest_ms.saturating_add(idle_ms))
+        };
+        read.streams.iter().filter_map(due).min()
     }
 
     /// The answer to a read that waits, if there is one by now.
-    fn serve(&mut self, now: Now, client: ClientId, read: &BlockedRead) -> Option<Answer> {
+    fn serve(&mut self, client: ClientId, read: &BlockedRead) -> Option<Answer> {
         let command = read.command();
         let answer = match self.decide(client, &command, true) {
             Ok(decision) if decision.reply == Reply::NilList => None,
-            Ok(decision) => Some(self.carry_out(now, &command, decision)),
+            Ok(decision) => Some(self.carry_out(&command, decision)),
             // XREAD goes on waiting where the key now holds something else; a group cannot.
             Err(Undecided::Refused(Refused::WrongType))
                 if matches!(read, BlockedRead::Xread { .. }) =>

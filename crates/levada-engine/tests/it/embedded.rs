@@ -59,7 +59,7 @@ fn a_directory_belongs_to_one_engine() {
 fn readers_that_wait_are_served_by_whoever_adds() {
     let engine = Arc::new(Engine::in_memory().expect("starts"));
     engine.create_group("s", "g").expect("creates");
-    let patience = Some(Duration::from_secs(60));
+    let patience = Some(Duration::from_mins(1));
     let readers: Vec<_> = (0..4)
         .map(|n| {
             let engine = Arc::clone(&engine);

@@ -1,3 +1,4 @@
 //! The engine as a user of the crate sees it.
 
+mod copies;
 mod embedded;

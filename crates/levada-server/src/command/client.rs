@@ -6,7 +6,7 @@ use super::{BASE, CONTAINER, OPERATOR, help_flags};
 use crate::context::Context;
 use crate::describe_client::Described;
 use crate::number::parse_i64;
-use crate::session::Replies;
+use crate::session::{Replies, Session};
 use crate::spec::{CommandSpec, Request, Run, Then, category, flag};
 use crate::wire_error::WireError;
 
@@ -174,14 +174,12 @@ fn info(context: &mut Context<'_>, _: &Request<'_>) -> Result<Then, WireError> {
 }
 
 fn list(context: &mut Context<'_>, request: &Request<'_>) -> Result<Then, WireError> {
+    let mut of_type = None;
     let ids = match request.rest(2) {
         [] => None,
         [word, kind] if word.eq_ignore_ascii_case(b"TYPE") => {
-            if is_normal(kind)? {
-                None
-            } else {
-                Some(Vec::new())
-            }
+            of_type = Some(client_type(kind)?);
+            None
         }
         [word, ids @ ..] if word.eq_ignore_ascii_case(b"ID") && !ids.is_empty() => {
             let id = |text: &&[u8]| parse_i64(text).and_then(|id| u64::try_from(id).ok());
@@ -193,7 +191,7 @@ fn list(context: &mut Context<'_>, request: &Request<'_>) -> Result<Then, WireEr
     let wanted = |id: u64| ids.as_ref().is_none_or(|ids| ids.contains(&id));
     let mut all = vec![Described::own(context)];
     all.extend(context.others.iter().map(Described::of));
-    all.retain(|one| wanted(one.session.id));
+    all.retain(|one| wanted(one.session.id) && is_of(one.session, of_type));
     all.sort_by_key(|one| one.session.id);
     let mut text = String::new();
     for one in all {
@@ -203,13 +201,32 @@ fn list(context: &mut Context<'_>, request: &Request<'_>) -> Result<Then, WireEr
     Ok(Then::Done)
 }
 
-/// Whether a type of client is the only one there is.
-fn is_normal(kind: &[u8]) -> Result<bool, WireError> {
+/// Types of clients: there are no others.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum ClientType {
+    Normal,
+    /// It listens to channels.
+    Listener,
+    /// What connects servers of Redis with each other.
+    Peer,
+}
+
+fn client_type(kind: &[u8]) -> Result<ClientType, WireError> {
     match kind.to_ascii_lowercase().as_slice() {
-        b"normal" => Ok(true),
-        b"master" | b"replica" | b"slave" | b"pubsub" => Ok(false),
+        b"normal" => Ok(ClientType::Normal),
+        b"pubsub" => Ok(ClientType::Listener),
+        b"master" | b"replica" | b"slave" => Ok(ClientType::Peer),
         _ => Err(WireError::quoting("ERR Unknown client type '", kind, "'")),
     }
+}
+
+/// Whether a connection is of this type, if one is asked for.
+fn is_of(session: &Session, kind: Option<ClientType>) -> bool {
+    let own = match session.subscriptions.any() {
+        true => ClientType::Listener,
+        false => ClientType::Normal,
+    };
+    kind.is_none_or(|kind| kind == own)
 }
 
 /// Which connections CLIENT KILL means.
@@ -219,7 +236,7 @@ struct Victims {
     address: Option<Vec<u8>>,
     local_address: Option<Vec<u8>>,
     age_s_min: u64,
-    none: bool,
+    kind: Option<ClientType>,
     skip_own: bool,
 }
 
@@ -230,7 +247,7 @@ impl Victims {
             address: None,
             local_address: None,
             age_s_min: 0,
-            none: false,
+            kind: None,
             skip_own: true,
         };
         for pair in args.chunks(2) {
@@ -243,7 +260,7 @@ impl Victims {
                     let error = WireError::Fixed("ERR client-id should be greater than 0");
                     victims.id = Some(id.ok_or(error)?.unsigned_abs());
                 }
-                b"TYPE" => victims.none |= !is_normal(value)?,
+                b"TYPE" => victims.kind = Some(client_type(value)?),
                 b"USER" if *value == b"default" => {}
                 b"USER" => return Err(WireError::quoting("ERR No such user '", value, "'")),
                 b"ADDR" => victims.address = Some(value.to_vec()),
@@ -270,7 +287,7 @@ impl Victims {
         let is = |asked: &Option<Vec<u8>>, address: SocketAddr| {
             asked.as_ref().is_none_or(|asked| *asked == address.to_string().into_bytes())
         };
-        !self.none
+        is_of(one.session, self.kind)
             && self.id.is_none_or(|id| id == one.session.id)
             && is(&self.address, one.session.address)
             && is(&self.local_address, one.session.local_address)

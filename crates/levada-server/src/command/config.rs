@@ -6,6 +6,7 @@ use levada_engine::shard::ShardSettings;
 
 use super::{BASE, CONTAINER, OPERATOR, help_flags};
 use crate::context::Context;
+use crate::engine::Events;
 use crate::spec::{CommandSpec, Request, Run, Then};
 use crate::wire_error::WireError;
 
@@ -90,6 +91,14 @@ fn set(context: &mut Context<'_>, request: &Request<'_>) -> Result<Then, WireErr
         return Err(WireError::setting("requirepass", why));
     }
     let names = context.state.config.set(pairs)?;
+    for pair in pairs.chunks_exact(2) {
+        // From the letters as they came: what is shown of them says less.
+        if pair[0].eq_ignore_ascii_case(b"notify-keyspace-events")
+            && let Some(events) = Events::parse(pair[1])
+        {
+            context.shard.set_settings(ShardSettings { events, ..*context.shard.settings() });
+        }
+    }
     if names.iter().any(|name| name.starts_with("stream-node-max")) {
         context.shard.set_settings(ShardSettings {
             nodes: context.state.config.node_limits(),

@@ -8,6 +8,7 @@ use levada_core::limits::DATABASES;
 use super::SERVER;
 use crate::REDIS_VERSION;
 use crate::context::Context;
+use crate::engine::Listening;
 use crate::session::{Reason, Session};
 use crate::spec::{CommandSpec, Request, Run, Then, category, flag};
 use crate::wire_error::WireError;
@@ -96,7 +97,9 @@ fn clients(context: &Context<'_>, text: &mut String) {
     let (mut keys, mut group_keys) = (BTreeSet::new(), BTreeSet::new());
     let mut watching = 0;
     let mut watched = 0;
+    let mut listening = 0;
     let mut count = |session: &Session| {
+        listening += usize::from(session.subscriptions.any());
         watching += usize::from(session.watched > 0);
         watched += session.watched;
     };
@@ -120,7 +123,7 @@ fn clients(context: &Context<'_>, text: &mut String) {
             ("maxclients", &context.state.config.get("maxclients")),
             ("blocked_clients", &context.state.blocked_clients),
             ("tracking_clients", &0),
-            ("pubsub_clients", &0),
+            ("pubsub_clients", &listening),
             ("watching_clients", &watching),
             ("clients_in_timeout_table", &0),
             ("total_watched_keys", &watched),
@@ -195,6 +198,7 @@ fn persistence(context: &Context<'_>, text: &mut String) {
 
 fn stats(context: &Context<'_>, text: &mut String) {
     let stats = &context.state.stats;
+    let count = |listening| context.shard.listeners(listening).count();
     put(
         text,
         &[
@@ -204,8 +208,9 @@ fn stats(context: &Context<'_>, text: &mut String) {
             ("total_net_output_bytes", &stats.bytes_out),
             ("rejected_connections", &stats.connections_refused),
             ("evicted_keys", &0),
-            ("pubsub_channels", &0),
-            ("pubsub_patterns", &0),
+            ("pubsub_channels", &count(Listening::Channel)),
+            ("pubsub_patterns", &count(Listening::Pattern)),
+            ("pubsubshard_channels", &count(Listening::Shard)),
             ("total_error_replies", &stats.error_replies),
             ("eventloop_cycles", &stats.iterations),
         ],

@@ -10,6 +10,7 @@ mod cluster;
 #[expect(clippy::module_inception, reason = "COMMAND is a command")]
 mod command;
 mod config;
+mod copy;
 mod dbsize;
 mod del;
 mod echo;
@@ -23,9 +24,11 @@ mod incr;
 mod info;
 mod keys;
 mod memory_usage;
+mod r#move;
 mod multi;
 mod object;
 mod ping;
+mod pubsub;
 mod quit;
 mod randomkey;
 mod rename;
@@ -35,17 +38,21 @@ mod scan;
 mod select;
 mod set;
 mod shutdown;
+mod swapdb;
 mod time;
 mod r#type;
 pub(crate) mod wait;
 mod xack;
+mod xackdel;
 mod xadd;
 mod xautoclaim;
 mod xclaim;
 mod xdel;
+mod xdelex;
 mod xgroup;
 mod xinfo;
 mod xlen;
+mod xnack;
 mod xpending;
 mod xrange;
 mod xread;
@@ -69,6 +76,7 @@ static TABLE: &[CommandSpec] = &[
     cluster::SPEC,
     command::SPEC,
     config::SPEC,
+    copy::SPEC,
     dbsize::SPEC,
     incr::DECR,
     incr::DECRBY,
@@ -95,6 +103,7 @@ static TABLE: &[CommandSpec] = &[
     save::LASTSAVE,
     memory_usage::SPEC,
     get::MGET,
+    r#move::SPEC,
     set::MSET,
     set::MSETNX,
     multi::MULTI,
@@ -105,7 +114,11 @@ static TABLE: &[CommandSpec] = &[
     expire::PEXPIRETIME,
     ping::SPEC,
     set::PSETEX,
+    pubsub::PSUBSCRIBE,
     expire::PTTL,
+    pubsub::PUBLISH,
+    pubsub::SPEC,
+    pubsub::PUNSUBSCRIBE,
     quit::SPEC,
     randomkey::SPEC,
     rename::RENAME,
@@ -119,24 +132,33 @@ static TABLE: &[CommandSpec] = &[
     set::SETEX,
     set::SETNX,
     shutdown::SPEC,
+    pubsub::SPUBLISH,
+    pubsub::SSUBSCRIBE,
     get::STRLEN,
+    pubsub::SUBSCRIBE,
+    pubsub::SUNSUBSCRIBE,
+    swapdb::SPEC,
     time::SPEC,
     exists::TOUCH,
     expire::TTL,
     r#type::SPEC,
     del::UNLINK,
+    pubsub::UNSUBSCRIBE,
     multi::UNWATCH,
     wait::WAIT,
     wait::WAITAOF,
     multi::WATCH,
     xack::SPEC,
+    xackdel::SPEC,
     xadd::SPEC,
     xautoclaim::SPEC,
     xclaim::SPEC,
     xdel::SPEC,
+    xdelex::SPEC,
     xgroup::SPEC,
     xinfo::SPEC,
     xlen::SPEC,
+    xnack::SPEC,
     xpending::SPEC,
     xrange::SPEC,
     xread::SPEC,

@@ -2,7 +2,7 @@
 
 use super::{ANYTIME, CONNECTION};
 use crate::context::Context;
-use crate::spec::{CommandSpec, Request, Run, Then};
+use crate::spec::{CommandSpec, Request, Run, Then, flag};
 use crate::wire_error::WireError;
 
 pub(super) const SPEC: CommandSpec = CommandSpec {
@@ -10,7 +10,7 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
     summary: "Ends the connection.",
     since: "1.0.0",
     arity: -1,
-    flags: ANYTIME | crate::spec::flag::NOT_QUEUED,
+    flags: ANYTIME | flag::NOT_QUEUED | flag::WHILE_LISTENING,
     run: Run::Server(run),
     ..CONNECTION
 };

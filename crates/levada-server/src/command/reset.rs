@@ -4,7 +4,7 @@ use levada_resp::Protocol;
 
 use super::{ANYTIME, CONNECTION};
 use crate::context::Context;
-use crate::engine::ClientId;
+use crate::engine::{ClientId, Subscriptions};
 use crate::session::Replies;
 use crate::spec::{CommandSpec, Request, Run, Then, flag};
 use crate::wire_error::WireError;
@@ -14,7 +14,7 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
     summary: "Makes the connection as it was when it was new.",
     since: "6.2.0",
     arity: 1,
-    flags: ANYTIME | flag::NOT_QUEUED,
+    flags: ANYTIME | flag::NOT_QUEUED | flag::WHILE_LISTENING,
     run: Run::Server(run),
     ..CONNECTION
 };
@@ -26,6 +26,10 @@ fn run(context: &mut Context<'_>, _: &Request<'_>) -> Result<Then, WireError> {
     if session.watched > 0 {
         session.watched = 0;
         context.shard.unwatch(ClientId(session.id));
+    }
+    if session.subscriptions.any() {
+        session.subscriptions = Subscriptions::default();
+        context.shard.unsubscribe_all(ClientId(session.id));
     }
     session.protocol = Protocol::Resp2;
     session.database = 0;

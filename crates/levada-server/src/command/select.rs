@@ -20,10 +20,19 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
 };
 
 fn run(context: &mut Context<'_>, request: &Request<'_>) -> Result<Then, WireError> {
-    let number = parse_i64(request.arg(1)).filter(|number| i32::try_from(*number).is_ok());
-    let number = number.ok_or(WireError::NOT_INTEGER)?;
-    let known = u8::try_from(number).ok().filter(|number| *number < DATABASES);
-    context.session.database = known.ok_or(WireError::DATABASE_OUT_OF_RANGE)?;
+    context.session.database = database(request.arg(1), &WireError::NOT_INTEGER)?;
     context.output.write().ok();
     Ok(Then::Done)
+}
+
+/// The number of a database; `malformed` where it is no number.
+pub(super) fn database(text: &[u8], malformed: &WireError) -> Result<u8, WireError> {
+    let number = number(text).ok_or_else(|| malformed.clone())?;
+    let known = u8::try_from(number).ok().filter(|number| *number < DATABASES);
+    known.ok_or(WireError::DATABASE_OUT_OF_RANGE)
+}
+
+/// A number as Redis takes it for a database: 32 bits.
+pub(super) fn number(text: &[u8]) -> Option<i32> {
+    i32::try_from(parse_i64(text)?).ok()
 }

@@ -1,6 +1,7 @@
 //! XACK key group id \[id ...]
 
 use levada_core::command::Command;
+use levada_core::reply::Reply;
 
 use super::{KEY, STREAM};
 use crate::output::plain;
@@ -26,6 +27,8 @@ fn parse<'a>(request: &Request<'a>) -> Result<Asked<'a>, WireError> {
     Ok(match ids(request.rest(3)) {
         Ok(ids) => Command::Xack(key, group, ids).into(),
         // A missing group has nothing pending, whatever the id.
-        Err(error) => Asked::check_first(Command::XpendingSummary(key, group), error, Some(0)),
+        Err(error) => {
+            Asked::check_first(Command::XpendingSummary(key, group), error, Some(Reply::Integer(0)))
+        }
     })
 }

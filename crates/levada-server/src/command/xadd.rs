@@ -1,4 +1,5 @@
-//! XADD key \[NOMKSTREAM] \[MAXLEN|MINID \[=|~] threshold \[LIMIT n]] <*|ms-*|id> field value ...
+//! XADD key \[NOMKSTREAM] \[KEEPREF|DELREF|ACKED] \[MAXLEN|MINID \[=|~] threshold \[LIMIT n]]
+//! <*|ms-*|id> field value ...
 
 use levada_core::command::{Command, NewId, Xadd};
 use levada_core::fields::Fields;
@@ -12,11 +13,12 @@ use crate::wire_error::WireError;
 
 pub(super) const SPEC: CommandSpec = CommandSpec {
     name: "xadd",
-    syntax: "key [NOMKSTREAM] [MAXLEN|MINID [=|~] threshold [LIMIT n]] <*|ms-*|id> field value \
-             [field value ...]",
+    syntax: "key [NOMKSTREAM] [KEEPREF|DELREF|ACKED] [MAXLEN|MINID [=|~] threshold [LIMIT n]] \
+             <*|ms-*|id> field value [field value ...]",
     summary: "Appends an entry to a stream, which is created where it is missing.",
     since: "5.0.0",
-    complexity: "O(1), and O(log N) of the stream's blocks when trimming",
+    complexity: "O(1), and O(log N) of the stream's blocks when trimming; with DELREF or ACKED \
+                 O(N) of the entries looked at",
     arity: -5,
     flags: flag::WRITE | flag::DENYOOM | flag::FAST,
     keys: KEY,
@@ -86,6 +88,9 @@ mod tests {
             "keep: MinId(StreamId { ms: 5, seq: 0 }), approximate: false",
         );
         check("XADD s MAXLEN 5 * a b", "keep: MaxLen(5), approximate: false, limit: None");
+        check("XADD s ACKED MAXLEN 5 * a b", "references: Acked");
+        check("XADD s MAXLEN 5 DELREF * a b", "references: Remove");
+        check("XADD s ACKED * a b", "trim: None");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! XDEL key id \[id ...]
 
 use levada_core::command::Command;
+use levada_core::reply::Reply;
 
 use super::{KEY, STREAM};
 use crate::output::plain;
@@ -26,6 +27,6 @@ fn parse<'a>(request: &Request<'a>) -> Result<Asked<'a>, WireError> {
     Ok(match ids(request.rest(2)) {
         Ok(ids) => Command::Xdel(key, ids).into(),
         // A missing key has no such entry, whatever the id.
-        Err(error) => Asked::check_first(Command::Type(key), error, Some(0)),
+        Err(error) => Asked::check_first(Command::Type(key), error, Some(Reply::Integer(0))),
     })
 }

@@ -1,4 +1,4 @@
-//! XREAD \[COUNT n] \[BLOCK ms] STREAMS key \[key ...] id \[id ...]
+//! XREAD \[COUNT n] \[MAXCOUNT n] \[MAXSIZE bytes] \[BLOCK ms] STREAMS key \[key ...] id \[id ...]
 
 use levada_core::command::{Command, ReadFrom, Xread};
 
@@ -11,7 +11,8 @@ use crate::wire_error::WireError;
 
 pub(super) const SPEC: CommandSpec = CommandSpec {
     name: "xread",
-    syntax: "[COUNT n] [BLOCK ms] STREAMS key [key ...] id [id ...]",
+    syntax: "[COUNT n] [MAXCOUNT n] [MAXSIZE bytes] [BLOCK ms] STREAMS key [key ...] id \
+             [id ...]",
     summary: "Reads what follows an id in each of several streams, or waits for it.",
     since: "5.0.0",
     complexity: "O(log B + N) for each stream, B blocks and N entries in the answer",
@@ -34,7 +35,7 @@ fn parse<'a>(request: &Request<'a>) -> Result<Asked<'a>, WireError> {
         };
         streams.push((request.key_named(name), from));
     }
-    let command = Command::Xread(Xread { streams, count: read.count });
+    let command = Command::Xread(Xread { streams, count: read.count, most: read.most });
     Ok(Asked { names: read.keys, block_ms: read.block_ms, ..Asked::from(command) })
 }
 
@@ -47,6 +48,18 @@ mod tests {
         check("XREAD STREAMS s 0", "After(StreamId { ms: 0, seq: 0 }))], count: None");
         check("XREAD COUNT 5 BLOCK 7 STREAMS s t $ +", "block_ms: Some(7)");
         check("XREAD COUNT -1 STREAMS s $", "New)], count: None");
+        check("XREAD MAXCOUNT 7 STREAMS s 0", "most: ReadMost { entries: Some(7), bytes: None }");
+        check("XREAD MAXSIZE 9 STREAMS s 0", "most: ReadMost { entries: None, bytes: Some(9) }");
+        check("XREAD MAXCOUNT 0 STREAMS s 0", "ERR MAXCOUNT must be a positive integer");
+        check("XREAD MAXSIZE -1 STREAMS s 0", "ERR MAXSIZE must be a positive integer");
+        check(
+            "XREAD MAXCOUNT 1 COUNT 2 STREAMS s 0",
+            "ERR MAXCOUNT must be greater than or equal to COUNT",
+        );
+        check(
+            "XREAD CLAIM 1 STREAMS s 0",
+            "ERR The CLAIM option is only supported by XREADGROUP. You called XREAD instead.",
+        );
         check("XREAD COUNT x STREAMS s 0", "ERR value is not an integer or out of range");
         check("XREAD BLOCK -1 STREAMS s 0", "ERR timeout is negative");
         check("XREAD BLOCK x STREAMS s 0", "ERR timeout is not an integer or out of range");

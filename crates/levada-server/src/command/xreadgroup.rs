@@ -1,4 +1,5 @@
-//! XREADGROUP GROUP group consumer \[COUNT n] \[BLOCK ms] \[NOACK] STREAMS key ... id ...
+//! XREADGROUP GROUP group consumer \[COUNT n] \[MAXCOUNT n] \[MAXSIZE bytes] \[BLOCK ms]
+//! \[CLAIM min-idle] \[NOACK] STREAMS key ... id ...
 
 use levada_core::command::{Command, Xreadgroup};
 use levada_core::id::StreamId;
@@ -12,7 +13,8 @@ use crate::wire_error::WireError;
 
 pub(super) const SPEC: CommandSpec = CommandSpec {
     name: "xreadgroup",
-    syntax: "GROUP group consumer [COUNT n] [BLOCK ms] [NOACK] STREAMS key [key ...] id [id ...]",
+    syntax: "GROUP group consumer [COUNT n] [MAXCOUNT n] [MAXSIZE bytes] [BLOCK ms] \
+             [CLAIM min-idle] [NOACK] STREAMS key [key ...] id [id ...]",
     summary: "Delivers new entries to a consumer of a group, or reads again what it holds.",
     since: "5.0.0",
     complexity: "O(log B + N) for each stream, B blocks and N entries in the answer",
@@ -45,8 +47,15 @@ fn parse<'a>(request: &Request<'a>) -> Result<Asked<'a>, WireError> {
             }
         }
     }
-    let (count, no_ack) = (read.count, read.no_ack);
-    let command = Command::Xreadgroup(Xreadgroup { group, consumer, count, no_ack, streams });
+    let command = Command::Xreadgroup(Xreadgroup {
+        group,
+        consumer,
+        count: read.count,
+        most: read.most,
+        claim_idle_ms: read.claim_idle_ms,
+        no_ack: read.no_ack,
+        streams,
+    });
     Ok(Asked { names: read.keys, block_ms: read.block_ms, ..Asked::from(command) })
 }
 
@@ -65,6 +74,7 @@ mod tests {
         check("XREADGROUP COUNT 1 BLOCK 1 STREAMS s >", "ERR Missing GROUP option for XREADGROUP");
         check("XREADGROUP COUNT 5 NOACK GROUP g c", "ERR syntax error");
         check("XREADGROUP GROUP g c FOO STREAMS s >", "ERR syntax error");
+        check("XREADGROUP GROUP g c CLAIM 5 STREAMS s >", "claim_idle_ms: Some(5)");
         check(
             "XREADGROUP GROUP g c CLAIM -1 STREAMS s >",
             "ERR min-idle-time must be a positive integer",

@@ -1,4 +1,4 @@
-//! XTRIM key MAXLEN|MINID \[=|~] threshold \[LIMIT n]
+//! XTRIM key MAXLEN|MINID \[=|~] threshold \[LIMIT n] \[KEEPREF|DELREF|ACKED]
 
 use levada_core::command::Command;
 
@@ -10,10 +10,10 @@ use crate::wire_error::WireError;
 
 pub(super) const SPEC: CommandSpec = CommandSpec {
     name: "xtrim",
-    syntax: "key MAXLEN|MINID [=|~] threshold [LIMIT n]",
+    syntax: "key MAXLEN|MINID [=|~] threshold [LIMIT n] [KEEPREF|DELREF|ACKED]",
     summary: "Removes the oldest entries of a stream.",
     since: "5.0.0",
-    complexity: "O(log N) of the stream's blocks",
+    complexity: "O(log N) of the blocks; with DELREF or ACKED O(N) of the entries looked at",
     arity: -4,
     flags: flag::WRITE,
     keys: KEY,
@@ -42,6 +42,9 @@ mod tests {
     fn parses() {
         check("XTRIM s MAXLEN 5", "keep: MaxLen(5), approximate: false, limit: None");
         check("XTRIM s LIMIT 5 MAXLEN ~ 5", "approximate: true, limit: Some(5)");
+        check("XTRIM s MAXLEN 5 ACKED", "references: Acked");
+        check("XTRIM s KEEPREF MAXLEN 5", "references: Keep");
+        check("XTRIM s MAXLEN 5 ACKED DELREF", "ERR syntax error");
         check("XTRIM s FOO 5", "ERR syntax error");
         check("XTRIM s MAXLEN 5 FOO", "ERR syntax error");
         check("XTRIM s MAXLEN -5", "ERR The MAXLEN argument must be >= 0.");

@@ -13,6 +13,7 @@
 //! are, and their connections are closed.
 
 mod accept;
+mod deliver;
 mod flush;
 mod sweep;
 
@@ -291,7 +292,9 @@ impl Server {
         if connection.half_closed && !connection.has_request {
             connection.closing = true;
         }
-        connection.broken |= connection.half_closed && connection.session.blocked.is_some();
+        // Behind so much that was sent ahead its end is not read while it sleeps.
+        let gone = connection.half_closed || connection.peer_closed && !connection.may_read();
+        connection.broken |= gone && connection.session.blocked.is_some();
         self.connections.put_back(connection);
         self.touched.push(token);
         for token in std::mem::take(&mut self.state.wake) {
@@ -308,7 +311,9 @@ impl Server {
             if connection.out.is_drawing() && !self.draw(connection) {
                 break;
             }
-            if !connection.is_ready() || !connection.has_request {
+            // A short request may change much: more of them wait until the disk has room.
+            let congested = self.shard.is_congested();
+            if !connection.is_ready() || !connection.has_request || congested {
                 break;
             }
             let rest = &input[consumed..];
@@ -360,8 +365,10 @@ impl Server {
             descriptor: std::os::fd::AsRawFd::as_raw_fd(&connection.stream),
             in_transaction: false,
             release: Release::default(),
+            pushed: false,
         }
         .request(args);
+        self.deliver(Some(connection));
         match ran {
             Ran::Done => {}
             Ran::Close => connection.closing = true,
@@ -416,6 +423,7 @@ impl Server {
                 }
             }
         }
+        self.deliver(None);
     }
 
     /// A blocked read has its answer.

@@ -3,10 +3,12 @@
 //! - `wire`: how bytes become requests and replies, whatever their sizes
 //! - `session`: who may do what, and how connections end
 //! - `blocking`: readers that wait
+//! - `channels`: messages and who listens
 //! - `life`: starts, ends, restarts
 
 mod blocking;
 mod bounds;
+mod channels;
 mod compat;
 mod life;
 mod rig;

@@ -3,7 +3,7 @@
 //! A pending entry names its owner; what a consumer has pending is found by looking.
 
 use super::reply::{Answer, Entries, ErrorKind, Id, PendingRow, Reply, first_of, integer, last_of};
-use super::{Model, Stream};
+use super::{Model, References, Stream};
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
@@ -207,6 +207,37 @@ impl Model {
             return Ok(Reply::Integer(0));
         };
         Ok(integer(ids.iter().filter(|id| group.pending.remove(*id).is_some()).count()))
+    }
+
+    /// XACKDEL, for each id: -1 not pending, 1 acknowledged and no more there, 2 acknowledged and
+    /// kept.
+    pub fn xackdel(
+        &mut self,
+        now_ms: u64,
+        key: &[u8],
+        group: &[u8],
+        what: References,
+        ids: &[Id],
+    ) -> Answer {
+        let stream = self.stream(now_ms, key)?.filter(|stream| stream.groups.contains_key(group));
+        let Some(stream) = stream else {
+            return Ok(Reply::Integers(vec![-1; ids.len()]));
+        };
+        let acknowledge = |id: &Id| {
+            let pending = &mut stream.groups.get_mut(group).expect("looked up above").pending;
+            if pending.remove(id).is_none() {
+                return -1;
+            }
+            if what == References::Acked && stream.is_referenced(*id) {
+                return 2;
+            }
+            if what == References::Remove {
+                stream.forget(*id);
+            }
+            stream.delete(*id);
+            1
+        };
+        Ok(Reply::Integers(ids.iter().map(acknowledge).collect()))
     }
 
     /// XPENDING without a range.

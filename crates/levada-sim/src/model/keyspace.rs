@@ -1,7 +1,7 @@
 //! Keys, strings and expiry, and the stream commands that need no group.
 
 use super::reply::{Answer, Entries, ErrorKind, Fields, Id, Reply, first_of, integer, last_of};
-use super::{NodeLimits, Stream, Trim};
+use super::{NodeLimits, References, Stream, Trim};
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
@@ -203,6 +203,24 @@ impl Model {
             return Ok(Reply::Integer(0));
         };
         Ok(integer(ids.iter().filter(|id| stream.delete(**id)).count()))
+    }
+
+    /// XDELEX, for each id: -1 no such entry, 1 deleted, 2 a group needs it (or will, once it is
+    /// there).
+    pub fn xdelex(&mut self, now_ms: u64, key: &[u8], what: References, ids: &[Id]) -> Answer {
+        let Some(stream) = self.stream(now_ms, key)? else {
+            return Ok(Reply::Integers(vec![-1; ids.len()]));
+        };
+        let delete = |id: &Id| {
+            if what == References::Acked && stream.is_referenced(*id) {
+                return 2;
+            }
+            if what == References::Remove {
+                stream.forget(*id);
+            }
+            if stream.delete(*id) { 1 } else { -1 }
+        };
+        Ok(Reply::Integers(ids.iter().map(delete).collect()))
     }
 
     /// XTRIM: how many entries went.

@@ -20,4 +20,4 @@ mod stream;
 pub use groups::{ClaimOptions, Consumer, Delivered, Group, GroupFrom, GroupStart, Pending};
 pub use keyspace::{Key, Model, NewId, ReadFrom, Value};
 pub use reply::{Answer, Entries, ErrorKind, Fields, Id, PendingRow, Reply};
-pub use stream::{Node, NodeLimits, Stream, Threshold, Trim};
+pub use stream::{Node, NodeLimits, References, Stream, Threshold, Trim};

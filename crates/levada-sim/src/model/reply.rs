@@ -49,6 +49,8 @@ pub enum Reply {
     Nil,
     /// A number.
     Integer(i64),
+    /// Numbers, one for each id (XDELEX, XACKDEL).
+    Integers(Vec<i64>),
     /// A string value.
     Text(Vec<u8>),
     /// The id of an added entry.

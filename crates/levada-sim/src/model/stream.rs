@@ -57,6 +57,19 @@ pub struct Trim {
     pub approx: bool,
     /// LIMIT: at most so many entries, 0 is no limit; only with `~`.
     pub limit: Option<u64>,
+    /// What it does about references.
+    pub references: References,
+}
+
+/// What becomes of the pending entries that name what is deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum References {
+    /// KEEPREF: they stay.
+    Keep,
+    /// DELREF: they go too.
+    Remove,
+    /// ACKED: what a group has yet to get or to acknowledge is not deleted.
+    Acked,
 }
 
 /// How far to trim.
@@ -154,8 +167,62 @@ impl Stream {
         true
     }
 
+    /// Whether a group has yet to get the entry, or has it pending.
+    pub(super) fn is_referenced(&self, id: Id) -> bool {
+        self.groups.values().any(|group| group.last_id < id || group.pending.contains_key(&id))
+    }
+
+    /// Takes an id from every pending list.
+    pub(super) fn forget(&mut self, id: Id) {
+        self.groups.values_mut().for_each(|group| drop(group.pending.remove(&id)));
+    }
+
+    /// Trims with an eye on references: entry by entry, and of the first node that goes only in
+    /// part, that part, whatever `~` says.
+    fn trim_by_entry(&mut self, trim: Trim, limits: NodeLimits) -> usize {
+        let before = self.entries.len();
+        let mut at = 0;
+        while let Some(node) = self.nodes.get(at).cloned() {
+            let inside = self.entries.range(node.first..=node.last);
+            let live: Vec<Id> = inside.map(|(id, _)| *id).collect();
+            let after = (before - self.entries.len() + live.len()) as u64;
+            if trim.most(limits).is_some_and(|most| after > most) {
+                break;
+            }
+            let whole = match trim.to {
+                Threshold::MaxLen(keep) if self.entries.len() <= keep => break,
+                Threshold::MaxLen(keep) => self.entries.len() - live.len() >= keep,
+                Threshold::MinId(min) => node.last < min,
+            };
+            for id in live {
+                match trim.to {
+                    Threshold::MaxLen(keep) if self.entries.len() <= keep => break,
+                    Threshold::MinId(min) if min <= id => break,
+                    _ if trim.references == References::Acked && self.is_referenced(id) => {}
+                    _ => {
+                        if trim.references == References::Remove {
+                            self.forget(id);
+                        }
+                        self.entries.remove(&id);
+                    }
+                }
+            }
+            if !whole {
+                break;
+            }
+            match self.entries.range(node.first..=node.last).next() {
+                None => drop(self.nodes.remove(at)),
+                Some(_) => at += 1,
+            }
+        }
+        before - self.entries.len()
+    }
+
     /// Trims from the oldest end and returns how many entries went.
     pub(super) fn trim(&mut self, trim: Trim, limits: NodeLimits) -> usize {
+        if trim.references != References::Keep {
+            return self.trim_by_entry(trim, limits);
+        }
         let before = self.entries.len();
         while let Some(node) = self.nodes.first().cloned() {
             let live: Vec<Id> =

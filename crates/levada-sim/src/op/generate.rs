@@ -4,7 +4,7 @@
 use super::{CONSUMERS, GROUPS, KEYS, KeyAt, Op, Step, model_key};
 use crate::model::{
     ClaimOptions, Delivered, Fields, GroupFrom, GroupStart, Id, Model, NewId, NodeLimits, ReadFrom,
-    Stream, Threshold, Trim, Value,
+    References, Stream, Threshold, Trim, Value,
 };
 use crate::random::Random;
 
@@ -19,6 +19,9 @@ pub struct Generator<'a> {
     pub now_ms: u64,
     /// Whether now and then a value is so large that few fit into a block.
     pub large: bool,
+    /// How many of 100 chances for hundreds of entries at once are taken; their pending list
+    /// outgrows a chunk.
+    pub bursts: u64,
 }
 
 impl Generator<'_> {
@@ -34,6 +37,7 @@ impl Generator<'_> {
         let op = match self.random.below(25) {
             0 => Op::Multi((0..=self.random.below(4)).map(|_| self.command()).collect()),
             1 if self.random.chance(30) => Op::Limits(limits(self.random)),
+            2 if self.random.chance(self.bursts) => self.burst(),
             _ => self.command(),
         };
         Step { clock_ms, op, ends_turn: self.random.chance(60) }
@@ -47,13 +51,29 @@ impl Generator<'_> {
             39..47 => self.change_group(),
             47..65 => self.xreadgroup(),
             65..71 => {
-                let key = self.key();
-                Op::Xack(key, self.group(), self.some_ids(key))
+                let (key, group) = (self.key(), self.group());
+                match self.random.chance(60) {
+                    true => Op::Xack(key, group, self.some_ids(key)),
+                    false => Op::Xackdel(key, group, self.references(), self.some_ids(key)),
+                }
             }
             71..76 => self.pending(),
             76..88 => self.claim(),
             _ => self.on_keys(),
         }
+    }
+
+    /// Many entries, added as one.
+    fn burst(&mut self) -> Op {
+        let key = self.key();
+        let add = |n: u64| Op::Xadd {
+            key,
+            create: true,
+            trim: None,
+            id: NewId::Auto,
+            fields: vec![(b"n".to_vec(), n.to_string().into_bytes())],
+        };
+        Op::Multi((0..150 + self.random.below(400)).map(add).collect())
     }
 
     fn xadd(&mut self) -> Op {
@@ -104,7 +124,8 @@ impl Generator<'_> {
     fn edit(&mut self) -> Op {
         let key = self.key();
         match self.random.below(20) {
-            0..10 => Op::Xdel(key, self.some_ids(key)),
+            0..6 => Op::Xdel(key, self.some_ids(key)),
+            6..10 => Op::Xdelex(key, self.references(), self.some_ids(key)),
             10..17 => Op::Xtrim(key, self.trim(key)),
             _ => {
                 let last_id = self.id(key);
@@ -265,7 +286,15 @@ impl Generator<'_> {
             false => Threshold::MinId(self.id(key)),
         };
         let limit = (approx && self.random.chance(30)).then(|| self.random.below(12));
-        Trim { to, approx, limit }
+        let references = match self.random.chance(50) {
+            true => References::Keep,
+            false => self.references(),
+        };
+        Trim { to, approx, limit, references }
+    }
+
+    fn references(&mut self) -> References {
+        *self.random.pick(&[References::Keep, References::Remove, References::Acked])
     }
 
     /// An id that means something in the stream, or nearly so.

@@ -12,7 +12,7 @@ pub mod reference;
 pub mod subject;
 
 use crate::model::{
-    ClaimOptions, Fields, GroupFrom, GroupStart, Id, NewId, NodeLimits, ReadFrom, Trim,
+    ClaimOptions, Fields, GroupFrom, GroupStart, Id, NewId, NodeLimits, ReadFrom, References, Trim,
 };
 
 /// A key: an index into [`KEYS`].
@@ -48,6 +48,7 @@ pub enum Op {
         fields: Fields,
     },
     Xdel(KeyAt, Vec<Id>),
+    Xdelex(KeyAt, References, Vec<Id>),
     Xtrim(KeyAt, Trim),
     Xsetid {
         key: KeyAt,
@@ -91,6 +92,7 @@ pub enum Op {
         noack: bool,
     },
     Xack(KeyAt, usize, Vec<Id>),
+    Xackdel(KeyAt, usize, References, Vec<Id>),
     Xpending(KeyAt, usize),
     XpendingRange {
         key: KeyAt,

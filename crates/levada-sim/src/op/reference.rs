@@ -23,6 +23,7 @@ fn apply_one(model: &mut Model, now_ms: u64, op: &Op) -> Answer {
             model.xadd(now_ms, &model_key(*key), *create, *trim, *id, fields.clone())
         }
         Op::Xdel(key, ids) => model.xdel(now_ms, &model_key(*key), ids),
+        Op::Xdelex(key, what, ids) => model.xdelex(now_ms, &model_key(*key), *what, ids),
         Op::Xtrim(key, trim) => model.xtrim(now_ms, &model_key(*key), *trim),
         Op::Xsetid { key, last_id, entries_added, max_deleted_id } => {
             let deleted = max_deleted_id.unwrap_or(Id::MIN);
@@ -82,6 +83,9 @@ fn apply_to_group(model: &mut Model, now_ms: u64, op: &Op) -> Answer {
             model.xreadgroup(now_ms, group, consumer, &from, *count, *noack)
         }
         Op::Xack(key, group, ids) => model.xack(now_ms, &model_key(*key), GROUPS[*group], ids),
+        Op::Xackdel(key, group, what, ids) => {
+            model.xackdel(now_ms, &model_key(*key), GROUPS[*group], *what, ids)
+        }
         Op::Xpending(key, group) => model.xpending(now_ms, &model_key(*key), GROUPS[*group]),
         Op::Xclaim { key, group, consumer, min_idle_ms, ids, options } => {
             let (key, group, consumer) = (model_key(*key), GROUPS[*group], CONSUMERS[*consumer]);

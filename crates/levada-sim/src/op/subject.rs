@@ -3,7 +3,7 @@
 use super::{CONSUMERS, GROUPS, KEYS, KeyAt, Op};
 use crate::model::{
     self, ClaimOptions, Delivered, Entries, ErrorKind, GroupFrom, GroupStart, Id, NewId,
-    PendingRow, ReadFrom, Reply, Threshold, Trim,
+    PendingRow, ReadFrom, References, Reply, Threshold, Trim,
 };
 use levada_core::command::{self, Command, Key};
 use levada_core::error::Error;
@@ -85,6 +85,9 @@ fn on_stream(now_ms: u64, op: &Op) -> Command<'static> {
     let limit = |count: usize| (count > 0).then_some(count as u64);
     match op {
         Op::Xdel(key, ids) => Command::Xdel(key_of(*key), ids_of(ids)),
+        Op::Xdelex(key, what, ids) => {
+            Command::Xdelex(key_of(*key), references_of(*what), ids_of(ids))
+        }
         Op::Xtrim(key, trim) => Command::Xtrim(key_of(*key), trim_of(*trim)),
         Op::Xsetid { key, last_id, entries_added, max_deleted_id } => {
             Command::Xsetid(command::Xsetid {
@@ -105,12 +108,15 @@ fn on_stream(now_ms: u64, op: &Op) -> Command<'static> {
         Op::Xread { from, count } => Command::Xread(command::Xread {
             streams: from.iter().map(|(key, from)| (key_of(*key), read_from_of(*from))).collect(),
             count: limit(*count),
+            most: command::ReadMost::default(),
         }),
         Op::Xreadgroup { group, consumer, from, count, noack } => {
             Command::Xreadgroup(command::Xreadgroup {
                 group: GROUPS[*group],
                 consumer: CONSUMERS[*consumer],
                 count: limit(*count),
+                most: command::ReadMost::default(),
+                claim_idle_ms: None,
                 no_ack: *noack,
                 streams: from
                     .iter()
@@ -151,6 +157,10 @@ fn in_group(now_ms: u64, op: &Op) -> Command<'static> {
             Command::XgroupDelconsumer(key_of(*key), group, consumer)
         }
         Op::Xack(key, group, ids) => Command::Xack(key_of(*key), GROUPS[*group], ids_of(ids)),
+        Op::Xackdel(key, group, what, ids) => {
+            let (group, what) = (GROUPS[*group], references_of(*what));
+            Command::Xackdel(key_of(*key), group, what, ids_of(ids))
+        }
         Op::Xpending(key, group) => Command::XpendingSummary(key_of(*key), GROUPS[*group]),
         Op::XpendingRange { key, group, min_idle_ms, first, last, count, consumer } => {
             Command::Xpending(command::Xpending {
@@ -250,6 +260,15 @@ fn trim_of(trim: Trim) -> command::Trim {
         },
         approximate: trim.approx,
         limit: trim.limit,
+        references: references_of(trim.references),
+    }
+}
+
+fn references_of(references: References) -> command::References {
+    match references {
+        References::Keep => command::References::Keep,
+        References::Remove => command::References::Remove,
+        References::Acked => command::References::Acked,
     }
 }
 
@@ -290,6 +309,7 @@ fn told<S: Store>(shard: &mut Shard<S>, result: Result<reply::Reply, Error>, op:
         reply::Reply::Ok => Reply::Ok,
         reply::Reply::Nil | reply::Reply::NilList => Reply::Nil,
         reply::Reply::Integer(n) => Reply::Integer(n),
+        reply::Reply::Integers(numbers) => Reply::Integers(numbers),
         reply::Reply::Id(id) => Reply::Id(told_id(id)),
         reply::Reply::Ids(ids) => Reply::Ids(told_ids(&ids)),
         reply::Reply::Bytes(bytes) => Reply::Text(bytes.to_vec()),
@@ -310,9 +330,7 @@ fn told<S: Store>(shard: &mut Shard<S>, result: Result<reply::Reply, Error>, op:
             deleted: told_ids(&done.deleted),
         },
         reply::Reply::PendingSummary(summary) => told_summary(summary),
-        reply::Reply::PendingRows(rows) => {
-            Reply::PendingRows(rows.into_iter().map(told_row).collect())
-        }
+        reply::Reply::PendingRows(rows) => Reply::PendingRows(rows.iter().map(told_row).collect()),
         other => panic!("no op is answered with {other:?}"),
     })
 }
@@ -353,11 +371,11 @@ fn told_summary(summary: Option<reply::PendingSummary>) -> Reply {
 }
 
 /// A pending entry in the model's words.
-pub fn told_row(row: reply::PendingRow) -> PendingRow {
+fn told_row(row: &reply::PendingRow) -> PendingRow {
     PendingRow {
         id: told_id(row.id),
         consumer: row.consumer.to_vec(),
-        idle_ms: row.idle_ms,
+        idle_ms: row.idle_ms.unwrap_or(0),
         count: row.count,
     }
 }

@@ -14,6 +14,7 @@ pub(crate) fn expect(answer: &Answer) -> Resp {
         Reply::Ok => text("OK"),
         Reply::Nil => Resp::Null,
         Reply::Integer(n) => Resp::Integer(*n),
+        Reply::Integers(list) => Resp::Array(list.iter().map(|n| Resp::Integer(*n)).collect()),
         Reply::Text(bytes) => Resp::Text(bytes.clone()),
         Reply::Id(id) => text(&show(*id)),
         Reply::Ids(list) => ids(list),

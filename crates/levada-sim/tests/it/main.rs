@@ -1,13 +1,17 @@
 //! Tests of the proving ground, in one binary.
 //!
+//! - `crash`: crash and recovery of the whole engine, and that it finds broken ones.
 //! - `model_against_redis`: the reference model side by side with a real server.
 //! - `expected`: what the server should say, made from the model's answers.
 //! - `peer`: starts that server and speaks to it.
+//! - `regressions`: what the search found, written down.
 //! - `state_machine`: the product's state machine side by side with the model.
 
+mod crash;
 mod expected;
 mod model_against_redis;
 mod peer;
+mod regressions;
 mod state_machine;
 
 /// A number from the environment, or what is used without it.

@@ -14,7 +14,7 @@ use crate::expected::{count, entries, expect, show, text};
 use crate::peer::{Peer, Resp};
 use levada_sim::model::{
     Answer, ClaimOptions, Delivered, Group, GroupFrom, GroupStart, Id, Model, NewId, NodeLimits,
-    ReadFrom, Reply, Stream, Threshold, Trim, Value,
+    ReadFrom, References, Reply, Stream, Threshold, Trim, Value,
 };
 use levada_sim::random::Random;
 use std::collections::BTreeMap;
@@ -39,7 +39,8 @@ fn the_model_answers_as_the_server_does() {
         run(&mut peer, seed, 400, &mut served);
     }
     // A command that is only ever refused is judged by nobody.
-    for command in [
+    let minding: &[&str] = if peer.minds_references { &["XDELEX", "XACKDEL"] } else { &[] };
+    let base = [
         "DEL",
         "EXISTS",
         "SET",
@@ -64,7 +65,8 @@ fn the_model_answers_as_the_server_does() {
         "XGROUP DESTROY",
         "XGROUP CREATECONSUMER",
         "XGROUP DELCONSUMER",
-    ] {
+    ];
+    for &command in base.iter().chain(minding) {
         let times = served.get(command).copied().unwrap_or(0);
         assert!(times >= 10, "{command} was served {times} times only: {served:?}");
     }
@@ -164,6 +166,7 @@ impl Run<'_> {
 
     fn remove(&mut self, key: &str) {
         match self.random.below(10) {
+            0..3 if self.peer.minds_references => self.delete_minding(key),
             0..5 => {
                 self.words(&["XDEL", key]);
                 let ids = self.some_ids(key);
@@ -182,6 +185,34 @@ impl Run<'_> {
             }
             _ => {}
         }
+    }
+
+    /// XDELEX, XACKDEL.
+    fn delete_minding(&mut self, key: &str) {
+        let acknowledge = self.random.chance(60).then(|| self.group());
+        match acknowledge {
+            None => self.words(&["XDELEX", key]),
+            Some(group) => self.words(&["XACKDEL", key, group]),
+        }
+        let what = self.references();
+        let ids: Vec<_> = (0..=self.random.below(3)).map(|_| self.id(key)).collect();
+        self.words(&["IDS", &ids.len().to_string()]);
+        self.line.extend(ids.iter().copied().map(show));
+        let key = key.as_bytes();
+        self.both(|model| match acknowledge {
+            None => model.xdelex(NOW_MS, key, what, &ids),
+            Some(group) => model.xackdel(NOW_MS, key, group.as_bytes(), what, &ids),
+        });
+    }
+
+    fn references(&mut self) -> References {
+        let (word, what) = *self.random.pick(&[
+            ("KEEPREF", References::Keep),
+            ("DELREF", References::Remove),
+            ("ACKED", References::Acked),
+        ]);
+        self.words(&[word]);
+        what
     }
 
     fn xsetid(&mut self, key: &str) {
@@ -678,7 +709,9 @@ impl Run<'_> {
         if let Some(limit) = limit {
             self.words(&["LIMIT", &limit.to_string()]);
         }
-        Trim { to, approx, limit }
+        let minding = self.peer.minds_references && self.random.chance(50);
+        let references = if minding { self.references() } else { References::Keep };
+        Trim { to, approx, limit, references }
     }
 }
 

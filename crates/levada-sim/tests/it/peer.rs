@@ -10,6 +10,7 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::{env, fs, io, process};
 
 /// A running server and one connection to it.
+#[expect(clippy::struct_excessive_bools, reason = "what a version can do, fact by fact")]
 pub(crate) struct Peer {
     /// Its name and version, for messages.
     pub(crate) name: String,
@@ -19,6 +20,8 @@ pub(crate) struct Peer {
     pub(crate) is_7_2: bool,
     /// XREAD knows `+`, also when the last entry was deleted.
     pub(crate) reads_last: bool,
+    /// Has KEEPREF, DELREF and ACKED, XDELEX and XACKDEL.
+    pub(crate) minds_references: bool,
     connection: BufReader<UnixStream>,
     child: Child,
     dir: PathBuf,
@@ -64,6 +67,7 @@ impl Peer {
             counts_as_redis_8: false,
             is_7_2: false,
             reads_last: false,
+            minds_references: false,
             connection: BufReader::new(connection),
             child,
             dir,
@@ -125,6 +129,7 @@ impl Peer {
         let redis = version("redis_version:").expect("every peer tells it");
         self.name = valkey.map_or(format!("Redis {redis:?}"), |v| format!("Valkey {v:?}"));
         self.counts_as_redis_8 = valkey.is_none() && redis >= (8, 2);
+        self.minds_references = self.counts_as_redis_8;
         self.is_7_2 = redis >= (7, 2);
         self.reads_last = valkey.is_none() && redis >= (8, 2);
     }

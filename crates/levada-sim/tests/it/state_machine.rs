@@ -10,7 +10,7 @@ const STEPS: usize = 300;
 #[test]
 fn the_machine_does_what_the_model_does() {
     let first = environment("LEVADA_SEED", 1);
-    for seed in first..first + environment("LEVADA_SCHEDULES", 300) {
+    for seed in first..first + environment("LEVADA_SCHEDULES", 160) {
         let Err(failure) = lockstep::run(seed, STEPS) else { continue };
         let (what, trace) = lockstep::shorten(seed, &failure);
         let trace: Vec<_> = trace.iter().map(|step| format!("{step:?}")).collect();

@@ -364,6 +364,8 @@ fn check(list: &PendingList, model: &Model, near: StreamId) {
             assert_eq!(idle, filtered(from, &|entry| entry.delivered_ms <= at_most));
         }
     }
+    let times = filtered(StreamId::MIN, &|_| true).into_iter().map(|entry| entry.delivered_ms);
+    assert_eq!(list.oldest(), times.min());
     for at_most in [1_700_000_000_005, 1_700_000_000_040, u64::MAX] {
         let mut oldest = filtered(StreamId::MIN, &|entry| entry.delivered_ms <= at_most);
         oldest.sort_by_key(|entry| (entry.delivered_ms, entry.id));
@@ -371,6 +373,9 @@ fn check(list: &PendingList, model: &Model, near: StreamId) {
             let expected = &oldest[..limit.min(oldest.len())];
             assert_eq!(list.oldest_first(at_most, limit), expected, "{at_most} {limit}");
         }
+        let later = filtered(StreamId::MIN, &|entry| entry.delivered_ms > at_most);
+        let later = later.iter().map(|entry| entry.delivered_ms).min();
+        assert_eq!(list.oldest_above(at_most), later, "{at_most}");
     }
 }
 

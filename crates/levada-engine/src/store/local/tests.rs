@@ -152,7 +152,7 @@ impl Run {
                 self.store.put_block(object, number, block(object, number))?;
             }
             [2, object, number, ..] => {
-                self.store.drop_before(u64::from(*object), u64::from(*number))
+                self.store.drop_before(u64::from(*object), u64::from(*number));
             }
             _ => {}
         }

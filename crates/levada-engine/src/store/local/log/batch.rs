@@ -146,7 +146,7 @@ mod tests {
             assert_eq!(bytes.len() % 4096, 0);
             match decode(&bytes, PLACE, 39) {
                 Decoded::Valid { header: back, crc: sum, effects: same } => {
-                    assert_eq!((back, sum, same), (header(), crc, effects))
+                    assert_eq!((back, sum, same), (header(), crc, effects));
                 }
                 other => panic!("{other:?}"),
             }

@@ -12,18 +12,22 @@
 //! Bits flipped in durable files must be refused by name, reported as damage where they are, or
 //! make no difference.
 
+mod exhaust;
+mod rot;
+
+pub use exhaust::exhaust;
+
 use crate::disk::{Fault, FaultDisk, FaultPlan, SharedDisk};
 use crate::dump;
 use crate::model::Model;
 use crate::op::generate::{self, Generator};
-use crate::op::{KEYS, model_key, subject};
+use crate::op::{Step, subject};
 use crate::pair::{self, Halt, Pair, Point, Promise};
 use crate::random::Random;
-use levada_engine::ErrorKind;
 use levada_engine::disk::Lane;
 use levada_engine::shard::{Shard, ShardSettings};
 use levada_engine::store::local::{LocalSettings, LocalStore};
-use levada_engine::store::{Fetch, Lsn, Recovered, Store};
+use levada_engine::store::{Lsn, Recovered, Store};
 
 /// A store that a simulated process opens on a disk that outlives it.
 pub trait Restart: Store + Sized {
@@ -60,7 +64,7 @@ pub struct Report {
     pub released: u64,
     /// Checkpoints finished.
     pub checkpoints: u64,
-    /// Blocks read back from the disk for a command.
+    /// Bits flipped at rest.
     pub flips: u64,
 }
 
@@ -78,11 +82,16 @@ pub fn run<S: Restart>(seed: u64, trace: bool) -> Result<Report, String> {
 }
 
 /// What outlives a process.
+#[derive(Clone)]
 struct World {
     random: Random,
     disk: SharedDisk,
     local: LocalSettings,
     settings: ShardSettings,
+    /// How many of 100 recoveries meet a fault.
+    disturbance: u64,
+    /// As in [`Generator`].
+    bursts: u64,
     wall_ms: u64,
     /// The state behind every batch that may be on the disk.
     points: Vec<Point>,
@@ -114,6 +123,7 @@ impl World {
         let settings = ShardSettings {
             tail_bytes_max: *random.pick(&[60, 300, 2000]),
             delivery_strict: random.chance(40),
+            checkpoint_slice_bytes: *random.pick(&[1, 200, 1 << 20]),
             ..ShardSettings::default()
         };
         let local = LocalSettings {
@@ -129,6 +139,8 @@ impl World {
         };
         let model = Model { limits: generate::limits(&mut random), ..Model::default() };
         Self {
+            disturbance: *random.pick(&[10, 30, 80]),
+            bursts: if random.chance(6) { 30 } else { 0 },
             random,
             disk: SharedDisk::new(disk),
             local,
@@ -240,9 +252,21 @@ impl World {
         }
         let pair = &mut life.pair;
         let (model, now_ms) = (&pair.model, pair.now_ms);
-        let step = Generator { random: &mut self.random, model, now_ms, large: false }.step();
+        let step = Generator {
+            random: &mut self.random,
+            model,
+            now_ms,
+            large: false,
+            bursts: self.bursts,
+        }
+        .step();
         self.tell(|| format!("{step:?}"));
-        let promises = pair.step(&step)?;
+        self.carry_out(life, &step)
+    }
+
+    /// One step as it is given.
+    fn carry_out<S: Restart>(&mut self, life: &mut Life<S>, step: &Step) -> Result<(), Halt> {
+        let promises = life.pair.step(step)?;
         // A transaction answers as a whole.
         let whole = promises.into_iter().reduce(|one, other| Promise {
             wait: if waits(other.wait) > waits(one.wait) { other.wait } else { one.wait },
@@ -295,9 +319,18 @@ impl World {
 
     /// Starts processes until one has recovered, checks what it found, and returns it.
     fn recover<S: Restart>(&mut self) -> Result<Life<S>, String> {
+        self.recover_disturbed(self.disturbance)
+    }
+
+    fn recover_undisturbed<S: Restart>(&mut self) -> Result<Life<S>, String> {
+        self.recover_disturbed(0)
+    }
+
+    /// So many of 100 recoveries meet a fault.
+    fn recover_disturbed<S: Restart>(&mut self, percent: u64) -> Result<Life<S>, String> {
         for attempt in 0.. {
             let before = self.struck();
-            if attempt < 5 && self.random.chance(30) {
+            if attempt < 5 && self.random.chance(percent) {
                 let fault =
                     *self.random.pick(&[Fault::Stop, Fault::Stop, Fault::Stop, Fault::ReadError]);
                 let plan = FaultPlan::new().at(1 + self.random.below(25), fault);
@@ -395,76 +428,6 @@ impl World {
             self.points.pop();
         }
     }
-
-    /// Flips a durable bit at rest: refused by name, reported where it is, or no difference.
-    fn check_flip<S: Restart>(&mut self) -> Result<(), String> {
-        let mut life = self.recover::<S>()?;
-        if !self.settle(&mut life)? {
-            return Ok(());
-        }
-        let expected = dump::of_model(&life.pair.model);
-        let now_ms = life.pair.now_ms;
-        drop(life);
-        self.disk.with(FaultDisk::kill);
-        let prefix = *self.random.pick(&["", "log/", "segments/", "checkpoint/", "manifest"]);
-        let Some(flip) = self.disk.with(|disk| disk.flip(prefix)) else { return Ok(()) };
-        self.report.flips += 1;
-        self.tell(|| format!("{flip:?}"));
-        // A power cut first: reads must see the medium.
-        self.disk.with(FaultDisk::crash);
-        let opened = S::open(self.disk.clone(), self.local.clone());
-        let recovered = opened
-            .and_then(|(store, recovered)| Shard::recover(store, recovered, self.settings, 3));
-        let mut shard = match recovered {
-            Ok(shard) => shard,
-            Err(error)
-                if error.kind == ErrorKind::Corrupt && error.message.contains(&flip.path) =>
-            {
-                return Ok(());
-            }
-            Err(error) => return Err(format!("{flip:?} is refused, but not by name: {error}")),
-        };
-        let (blocks, _) = pair::all_blocks(&mut shard);
-        let mut found = dump::of_machine(shard.machine(), &blocks, now_ms);
-        let mut expected = expected;
-        for key in (0..KEYS.len()).filter(|key| is_damaged(&mut shard, *key)) {
-            expected.remove(&model_key(key));
-            found.remove(&model_key(key));
-        }
-        match dump::difference(&expected, &found) {
-            None => Ok(()),
-            Some(difference) => Err(format!("{flip:?} is served in silence: {difference}")),
-        }
-    }
-
-    /// Lets the engine rest until nothing is under way; false if it cannot be compared at rest.
-    fn settle<S: Restart>(&mut self, life: &mut Life<S>) -> Result<bool, String> {
-        let words = |halt| format!("at rest: {halt:?}");
-        life.pair.compare().map_err(words)?;
-        life.pair.commit().map_err(words)?;
-        for _ in 0..1000 {
-            life.pair.wall_ms += 200;
-            life.pair.end_turn().map_err(words)?;
-            let shard = &mut life.pair.shard;
-            if shard.store().is_idle() && shard.store().checkpoint_due() == Some(false) {
-                break;
-            }
-            shard.store_mut().wait();
-        }
-        life.pair.compare().map_err(words)?;
-        life.pair.commit().map_err(words)?;
-        let shard = &life.pair.shard;
-        Ok(shard.store().is_idle() && shard.durable() == shard.position())
-    }
-}
-
-/// Whether a block of a stream fails its check.
-fn is_damaged<S: Store>(shard: &mut Shard<S>, key: usize) -> bool {
-    let Some((number, stream)) = shard.machine().stream(subject::key_of(key)) else {
-        return false;
-    };
-    let mut blocks = stream.first_block()..stream.tail_number();
-    blocks.any(|block| matches!(shard.store_mut().fetch_now(number.0, block), Fetch::Corrupt))
 }
 
 /// How long something waits, as a number to compare by.

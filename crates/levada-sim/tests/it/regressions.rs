@@ -1,0 +1,154 @@
+//! What the search found, as short traces that failed before they were mended.
+
+use levada_core::command::{Command, Key, Set, SetExpiry, SetWhen};
+use levada_engine::clock::Now;
+use levada_engine::shard::{ClientId, Shard, ShardSettings};
+use levada_engine::store::Recovered;
+use levada_sim::lockstep;
+use levada_sim::model::{
+    GroupFrom, GroupStart, Id, NewId, NodeLimits, References, Threshold, Trim,
+};
+use levada_sim::op::{Op, Step};
+use levada_sim::recording::Recording;
+
+/// Nothing is sealed before its time.
+const UNSEALED: u64 = 1 << 20;
+
+#[test]
+fn a_batch_has_one_time() {
+    let later = Step { clock_ms: 100, op: add(Id(7, 2)), ends_turn: true };
+    let read = Step { clock_ms: 50, op: read(), ends_turn: false };
+    check(UNSEALED, &[turn(create()), turn(add(Id(7, 1))), read, later]);
+}
+
+#[test]
+fn dbsize_does_not_count_what_has_expired() {
+    let expires = Step { clock_ms: 0, op: Op::Set(0, b"v".to_vec(), Some(45)), ends_turn: true };
+    let other = Step { clock_ms: 60, op: Op::Set(2, b"v".to_vec(), None), ends_turn: false };
+    check(UNSEALED, &[expires, other, turn(Op::Dbsize(0))]);
+}
+
+#[test]
+fn entries_read_counts_on_only_from_within_the_stream() {
+    let create = Op::GroupCreate {
+        key: 0,
+        group: 0,
+        start: GroupStart::After(Id::MIN),
+        create: true,
+        entries_read: Some(1),
+    };
+    check(UNSEALED, &[turn(add(Id(7, 1))), turn(create), turn(read())]);
+}
+
+#[test]
+fn a_node_is_full_by_what_it_holds() {
+    // Each entry has 15 bytes: the second fills a node of 20 as it does one of 30.
+    for (max_bytes, keep) in [(20, Id(7, 2)), (30, Id(7, 3))] {
+        let limits = NodeLimits { max_entries: 0, max_bytes };
+        let trim = Op::Xtrim(0, to_id(keep, true));
+        let adds = [1, 2, 3, 4].map(|seq| turn(add(Id(7, seq))));
+        check(UNSEALED, &[&[turn(Op::Limits(limits))], &adds[..], &[turn(trim)]].concat());
+    }
+}
+
+#[test]
+fn a_node_ends_with_its_last_entry() {
+    let limits = NodeLimits { max_entries: 2, max_bytes: 0 };
+    let steps = [
+        Op::Limits(limits),
+        add(Id(7, 1)),
+        add(Id(7, 2)),
+        add(Id(7, 3)),
+        Op::Xdel(0, vec![Id(7, 3)]),
+        add(Id(7, 4)),
+        add(Id(7, 5)),
+        Op::Xtrim(0, to_id(Id(7, 5), true)),
+    ];
+    check(UNSEALED, &steps.map(turn));
+}
+
+#[test]
+fn a_trim_goes_past_the_last_sealed_block() {
+    let Op::Xadd { key, create, id, fields, .. } = add(Id(7, 2)) else { unreachable!() };
+    let trimmed = Op::Xadd { key, create, trim: Some(to_id(Id(9, 0), true)), id, fields };
+    check(0, &[add(Id(7, 1)), Op::Xlen(0), trimmed].map(turn));
+}
+
+#[test]
+fn the_largest_id_means_new_to_a_group() {
+    let read = Op::Xreadgroup {
+        group: 0,
+        consumer: 0,
+        from: vec![(0, GroupFrom::After(Id::MAX))],
+        count: 0,
+        noack: false,
+    };
+    check(UNSEALED, &[create(), read.clone(), add(Id(7, 1)), read].map(turn));
+}
+
+#[test]
+fn a_reissued_id_is_not_taken_for_an_entry() {
+    let claim = |just_id| Op::Xautoclaim {
+        key: 0,
+        group: 0,
+        consumer: 1,
+        min_idle_ms: 0,
+        start: Id::MIN,
+        count: 5,
+        just_id,
+    };
+    let back = Op::Xsetid { key: 0, last_id: Id(0, 0), entries_added: None, max_deleted_id: None };
+    let empty = Op::Xtrim(0, to_id(Id(8, 0), false));
+    let before = [create(), add(Id(7, 5)), read(), empty, back, add(Id(7, 1)), add(Id(7, 9))];
+    for just_id in [false, true] {
+        let steps = [&before[..], &[claim(just_id)]].concat();
+        check(UNSEALED, &steps.into_iter().map(turn).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn a_batch_does_not_outgrow_the_log() {
+    let store = Recording::with_delay(0);
+    let settings = ShardSettings::default();
+    let mut shard =
+        Shard::recover(store, Recovered::default(), settings, 0).expect("nothing is there");
+    let (now, value) = (Now { wall_ms: 1, monotonic_us: 1 }, vec![b'v'; 1 << 20]);
+    for n in 0..40_u8 {
+        let key = Key { database: 0, name: &[n] };
+        let (when, expiry) = (SetWhen::Always, SetExpiry::Clear);
+        let set = Command::Set(Set { key, value: &value, when, expiry, get: false });
+        shard.execute(now, ClientId(1), &set);
+    }
+    shard.commit(now).expect("memory does not fail");
+    let sizes = shard.store_mut().take_log().into_iter().map(|batch| batch.effects.len());
+    let sizes: Vec<_> = sizes.collect();
+    assert!(sizes.iter().sum::<usize>() > 40 << 20, "{sizes:?}");
+    assert!(sizes.iter().all(|size| *size < 10 << 20), "{sizes:?}");
+}
+
+fn check(tail_bytes_max: u64, steps: &[Step]) {
+    lockstep::check(tail_bytes_max, steps).unwrap_or_else(|what| panic!("{what}"));
+}
+
+fn turn(op: Op) -> Step {
+    Step { clock_ms: 1, op, ends_turn: true }
+}
+
+fn add(id: Id) -> Op {
+    let fields = vec![(b"field".to_vec(), b"some value".to_vec())];
+    Op::Xadd { key: 0, create: true, trim: None, id: NewId::Exact(id), fields }
+}
+
+fn create() -> Op {
+    let start = GroupStart::After(Id::MIN);
+    Op::GroupCreate { key: 0, group: 0, start, create: true, entries_read: None }
+}
+
+fn read() -> Op {
+    let from = vec![(0, GroupFrom::New)];
+    Op::Xreadgroup { group: 0, consumer: 0, from, count: 0, noack: false }
+}
+
+fn to_id(id: Id, approx: bool) -> Trim {
+    Trim { to: Threshold::MinId(id), approx, limit: None, references: References::Keep }
+}
