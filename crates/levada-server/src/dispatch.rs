@@ -317,9 +317,7 @@ impl Turn<'_> {
         asked: &Asked<'_>,
         block_ms: u64,
     ) -> Ran {
-        let Some(read) = self.blocked_read(&asked.command) else {
-            return Ran::NeedBlocks;
-        };
+        let read = self.blocked_read(&asked.command);
         let block_us = block_ms.saturating_mul(1000);
         let deadline = (block_ms > 0).then(|| self.now.monotonic_us.saturating_add(block_us));
         self.shard.wait(ClientId(self.session.id), read, deadline);
@@ -338,16 +336,18 @@ impl Turn<'_> {
         self.state.blocked_clients += 1;
     }
 
-    /// What a read waits for. `None` where a block has to be read to know it.
-    fn blocked_read(&mut self, command: &Command<'_>) -> Option<BlockedRead> {
-        Some(match command {
+    /// What a read waits for.
+    fn blocked_read(&self, command: &Command<'_>) -> BlockedRead {
+        match command {
             Command::Xread(read) => {
                 let mut streams = Vec::with_capacity(read.streams.len());
                 for (key, from) in &read.streams {
                     let after = match from {
                         ReadFrom::After(id) => *id,
+                        // From memory: whatever became of the blocks on disk, nothing old is new.
                         ReadFrom::New | ReadFrom::Last => {
-                            self.last_id(&Command::XinfoStream(*key, None))?
+                            let found = self.shard.machine().stream(*key);
+                            found.map_or(StreamId::MIN, |(_, stream)| stream.last_id)
                         }
                     };
                     streams.push((key.database, key.name.to_vec(), after));
@@ -368,17 +368,6 @@ impl Turn<'_> {
                     .collect(),
             }),
             _ => unreachable!("only reads block"),
-        })
-    }
-
-    /// The last id of a stream, `0-0` where there is none.
-    fn last_id(&mut self, info: &Command<'_>) -> Option<StreamId> {
-        match self.shard.execute(self.now, ClientId(self.session.id), info) {
-            Outcome::NeedBlocks => None,
-            Outcome::Done(answer) => Some(match answer.result {
-                Ok(Reply::StreamInfo(info)) => info.facts.last_id,
-                _ => StreamId::MIN,
-            }),
         }
     }
 

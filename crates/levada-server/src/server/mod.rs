@@ -292,7 +292,9 @@ impl Server {
         if connection.half_closed && !connection.has_request {
             connection.closing = true;
         }
-        connection.broken |= connection.half_closed && connection.session.blocked.is_some();
+        // Behind so much that was sent ahead its end is not read while it sleeps.
+        let gone = connection.half_closed || connection.peer_closed && !connection.may_read();
+        connection.broken |= gone && connection.session.blocked.is_some();
         self.connections.put_back(connection);
         self.touched.push(token);
         for token in std::mem::take(&mut self.state.wake) {

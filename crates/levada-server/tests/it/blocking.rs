@@ -69,6 +69,21 @@ fn a_reader_that_has_gone_takes_nothing() {
 }
 
 #[test]
+fn a_reader_that_has_gone_behind_much_that_it_sent_takes_nothing() {
+    let server = Server::start();
+    let (mut writer, mut gone) = (server.client(), server.client());
+    writer.check("XGROUP CREATE s g 0 MKSTREAM", "+OK\r\n");
+    gone.send("XREADGROUP GROUP g gone BLOCK 0 STREAMS s >");
+    writer.wait_for("clients", "blocked_clients", "1");
+    // More than the server reads ahead, and little enough for the sockets.
+    gone.send_bytes("PING\r\n".repeat((1 << 20) / 6 + (32 << 10)).as_bytes());
+    drop(gone);
+    writer.wait_for("clients", "blocked_clients", "0");
+    writer.check("XADD s 1-1 f v", "$3\r\n1-1\r\n");
+    writer.check("XREADGROUP GROUP g here STREAMS s >", ENTRY);
+}
+
+#[test]
 fn a_wait_can_be_ended_by_another_connection() {
     let server = Server::start();
     let (mut waiter, mut other) = (server.client(), server.client());
