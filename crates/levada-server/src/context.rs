@@ -7,6 +7,7 @@ use levada_resp::Writer;
 use crate::config::Config;
 use crate::connection::Connections;
 use crate::engine::{Answer, ClientId, Now, Outcome, Shard};
+use crate::observe::SlowLog;
 use crate::out::Release;
 use crate::output::Output;
 use crate::registry::Registry;
@@ -44,12 +45,17 @@ pub(crate) struct State {
     pub(crate) blocked_clients: u64,
     /// Connections to be looked at again though their socket says nothing.
     pub(crate) wake: Vec<usize>,
+    pub(crate) slow_log: SlowLog,
+    /// Connections that are shown what others do.
+    pub(crate) monitors: Vec<u64>,
     random: u64,
 }
 
 impl State {
     pub(crate) fn new(settings: Settings, config: Config, exposed: bool, clock: Clock) -> Self {
         let registry = Registry::new(crate::command::table());
+        let mut slow_log = SlowLog::default();
+        slow_log.configure(&config);
         Self {
             stats: Stats::new(registry.len()),
             registry,
@@ -59,6 +65,8 @@ impl State {
             started: clock.now(),
             blocked_clients: 0,
             wake: Vec::new(),
+            slow_log,
+            monitors: Vec::new(),
             random: settings.seed | 1,
             settings,
         }

@@ -93,6 +93,7 @@ impl<'a> Described<'a> {
 
 fn flags(session: &Session) -> String {
     let all = [
+        (session.monitors, 'O'),
         (session.subscriptions.any(), 'P'),
         (session.blocked.is_some(), 'b'),
         (session.transaction.is_some(), 'x'),

@@ -12,7 +12,8 @@ use levada_resp::Protocol;
 use crate::connection::Connections;
 use crate::context::{Context, State};
 use crate::engine::{Answer, BlockedRead, BlockedReadgroup, ClientId, Now, Outcome, Shard, Wait};
-use crate::out::{Out, Release};
+use crate::observe;
+use crate::out::{Out, QUEUED_BYTES_MAX, Release};
 use crate::output::Output;
 use crate::registry::{CommandNumber, Registry};
 use crate::session::{Blocked, Reason, Replies, Session};
@@ -130,6 +131,9 @@ impl Turn<'_> {
         if self.is_restricted() && flags & flag::WHILE_LISTENING == 0 {
             return refused(WireError::Listening(self.state.registry.spec(number).name));
         }
+        if self.session.monitors && flags & (flag::WRITE | flag::READONLY) != 0 {
+            return refused(WireError::MONITORS);
+        }
         if self.session.transaction.is_some() && flags & flag::NO_MULTI != 0 {
             return refused(WireError::NOT_IN_TRANSACTION);
         }
@@ -176,7 +180,8 @@ impl Turn<'_> {
     /// Runs a command and writes its reply, unless it sleeps or needs blocks.
     pub(crate) fn run(&mut self, number: CommandNumber, args: &[&[u8]]) -> Ran {
         let spec = self.state.registry.spec(number);
-        let timed_from = self.state.stats.times_next(number).then(|| self.state.clock.now());
+        let timed = self.state.stats.times_next(number) || self.state.slow_log.is_on();
+        let timed_from = timed.then(|| self.state.clock.now());
         let request = Request {
             args,
             database: self.session.database,
@@ -198,8 +203,29 @@ impl Turn<'_> {
             let usec = timed_from
                 .map(|from| self.state.clock.now().monotonic_us.saturating_sub(from.monotonic_us));
             self.state.stats.called(number, usec);
+            if let Some(usec) = usec {
+                let client = (self.session.address, self.session.name.as_slice());
+                self.state.slow_log.note(args, usec, self.now, client);
+            }
+            if !self.state.monitors.is_empty() && spec.flags & flag::ADMIN == 0 {
+                self.show_monitors(args);
+            }
         }
         ran
+    }
+
+    /// Shows a request to those who look on, but not to its own sender.
+    fn show_monitors(&mut self, args: &[&[u8]]) {
+        let line = observe::line(args, self.now, self.session.database, self.session.address);
+        for monitor in &self.state.monitors {
+            let Some(other) = self.others.by_client(*monitor).filter(|other| !other.broken) else {
+                continue;
+            };
+            other.out.target().extend_from_slice(line.as_bytes());
+            other.out.mark(Release::default());
+            other.broken |= other.out.queued_bytes() > QUEUED_BYTES_MAX;
+            self.state.wake.push(other.token);
+        }
     }
 
     /// Answers an error to a command that ran.

@@ -15,6 +15,7 @@ mod dispatch;
 mod engine;
 mod entries;
 mod number;
+mod observe;
 mod out;
 mod output;
 mod read_arguments;

@@ -24,6 +24,10 @@ use crate::wire_error::WireError;
 /// Bytes above which a connection's pieces and further commands wait for the socket.
 pub(crate) const BUFFERED_BYTES_MAX: usize = 1 << 20;
 
+/// Bytes that may wait for a connection that listens or looks on, behind which it is let go: Redis'
+/// `client-output-buffer-limit pubsub 32mb`.
+pub(crate) const QUEUED_BYTES_MAX: usize = 32 << 20;
+
 /// How far the log must be before something leaves.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub(crate) struct Release {
@@ -411,7 +415,7 @@ mod tests {
         let mut out = Out::default();
         for _ in 0..100 {
             while !out.is_full() {
-                out.target().extend_from_slice(&[b'x'; 64 << 10]);
+                out.target().extend(std::iter::repeat_n(b'x', 64 << 10));
                 out.mark(durable(0));
             }
             let mut to = Slow(BUFFERED_BYTES_MAX / 2);

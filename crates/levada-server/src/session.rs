@@ -16,6 +16,7 @@ const ARGUMENT_BYTES: usize = 16;
 
 /// See the module.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "facts that change apart from each other")]
 pub(crate) struct Session {
     pub(crate) id: u64,
     pub(crate) address: SocketAddr,
@@ -32,6 +33,8 @@ pub(crate) struct Session {
     pub(crate) transaction: Option<Box<Transaction>>,
     /// Keys that WATCH named.
     pub(crate) watched: usize,
+    /// It is shown what others do.
+    pub(crate) monitors: bool,
     /// Names that it listens to, as the engine counts them.
     pub(crate) subscriptions: Subscriptions,
     pub(crate) blocked: Option<Box<Blocked>>,
@@ -122,6 +125,7 @@ impl Session {
             no_touch: false,
             transaction: None,
             watched: 0,
+            monitors: false,
             subscriptions: Subscriptions::default(),
             blocked: None,
             created_ms: now_ms,

@@ -122,6 +122,7 @@ impl WireError {
     /// Ours: Redis bounds the memory of all clients together.
     pub(crate) const TOO_MANY_SUBSCRIPTIONS: Self =
         Self::Fixed("ERR a connection may listen to at most 16 MiB of names");
+    pub(crate) const MONITORS: Self = Self::Fixed("ERR Replica can't interact with the keyspace");
     pub(crate) const UNBLOCKED: Self = Self::Fixed("UNBLOCKED client unblocked via CLIENT UNBLOCK");
     pub(crate) const NO_SUCH_CLIENT: Self = Self::Fixed("ERR No such client");
     pub(crate) const MAX_CLIENTS: Self = Self::Fixed("ERR max number of clients reached");

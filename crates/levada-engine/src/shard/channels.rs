@@ -19,8 +19,8 @@ use crate::store::{Store, Urgency};
 
 /// Bytes of names that one client may listen to, each counted with [`NAME_BYTES`].
 pub const NAMES_BYTES_MAX: usize = 16 << 20;
-/// What a name costs beside its bytes.
-const NAME_BYTES: usize = 128;
+/// What a name that is listened to counts beside its bytes.
+pub const NAME_BYTES: usize = 128;
 
 /// What a name that is listened to stands for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -76,6 +76,8 @@ pub(super) struct Channels {
     listeners: [BTreeMap<Name, BTreeSet<ClientId>>; 3],
     clients: BTreeMap<ClientId, Client>,
     messages: VecDeque<Delivery>,
+    /// Bytes of the names of all clients, counted as for [`NAMES_BYTES_MAX`].
+    bytes: usize,
 }
 
 #[derive(Default, Debug)]
@@ -104,6 +106,7 @@ impl Channels {
             return false;
         }
         *bytes += cost;
+        self.bytes += cost;
         let name: Name = name.into();
         names.insert(Arc::clone(&name));
         self.listeners[listening as usize].entry(name).or_default().insert(client);
@@ -118,6 +121,7 @@ impl Channels {
             return;
         }
         held.bytes -= name.len() + NAME_BYTES;
+        self.bytes -= name.len() + NAME_BYTES;
         if held.bytes == 0 {
             self.clients.remove(&client);
         }
@@ -206,6 +210,11 @@ impl<S: Store> Shard<S> {
         self.channels.listeners[listening as usize].get(name).map_or(0, BTreeSet::len)
     }
 
+    /// Bytes of the names that all clients listen to.
+    pub fn listening_bytes(&self) -> usize {
+        self.channels.bytes
+    }
+
     /// Publishes to a channel, or with [`Listening::Shard`] to a shard channel. Returns how many
     /// messages that makes.
     pub fn publish(&mut self, listening: Listening, channel: &[u8], payload: &[u8]) -> u64 {
@@ -286,6 +295,7 @@ mod tests {
         shard.unsubscribe(B, Listening::Channel, b"c1");
         assert_eq!(shard.publish(Listening::Channel, b"c1", b"m"), 0);
         assert_eq!(shard.listeners(Listening::Pattern).count(), 0);
+        assert_eq!(shard.listening_bytes(), 0);
         assert_eq!(shard.channels.clients.len(), 0, "nothing is kept of those who left");
     }
 

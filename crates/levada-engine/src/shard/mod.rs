@@ -35,7 +35,7 @@ use levada_core::{
 
 use self::{channels::Channels, checkpoint::Checkpointing, transaction::Watches, waiters::Waiters};
 pub use self::{
-    channels::{Delivery, Listening, NAMES_BYTES_MAX, Subscriptions},
+    channels::{Delivery, Listening, NAME_BYTES, NAMES_BYTES_MAX, Subscriptions},
     events::Events,
     reads::{BlockAccess, BlockHere, Entry},
     waiters::{BlockedRead, BlockedReadgroup},

@@ -6,7 +6,7 @@ use crate::spec::{CommandSpec, Request, Run, Then};
 use crate::wire_error::WireError;
 
 /// The only user there is.
-const USER: &[u8] = b"default";
+pub(super) const USER: &[u8] = b"default";
 
 pub(super) const SPEC: CommandSpec = CommandSpec {
     name: "auth",

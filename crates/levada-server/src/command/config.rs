@@ -91,6 +91,7 @@ fn set(context: &mut Context<'_>, request: &Request<'_>) -> Result<Then, WireErr
         return Err(WireError::setting("requirepass", why));
     }
     let names = context.state.config.set(pairs)?;
+    context.state.slow_log.configure(&context.state.config);
     for pair in pairs.chunks_exact(2) {
         // From the letters as they came: what is shown of them says less.
         if pair[0].eq_ignore_ascii_case(b"notify-keyspace-events")

@@ -4,6 +4,7 @@
 //! arguments become a [`levada_core::command::Command`], and how the answer is written where the
 //! common form ([`crate::output::plain`]) is not it.
 
+mod acl;
 mod auth;
 mod client;
 mod cluster;
@@ -23,7 +24,10 @@ mod hello;
 mod incr;
 mod info;
 mod keys;
+mod latency;
 mod memory_usage;
+mod module;
+mod monitor;
 mod r#move;
 mod multi;
 mod object;
@@ -33,11 +37,13 @@ mod quit;
 mod randomkey;
 mod rename;
 mod reset;
+mod role;
 mod save;
 mod scan;
 mod select;
 mod set;
 mod shutdown;
+mod slowlog;
 mod swapdb;
 mod time;
 mod r#type;
@@ -69,6 +75,7 @@ pub fn table() -> &'static [CommandSpec] {
 }
 
 static TABLE: &[CommandSpec] = &[
+    acl::SPEC,
     set::APPEND,
     auth::SPEC,
     save::BGSAVE,
@@ -101,8 +108,11 @@ static TABLE: &[CommandSpec] = &[
     info::SPEC,
     keys::SPEC,
     save::LASTSAVE,
+    latency::SPEC,
     memory_usage::SPEC,
     get::MGET,
+    module::SPEC,
+    monitor::SPEC,
     r#move::SPEC,
     set::MSET,
     set::MSETNX,
@@ -124,6 +134,7 @@ static TABLE: &[CommandSpec] = &[
     rename::RENAME,
     rename::RENAMENX,
     reset::SPEC,
+    role::SPEC,
     save::SAVE,
     scan::SPEC,
     function::SCRIPT,
@@ -132,6 +143,7 @@ static TABLE: &[CommandSpec] = &[
     set::SETEX,
     set::SETNX,
     shutdown::SPEC,
+    slowlog::SPEC,
     pubsub::SPUBLISH,
     pubsub::SSUBSCRIBE,
     get::STRLEN,

@@ -3,11 +3,12 @@
 //! PUBLISH channel message, SPUBLISH channel message
 //! PUBSUB CHANNELS|NUMSUB|NUMPAT|SHARDCHANNELS|SHARDNUMSUB|HELP
 
+use levada_core::error::Error as CoreError;
 use levada_core::glob;
 
 use super::{BASE, CONTAINER, help_flags};
 use crate::context::Context;
-use crate::engine::{ClientId, Listening};
+use crate::engine::{ClientId, Listening, NAME_BYTES};
 use crate::spec::{CommandSpec, Keys, Request, Run, Then, flag};
 use crate::wire_error::WireError;
 
@@ -199,6 +200,12 @@ fn listen(
     word: &str,
 ) -> Result<Then, WireError> {
     let client = ClientId(context.session.id);
+    // What `maxmemory` bounds of this: the names that are listened to.
+    let limit = context.state.config.number("maxmemory");
+    let more: usize = request.rest(1).iter().map(|name| name.len() + NAME_BYTES).sum();
+    if limit > 0 && (context.shard.listening_bytes() + more) as u64 > limit {
+        return Err(WireError::Core(CoreError::OutOfMemory, request.spec.name));
+    }
     for name in request.rest(1) {
         if !context.shard.subscribe(client, listening, name) {
             return Err(WireError::TOO_MANY_SUBSCRIPTIONS);

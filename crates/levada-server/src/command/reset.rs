@@ -31,6 +31,10 @@ fn run(context: &mut Context<'_>, _: &Request<'_>) -> Result<Then, WireError> {
         session.subscriptions = Subscriptions::default();
         context.shard.unsubscribe_all(ClientId(session.id));
     }
+    if std::mem::take(&mut session.monitors) {
+        let id = session.id;
+        context.state.monitors.retain(|monitor| *monitor != id);
+    }
     session.protocol = Protocol::Resp2;
     session.database = 0;
     session.name.clear();

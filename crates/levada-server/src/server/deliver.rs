@@ -9,9 +9,7 @@ use levada_resp::Writer;
 use super::Server;
 use crate::connection::Connection;
 use crate::engine::{Delivery, Listening};
-
-/// Bytes that may wait for a listener: Redis' `client-output-buffer-limit pubsub 32mb`.
-pub(crate) const QUEUED_BYTES_MAX: usize = 32 << 20;
+use crate::out::QUEUED_BYTES_MAX;
 
 impl Server {
     /// Hands out what was published. `own` is the connection that has its turn.

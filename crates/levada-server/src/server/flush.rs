@@ -96,6 +96,10 @@ impl Server {
         if session.blocked.take().is_some() {
             self.state.blocked_clients -= 1;
         }
+        if session.monitors {
+            let id = session.id;
+            self.state.monitors.retain(|monitor| *monitor != id);
+        }
         self.shard.forget(ClientId(session.id));
         // The socket is closed right after, which ends the watch too.
         let _ = self.poll.registry().deregister(&mut connection.stream);

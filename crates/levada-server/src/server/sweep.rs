@@ -29,7 +29,8 @@ impl Server {
             let half_sent = !connection.input.is_empty() && !connection.has_request;
             let late = !session.authenticated
                 && now_ms.saturating_sub(session.created_ms) > AUTHENTICATE_MS_MAX;
-            let listens = session.blocked.is_some() || session.subscriptions.any();
+            let listens =
+                session.blocked.is_some() || session.subscriptions.any() || session.monitors;
             let idle = silent_ms > timeout_ms && !listens;
             if late || idle || half_sent && silent_ms > HALF_SENT_MS_MAX {
                 ended.push(connection.token);

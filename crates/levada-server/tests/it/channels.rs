@@ -64,3 +64,34 @@ fn names_of_a_listener_are_bounded() {
     client.send_bytes(&request(&[b"SUBSCRIBE", &name]));
     client.expect("refused", "-ERR a connection may listen to at most 16 MiB of names\r\n");
 }
+
+#[test]
+fn a_monitor_sees_what_others_run_until_it_is_reset() {
+    let server = Server::start();
+    let (mut monitor, mut client) = (server.client(), server.client());
+    monitor.check("MONITOR", "+OK\r\n");
+    client.check("SELECT 3", "+OK\r\n");
+    client.check("AUTH default secret", "+OK\r\n");
+    client.check("CONFIG RESETSTAT", "+OK\r\n");
+    client.check("NOSUCH", "-ERR unknown command 'NOSUCH'\r\n");
+    client.check("MULTI", "+OK\r\n");
+    client.check("GET k", "+QUEUED\r\n");
+    client.check("EXEC", "*1\r\n$-1\r\n");
+    let address = client.stream.local_addr().expect("connected");
+    let expect = [
+        r#""SELECT" "3""#,
+        r#""AUTH" "(redacted)" "(redacted)""#,
+        r#""MULTI""#,
+        r#""GET" "k""#,
+        r#""EXEC""#,
+    ];
+    for words in expect {
+        let line = String::from_utf8(monitor.take_line()).expect("text");
+        let (time, rest) = line.split_once(' ').expect("a time first");
+        assert!(time.starts_with('+') && time.contains('.'), "{line}");
+        assert_eq!(rest, format!("[3 {address}] {words}\r\n"));
+    }
+    monitor.check("RESET", "+RESET\r\n");
+    client.check("GET k", "$-1\r\n");
+    monitor.check("PING", "+PONG\r\n");
+}
