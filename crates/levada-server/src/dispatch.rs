@@ -6,12 +6,16 @@
 use levada_core::command::{Command, ReadFrom};
 use levada_core::error::Error as CoreError;
 use levada_core::id::StreamId;
+use levada_core::keyspace::KeyNumber;
 use levada_core::reply::Reply;
 use levada_resp::Protocol;
 
 use crate::connection::Connections;
 use crate::context::{Context, State};
-use crate::engine::{Answer, BlockedRead, BlockedReadgroup, ClientId, Now, Outcome, Shard, Wait};
+use crate::engine::{
+    Answer, BlockAccess, BlockedRead, BlockedReadgroup, ClientId, Now, Outcome, Shard, Wait,
+};
+use crate::entries::Source;
 use crate::observe;
 use crate::out::{Out, QUEUED_BYTES_MAX, Release};
 use crate::output::Output;
@@ -272,6 +276,9 @@ impl Turn<'_> {
                 let keys = NameList::Borrowed(asked.names);
                 let names = Names { keys, now: self.now };
                 write(&mut self.output(), reply, &names);
+                if self.in_transaction {
+                    self.out.draw_ahead(self.session.protocol, &mut AtOnce(self.shard));
+                }
                 Ran::Done
             }
             Err(error) => self.fail(number, &WireError::Core(error, request.spec.name)),
@@ -429,6 +436,15 @@ fn changes(request: &Request<'_>, command: &Command<'_>) -> bool {
         _ => false,
     };
     request.spec.flags & flag::WRITE != 0 && !is_history
+}
+
+/// Blocks for the replies inside EXEC.
+struct AtOnce<'a>(&'a mut Shard);
+
+impl Source for AtOnce<'_> {
+    fn block(&mut self, key: KeyNumber, number: u64) -> BlockAccess<'_> {
+        self.0.block_now(key, number)
+    }
 }
 
 /// Whether this is HTTP, sent by a browser that was made to: such a connection gets no answer.

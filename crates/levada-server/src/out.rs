@@ -23,6 +23,8 @@ use crate::wire_error::WireError;
 
 /// Bytes above which a connection's pieces and further commands wait for the socket.
 pub(crate) const BUFFERED_BYTES_MAX: usize = 1 << 20;
+/// The same for the replies inside EXEC: what one command shows must not be lost to the next one.
+const AHEAD_BYTES_MAX: usize = 32 << 20;
 
 /// Bytes that may wait for a connection that listens or looks on, behind which it is let go: Redis'
 /// `client-output-buffer-limit pubsub 32mb`.
@@ -192,38 +194,53 @@ impl Out {
     /// Writes entries into the buffer until it is full or a block is missing.
     pub(crate) fn draw(&mut self, protocol: Protocol, source: &mut dyn Source) -> Progress {
         let release = self.pieces_release;
-        let progress = loop {
-            if self.is_full() {
-                break Progress::Full;
+        let progress = self.draw_up_to(BUFFERED_BYTES_MAX, protocol, source);
+        self.mark_drawn(release);
+        if progress == Progress::Done {
+            self.pieces_release = Release::default();
+        }
+        progress
+    }
+
+    /// Writes entries of a reply that is not marked yet, inside EXEC: what the next command removes
+    /// is in the buffer by then. What is longer, or cannot be read, is left to [`Out::draw`].
+    pub(crate) fn draw_ahead(&mut self, protocol: Protocol, source: &mut dyn Source) {
+        self.draw_up_to(AHEAD_BYTES_MAX, protocol, source);
+    }
+
+    fn draw_up_to(
+        &mut self,
+        bytes_max: usize,
+        protocol: Protocol,
+        source: &mut dyn Source,
+    ) -> Progress {
+        loop {
+            if self.len() > bytes_max {
+                return Progress::Full;
             }
             match self.pieces.front_mut() {
-                None => break Progress::Done,
+                None => return Progress::Done,
                 Some(Piece::Bytes(bytes)) => {
                     self.buffer.append(bytes);
                     self.pieces.pop_front();
                 }
                 Some(Piece::Entries { cursor, reply_start }) => {
                     let reply_start = *reply_start;
-                    match cursor.draw(&mut self.buffer, protocol, BUFFERED_BYTES_MAX, source) {
+                    match cursor.draw(&mut self.buffer, protocol, bytes_max, source) {
                         Drawn::All => drop(self.pieces.pop_front()),
                         Drawn::Some => {}
-                        Drawn::Reading => break Progress::Reading,
-                        Drawn::Gone => break Progress::Broken,
+                        Drawn::Reading => return Progress::Reading,
+                        Drawn::Gone => return Progress::Broken,
                         Drawn::Corrupt(first, last) => {
                             let error = WireError::Corrupt(first, last);
                             if !self.replace_reply(reply_start, protocol, &error) {
-                                break Progress::Broken;
+                                return Progress::Broken;
                             }
                         }
                     }
                 }
             }
-        };
-        self.mark_drawn(release);
-        if progress == Progress::Done {
-            self.pieces_release = Release::default();
         }
-        progress
     }
 
     /// Marks what was drawn since the last mark.

@@ -77,6 +77,15 @@ impl<S: Store> Shard<S> {
         }
     }
 
+    /// The same inside a transaction, where nothing waits: what is not in memory is read here.
+    pub fn block_now(&mut self, key: KeyNumber, number: u64) -> BlockAccess<'_> {
+        match self.block_here(key, number) {
+            Ok(Some(block)) => BlockAccess::Here(block),
+            Err(Refused::Corrupt { first, last, .. }) => BlockAccess::Corrupt { first, last },
+            Ok(None) | Err(_) => BlockAccess::Gone,
+        }
+    }
+
     /// Forgets a client that has gone: its blocks, its waits, its watches, what it listens to.
     pub fn forget(&mut self, client: ClientId) {
         self.pinned.remove(&client);
@@ -137,7 +146,7 @@ impl<S: Store> Shard<S> {
             match part {
                 Part::Deleted(id) => out.push(Entry { id: *id, fields: None }),
                 Part::Delivery { block, row, .. } => {
-                    let Some(block) = self.block_now(entries.key, *block)? else {
+                    let Some(block) = self.block_here(entries.key, *block)? else {
                         continue;
                     };
                     let row = block.row(*row);
@@ -146,7 +155,7 @@ impl<S: Store> Shard<S> {
                     );
                 }
                 Part::Rows { block, first, end, dead } => {
-                    let Some(block) = self.block_now(entries.key, *block)? else {
+                    let Some(block) = self.block_here(entries.key, *block)? else {
                         continue;
                     };
                     let live =
@@ -165,7 +174,11 @@ impl<S: Store> Shard<S> {
         Ok(out)
     }
 
-    fn block_now(&mut self, key: KeyNumber, number: u64) -> Result<Option<BlockHere<'_>>, Refused> {
+    fn block_here(
+        &mut self,
+        key: KeyNumber,
+        number: u64,
+    ) -> Result<Option<BlockHere<'_>>, Refused> {
         match self.machine.stream_of(key) {
             None => return Ok(None),
             Some(stream) if number == stream.tail_number() => {}

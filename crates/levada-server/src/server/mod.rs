@@ -308,7 +308,7 @@ impl Server {
         let mut args = recycle(std::mem::take(&mut self.args));
         let mut consumed = 0;
         loop {
-            if connection.out.is_drawing() && !self.draw(connection) {
+            if connection.out.is_drawing() && !draw(connection, &mut self.shard) {
                 break;
             }
             // A short request may change much: more of them wait until the disk has room.
@@ -369,6 +369,7 @@ impl Server {
         }
         .request(args);
         self.deliver(Some(connection));
+        self.note_events(now);
         match ran {
             Ran::Done => {}
             Ran::Close => connection.closing = true,
@@ -391,20 +392,14 @@ impl Server {
         true
     }
 
-    /// Writes on a long reply; whether it is written whole.
-    fn draw(&mut self, connection: &mut Connection) -> bool {
-        let mut blocks = Blocks { shard: &mut self.shard, client: ClientId(connection.session.id) };
-        match connection.out.draw(connection.session.protocol, &mut blocks) {
-            Drawn::Done => return true,
-            Drawn::Full => {}
-            Drawn::Reading => connection.awaits_blocks = true,
-            Drawn::Broken => connection.broken = true,
-        }
-        false
-    }
-
     /// Takes note of what the engine has to say to connections.
     fn drain_events(&mut self, now: Now) {
+        self.note_events(now);
+        self.deliver(None);
+    }
+
+    /// The same without the messages of channels. No event of a command is for who sent it.
+    fn note_events(&mut self, now: Now) {
         while let Some(event) = self.shard.poll_event() {
             match event {
                 Event::Retry { client } => {
@@ -423,7 +418,6 @@ impl Server {
                 }
             }
         }
-        self.deliver(None);
     }
 
     /// A blocked read has its answer.
@@ -453,6 +447,8 @@ impl Server {
             }
         }
         end_reply(&mut connection.out, &mut connection.session.replies, start, answer.wait.into());
+        // At once: the next command may remove what this one was given.
+        draw(connection, &mut self.shard);
         self.wake(token);
         self.touched.push(token);
     }
@@ -485,6 +481,18 @@ impl Server {
             self.touched.push(token);
         }
     }
+}
+
+/// Writes on a long reply; whether it is written whole.
+fn draw(connection: &mut Connection, shard: &mut Shard) -> bool {
+    let mut blocks = Blocks { shard, client: ClientId(connection.session.id) };
+    match connection.out.draw(connection.session.protocol, &mut blocks) {
+        Drawn::Done => return true,
+        Drawn::Full => {}
+        Drawn::Reading => connection.awaits_blocks = true,
+        Drawn::Broken => connection.broken = true,
+    }
+    false
 }
 
 /// Ends the reply of a connection that was blocked, unless it wants none.

@@ -84,6 +84,21 @@ fn a_reader_that_has_gone_behind_much_that_it_sent_takes_nothing() {
 }
 
 #[test]
+fn a_reader_gets_its_entry_though_the_next_command_removes_it() {
+    let server = Server::start();
+    let (mut writer, mut reader) = (server.client(), server.client());
+    for remove in ["DEL s", "XDEL s 1-1", "XTRIM s MAXLEN 0", "FLUSHALL", "SET s v"] {
+        reader.send("XREAD BLOCK 0 STREAMS s $");
+        writer.wait_for("clients", "blocked_clients", "1");
+        writer.send_bytes(format!("XADD s 1-1 f v\r\n{remove}\r\nDEL s\r\n").as_bytes());
+        reader.expect(remove, ENTRY);
+        writer.expect("the id", "$3\r\n1-1\r\n");
+        writer.take_line();
+        writer.take_line();
+    }
+}
+
+#[test]
 fn a_wait_can_be_ended_by_another_connection() {
     let server = Server::start();
     let (mut waiter, mut other) = (server.client(), server.client());
