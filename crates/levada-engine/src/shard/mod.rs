@@ -292,9 +292,8 @@ impl<S: Store> Shard<S> {
             self.last_commit_us = now.monotonic_us;
         }
         if self.awaited > self.last_durable_wish {
-            // Somebody saw a delivery that is written only: a batch without effects syncs it.
-            self.last_lsn = self.store.commit(self.now_ms, &[], Urgency::Durable)?;
-            self.last_durable_wish = self.last_lsn;
+            // Somebody saw a delivery that is written only.
+            self.sync_written()?;
         }
         Ok(())
     }
@@ -306,6 +305,13 @@ impl<S: Store> Shard<S> {
         }
         self.batch.clear();
         self.urgency = Urgency::Written;
+        Ok(())
+    }
+
+    /// Makes what is written only durable, by a batch without effects.
+    fn sync_written(&mut self) -> Result<(), Error> {
+        self.last_lsn = self.store.commit(self.now_ms, &[], Urgency::Durable)?;
+        self.last_durable_wish = self.last_lsn;
         Ok(())
     }
 
@@ -358,8 +364,7 @@ impl<S: Store> Shard<S> {
     /// Nothing changes at the moment: what is written only becomes durable, and the log is marked.
     fn rest(&mut self) -> Result<(), Error> {
         if self.last_lsn > self.last_durable_wish {
-            self.last_lsn = self.store.commit(self.now_ms, &[], Urgency::Durable)?;
-            self.last_durable_wish = self.last_lsn;
+            self.sync_written()?;
         }
         self.last_lsn = self.store.idle(self.now_ms)?;
         self.last_durable_wish = self.last_durable_wish.max(self.last_lsn);

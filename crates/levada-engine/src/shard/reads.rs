@@ -137,6 +137,12 @@ pub struct Entry {
     pub fields: Option<Vec<(Vec<u8>, Vec<u8>)>>,
 }
 
+impl Entry {
+    fn of(row: Row<'_>) -> Self {
+        Self { id: row.id, fields: Some(row.fields.to_vec()) }
+    }
+}
+
 impl<S: Store> Shard<S> {
     /// The entries of an answer, read here and now; an error where a block is damaged. Entries that
     /// were removed in the meantime are left out.
@@ -149,10 +155,7 @@ impl<S: Store> Shard<S> {
                     let Some(block) = self.block_here(entries.key, *block)? else {
                         continue;
                     };
-                    let row = block.row(*row);
-                    out.extend(
-                        row.map(|row| Entry { id: row.id, fields: Some(row.fields.to_vec()) }),
-                    );
+                    out.extend(block.row(*row).map(Entry::of));
                 }
                 Part::Rows { block, first, end, dead } => {
                     let Some(block) = self.block_here(entries.key, *block)? else {
@@ -162,9 +165,7 @@ impl<S: Store> Shard<S> {
                         |row: &Row<'_>| dead.as_ref().is_none_or(|dead| !dead.contains(row.index));
                     let rows = block.rows(*first).take_while(|row| row.index < *end).filter(live);
                     let start = out.len();
-                    out.extend(
-                        rows.map(|row| Entry { id: row.id, fields: Some(row.fields.to_vec()) }),
-                    );
+                    out.extend(rows.map(Entry::of));
                     if entries.reverse {
                         out[start..].reverse();
                     }

@@ -94,8 +94,7 @@ impl<S: Store> Shard<S> {
         self.commit(now)?;
         while self.store.durable() < self.last_lsn {
             if self.last_durable_wish < self.last_lsn {
-                self.last_lsn = self.store.commit(self.now_ms, &[], Urgency::Durable)?;
-                self.last_durable_wish = self.last_lsn;
+                self.sync_written()?;
             }
             self.store.wait();
             self.store.poll()?;
