@@ -47,6 +47,29 @@ impl WireError {
     pub(crate) const TRIM_TWICE: Self = Self::Fixed(
         "ERR syntax error, MAXLEN and MINID options at the same time are not compatible",
     );
+    pub(crate) const IDMP_TWICE: Self =
+        Self::Fixed("ERR syntax error, IDMP/IDMPAUTO specified multiple times");
+    pub(crate) const IDMP_PID_EMPTY: Self =
+        Self::Fixed("ERR syntax error, IDMP requires a non-empty producer ID");
+    pub(crate) const IDMPAUTO_PID_EMPTY: Self =
+        Self::Fixed("ERR syntax error, IDMPAUTO requires a non-empty producer ID");
+    pub(crate) const IDMP_IID_EMPTY: Self =
+        Self::Fixed("ERR syntax error, IDMP requires a non-empty idempotent ID");
+    pub(crate) const IDMP_EXPLICIT_ID: Self = Self::Fixed(
+        "ERR syntax error, IDMP/IDMPAUTO can be used only with auto-generated IDs",
+    );
+    pub(crate) const PID_EMPTY: Self = Self::Fixed("ERR producer ID must be non-empty");
+    pub(crate) const IID_EMPTY: Self = Self::Fixed("ERR idempotent ID must be non-empty");
+    pub(crate) const IDMP_DURATION_TWICE: Self =
+        Self::Fixed("ERR IDMP-DURATION specified multiple times");
+    pub(crate) const IDMP_MAXSIZE_TWICE: Self =
+        Self::Fixed("ERR IDMP-MAXSIZE specified multiple times");
+    pub(crate) const IDMP_DURATION_RANGE: Self =
+        Self::Fixed("ERR IDMP-DURATION must be between 1 and 86400 seconds");
+    pub(crate) const IDMP_MAXSIZE_RANGE: Self =
+        Self::Fixed("ERR IDMP-MAXSIZE must be between 1 and 10000 entries");
+    pub(crate) const NOTHING_SET: Self =
+        Self::Fixed("ERR At least one parameter must be specified");
     pub(crate) const IDS_MISSING: Self = Self::Fixed("ERR IDS option is required");
     pub(crate) const IDS_NOT_POSITIVE: Self =
         Self::Fixed("ERR Number of IDs must be a positive integer");
@@ -287,6 +310,10 @@ fn core_text(error: &CoreError, command: &str) -> Cow<'static, [u8]> {
         }
         CoreError::EntriesAddedBelowLength => {
             b"ERR The entries_added specified in XSETID is smaller than the target stream length"
+        }
+        CoreError::NoSuchEntry => b"ERR No such message in stream",
+        CoreError::IidTaken => {
+            b"ERR IID already exists for this producer with a different stream ID"
         }
         CoreError::NotInteger => b"ERR value is not an integer or out of range",
         CoreError::IncrementOverflow => b"ERR increment or decrement would overflow",
