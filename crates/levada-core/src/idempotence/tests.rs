@@ -1,3 +1,5 @@
+//! The queue of iids, its pieces, and what IDMPAUTO makes of fields.
+
 use std::{collections::VecDeque, vec};
 
 use super::*;
@@ -44,8 +46,7 @@ fn loaded(state: &Idempotence) -> Option<Idempotence> {
 fn what_idmpauto_makes_of_fields_is_what_redis_makes() {
     let check = |arguments: &[&[u8]], expect: &str| {
         let iid = iid_of(&Fields::Arguments(arguments));
-        let hex: std::string::String = iid.iter().map(|byte| std::format!("{byte:02x}")).collect();
-        assert_eq!(hex, expect);
+        assert_eq!(std::format!("{:032x}", u128::from_be_bytes(iid)), expect);
     };
     // Each was a duplicate of its IDMPAUTO on redis-server 8.6.3.
     check(&[b"a", b"1", b"b", b"2"], "c5b282935f77a53123e1ff7a302a11f2");
@@ -74,7 +75,7 @@ fn a_long_queue_is_found_forgotten_and_loaded_like_a_short_one() {
         let found: Vec<_> = state.tracked(now_ms).map(|(_, t)| (t.iid, t.since_ms)).collect();
         let expect: Vec<_> = naive.iter().map(|(iid, ms)| (&iid[..], *ms)).collect();
         assert_eq!(found, expect, "{n}");
-        let gone = n.checked_sub(1000).map(|gone| gone.to_le_bytes());
+        let gone = n.checked_sub(1000).map(u64::to_le_bytes);
         for (iid, ms) in [naive.front(), naive.back()].into_iter().flatten() {
             let found = state.find(&hasher(), PID, iid, now_ms);
             assert_eq!(found, Some(StreamId::new(*ms, 0)), "{n}");

@@ -119,7 +119,8 @@ impl<S: Store> Shard<S> {
                     self.waiters.shift((object.database, object.name.to_vec()));
                 }
             }
-            // As in Redis, what a group does with its entries breaks no WATCH, nor do idempotent ids.
+            // As in Redis, what a group does with its entries breaks no WATCH, and what is
+            // tracked of idempotent producers does not.
             Effect::Released { .. }
             | Effect::ConsumerCreated { .. }
             | Effect::Sealed { .. }
