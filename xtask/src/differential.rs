@@ -56,7 +56,8 @@ struct Totals {
     known: BTreeMap<usize, u64>,
     /// Episodes that differed once and not again: races with the clock.
     unsteady: Vec<u64>,
-    differences: usize,
+    /// By command and by what was said, names and numbers left out.
+    differences: BTreeMap<String, u64>,
 }
 
 /// Runs the verb with its arguments. Fails on any difference that is not known.
@@ -107,7 +108,7 @@ fn explore(pair: &mut Pair, options: &Options) -> Result<()> {
     let start = Instant::now();
     let mut totals = Totals::default();
     let mut shown = 0;
-    while totals.compared < options.commands && totals.differences < options.most {
+    while totals.compared < options.commands && totals.differences.len() < options.most {
         let number = totals.episodes;
         totals.episodes += 1;
         let episode = make::episode(seed, number, &pair.capability);
@@ -119,8 +120,13 @@ fn explore(pair: &mut Pair, options: &Options) -> Result<()> {
         if let Some(difference) = played.difference {
             match confirm(pair, &episode)? {
                 Some(again) => {
-                    totals.differences += 1;
-                    report(pair, seed, number, &episode, again)?;
+                    let (small, difference) = shrink(pair, &episode, again)?;
+                    let kind = kind(&small, &difference);
+                    let met = totals.differences.entry(kind).or_default();
+                    *met += 1;
+                    if *met == 1 {
+                        report(seed, number, &small, &difference)?;
+                    }
                 }
                 None => {
                     println!("episode {number} differed once: {}", describe(&episode, &difference));
@@ -135,7 +141,7 @@ fn explore(pair: &mut Pair, options: &Options) -> Result<()> {
         }
     }
     println!("{}", totals.report(start.elapsed().as_secs_f64()));
-    ensure!(totals.differences == 0, "seed {seed}: replies differ from {name}");
+    ensure!(totals.differences.is_empty(), "seed {seed}: replies differ from {name}");
     Ok(())
 }
 
@@ -160,16 +166,23 @@ fn replay(pair: &mut Pair, file: &Path) -> Result<()> {
     bail!("{}: replies differ from {}", file.display(), pair.capability.name)
 }
 
-/// Makes a difference small, prints it and writes it to a file.
-fn report(
-    pair: &mut Pair,
-    seed: u64,
-    number: u64,
-    episode: &Episode,
-    difference: Difference,
-) -> Result<()> {
-    let (small, difference) = shrink(pair, episode, difference)?;
-    let text = describe(&small, &difference);
+/// What tells one difference from another: the command, and what was said without names and
+/// numbers.
+fn kind(episode: &Episode, difference: &Difference) -> String {
+    let step = episode.steps.get(difference.at);
+    let name = step.map_or_else(|| b"events".to_vec(), |step| step.lower(0));
+    let plain = |text: &String| text.replace(|each: char| each.is_ascii_digit(), "");
+    let mut said = difference.said.each_ref().map(plain).concat();
+    for quote in ['"', '\''] {
+        let outside = said.split(quote).step_by(2);
+        said = outside.collect::<Vec<_>>().join("");
+    }
+    format!("{} {said}", String::from_utf8_lossy(&name))
+}
+
+/// Prints a difference that was made small, and writes it to a file.
+fn report(seed: u64, number: u64, small: &Episode, difference: &Difference) -> Result<()> {
+    let text = describe(small, difference);
     let file = std::env::temp_dir().join(format!("levada-differential-{seed}-{number}.txt"));
     std::fs::write(&file, format!("# seed {seed}, episode {number}\n{text}"))?;
     println!("seed {seed}, episode {number}, in {}:\n{text}", file.display());
@@ -197,10 +210,14 @@ impl Totals {
             "{} commands in {} episodes, {} differences, {} known, {} unsteady, {seconds:.0} s",
             self.compared,
             self.episodes,
-            self.differences,
+            self.differences.values().sum::<u64>(),
             self.known.values().sum::<u64>(),
             self.unsteady.len()
         );
+        for (kind, met) in &self.differences {
+            let kind: String = kind.chars().take(100).collect();
+            text += &format!("\n{met:>9}  DIFFERS: {}", kind.replace('\n', " "));
+        }
         for (at, known) in KNOWN.iter().enumerate() {
             let met = self.known.get(&at).copied().unwrap_or_default();
             text += &format!("\n{met:>9}  {}: {}", known.name, known.why);

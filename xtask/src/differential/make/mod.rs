@@ -61,8 +61,9 @@ pub(crate) fn episode(seed: u64, number: u64, peer: &Capability) -> Episode {
     let events = match random.below(4) {
         0 => "",
         1 => "KEA",
-        2 => peer.all_events(),
-        _ => random.pick(&["E$gt", "Kt", "EgnmA", "K$x", "KEtm"]),
+        2 if random.chance(20) => peer.all_events(),
+        2 => "KEAnoc",
+        _ => random.pick(&["E$gt", "Kt", "EgnA", "K$x", "KEt"]),
     };
     let episode = Episode {
         resp3: random.chance(40),
