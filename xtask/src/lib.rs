@@ -5,6 +5,7 @@
 //! Nothing here is part of the product, and no crate of the product depends on it.
 
 pub mod ci;
+pub mod differential;
 pub mod peer;
 pub mod tidy;
 pub mod transcript;

@@ -11,7 +11,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
 use xtask::transcript::{Options, Target};
-use xtask::{ci, tidy, workspace};
+use xtask::{ci, differential, tidy, workspace};
 
 const HELP: &str = "\
 cargo xtask VERB
@@ -30,6 +30,8 @@ cargo xtask VERB
                             memory, disk and restart of one long stream
   compare [--rounds 5] [--seconds 3] [--servers levada,always,everysec] [--load-max 2] [--dry]
                             throughput beside Redis, into BENCHMARKS.md
+  differential [--commands 1000000] [--seed S] [--peer PATH] [--replay FILE] [--most 5]
+                            random commands: the same replies as a real Redis?
   ci                        every stage in order, with a table of minutes
   help                      this text";
 
@@ -47,6 +49,7 @@ fn main() -> ExitCode {
         "transcripts" => transcripts(rest),
         "kills" => kills::run(rest),
         "footprint" => footprint::run(rest),
+        "differential" => differential::run(rest),
         "compare" => compare::run(rest),
         "ci" => ci::run_all(),
         "help" | "--help" | "-h" => {

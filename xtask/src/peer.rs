@@ -41,6 +41,16 @@ impl Peer {
         .map(Some)
     }
 
+    /// Starts a `redis-server` that is not the installed one, without persistence.
+    pub fn redis_at(program: &Path, options: &[&str]) -> Result<Self> {
+        Self::start("redis", |port, directory| {
+            let mut command = Command::new(program);
+            command.args(["--port", port, "--bind", "127.0.0.1", "--save", ""]);
+            command.args(options).arg("--dir").arg(directory);
+            command
+        })
+    }
+
     /// Builds our binary and starts `levada serve`.
     pub fn levada() -> Result<Self> {
         let build = workspace::cargo().args(["build", "--quiet", "-p", "levada-cli"]).status()?;
