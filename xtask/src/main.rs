@@ -12,6 +12,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result, bail};
 use xtask::transcript::{Options, Target};
 use xtask::{ci, differential, tidy, workspace};
+use xtask::{ci, clients, tidy, workspace};
 
 const HELP: &str = "\
 cargo xtask VERB
@@ -24,6 +25,8 @@ cargo xtask VERB
   transcripts --port P [--host H]   ... against a server that runs already: IT IS FLUSHED
               [--record]    write the replies that a file does not have yet into it
               [FILE ...]    only these files
+  clients [--server levada|redis|PROGRAM] [NAME ...]
+                            other people's clients against a server, into a table
   kills [--rounds 100] [--seed S] [--server levada|redis] [--canary]
                             kill -9 under load, and a ledger of what was acknowledged
   footprint [--entries 10000000] [--server levada|redis|everysec]
@@ -47,6 +50,7 @@ fn main() -> ExitCode {
         "fmt" => ci::fmt(),
         "tidy" => tidy::check(&workspace::root()),
         "transcripts" => transcripts(rest),
+        "clients" => clients::run(rest),
         "kills" => kills::run(rest),
         "footprint" => footprint::run(rest),
         "differential" => differential::run(rest),
