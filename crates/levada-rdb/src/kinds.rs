@@ -25,16 +25,12 @@ use crate::{
 /// Passes over a value and answers the name of its type, as TYPE gives it.
 pub(crate) fn skip(source: &mut impl Source, kind: u8) -> Result<&'static str> {
     match kind {
-        1 | 14 => each(source, |source| source.skip_string())?,
+        1 | 2 | 14 => each(source, Source::skip_string)?,
         18 => each(source, |source| source.plain().and_then(|_| source.skip_string()))?,
-        10 => source.skip_string()?,
-        2 => each(source, |source| source.skip_string())?,
-        11 | 20 => source.skip_string()?,
         3 => each(source, |source| source.skip_string().and_then(|()| skip_score(source)))?,
         5 => each(source, |source| source.skip_string().and_then(|()| source.skip(8)))?,
-        12 | 17 => source.skip_string()?,
         4 => each(source, |source| source.skip_string().and_then(|()| source.skip_string()))?,
-        9 | 13 | 16 | 23 => source.skip_string()?,
+        9..=13 | 16 | 17 | 20 | 23 => source.skip_string()?,
         22 => each(source, skip_expiring_field)?,
         24 => source.skip(8).and_then(|()| each(source, skip_expiring_field))?,
         25 => source.skip(8).and_then(|()| source.skip_string())?,

@@ -143,7 +143,7 @@ fn back_length(len: usize, out: &mut [u8; 5]) -> &[u8] {
     let out = &mut out[..count];
     let mut left = len;
     for byte in out.iter_mut().rev() {
-        *byte = (left & 0x7F) as u8 | 0x80;
+        *byte = left.to_le_bytes()[0] | 0x80;
         left >>= 7;
     }
     out[0] &= 0x7F;
@@ -187,13 +187,14 @@ impl Builder {
         }
         let start = self.elements.len();
         let out = &mut self.elements;
-        match text.len() {
-            len @ 0..64 => out.push(0x80 | len as u8),
-            len @ 64..4096 => out.extend([0xE0 | (len >> 8) as u8, (len & 0xFF) as u8]),
-            len => {
-                let len = u32::try_from(len).expect("the writer bounds what an entry holds");
+        let len = u32::try_from(text.len()).expect("the writer bounds what an entry holds");
+        let bytes = len.to_le_bytes();
+        match len {
+            0..64 => out.push(0x80 | bytes[0]),
+            64..4096 => out.extend([0xE0 | bytes[1], bytes[0]]),
+            _ => {
                 out.push(0xF0);
-                out.extend_from_slice(&len.to_le_bytes());
+                out.extend_from_slice(&bytes);
             }
         }
         out.extend_from_slice(text);
@@ -235,8 +236,25 @@ mod tests {
     fn every_size_of_element_comes_back() {
         let mut body = Builder::default();
         let numbers = [
-            0, 1, 127, 128, -1, 4095, 4096, -4096, -4097, 32_767, 32_768, -32_769, 8_388_607,
-            8_388_608, -8_388_609, 2_147_483_647, 2_147_483_648, i64::MAX, i64::MIN,
+            0,
+            1,
+            127,
+            128,
+            -1,
+            4095,
+            4096,
+            -4096,
+            -4097,
+            32_767,
+            32_768,
+            -32_769,
+            8_388_607,
+            8_388_608,
+            -8_388_609,
+            2_147_483_647,
+            2_147_483_648,
+            i64::MAX,
+            i64::MIN,
         ];
         numbers.iter().for_each(|number| body.integer(*number));
         let lens = [0, 1, 63, 64, 126, 127, 4095, 4096, 16_376, 16_381, 2_097_150, 2_097_200];

@@ -6,7 +6,7 @@
 //! 111ooooo llllllll oooooooo               l + 9 bytes from o + 1 bytes back
 //! ```
 //!
-//! Source: the description of the format in `lzf_d.c` of LibLZF.
+//! Source: the description of the format in `lzf_d.c` of `LibLZF`.
 
 /// How long a string that is packed into `packed` bytes can be: three bytes name 264 at most.
 pub(crate) fn len_max(packed: u64) -> u64 {

@@ -175,10 +175,8 @@ impl<'a> Rows<'a> {
         if fields.is_empty() && !deleted {
             return Err(Error::Corrupt("an entry has no fields"));
         }
-        let id = Id::new(
-            self.base.ms.wrapping_add_signed(ms),
-            self.base.seq.wrapping_add_signed(seq),
-        );
+        let id =
+            Id::new(self.base.ms.wrapping_add_signed(ms), self.base.seq.wrapping_add_signed(seq));
         Ok(Row { entry: (!deleted).then_some(Entry { id, fields }), elements: own + 1 })
     }
 }

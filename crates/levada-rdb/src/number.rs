@@ -22,7 +22,7 @@ enum Kept<'a> {
     Digits { digits: [u8; 20], start: u8 },
 }
 
-impl<'a> Text<'a> {
+impl Text<'_> {
     /// The decimal digits of a number.
     pub(crate) fn of(number: i64) -> Self {
         let mut digits = [0; 20];
@@ -40,7 +40,7 @@ impl<'a> Text<'a> {
             start -= 1;
             digits[start] = b'-';
         }
-        Self(Kept::Digits { digits, start: start as u8 })
+        Self(Kept::Digits { digits, start: start.to_le_bytes()[0] })
     }
 }
 

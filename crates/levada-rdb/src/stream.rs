@@ -277,6 +277,8 @@ fn id(source: &mut impl Source) -> Result<Id> {
 
 /// An id written as 16 bytes.
 fn id_of(bytes: [u8; 16]) -> Id {
-    let number = u128::from_be_bytes(bytes);
-    Id::new((number >> 64) as u64, number as u64)
+    let (mut ms, mut seq) = ([0; 8], [0; 8]);
+    ms.copy_from_slice(&bytes[..8]);
+    seq.copy_from_slice(&bytes[8..]);
+    Id::new(u64::from_be_bytes(ms), u64::from_be_bytes(seq))
 }
