@@ -188,7 +188,7 @@ impl WireError {
     pub(crate) fn quoting(before: &str, quoted: &[u8], after: &str) -> Self {
         let mut text = Vec::with_capacity(before.len() + quoted.len() + after.len());
         text.extend_from_slice(before.as_bytes());
-        text.extend_from_slice(quoted);
+        text.extend_from_slice(shown(quoted));
         text.extend_from_slice(after.as_bytes());
         Self::Text(text)
     }
@@ -207,7 +207,7 @@ impl WireError {
 
     /// Nobody knows this command.
     pub(crate) fn unknown_command(args: &[&[u8]]) -> Self {
-        let cut = |text: &[u8], max: usize| text.get(..max).unwrap_or(text).to_vec();
+        let cut = |text, max: usize| shown(text).get(..max).unwrap_or(shown(text)).to_vec();
         let name = args.first().copied().unwrap_or_default();
         let mut text = b"ERR unknown command '".to_vec();
         text.extend(cut(name, QUOTED_BYTES_MAX));
@@ -331,7 +331,13 @@ fn core_text(error: &CoreError, command: &str) -> Cow<'static, [u8]> {
     })
 }
 
+/// What Redis shows of a word in a text: it takes the word for a string of C.
+fn shown(word: &[u8]) -> &[u8] {
+    word.split(|byte| *byte == 0).next().unwrap_or_default()
+}
+
 fn no_group_text(key: &[u8], group: &[u8], command: &str) -> Vec<u8> {
+    let (key, group) = (shown(key), shown(group));
     let parts: [&[u8]; 5] = match command {
         "xreadgroup" => [
             b"NOGROUP No such key '",
@@ -361,6 +367,10 @@ mod tests {
         check(
             WireError::unknown_command(&[b"FOO", b"bar", b"baz"]),
             "ERR unknown command 'FOO', with args beginning with: 'bar' 'baz' ",
+        );
+        check(
+            WireError::unknown_command(&[b"F\0O", b"\0r", b"baz"]),
+            "ERR unknown command 'F', with args beginning with: '' 'baz' ",
         );
         check(
             WireError::unknown_subcommand("client", b"MAINT_NOTIFICATIONS"),
