@@ -295,7 +295,7 @@ impl Idempotence {
     }
 }
 
-fn numbered_in<'p>(producers: &'p Producers, number: u32) -> Option<&'p Producer> {
+fn numbered_in(producers: &Producers, number: u32) -> Option<&Producer> {
     producers.by_number.get(&number).map(|producer| &**producer)
 }
 
