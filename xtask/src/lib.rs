@@ -6,8 +6,8 @@
 //! Nothing here is part of the product, and no crate of the product depends on it.
 
 pub mod ci;
-pub mod differential;
 pub mod clients;
+pub mod differential;
 pub mod peer;
 pub mod tidy;
 pub mod transcript;

@@ -11,8 +11,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
 use xtask::transcript::{Options, Target};
-use xtask::{ci, differential, tidy, workspace};
-use xtask::{ci, clients, tidy, workspace};
+use xtask::{ci, clients, differential, tidy, workspace};
 
 const HELP: &str = "\
 cargo xtask VERB

@@ -356,8 +356,8 @@ impl<'a> Effect<'a> {
     }
 
     /// Whether losing this one to a power cut only means that an entry is delivered again, that a
-    /// consumer was seen earlier or that what is over is forgotten later: no reply needs to wait for
-    /// it (`delivery-sync relaxed`).
+    /// consumer was seen earlier or that what is over is forgotten later: no reply needs to wait
+    /// for it (`delivery-sync relaxed`).
     pub fn is_delivery(&self) -> bool {
         matches!(
             self,

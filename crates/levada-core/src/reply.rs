@@ -2,9 +2,7 @@
 
 use alloc::{sync::Arc, vec::Vec};
 
-use crate::{
-    bitmap::Bitmap, id::StreamId, idempotence::IdmpLimits, keyspace::KeyNumber,
-};
+use crate::{bitmap::Bitmap, id::StreamId, idempotence::IdmpLimits, keyspace::KeyNumber};
 
 /// An answer.
 #[derive(Clone, PartialEq, Debug)]

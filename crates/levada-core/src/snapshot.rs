@@ -200,7 +200,8 @@ impl Snapshot {
             Value::Stream(stream) => {
                 let is_new = |changed: u64| since.is_none_or(|since| changed > since);
                 let producers = stream.idempotence.numbered();
-                for (number, producer) in producers.filter(|(_, producer)| is_new(producer.changed()))
+                for (number, producer) in
+                    producers.filter(|(_, producer)| is_new(producer.changed()))
                 {
                     let chunks = producer.chunks().filter(|(_, changed)| is_new(*changed));
                     self.todo.extend(chunks.map(|(place, _)| Todo::Iids(at, number, place)));

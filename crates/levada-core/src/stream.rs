@@ -180,7 +180,8 @@ impl Stream {
             .sum();
         let index =
             usize::try_from(self.index.len()).unwrap_or(usize::MAX) * size_of::<BlockMeta>();
-        size_of::<Self>() + self.tail.block.memory_bytes()
+        size_of::<Self>()
+            + self.tail.block.memory_bytes()
             + index
             + groups
             + self.idempotence.memory_bytes()

@@ -12,8 +12,8 @@ use std::{
 
 use levada_core::{
     command::{
-        Command, Idempotent, Key, NewId, ReadFrom, ReadMost, References, Trim, TrimKeep, Xadd, XgroupCreate,
-        Xrange, Xread, Xreadgroup,
+        Command, Idempotent, Key, NewId, ReadFrom, ReadMost, References, Trim, TrimKeep, Xadd,
+        XgroupCreate, Xrange, Xread, Xreadgroup,
     },
     error::Error as Refused,
     fields::Fields,

@@ -55,9 +55,8 @@ impl WireError {
         Self::Fixed("ERR syntax error, IDMPAUTO requires a non-empty producer ID");
     pub(crate) const IDMP_IID_EMPTY: Self =
         Self::Fixed("ERR syntax error, IDMP requires a non-empty idempotent ID");
-    pub(crate) const IDMP_EXPLICIT_ID: Self = Self::Fixed(
-        "ERR syntax error, IDMP/IDMPAUTO can be used only with auto-generated IDs",
-    );
+    pub(crate) const IDMP_EXPLICIT_ID: Self =
+        Self::Fixed("ERR syntax error, IDMP/IDMPAUTO can be used only with auto-generated IDs");
     pub(crate) const PID_EMPTY: Self = Self::Fixed("ERR producer ID must be non-empty");
     pub(crate) const IID_EMPTY: Self = Self::Fixed("ERR idempotent ID must be non-empty");
     pub(crate) const IDMP_DURATION_TWICE: Self =

@@ -11,9 +11,9 @@ use levada_core::block::Block;
 use levada_core::command::{Command, Key, Xpending, Xrange};
 use levada_core::decide::{self, Blocks, Context, Refusal};
 use levada_core::id::StreamId;
+use levada_core::idempotence::IdmpLimits;
 use levada_core::keyspace::KeyNumber;
 use levada_core::machine::Machine;
-use levada_core::idempotence::IdmpLimits;
 use levada_core::reply::{
     ConsumerInfo, Entries, GroupFull, IdmpFacts, Part, PendingRow, Reply, StreamFull,
 };

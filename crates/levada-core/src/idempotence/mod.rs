@@ -152,9 +152,9 @@ impl Idempotence {
     /// All producers in the order of their pids, with iids that are over and not yet swept: at
     /// [`Idempotence::tracked`] they are left out.
     pub fn producers(&self) -> impl Iterator<Item = &Producer> {
-        self.producers.iter().flat_map(|all| {
-            all.numbers.values().filter_map(|number| numbered_in(all, number))
-        })
+        self.producers
+            .iter()
+            .flat_map(|all| all.numbers.values().filter_map(|number| numbered_in(all, number)))
     }
 
     /// Everything that counts at `now_ms`: pid and iid, pids in their order, iids oldest first.

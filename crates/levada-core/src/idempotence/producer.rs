@@ -95,9 +95,10 @@ impl Producer {
     /// How many of the oldest iids are of a time up to this one.
     pub(super) fn count_until(&self, until_ms: u64) -> u64 {
         let whole = self.chunks.partition_point(|slot| slot.chunk.last_ms() <= until_ms);
-        let end = self.chunks.get(whole).map_or(self.end, |slot| {
-            slot.first + slot.chunk.count_until(until_ms) as u64
-        });
+        let end = self
+            .chunks
+            .get(whole)
+            .map_or(self.end, |slot| slot.first + slot.chunk.count_until(until_ms) as u64);
         end.saturating_sub(self.first)
     }
 

@@ -72,7 +72,10 @@ mod tests {
         check("XCFGSET s", "ERR At least one parameter must be specified");
         check("XCFGSET s IDMP-MAXSIZE", "ERR syntax error");
         check("XCFGSET s IDMP-MAXSIZE 1 IDMP-DURATION", "ERR syntax error");
-        check("XCFGSET s IDMP-MAXSIZE 1 IDMP-MAXSIZE 1", "ERR IDMP-MAXSIZE specified multiple times");
+        check(
+            "XCFGSET s IDMP-MAXSIZE 1 IDMP-MAXSIZE 1",
+            "ERR IDMP-MAXSIZE specified multiple times",
+        );
         check("XCFGSET s IDMP-MAXSIZE -1", "ERR IDMP-MAXSIZE must be between 1 and 10000 entries");
         check("XCFGSET s IDMP-DURATION x", "ERR value is not an integer or out of range");
     }

@@ -39,10 +39,7 @@ mod tests {
     #[test]
     fn parses() {
         check("XIDMPRECORD s p i 1-2", "id: StreamId { ms: 1, seq: 2 }");
-        check(
-            "XIDMPRECORD s   x",
-            "ERR Invalid stream ID specified as stream command argument",
-        );
+        check("XIDMPRECORD s   x", "ERR Invalid stream ID specified as stream command argument");
         check("XIDMPRECORD s  i 1-1", "ERR producer ID must be non-empty");
         check("XIDMPRECORD s p  1-1", "ERR idempotent ID must be non-empty");
         check("XIDMPRECORD s p i", "ERR wrong number of arguments for 'xidmprecord' command");
