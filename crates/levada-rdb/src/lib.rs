@@ -31,7 +31,7 @@
 //! let mut skipped = Vec::new();
 //! for item in File::open(file)? {
 //!     match item? {
-//!         Item::Text(key, value) => println!("SELECT {} SET {:?} {value:?}", key.database, key.name),
+//!         Item::Text(key, value) => println!("{} {:?} = {value:?}", key.database, key.name),
 //!         Item::Unsupported(key, kind) => skipped.push((key, kind)),
 //!         Item::StreamBegin(key) => println!("{:?}, until {:?}", key.name, key.expires_at_ms),
 //!         Item::Entries(node) => {
