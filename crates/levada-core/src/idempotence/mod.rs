@@ -36,6 +36,8 @@
 
 mod chunk;
 mod producer;
+#[cfg(test)]
+mod tests;
 
 use alloc::{
     collections::{BTreeMap, BTreeSet},
@@ -154,7 +156,7 @@ impl Idempotence {
     pub fn producers(&self) -> impl Iterator<Item = &Producer> {
         self.producers
             .iter()
-            .flat_map(|all| all.numbers.values().filter_map(|number| numbered_in(all, number)))
+            .flat_map(|all| all.numbers.values().filter_map(|number| numbered_in(all, *number)))
     }
 
     /// Everything that counts at `now_ms`: pid and iid, pids in their order, iids oldest first.
@@ -174,7 +176,7 @@ impl Idempotence {
 
     fn producer(&self, pid: &[u8]) -> Option<&Producer> {
         let producers = self.producers.as_ref()?;
-        numbered_in(producers, producers.numbers.get(pid)?)
+        numbered_in(producers, *producers.numbers.get(pid)?)
     }
 
     /// Other limits: nothing is tracked any more.
@@ -250,7 +252,7 @@ impl Idempotence {
 
     /// The producer of a number.
     pub(crate) fn of_number(&self, number: u32) -> Option<&Producer> {
-        numbered_in(self.producers.as_ref()?, &number)
+        numbered_in(self.producers.as_ref()?, number)
     }
 
     /// Puts a producer in that was read from a checkpoint; `None` where its pid or number is taken.
@@ -293,8 +295,8 @@ impl Idempotence {
     }
 }
 
-fn numbered_in<'p>(producers: &'p Producers, number: &u32) -> Option<&'p Producer> {
-    producers.by_number.get(number).map(|producer| &**producer)
+fn numbered_in(producers: &Producers, number: u32) -> Option<&Producer> {
+    producers.by_number.get(&number).map(|producer| &**producer)
 }
 
 /// A number that no producer has: above all, or the first gap when there is no above.

@@ -102,8 +102,7 @@ impl Generator<'_> {
     }
 
     /// XADD with IDMP or IDMPAUTO, XCFGSET, XIDMPRECORD; few producers, iids and values, so that
-    /// they
-    /// come again, and durations within which the clock moves.
+    /// they come again, and durations within which the clock moves.
     fn once(&mut self) -> Op {
         let (key, pid) = (self.key(), self.random.index(PIDS.len()));
         let iid = vec![b'1' + u8::try_from(self.random.below(6)).expect("below 6")];
