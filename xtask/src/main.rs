@@ -12,6 +12,11 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result, bail};
 use xtask::transcript::{Options, Target};
 use xtask::{ci, clients, differential, tidy, workspace};
+use xtask::{
+    ci,
+    peers::{self, Peer},
+    tidy, workspace,
+};
 
 const HELP: &str = "\
 cargo xtask VERB
@@ -19,7 +24,9 @@ cargo xtask VERB
   test                      all tests: cargo nextest if installed, else cargo test
   fmt                       format the source
   tidy                      the rules that neither compiler nor clippy knows
-  transcripts --redis       run tests/transcripts against the installed redis-server
+  peers                     install and build the real servers to compare with, in the cache
+  transcripts --peer 8.6|8.2|7.0|valkey
+                            run tests/transcripts against a real server
   transcripts --levada      ... against a levada that is built and started for it
   transcripts --port P [--host H]   ... against a server that runs already: IT IS FLUSHED
               [--record]    write the replies that a file does not have yet into it
@@ -48,6 +55,7 @@ fn main() -> ExitCode {
         "test" => ci::test().map(drop),
         "fmt" => ci::fmt(),
         "tidy" => tidy::check(&workspace::root()),
+        "peers" => peers::install(),
         "transcripts" => transcripts(rest),
         "clients" => clients::run(rest),
         "kills" => kills::run(rest),
@@ -80,7 +88,7 @@ fn transcripts(arguments: &[String]) -> Result<()> {
         match argument.as_str() {
             "--host" => host.clone_from(value()?),
             "--port" => port = Some(value()?.parse::<u16>().context("--port")?),
-            "--redis" => peer = Some(ci::PeerKind::Redis),
+            "--peer" => peer = Some(ci::PeerKind::Real(Peer::parse(value()?)?)),
             "--levada" => peer = Some(ci::PeerKind::Levada),
             "--record" => options.record = true,
             flag if flag.starts_with('-') => bail!("unknown option {flag}"),
@@ -100,6 +108,6 @@ fn transcripts(arguments: &[String]) -> Result<()> {
                 Ok(())
             }
         },
-        _ => bail!("say either --port P, --redis or --levada"),
+        _ => bail!("say either --port P, --peer NAME or --levada"),
     }
 }
