@@ -6,6 +6,7 @@ mod import;
 mod serve;
 mod settings;
 mod transfer;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -29,6 +30,9 @@ enum Command {
     Import(import::Import),
     /// Copies streams with their groups, and strings, from Levada into a Redis, and compares.
     Export(export::Export),
+    /// Checks a data directory that no server has open.
+    #[command(after_help = verify::EXIT_CODES)]
+    Verify(verify::Given),
 }
 
 fn main() -> ExitCode {
@@ -42,6 +46,7 @@ fn main() -> ExitCode {
         }),
         Command::Import(import) => import::run(&import),
         Command::Export(export) => export::run(&export),
+        Command::Verify(given) => return verify::run(&given),
     };
     match result {
         Ok(code) => code,
