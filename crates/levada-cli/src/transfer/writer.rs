@@ -62,7 +62,11 @@ pub(crate) fn open(target: &mut Peer, key: &[u8]) -> Result<()> {
     target.together(&commands).map(drop)
 }
 
-/// Appends entries under their own ids, which are above all that the stream has.
+/// Appends entries under their own ids, in their order.
+///
+/// An id that the target does not take any more is passed over: a run that was killed may have
+/// left a pipeline that the server was still working on. Whether the entry is there is compared
+/// later, as of every entry.
 pub(crate) fn append(target: &mut Peer, key: &[u8], entries: &[Entry]) -> Result<()> {
     let mut commands = redis::pipe();
     for entry in entries {
@@ -73,7 +77,20 @@ pub(crate) fn append(target: &mut Peer, key: &[u8], entries: &[Entry]) -> Result
             command.arg(&entry.fields);
         }
     }
-    target.ask_all(&commands).map(drop)
+    for (command, reply) in commands.cmd_iter().zip(target.send(&commands)?) {
+        match reply {
+            Value::ServerError(error) if !error.details().is_some_and(is_late) => {
+                return Err(redis::RedisError::from(error)).with_context(|| target.about(command));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Whether an error means that the stream has gone on behind the id.
+fn is_late(error: &str) -> bool {
+    error.contains("equal or smaller")
 }
 
 /// Makes a group anew, with its consumers, and nothing pending.

@@ -126,6 +126,23 @@ pub(crate) fn levada(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_levada")).args(arguments).output().expect("levada runs")
 }
 
+/// Imports and kills the program when it has said so many lines, if it lives that long. Answers
+/// whether it did.
+pub(crate) fn import_killed(from: &Server, to: &Server, more: &[&str], lines: usize) -> bool {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_levada"))
+        .args(["import", "--json", "--from", &from.url(), "--to", &to.url()])
+        .args(more)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("levada runs");
+    let said = BufReader::new(child.stdout.take().expect("it is piped")).lines();
+    let count = said.take(lines).map_while(Result::ok).count();
+    child.kill().expect("our child");
+    child.wait().expect("our child");
+    count == lines
+}
+
 /// Imports, and says what it said if it did not exit with this code.
 pub(crate) fn import(from: &Server, to: &Server, more: &[&str], code: i32) -> String {
     transfer("import", from, to, more, code)

@@ -1,7 +1,7 @@
 //! What is carried, what is refused, what survives being killed.
 
 use crate::fill::{Random, fill};
-use crate::rig::{Server, ask, import, state, transfer};
+use crate::rig::{Server, ask, import, import_killed, state, transfer};
 
 #[test]
 fn random_streams_come_over_and_back() {
@@ -44,4 +44,78 @@ fn what_the_target_has_is_not_touched() {
     assert_eq!(state(&ours, false), before);
     import(&source, &ours, &["--replace"], 0);
     import(&source, &ours, &["--verify-only"], 0);
+}
+
+#[test]
+fn a_run_that_was_killed_goes_on_where_it_was() {
+    let Some(source) = Server::redis() else {
+        return;
+    };
+    let mut random = Random::new(77);
+    fill(&mut source.connect(), &mut random);
+    let before = state(&source, false);
+    let more = ["--batch", "3", "--jobs", "1"];
+    let (mut kills, mut lines) = (0, 1);
+    loop {
+        let ours = Server::levada();
+        if !import_killed(&source, &ours, &more, lines) {
+            break;
+        }
+        // Once more, a little later: the second run is one that goes on.
+        import_killed(&source, &ours, &more, 1 + usize::try_from(random.below(9)).expect("small"));
+        kills += 1;
+        import(&source, &ours, &more, 0);
+        assert_eq!(entries(&ours), entries(&source), "killed at line {lines}");
+        let said = import(&source, &ours, &[], 0);
+        assert!(said.contains(&format!("({} present)", before.len())), "{said}");
+        lines += 1 + usize::try_from(random.below(12)).expect("small");
+    }
+    assert!(kills > 5, "only {kills} kills before the run was over");
+}
+
+/// What both a Redis and a Levada of another version show alike.
+fn entries(server: &Server) -> Vec<String> {
+    let mut connection = server.connect();
+    let mut shown = Vec::new();
+    for (key, _) in state(server, false) {
+        if key.starts_with("stream") && !key.contains('\\') && !key.contains(' ') {
+            shown.push(format!("{key} {:?}", ask(&mut connection, &format!("XRANGE {key} - +"))));
+            let groups = ask(&mut connection, &format!("XINFO GROUPS {key}"));
+            shown.push(format!("{groups:?}"));
+        }
+    }
+    shown
+}
+
+#[test]
+fn a_live_producer_is_followed_until_it_stops() {
+    let Some(source) = Server::redis() else {
+        return;
+    };
+    let ours = Server::levada();
+    let mut there = source.connect();
+    ask(&mut there, "XGROUP CREATE s g 0 MKSTREAM");
+    for number in 1..=300 {
+        ask(&mut there, &format!("XADD s {number}-1 f {number}"));
+    }
+    ask(&mut there, "XREADGROUP GROUP g c COUNT 100 STREAMS s >");
+    let said = import(&source, &ours, &["--keep-open", "--batch", "10"], 0);
+    assert!(said.contains("1 left open"), "{said}");
+    // Meanwhile the source goes on: it trims, deletes, acknowledges and appends.
+    ask(&mut there, "XTRIM s MINID 50");
+    ask(&mut there, "XDEL s 60-1 70-1 200-1 300-1");
+    ask(&mut there, "XACK s g 61-1 62-1");
+    for number in 301..=400 {
+        ask(&mut there, &format!("XADD s {number}-1 f {number}"));
+    }
+    let said = import(&source, &ours, &["--keep-open"], 0);
+    assert!(said.contains("100 entries copied"), "{said}");
+    ask(&mut there, "XADD s 500-1 f last");
+    let said = import(&source, &ours, &[], 0);
+    assert!(said.contains("1 resumed"), "{said}");
+    assert!(said.contains("1 entries copied"), "{said}");
+    assert_eq!(entries(&ours), entries(&source));
+    // Finished, it is refused as soon as it differs.
+    ask(&mut there, "XADD s 501-1 f later");
+    import(&source, &ours, &[], 1);
 }
