@@ -45,6 +45,7 @@ const STAGES: &[Stage] = &[
     ("transcripts redis", |_| transcripts(PeerKind::Redis, &[], Options::default())),
     ("transcripts levada", |_| transcripts(PeerKind::Levada, &[], Options::default())),
     ("crash schedules", |_| cargo(&["run", "--release", "-p", "levada-sim", "--", "run"])),
+    ("bit flips", |_| cargo(&["run", "--release", "-p", "levada-sim", "--", "flips", "1000", "1"])),
     ("kill -9 loop", |_| cargo(&["run", "-p", "xtask", "--", "kills", "--rounds", "20"])),
     ("flights", |_| {
         let demo = ["demo", "--records", "5000", "--language", "all"];
