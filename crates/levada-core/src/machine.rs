@@ -10,6 +10,7 @@ use crate::{
     id::StreamId,
     keyspace::{KeyNumber, Keyspace, Object, Value},
     pending::Pending,
+    restored::RestoredStream,
     stream::Stream,
 };
 
@@ -29,8 +30,8 @@ pub enum Applied {
     Done,
     /// A block is sealed and to be kept.
     Sealed(KeyNumber, u64, Arc<Block>),
-    /// Blocks of a stream are to be kept: those of another one.
-    Copied(KeyNumber, Vec<(u64, Arc<Block>)>),
+    /// Blocks of a new stream are to be kept: those of another one, or restored ones.
+    Filled(KeyNumber, Vec<(u64, Arc<Block>)>),
     /// The blocks of a stream below a number are gone.
     Dropped(KeyNumber, u64),
     /// Keys are gone with everything in them.
@@ -136,8 +137,9 @@ impl Machine {
             }
             Effect::StreamCopied { key, from, blocks } => {
                 self.copy(*key, *from, at);
-                Applied::Copied(*key, blocks.clone())
+                Applied::Filled(*key, blocks.clone())
             }
+            Effect::StreamRestored { key, stream } => self.restore(*key, stream, at),
             Effect::TextSet { key, value } => {
                 self.keys.set_text(*key, value);
                 Applied::Done
@@ -179,6 +181,22 @@ impl Machine {
             self.tail_bytes += copied.tail().bytes().len() as u64;
             *stream = Arc::new(copied);
         }
+    }
+
+    /// Makes a new stream what was restored.
+    fn restore(&mut self, key: KeyNumber, restored: &RestoredStream, at: At) -> Applied {
+        let Some(Object { value: Value::Stream(stream), .. }) = self.keys.get_mut(key) else {
+            return Applied::Done;
+        };
+        let mut new = Stream::default();
+        let sealed = new.fill(restored, at.now_ms);
+        for (number, group) in (0..).zip(&restored.groups) {
+            let filled = Group::restored(group, at.position);
+            new.groups.insert(number, group.name.as_slice().into(), Arc::new(filled));
+        }
+        self.tail_bytes += new.tail().bytes().len() as u64;
+        *stream = Arc::new(new);
+        Applied::Filled(key, sealed)
     }
 
     fn remove(&mut self, keys: &[KeyNumber], at: At) -> Applied {

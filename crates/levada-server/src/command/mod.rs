@@ -14,6 +14,7 @@ mod config;
 mod copy;
 mod dbsize;
 mod del;
+mod dump;
 mod echo;
 mod exists;
 mod expire;
@@ -37,6 +38,7 @@ mod quit;
 mod randomkey;
 mod rename;
 mod reset;
+mod restore;
 mod role;
 mod save;
 mod scan;
@@ -89,6 +91,7 @@ static TABLE: &[CommandSpec] = &[
     incr::DECRBY,
     del::DEL,
     multi::DISCARD,
+    dump::SPEC,
     echo::SPEC,
     multi::EXEC,
     exists::EXISTS,
@@ -134,6 +137,7 @@ static TABLE: &[CommandSpec] = &[
     rename::RENAME,
     rename::RENAMENX,
     reset::SPEC,
+    restore::SPEC,
     role::SPEC,
     save::SAVE,
     scan::SPEC,
