@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
+use crate::clients::{self, Server};
 use crate::peer::Peer;
 use crate::transcript::{self, Options, Target};
 use crate::{tidy, workspace};
@@ -44,6 +45,8 @@ const STAGES: &[Stage] = &[
     }),
     ("transcripts redis", |_| transcripts(PeerKind::Redis, &[], Options::default())),
     ("transcripts levada", |_| transcripts(PeerKind::Levada, &[], Options::default())),
+    ("clients redis", |_| clients::matrix(&Server::Peer(PeerKind::Redis), &[])),
+    ("clients levada", |_| clients::matrix(&Server::Peer(PeerKind::Levada), &[])),
     ("crash schedules", |_| cargo(&["run", "--release", "-p", "levada-sim", "--", "run"])),
     ("kill -9 loop", |_| cargo(&["run", "-p", "xtask", "--", "kills", "--rounds", "20"])),
     ("flights", |_| {
@@ -166,7 +169,8 @@ pub fn transcript_files() -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-fn in_ci() -> bool {
+/// Whether a skip would hide a failure.
+pub(crate) fn in_ci() -> bool {
     std::env::var("CI").is_ok_and(|value| value == "true")
 }
 

@@ -11,7 +11,8 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
 use xtask::transcript::{Options, Target};
-use xtask::{ci, tidy, workspace};
+use xtask::{ci, clients, tidy, workspace};
+use xtask::{ci, differential, tidy, workspace};
 
 const HELP: &str = "\
 cargo xtask VERB
@@ -24,12 +25,16 @@ cargo xtask VERB
   transcripts --port P [--host H]   ... against a server that runs already: IT IS FLUSHED
               [--record]    write the replies that a file does not have yet into it
               [FILE ...]    only these files
+  clients [--server levada|redis|PROGRAM] [NAME ...]
+                            other people's clients against a server, into a table
   kills [--rounds 100] [--seed S] [--server levada|redis] [--canary]
                             kill -9 under load, and a ledger of what was acknowledged
   footprint [--entries 10000000] [--server levada|redis|everysec]
                             memory, disk and restart of one long stream
   compare [--rounds 5] [--seconds 3] [--servers levada,always,everysec] [--load-max 2] [--dry]
                             throughput beside Redis, into BENCHMARKS.md
+  differential [--commands 1000000] [--seed S] [--peer PATH] [--replay FILE] [--most 5]
+                            random commands: the same replies as a real Redis?
   ci                        every stage in order, with a table of minutes
   help                      this text";
 
@@ -45,8 +50,10 @@ fn main() -> ExitCode {
         "fmt" => ci::fmt(),
         "tidy" => tidy::check(&workspace::root()),
         "transcripts" => transcripts(rest),
+        "clients" => clients::run(rest),
         "kills" => kills::run(rest),
         "footprint" => footprint::run(rest),
+        "differential" => differential::run(rest),
         "compare" => compare::run(rest),
         "ci" => ci::run_all(),
         "help" | "--help" | "-h" => {

@@ -14,6 +14,9 @@
 //!              varint n, consumer * n, varint n, pending * n
 //! consumer  := bytes name, varint seen unix ms, option of active unix ms
 //! pending   := id, varint delivered unix ms, varint count, varint place among the consumers
+//! idempotent producers: byte 0 where nothing is known of them, else byte 1,
+//!   varint duration s, varint iids at most, varint added, varint duplicates, varint n, producer * n
+//! producer  := bytes pid, varint n, (bytes iid, id) * n
 //! ```
 
 use alloc::{collections::BTreeSet, sync::Arc, vec::Vec};
@@ -23,6 +26,7 @@ use crate::{
     error::Error,
     fields::Fields,
     id::StreamId,
+    idempotence::IdmpLimits,
     limits,
     varint::{Reader, put_bytes, put_id, put_option, put_u64},
 };
@@ -42,6 +46,31 @@ pub struct RestoredStream {
     pub max_deleted_id: StreamId,
     /// Groups, each name once.
     pub groups: Vec<RestoredGroup>,
+    /// What idempotent producers left; where it is not known, the stream is as a new one.
+    pub idmp: Option<RestoredIdmp>,
+}
+
+/// What idempotent producers left with a [`RestoredStream`].
+#[derive(Clone, PartialEq, Default, Debug)]
+pub struct RestoredIdmp {
+    /// How long and how many are tracked.
+    pub limits: IdmpLimits,
+    /// Iids ever tracked.
+    pub added: u64,
+    /// Duplicates ever found.
+    pub duplicates: u64,
+    /// Producers by their pids, each once, with what counts of each.
+    pub producers: Vec<RestoredProducer>,
+}
+
+/// A producer of a [`RestoredIdmp`].
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct RestoredProducer {
+    /// Its pid.
+    pub pid: Vec<u8>,
+    /// Iids, each once and oldest first, and the entries that they became. The age of an iid is
+    /// that of its entry, as Redis has it.
+    pub iids: Vec<(Vec<u8>, StreamId)>,
 }
 
 /// A group of a [`RestoredStream`].
@@ -118,6 +147,8 @@ impl RestoredStream {
         put_id(out, self.max_deleted_id);
         put_u64(out, self.groups.len() as u64);
         self.groups.iter().for_each(|group| group.encode(out));
+        out.push(u8::from(self.idmp.is_some()));
+        self.idmp.iter().for_each(|idmp| idmp.encode(out));
     }
 
     pub(crate) fn decode(reader: &mut Reader<'_>) -> Option<Self> {
@@ -138,7 +169,11 @@ impl RestoredStream {
         if last_id < top || names.len() < groups.len() {
             return None;
         }
-        Some(Self { blocks, full_bytes, last_id, entries_added, max_deleted_id, groups })
+        let idmp = match reader.u8()? {
+            0 => None,
+            _ => Some(RestoredIdmp::decode(reader)?),
+        };
+        Some(Self { blocks, full_bytes, last_id, entries_added, max_deleted_id, groups, idmp })
     }
 }
 
@@ -190,6 +225,45 @@ impl RestoredGroup {
     }
 }
 
+impl RestoredIdmp {
+    fn encode(&self, out: &mut Vec<u8>) {
+        put_u64(out, self.limits.duration_s);
+        put_u64(out, self.limits.iids_max);
+        put_u64(out, self.added);
+        put_u64(out, self.duplicates);
+        put_u64(out, self.producers.len() as u64);
+        for RestoredProducer { pid, iids } in &self.producers {
+            put_bytes(out, pid);
+            put_u64(out, iids.len() as u64);
+            for (iid, id) in iids {
+                put_bytes(out, iid);
+                put_id(out, *id);
+            }
+        }
+    }
+
+    fn decode(reader: &mut Reader<'_>) -> Option<Self> {
+        let limits = IdmpLimits { duration_s: reader.u64()?, iids_max: reader.u64()? };
+        let (added, duplicates) = (reader.u64()?, reader.u64()?);
+        let (mut producers, mut pids) = (Vec::new(), BTreeSet::new());
+        for _ in 0..reader.count()? {
+            let (pid, mut iids, mut known) = (reader.bytes()?, Vec::new(), BTreeSet::new());
+            for _ in 0..reader.count()? {
+                let (iid, id) = (reader.bytes()?, reader.id()?);
+                iids.push((iid.into(), id));
+                if !known.insert(iid) {
+                    return None;
+                }
+            }
+            producers.push(RestoredProducer { pid: pid.into(), iids });
+            if !pids.insert(pid) {
+                return None;
+            }
+        }
+        Some(Self { limits, added, duplicates, producers })
+    }
+}
+
 /// Whether the next entry goes into another block, as in a stream that grows.
 fn is_full(block: &Block) -> bool {
     block.bytes().len() >= limits::BLOCK_BYTES || block.count() >= limits::BLOCK_ROWS
@@ -224,7 +298,16 @@ mod tests {
             consumers: Vec::from([consumer(b"a", None), consumer(b"b", Some(65))]),
             pending: Vec::from([pending(2, 1), pending(4, 0)]),
         });
+        let iids = Vec::from([(b"i".to_vec(), stream.last_id), (b"j".to_vec(), StreamId::MIN)]);
+        let producer = |pid: &[u8]| RestoredProducer { pid: pid.into(), iids: iids.clone() };
+        let producers = Vec::from([producer(b"p"), producer(b"q")]);
+        let limits = IdmpLimits { duration_s: 9, iids_max: 8 };
+        stream.idmp = Some(RestoredIdmp { limits, added: 7, duplicates: 6, producers });
         stream
+    }
+
+    fn producer(stream: &mut RestoredStream) -> &mut RestoredProducer {
+        &mut stream.idmp.as_mut().expect("there").producers[0]
     }
 
     #[test]
@@ -255,13 +338,15 @@ mod tests {
         check("groups", |stream| stream.groups.push(stream.groups[0].clone()));
         check("consumers", |stream| stream.groups[0].consumers[1].name = b"a".into());
         check("pending", |stream| stream.groups[0].pending.reverse());
+        check("producers", |stream| producer(stream).pid = b"q".into());
+        check("iids", |stream| producer(stream).iids[0].0 = b"j".into());
         check("owner", |stream| stream.groups[0].pending[0].consumer = 2);
     }
 
     #[test]
     fn entries_are_bounded() {
         let mut stream = RestoredStream::default();
-        let value = [b'v'; 1 << 20];
+        let value = alloc::vec![b'v'; 1 << 20];
         let pair: [&[u8]; 2] = [b"", &value];
         let mut push = |n| stream.push(StreamId::new(n, 0), &Fields::Arguments(&pair), true);
         (1..16).for_each(|n| push(n).expect("15 MiB fit"));

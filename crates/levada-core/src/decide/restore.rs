@@ -4,10 +4,10 @@
 
 use alloc::{sync::Arc, vec::Vec};
 
-use super::{Context, Decided, Decision, create_key, keys, strings};
+use super::{Context, Decided, Decision, create_stream, keys, strings};
 use crate::{
     command::{Key, Restore, Restored},
-    effect::{Effect, Kind},
+    effect::Effect,
     error::Error,
     keyspace::{Object, Value},
     limits,
@@ -49,9 +49,10 @@ pub(super) fn restore<'a>(context: Context<'_>, asked: &Restore<'a>) -> Decided<
     let mut effects = match value {
         Restored::Text(value) => strings::copy(context, asked.key, value)?,
         Restored::Stream(stream) => {
-            let (key, created) = create_key(context, asked.key, Kind::Stream);
-            let restored = Effect::StreamRestored { key, stream: Arc::clone(stream) };
-            removed.into_iter().chain([created, restored]).collect::<Vec<_>>()
+            let mut effects = Vec::from_iter(removed);
+            let key = create_stream(context, asked.key, &mut effects);
+            effects.push(Effect::StreamRestored { key, stream: Arc::clone(stream) });
+            effects
         }
     };
     if let (Some(at_ms), Some(key)) = (expires_at_ms, effects.last().and_then(Effect::key)) {

@@ -9,10 +9,13 @@ use levada_core::error::Error as CoreError;
 use levada_core::fields::Value;
 use levada_core::group::{self, NOBODY};
 use levada_core::id::StreamId;
+use levada_core::idempotence::Idempotence;
 use levada_core::limits::DUMP_BYTES_MAX;
 use levada_core::reply::{Dumped, Reply};
 use levada_core::stream::Stream;
-use levada_rdb::{Consumer, Group, Id, Pending, StreamIds, StreamWriter, VERSION, encode_text};
+use levada_rdb::{
+    Consumer, Group, Id, Idmp, Pending, Producer, StreamIds, StreamWriter, VERSION, encode_text,
+};
 
 use super::{GENERIC, KEY};
 use crate::output::{Output, plain};
@@ -74,7 +77,7 @@ fn encode(stream: &Stream, sealed: &[(u64, Arc<Block>)], now_ms: u64) -> Option<
     };
     let groups: Vec<_> =
         stream.groups.iter().map(|(name, _, held)| group(name, held, now_ms)).collect();
-    let payload = writer.finish(&ids, &groups, None);
+    let payload = writer.finish(&ids, &groups, Some(&idmp(&stream.idempotence, now_ms)));
     Some(payload).filter(|payload| payload.len() <= DUMP_BYTES_MAX)
 }
 
@@ -112,6 +115,25 @@ fn group(name: &[u8], held: &group::Group, now_ms: u64) -> Group {
         entries_read: held.entries_read,
         pending: pending.collect(),
         consumers,
+    }
+}
+
+/// What idempotent producers left and still counts.
+fn idmp(held: &Idempotence, now_ms: u64) -> Idmp {
+    let mut producers: Vec<Producer> = Vec::new();
+    for (pid, tracked) in held.tracked(now_ms) {
+        if producers.last().is_none_or(|producer| producer.name != pid) {
+            producers.push(Producer { name: pid.to_vec(), entries: Vec::new() });
+        }
+        let producer = producers.last_mut().expect("one was pushed");
+        producer.entries.push((tracked.iid.to_vec(), id(tracked.id)));
+    }
+    Idmp {
+        duration_s: held.limits.duration_s,
+        entries_max: held.limits.iids_max,
+        producers,
+        added: held.added,
+        duplicates: held.duplicates,
     }
 }
 

@@ -7,8 +7,12 @@ use levada_core::command::{Command, Restore, Restored};
 use levada_core::error::Error as CoreError;
 use levada_core::fields::Fields;
 use levada_core::id::StreamId;
-use levada_core::restored::{RestoredConsumer, RestoredGroup, RestoredPending, RestoredStream};
-use levada_rdb::{Error, Group, Id, StreamDump, Value};
+use levada_core::idempotence::IdmpLimits;
+use levada_core::restored::{
+    RestoredConsumer, RestoredGroup, RestoredIdmp, RestoredPending, RestoredProducer,
+    RestoredStream,
+};
+use levada_rdb::{Error, Group, Id, Idmp, Producer, StreamDump, Value};
 
 use super::{GENERIC, KEY};
 use crate::output::plain;
@@ -39,7 +43,7 @@ fn parse<'a>(request: &Request<'a>) -> Result<Asked<'a>, WireError> {
     let key = request.key(1);
     let mut restore = Restore { key, replace: options.replace, expires_at_ms: None, value: None };
     // What else is wrong is told only where the key is free.
-    match contents(request, &options) {
+    match contents(request, options) {
         Ok((expires_at_ms, value)) => {
             restore.expires_at_ms = expires_at_ms;
             restore.value = Some(value);
@@ -94,7 +98,7 @@ impl Options {
 /// When the key expires, and what it holds.
 fn contents<'a>(
     request: &Request<'a>,
-    options: &Options,
+    options: Options,
 ) -> Result<(Option<i64>, Restored<'a>), WireError> {
     let ttl_ms = integer(request.arg(2))?;
     if ttl_ms < 0 {
@@ -131,6 +135,7 @@ fn restored(dump: &StreamDump) -> Result<RestoredStream, CoreError> {
     stream.entries_added = dump.ids.entries_added;
     stream.max_deleted_id = id(dump.ids.max_deleted_id);
     stream.groups = dump.groups.iter().map(group).collect();
+    stream.idmp = dump.idmp.as_ref().map(idmp);
     for node in &dump.nodes {
         let mut starts_node = true;
         for entry in node.entries() {
@@ -162,6 +167,19 @@ fn group(group: &Group) -> RestoredGroup {
         entries_read: group.entries_read,
         consumers: consumers.collect(),
         pending: pending.collect(),
+    }
+}
+
+fn idmp(idmp: &Idmp) -> RestoredIdmp {
+    let producer = |producer: &Producer| RestoredProducer {
+        pid: producer.name.clone(),
+        iids: producer.entries.iter().map(|(iid, entry)| (iid.clone(), id(*entry))).collect(),
+    };
+    RestoredIdmp {
+        limits: IdmpLimits { duration_s: idmp.duration_s, iids_max: idmp.entries_max },
+        added: idmp.added,
+        duplicates: idmp.duplicates,
+        producers: idmp.producers.iter().map(producer).collect(),
     }
 }
 
