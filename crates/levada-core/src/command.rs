@@ -3,9 +3,9 @@
 //! A command here is free of any protocol: no text, no options in whatever order, no ids in any
 //! form but one. The names and meanings are Redis' (command pages of the same names).
 
-use alloc::vec::Vec;
+use alloc::{borrow::Cow, sync::Arc, vec::Vec};
 
-use crate::{fields::Fields, id::StreamId};
+use crate::{fields::Fields, id::StreamId, restored::RestoredStream};
 
 /// A key of one of the databases.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -99,6 +99,10 @@ pub enum Command<'a> {
     Rename(Key<'a>, Key<'a>, bool),
     /// COPY.
     Copy(Copied<'a>),
+    /// DUMP.
+    Dump(Key<'a>),
+    /// RESTORE.
+    Restore(Restore<'a>),
     /// MOVE: key, database.
     Move(Key<'a>, u8),
     /// SWAPDB.
@@ -454,6 +458,28 @@ pub struct Copied<'a> {
     pub replace: bool,
 }
 
+/// RESTORE.
+#[derive(Clone, Debug)]
+pub struct Restore<'a> {
+    /// The key.
+    pub key: Key<'a>,
+    /// REPLACE: whatever is there goes.
+    pub replace: bool,
+    /// When the key expires, in unix milliseconds; in the past, it does not come into being.
+    pub expires_at_ms: Option<i64>,
+    /// What it holds; `None` only asks whether the key is free.
+    pub value: Option<Restored<'a>>,
+}
+
+/// A value on its way in.
+#[derive(Clone, Debug)]
+pub enum Restored<'a> {
+    /// A string.
+    Text(Cow<'a, [u8]>),
+    /// A stream.
+    Stream(Arc<RestoredStream>),
+}
+
 /// Conditions of EXPIRE.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "four words that combine freely")]
@@ -543,6 +569,8 @@ impl<'a> Command<'a> {
             | Self::Xnack(Xnack { key, .. })
             | Self::Xautoclaim(Xautoclaim { key, .. })
             | Self::Set(Set { key, .. })
+            | Self::Restore(Restore { key, .. })
+            | Self::Dump(key)
             | Self::Xlen(key)
             | Self::Xdel(key, _)
             | Self::Xdelex(key, ..)

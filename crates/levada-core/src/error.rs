@@ -48,6 +48,12 @@ pub enum Error {
     ConditionUnknown,
     /// COPY of a stream beyond [`crate::limits::COPY_BYTES_MAX`].
     CopyTooLarge,
+    /// RESTORE of a key that is there, without REPLACE.
+    KeyExists,
+    /// RESTORE of a stream beyond [`crate::limits::RESTORE_BYTES_MAX`].
+    RestoreTooLarge,
+    /// DUMP of a stream beyond [`crate::limits::DUMP_BYTES_MAX`].
+    DumpTooLarge,
     /// A string would exceed [`crate::limits::STRING_BYTES_MAX`].
     StringTooLong,
     /// Strings would exceed their memory; nothing could be evicted.

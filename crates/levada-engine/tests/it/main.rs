@@ -2,4 +2,4 @@
 
 mod copies;
 mod embedded;
-mod verify;
+mod restores;

@@ -14,7 +14,7 @@ mod config;
 mod copy;
 mod dbsize;
 mod del;
-mod delex;
+mod dump;
 mod echo;
 mod exists;
 mod expire;
@@ -39,6 +39,7 @@ mod quit;
 mod randomkey;
 mod rename;
 mod reset;
+mod restore;
 mod role;
 mod save;
 mod scan;
@@ -95,6 +96,7 @@ static TABLE: &[CommandSpec] = &[
     delex::DELEX,
     delex::DIGEST,
     multi::DISCARD,
+    dump::SPEC,
     echo::SPEC,
     multi::EXEC,
     exists::EXISTS,
@@ -141,6 +143,7 @@ static TABLE: &[CommandSpec] = &[
     rename::RENAME,
     rename::RENAMENX,
     reset::SPEC,
+    restore::SPEC,
     role::SPEC,
     save::SAVE,
     scan::SPEC,
