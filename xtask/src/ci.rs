@@ -11,7 +11,6 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::clients::{self, Server};
-use crate::peer::Peer;
 use crate::peer::Running;
 use crate::peers::{self, Peer};
 use crate::transcript::{self, Options, Target};
@@ -49,7 +48,7 @@ const STAGES: &[Stage] = &[
     ("transcripts 7.0", |_| transcripts(PeerKind::Real(Peer::Redis70), &[], Options::default())),
     ("transcripts 8.6", |_| transcripts(PeerKind::Real(Peer::Redis86), &[], Options::default())),
     ("transcripts levada", |_| transcripts(PeerKind::Levada, &[], Options::default())),
-    ("clients redis", |_| clients::matrix(&Server::Peer(PeerKind::Redis), &[])),
+    ("clients redis", |_| clients::matrix(&Server::Peer(PeerKind::Real(Peer::Redis70)), &[])),
     ("clients levada", |_| clients::matrix(&Server::Peer(PeerKind::Levada), &[])),
     ("crash schedules", |_| cargo(&["run", "--release", "-p", "levada-sim", "--", "run"])),
     ("bit flips", |_| cargo(&["run", "--release", "-p", "levada-sim", "--", "flips", "1000", "1"])),
@@ -173,8 +172,6 @@ pub fn transcript_files() -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Whether a skip would hide a failure.
-pub(crate) fn in_ci() -> bool {
 /// Installs the real servers. What is still lacking fails here only under `CI=true`.
 fn install_peers() -> Result<Outcome> {
     match peers::install() {
@@ -189,7 +186,8 @@ pub(crate) fn lacking(what: &str) -> Result<Outcome> {
     Ok(Outcome::Skipped(what.to_owned()))
 }
 
-fn in_ci() -> bool {
+/// Whether a skip would hide a failure.
+pub(crate) fn in_ci() -> bool {
     std::env::var("CI").is_ok_and(|value| value == "true")
 }
 

@@ -11,13 +11,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
+use xtask::peers::{self, Peer};
 use xtask::transcript::{Options, Target};
 use xtask::{ci, clients, differential, tidy, workspace};
-use xtask::{
-    ci,
-    peers::{self, Peer},
-    tidy, workspace,
-};
 
 const HELP: &str = "\
 cargo xtask VERB

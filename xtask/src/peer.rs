@@ -30,13 +30,23 @@ pub struct Running {
 impl Running {
     /// Starts a real server; `Ok(None)` when it is not installed.
     pub fn real(peer: Peer) -> Result<Option<Self>> {
-        let Some(program) = peers::find(peer) else {
-            return Ok(None);
-        };
-        Self::start(peer.name(), |port, directory| {
-            let mut command = Command::new(&program);
+        peers::find(peer).map(|program| Self::redis_at(&program, &[])).transpose()
+    }
+
+    /// Starts a program: a levada if it is called so, else a `redis-server`.
+    pub fn program(program: &Path) -> Result<Self> {
+        match program.file_name().is_some_and(|name| name == "levada") {
+            true => Self::levada_at(program),
+            false => Self::redis_at(program, &[]),
+        }
+    }
+
+    /// Starts a `redis-server` or its like without persistence, with more options behind ours.
+    pub fn redis_at(program: &Path, options: &[&str]) -> Result<Self> {
+        Self::start("redis", |port, directory| {
+            let mut command = Command::new(program);
             command.args(["--port", port, "--bind", "127.0.0.1", "--save", ""]);
-            command.args(options).arg("--dir").arg(directory);
+            command.args(["--appendonly", "no"]).args(options).arg("--dir").arg(directory);
             command
         })
     }
@@ -45,19 +55,10 @@ impl Running {
     pub fn levada() -> Result<Self> {
         let build = workspace::cargo().args(["build", "--quiet", "-p", "levada-cli"]).status()?;
         ensure!(build.success(), "levada does not build");
-        Self::levada_of(&workspace::target_dir().join("debug/levada"))
+        Self::levada_at(&workspace::target_dir().join("debug/levada"))
     }
 
-    fn redis_of(program: &Path) -> Result<Self> {
-        Self::start("redis", |port, directory| {
-            let mut command = Command::new(program);
-            command.args(["--port", port, "--bind", "127.0.0.1", "--save", ""]);
-            command.args(["--appendonly", "no", "--dir"]).arg(directory);
-            command
-        })
-    }
-
-    fn levada_of(program: &Path) -> Result<Self> {
+    fn levada_at(program: &Path) -> Result<Self> {
         Self::start("levada", |port, directory| {
             let mut command = Command::new(program);
             command.args(["serve", "--port", port, "--dir"]).arg(directory);
