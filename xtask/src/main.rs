@@ -2,6 +2,7 @@
 //! Clone, then `cargo xtask check` and `cargo xtask test`; `.ci/run` calls the same verbs.
 
 mod compare;
+mod faults;
 mod footprint;
 mod kills;
 
@@ -24,8 +25,11 @@ cargo xtask VERB
   transcripts --port P [--host H]   ... against a server that runs already: IT IS FLUSHED
               [--record]    write the replies that a file does not have yet into it
               [FILE ...]    only these files
-  kills [--rounds 100] [--seed S] [--server levada|redis] [--canary]
-                            kill -9 under load, and a ledger of what was acknowledged
+  kills [--rounds 100] [--seed S] [--server levada|redis] [--fault kill] [--canary] [--record]
+                            a fault under load, and a ledger of what was acknowledged; faults:
+                            kill, power-cut, sync-error, sync-kill, slow-sync, write-error, no-space
+  faults [--rounds 10] [--flips 100] [--seed S] [--servers levada,redis-8.6-always,...] [--dry]
+                            the same faults for all, into RELIABILITY.md
   footprint [--entries 10000000] [--server levada|redis|everysec]
                             memory, disk and restart of one long stream
   compare [--rounds 5] [--seconds 3] [--servers levada,always,everysec] [--load-max 2] [--dry]
@@ -46,6 +50,7 @@ fn main() -> ExitCode {
         "tidy" => tidy::check(&workspace::root()),
         "transcripts" => transcripts(rest),
         "kills" => kills::run(rest),
+        "faults" => faults::run(rest),
         "footprint" => footprint::run(rest),
         "compare" => compare::run(rest),
         "ci" => ci::run_all(),
@@ -59,7 +64,10 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
-            ExitCode::FAILURE
+            match error.downcast_ref::<ci::Unable>() {
+                Some(_) => ExitCode::from(ci::Unable::EXIT_CODE),
+                None => ExitCode::FAILURE,
+            }
         }
     }
 }
