@@ -51,6 +51,13 @@ const STAGES: &[Stage] = &[
     ("clients redis", |_| clients::matrix(&Server::Peer(PeerKind::Real(Peer::Redis70)), &[])),
     ("clients levada", |_| clients::matrix(&Server::Peer(PeerKind::Levada), &[])),
     ("crash schedules", |_| cargo(&["run", "--release", "-p", "levada-sim", "--", "run"])),
+    ("kill -9 loop", |_| cargo(&["run", "-p", "xtask", "--", "kills", "--rounds", "50"])),
+    ("power cuts", |_| faults("power-cut", "10")),
+    ("failed syncs", |_| faults("sync-error", "5")),
+    ("kills at a sync", |_| faults("sync-kill", "5")),
+    ("slow syncs", |_| faults("slow-sync", "5")),
+    ("failed writes", |_| faults("write-error", "5")),
+    ("no space", |_| faults("no-space", "5")),
     ("bit flips", |_| cargo(&["run", "--release", "-p", "levada-sim", "--", "flips", "1000", "1"])),
     ("kill -9 loop", |_| cargo(&["run", "-p", "xtask", "--", "kills", "--rounds", "20"])),
     ("flights", |_| {
@@ -96,6 +103,34 @@ pub fn run_all() -> Result<()> {
 /// A stage that is one call of cargo.
 fn cargo(arguments: &[&str]) -> Result<Outcome> {
     succeed(workspace::cargo().args(arguments)).map(|()| Outcome::Passed)
+}
+
+/// What a machine cannot do, such as mounting: a stage that needs it is skipped, loudly.
+#[derive(Debug)]
+pub struct Unable(pub String);
+
+impl Unable {
+    /// How a verb ends that could not run: the number that test runners have for it.
+    pub const EXIT_CODE: u8 = 77;
+}
+
+impl std::fmt::Display for Unable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "this machine cannot do it: {}", self.0)
+    }
+}
+
+impl std::error::Error for Unable {}
+
+/// A stage of faults under load.
+fn faults(fault: &str, rounds: &str) -> Result<Outcome> {
+    let arguments = ["run", "-p", "xtask", "--", "kills", "--fault", fault, "--rounds", rounds];
+    let status = workspace::cargo().args(arguments).status()?;
+    if status.code() == Some(i32::from(Unable::EXIT_CODE)) {
+        return Ok(Outcome::Skipped("this machine cannot do it, see above".to_owned()));
+    }
+    ensure!(status.success(), "{fault}: acknowledged work is not as it was");
+    Ok(Outcome::Passed)
 }
 
 /// Formatting, lints, tidy: what should pass before a commit.

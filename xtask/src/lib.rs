@@ -11,6 +11,7 @@ pub mod clients;
 pub mod differential;
 pub mod peer;
 pub mod peers;
+pub mod record;
 pub mod tidy;
 pub mod transcript;
 pub mod workspace;

@@ -2,6 +2,7 @@
 //! Clone, then `cargo xtask check` and `cargo xtask test`; `.ci/run` calls the same verbs.
 
 mod compare;
+mod faults;
 mod flips;
 mod footprint;
 mod kills;
@@ -28,6 +29,11 @@ cargo xtask VERB
   transcripts --port P [--host H]   ... against a server that runs already: IT IS FLUSHED
               [--record]    write the replies that a file does not have yet into it
               [FILE ...]    only these files
+  kills [--rounds 100] [--seed S] [--server levada|redis] [--fault kill] [--canary] [--record]
+                            a fault under load, and a ledger of what was acknowledged; faults:
+                            kill, power-cut, sync-error, sync-kill, slow-sync, write-error, no-space
+  faults [--rounds 10] [--flips 100] [--seed S] [--servers levada,redis-8.6-always,...] [--dry]
+                            the same faults for all, into RELIABILITY.md
   clients [--server levada|redis|PROGRAM] [NAME ...]
                             other people's clients against a server, into a table
   kills [--rounds 100] [--seed S] [--server levada|redis] [--canary]
@@ -58,6 +64,7 @@ fn main() -> ExitCode {
         "transcripts" => transcripts(rest),
         "clients" => clients::run(rest),
         "kills" => kills::run(rest),
+        "faults" => faults::run(rest),
         "flips" => flips::run(rest),
         "footprint" => footprint::run(rest),
         "differential" => differential::run(rest),
@@ -73,7 +80,10 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
-            ExitCode::FAILURE
+            match error.downcast_ref::<ci::Unable>() {
+                Some(_) => ExitCode::from(ci::Unable::EXIT_CODE),
+                None => ExitCode::FAILURE,
+            }
         }
     }
 }

@@ -20,6 +20,11 @@ use anyhow::{Context as _, Result, bail, ensure};
 /// The Tcl that the suite is written for.
 pub const TCLSH: &str = "tclsh8.6";
 
+/// Programs that verbs need beside the servers, and the packages that bring them: the suite's Tcl,
+/// and what makes a sync fail and a disk go away.
+const TOOLS: [(&str, &str); 3] =
+    [(TCLSH, "tcl8.6"), ("strace", "strace"), ("mkfs.ext4", "e2fsprogs")];
+
 /// A real server of one version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Peer {
@@ -126,14 +131,15 @@ pub fn install() -> Result<()> {
             Err(error) => lacking.push(format!("{peer}: {error:#}")),
         }
     }
-    if !has(TCLSH) {
-        println!("{TCLSH}: installing");
-        if let Err(error) = apt::install(&["tcl8.6"]) {
-            lacking.push(format!("{TCLSH}: {error:#}"));
+    for (program, package) in TOOLS {
+        if !has(program) {
+            println!("{program}: installing");
+            if let Err(error) = apt::install(&[package]) {
+                lacking.push(format!("{program}: {error:#}"));
+                continue;
+            }
         }
-    }
-    if has(TCLSH) {
-        println!("{TCLSH}: there");
+        println!("{program}: there");
     }
     ensure!(lacking.is_empty(), "lacking:\n{}", lacking.join("\n"));
     Ok(())
