@@ -113,8 +113,12 @@ pub enum Command<'a> {
     Mget(Vec<Key<'a>>),
     /// SET and kin.
     Set(Set<'a>),
-    /// MSET, MSETNX (all or none, only where no key exists).
-    Mset(Vec<(Key<'a>, &'a [u8])>, bool),
+    /// MSET, MSETNX, MSETEX.
+    Mset(Mset<'a>),
+    /// DELEX with a condition; `None` is one that nobody knows, which is said of a string only.
+    Delex(Key<'a>, Option<Compare<'a>>),
+    /// DIGEST.
+    Digest(Key<'a>),
     /// GETDEL.
     Getdel(Key<'a>),
     /// GETEX: key, new expiry.
@@ -497,7 +501,7 @@ pub struct Set<'a> {
     pub key: Key<'a>,
     /// The new value.
     pub value: &'a [u8],
-    /// NX, XX.
+    /// NX, XX, IFEQ and kin.
     pub when: SetWhen<'a>,
     /// EX, PX, EXAT, PXAT, KEEPTTL.
     pub expiry: SetExpiry,
@@ -505,19 +509,37 @@ pub struct Set<'a> {
     pub get: bool,
 }
 
-/// Condition of SET.
+/// Conditions of SET: all of them have to hold.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct SetWhen<'a> {
+    /// NX (`false`), XX (`true`).
+    pub exists: Option<bool>,
+    /// IFEQ and kin.
+    pub compare: Option<Compare<'a>>,
+}
+
+/// What a string is compared with.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum SetWhen<'a> {
-    /// No condition.
-    Always,
-    /// NX.
-    Missing,
-    /// XX.
-    Exists,
+pub enum Compare<'a> {
     /// IFEQ: the value is this.
     Equals(&'a [u8]),
     /// IFNE: there is no value, or another.
     Differs(&'a [u8]),
+    /// IFDEQ: the digest of the value is this, in 16 hexadecimal digits.
+    DigestEquals(&'a [u8]),
+    /// IFDNE: there is no value, or one of another digest.
+    DigestDiffers(&'a [u8]),
+}
+
+/// MSET, MSETNX, MSETEX: all or nothing.
+#[derive(Clone, Debug)]
+pub struct Mset<'a> {
+    /// Keys and their values; the last value of a key that is named twice counts.
+    pub pairs: Vec<(Key<'a>, &'a [u8])>,
+    /// NX (`false`): only if none exists. XX (`true`): only if all do.
+    pub exists: Option<bool>,
+    /// EX, PX, EXAT, PXAT, KEEPTTL.
+    pub expiry: SetExpiry,
 }
 
 /// What happens to a key's expiry.
@@ -572,11 +594,13 @@ impl<'a> Command<'a> {
             | Self::Getex(key, _)
             | Self::Incrby(key, _)
             | Self::Append(key, _)
-            | Self::Strlen(key) => each(*key),
+            | Self::Strlen(key)
+            | Self::Delex(key, _)
+            | Self::Digest(key) => each(*key),
             Self::Del(keys) | Self::Exists(keys) | Self::Mget(keys) => {
                 keys.iter().for_each(|key| each(*key));
             }
-            Self::Mset(pairs, _) => pairs.iter().for_each(|(key, _)| each(*key)),
+            Self::Mset(mset) => mset.pairs.iter().for_each(|(key, _)| each(*key)),
             Self::Xread(read) => read.streams.iter().for_each(|(key, _)| each(*key)),
             Self::Xreadgroup(read) => read.streams.iter().for_each(|(key, _)| each(*key)),
             Self::Rename(from, to, _) | Self::Copy(Copied { from, to, .. }) => {

@@ -40,6 +40,12 @@ pub enum Error {
     NotInteger,
     /// An increment would overflow.
     IncrementOverflow,
+    /// DELEX with a condition of what is no string.
+    NotString,
+    /// IFDEQ, IFDNE with anything but 16 characters.
+    DigestLength,
+    /// DELEX with a condition that nobody knows.
+    ConditionUnknown,
     /// COPY of a stream beyond [`crate::limits::COPY_BYTES_MAX`].
     CopyTooLarge,
     /// RESTORE of a key that is there, without REPLACE.

@@ -1,6 +1,6 @@
 //! What is answered: typed facts; the server writes them in RESP, an embedded user reads them.
 
-use alloc::{sync::Arc, vec::Vec};
+use alloc::{boxed::Box, sync::Arc, vec::Vec};
 
 use crate::{
     bitmap::Bitmap, block::Block, id::StreamId, idempotence::IdmpLimits, keyspace::KeyNumber,
@@ -212,7 +212,7 @@ pub struct IdmpFacts {
 #[derive(Clone, PartialEq, Debug)]
 pub struct StreamInfo {
     /// Facts of both forms.
-    pub facts: StreamFacts,
+    pub facts: Box<StreamFacts>,
     /// Number of groups.
     pub groups: u64,
     /// First and last entry, none or one each.
@@ -225,7 +225,7 @@ pub struct StreamInfo {
 #[derive(Clone, PartialEq, Debug)]
 pub struct StreamFull {
     /// Facts of both forms.
-    pub facts: StreamFacts,
+    pub facts: Box<StreamFacts>,
     /// The first entries.
     pub entries: Entries,
     /// Groups by name.

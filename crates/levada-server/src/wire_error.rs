@@ -150,6 +150,8 @@ impl WireError {
     pub(crate) const MAX_CLIENTS: Self = Self::Fixed("ERR max number of clients reached");
     pub(crate) const CLUSTER_DISABLED: Self =
         Self::Fixed("ERR This instance has cluster support disabled");
+    pub(crate) const NUMKEYS: Self = Self::Fixed("ERR invalid numkeys value");
+    pub(crate) const PAIRS_MISCOUNTED: Self = Self::Fixed("ERR wrong number of key-value pairs");
     pub(crate) const INVALID_CURSOR: Self = Self::Fixed("ERR invalid cursor");
     pub(crate) const DECREMENT_OVERFLOW: Self = Self::Fixed("ERR decrement would overflow");
     pub(crate) const EXPIRE_NX_AND_OTHERS: Self =
@@ -324,6 +326,9 @@ fn core_text(error: &CoreError, command: &str) -> Cow<'static, [u8]> {
         }
         CoreError::NotInteger => b"ERR value is not an integer or out of range",
         CoreError::IncrementOverflow => b"ERR increment or decrement would overflow",
+        CoreError::NotString => b"ERR Key should be of string type if conditions are specified",
+        CoreError::DigestLength => b"ERR must be exactly 16 hexadecimal characters",
+        CoreError::ConditionUnknown => b"ERR Invalid condition. Use IFEQ, IFNE, IFDEQ, or IFDNE",
         CoreError::TooLarge => {
             b"ERR too many changes for one record of the log, use less at a time"
         }

@@ -36,6 +36,8 @@
 
 mod chunk;
 mod producer;
+#[cfg(test)]
+mod tests;
 
 use alloc::{
     collections::{BTreeMap, BTreeSet},

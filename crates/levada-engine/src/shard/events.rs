@@ -240,6 +240,8 @@ fn looks_up(command: &Command<'_>) -> bool {
             | Command::Getdel(_)
             | Command::Getex(..)
             | Command::Strlen(_)
+            | Command::Digest(_)
+            | Command::Delex(..)
             | Command::Set(Set { get: true, .. })
             | Command::Exists(_)
             | Command::Type(_)
@@ -289,7 +291,7 @@ impl<'c, S: Store> Told<'_, 'c, S> {
                     if !self.created.contains_key(key) {
                         self.note(*key, OVERWRITTEN, "overwritten");
                     }
-                    self.note(*key, STRING, "set");
+                    self.set(*key);
                 }
             },
             Effect::TextAppended { key, .. } => self.note(*key, STRING, "append"),
@@ -305,6 +307,22 @@ impl<'c, S: Store> Told<'_, 'c, S> {
                     self.note(key, STREAM, event);
                 }
             }
+        }
+    }
+
+    /// A string was set. Its expiry is told of even where it is the one that it had.
+    fn set(&mut self, key: KeyNumber) {
+        let expires = |expiry: &SetExpiry| matches!(expiry, SetExpiry::At(_));
+        match self.command {
+            Command::Mset(mset) if expires(&mset.expiry) => {
+                self.note(key, GENERIC, "expire");
+                self.note(key, STRING, "set");
+            }
+            Command::Set(set) if expires(&set.expiry) => {
+                self.note(key, STRING, "set");
+                self.note(key, GENERIC, "expire");
+            }
+            _ => self.note(key, STRING, "set"),
         }
     }
 
