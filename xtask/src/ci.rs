@@ -10,8 +10,9 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use crate::peer::Running;
-use crate::peers::{self, Peer};
+use crate::clients::{self, Server};
+use crate::peer::Peer;
+use crate::peers::{self, Version};
 use crate::transcript::{self, Options, Target};
 use crate::{tidy, workspace};
 
@@ -19,7 +20,7 @@ use crate::{tidy, workspace};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PeerKind {
     /// A real one.
-    Real(Peer),
+    Real(Version),
     /// Our own binary.
     Levada,
 }
@@ -44,9 +45,11 @@ const STAGES: &[Stage] = &[
         report.tests = test()?;
         Ok(Outcome::Passed)
     }),
-    ("transcripts 7.0", |_| transcripts(PeerKind::Real(Peer::Redis70), &[], Options::default())),
-    ("transcripts 8.6", |_| transcripts(PeerKind::Real(Peer::Redis86), &[], Options::default())),
+    ("transcripts 7.0", |_| transcripts(PeerKind::Real(Version::Redis70), &[], Options::default())),
+    ("transcripts 8.6", |_| transcripts(PeerKind::Real(Version::Redis86), &[], Options::default())),
     ("transcripts levada", |_| transcripts(PeerKind::Levada, &[], Options::default())),
+    ("clients redis", |_| clients::matrix(&Server::Peer(PeerKind::Real(Version::Redis70)), &[])),
+    ("clients levada", |_| clients::matrix(&Server::Peer(PeerKind::Levada), &[])),
     ("crash schedules", |_| cargo(&["run", "--release", "-p", "levada-sim", "--", "run"])),
     ("kill -9 loop", |_| cargo(&["run", "-p", "xtask", "--", "kills", "--rounds", "20"])),
     ("flights", |_| {
@@ -132,10 +135,10 @@ pub fn test() -> Result<Vec<String>> {
 /// Starts the peer and runs transcripts against it; no files means all of them.
 pub fn transcripts(kind: PeerKind, files: &[PathBuf], options: Options) -> Result<Outcome> {
     let (name, running) = match kind {
-        PeerKind::Levada => ("levada", Running::levada()?),
-        PeerKind::Real(peer) => match Running::real(peer)? {
-            Some(running) => (peer.name(), running),
-            None => return lacking(&format!("{peer} is not installed: cargo xtask peers")),
+        PeerKind::Levada => ("levada", Peer::levada()?),
+        PeerKind::Real(version) => match Peer::real(version)? {
+            Some(running) => (version.name(), running),
+            None => return lacking(&format!("{version} is not installed: cargo xtask peers")),
         },
     };
     let target = Target { name: name.to_owned(), address: running.address };
@@ -182,7 +185,8 @@ pub(crate) fn lacking(what: &str) -> Result<Outcome> {
     Ok(Outcome::Skipped(what.to_owned()))
 }
 
-fn in_ci() -> bool {
+/// Whether a skip would hide a failure.
+pub(crate) fn in_ci() -> bool {
     std::env::var("CI").is_ok_and(|value| value == "true")
 }
 

@@ -10,12 +10,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
+use xtask::peers::{self, Version};
 use xtask::transcript::{Options, Target};
-use xtask::{
-    ci,
-    peers::{self, Peer},
-    tidy, workspace,
-};
+use xtask::{ci, clients, differential, tidy, workspace};
 
 const HELP: &str = "\
 cargo xtask VERB
@@ -30,12 +27,16 @@ cargo xtask VERB
   transcripts --port P [--host H]   ... against a server that runs already: IT IS FLUSHED
               [--record]    write the replies that a file does not have yet into it
               [FILE ...]    only these files
+  clients [--server levada|8.6|PROGRAM] [NAME ...]
+                            other people's clients against a server, into a table
   kills [--rounds 100] [--seed S] [--server levada|redis] [--canary]
                             kill -9 under load, and a ledger of what was acknowledged
   footprint [--entries 10000000] [--server levada|redis|everysec]
                             memory, disk and restart of one long stream
   compare [--rounds 5] [--seconds 3] [--servers levada,always,everysec] [--load-max 2] [--dry]
                             throughput beside Redis, into BENCHMARKS.md
+  differential [--commands 1000000] [--seed S] [--peer 8.6|PATH] [--replay FILE] [--most 5]
+                            random commands: the same replies as a real Redis?
   ci                        every stage in order, with a table of minutes
   help                      this text";
 
@@ -52,8 +53,10 @@ fn main() -> ExitCode {
         "tidy" => tidy::check(&workspace::root()),
         "peers" => peers::install(),
         "transcripts" => transcripts(rest),
+        "clients" => clients::run(rest),
         "kills" => kills::run(rest),
         "footprint" => footprint::run(rest),
+        "differential" => differential::run(rest),
         "compare" => compare::run(rest),
         "ci" => ci::run_all(),
         "help" | "--help" | "-h" => {
@@ -81,7 +84,7 @@ fn transcripts(arguments: &[String]) -> Result<()> {
         match argument.as_str() {
             "--host" => host.clone_from(value()?),
             "--port" => port = Some(value()?.parse::<u16>().context("--port")?),
-            "--peer" => peer = Some(ci::PeerKind::Real(Peer::parse(value()?)?)),
+            "--peer" => peer = Some(ci::PeerKind::Real(Version::parse(value()?)?)),
             "--levada" => peer = Some(ci::PeerKind::Levada),
             "--record" => options.record = true,
             flag if flag.starts_with('-') => bail!("unknown option {flag}"),

@@ -3,6 +3,7 @@
 mod descriptors;
 mod serve;
 mod settings;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -22,12 +23,16 @@ enum Command {
     Serve(settings::Given),
     /// Prints the settings in force, as a file that --config can read.
     Config(settings::Given),
+    /// Checks a data directory that no server has open.
+    #[command(after_help = verify::EXIT_CODES)]
+    Verify(verify::Given),
 }
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Serve(given) => given.resolve().and_then(|settings| serve::run(&settings)),
         Command::Config(given) => given.resolve().map(|settings| print!("{settings}")),
+        Command::Verify(given) => return verify::run(&given),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -33,6 +33,10 @@ pub enum Command<'a> {
     Xtrim(Key<'a>, Trim),
     /// XSETID.
     Xsetid(Xsetid<'a>),
+    /// XCFGSET.
+    Xcfgset(Xcfgset<'a>),
+    /// XIDMPRECORD.
+    Xidmprecord(Xidmprecord<'a>),
     /// XREAD, its non-blocking half.
     Xread(Xread<'a>),
     /// XREADGROUP, its non-blocking half.
@@ -143,6 +147,41 @@ pub struct Xadd<'a> {
     pub id: NewId,
     /// What the entry holds; at least one pair.
     pub fields: Fields<'a>,
+    /// IDMP, IDMPAUTO; only with [`NewId::Auto`].
+    pub idempotent: Option<Idempotent<'a>>,
+}
+
+/// IDMP or IDMPAUTO: a repetition of the same append adds nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Idempotent<'a> {
+    /// The producer, not empty.
+    pub pid: &'a [u8],
+    /// What the producer calls this append, not empty; `None` for IDMPAUTO, by its fields.
+    pub iid: Option<&'a [u8]>,
+}
+
+/// XCFGSET: what is `None` stays.
+#[derive(Clone, Copy, Debug)]
+pub struct Xcfgset<'a> {
+    /// The stream.
+    pub key: Key<'a>,
+    /// IDMP-DURATION in seconds, 1 to 86400.
+    pub idmp_duration_s: Option<u64>,
+    /// IDMP-MAXSIZE, 1 to 10000.
+    pub idmp_iids_max: Option<u64>,
+}
+
+/// XIDMPRECORD: tracks an iid as if it had appended an entry that is there.
+#[derive(Clone, Copy, Debug)]
+pub struct Xidmprecord<'a> {
+    /// The stream.
+    pub key: Key<'a>,
+    /// The producer, not empty.
+    pub pid: &'a [u8],
+    /// The iid, not empty.
+    pub iid: &'a [u8],
+    /// The entry.
+    pub id: StreamId,
 }
 
 /// MAXLEN or MINID.
@@ -473,6 +512,8 @@ impl<'a> Command<'a> {
             Self::Xadd(Xadd { key, .. })
             | Self::Xrange(Xrange { key, .. })
             | Self::Xsetid(Xsetid { key, .. })
+            | Self::Xcfgset(Xcfgset { key, .. })
+            | Self::Xidmprecord(Xidmprecord { key, .. })
             | Self::XgroupCreate(XgroupCreate { key, .. })
             | Self::XgroupSetid(XgroupSetid { key, .. })
             | Self::Xpending(Xpending { key, .. })

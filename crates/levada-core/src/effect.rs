@@ -11,6 +11,7 @@ use crate::{
     block::Block,
     fields::Fields,
     id::StreamId,
+    idempotence::IdmpLimits,
     keyspace::KeyNumber,
     varint::{Reader, put_bytes, put_id, put_option, put_u64},
 };
@@ -31,6 +32,10 @@ mod code {
     pub(super) const DELETED: u8 = 18;
     pub(super) const TRIMMED: u8 = 19;
     pub(super) const ID_SET: u8 = 20;
+    pub(super) const IDMP_SET: u8 = 21;
+    pub(super) const IID_TRACKED: u8 = 22;
+    pub(super) const IIDS_FORGOTTEN: u8 = 23;
+    pub(super) const IIDS_COUNTED: u8 = 24;
     pub(super) const GROUP_CREATED: u8 = 32;
     pub(super) const GROUP_ID_SET: u8 = 33;
     pub(super) const GROUP_DESTROYED: u8 = 34;
@@ -167,6 +172,45 @@ pub enum Effect<'a> {
         /// max-deleted-entry-id from now on.
         max_deleted_id: StreamId,
     },
+    /// A stream tracks idempotent ids within other limits; none is tracked any more.
+    IdmpSet {
+        /// Which stream.
+        key: KeyNumber,
+        /// From now on.
+        limits: IdmpLimits,
+    },
+    /// An idempotent id (iid) is tracked.
+    IidTracked {
+        /// In which stream.
+        key: KeyNumber,
+        /// Its producer; comes into being where it is missing.
+        pid: &'a [u8],
+        /// The iid, not tracked yet (but perhaps among those that go).
+        iid: Cow<'a, [u8]>,
+        /// The entry that it became.
+        id: StreamId,
+        /// Unix milliseconds from which its duration counts; if that of the producer's last iid is
+        /// later, that.
+        since_ms: u64,
+        /// So many of the producer's oldest iids go before.
+        going: u64,
+    },
+    /// Iids of all producers go up to a time; producers without any go too.
+    IidsForgotten {
+        /// In which stream.
+        key: KeyNumber,
+        /// Unix milliseconds since when the last of them was tracked, inclusive.
+        until_ms: u64,
+    },
+    /// Iids and duplicates are counted.
+    IidsCounted {
+        /// In which stream.
+        key: KeyNumber,
+        /// Ever tracked.
+        added: u64,
+        /// Duplicates ever found.
+        duplicates: u64,
+    },
     /// A group comes into being.
     GroupCreated {
         /// In which stream.
@@ -295,6 +339,10 @@ impl<'a> Effect<'a> {
             | Self::Deleted { key, .. }
             | Self::Trimmed { key, .. }
             | Self::IdSet { key, .. }
+            | Self::IdmpSet { key, .. }
+            | Self::IidTracked { key, .. }
+            | Self::IidsForgotten { key, .. }
+            | Self::IidsCounted { key, .. }
             | Self::GroupCreated { key, .. }
             | Self::GroupIdSet { key, .. }
             | Self::GroupDestroyed { key, .. }
@@ -307,10 +355,14 @@ impl<'a> Effect<'a> {
         }
     }
 
-    /// Whether losing this one to a power cut only means that an entry is delivered again or that a
-    /// consumer was seen earlier: no reply needs to wait for it (`delivery-sync relaxed`).
+    /// Whether losing this one to a power cut only means that an entry is delivered again, that a
+    /// consumer was seen earlier or that what is over is forgotten later: no reply needs to wait for
+    /// it (`delivery-sync relaxed`).
     pub fn is_delivery(&self) -> bool {
-        matches!(self, Self::Delivered { .. } | Self::ConsumerSeen { .. })
+        matches!(
+            self,
+            Self::Delivered { .. } | Self::ConsumerSeen { .. } | Self::IidsForgotten { .. }
+        )
     }
 
     /// Appends the record: code, key number, contents.
@@ -355,6 +407,22 @@ impl<'a> Effect<'a> {
                 put_id(out, *last_id);
                 put_u64(out, *entries_added);
                 put_id(out, *max_deleted_id);
+            }
+            Self::IdmpSet { limits, .. } => {
+                put_u64(out, limits.duration_s);
+                put_u64(out, limits.iids_max);
+            }
+            Self::IidTracked { pid, iid, id, since_ms, going, .. } => {
+                put_bytes(out, pid);
+                put_bytes(out, iid);
+                put_id(out, *id);
+                put_u64(out, *since_ms);
+                put_u64(out, *going);
+            }
+            Self::IidsForgotten { until_ms, .. } => put_u64(out, *until_ms),
+            Self::IidsCounted { added, duplicates, .. } => {
+                put_u64(out, *added);
+                put_u64(out, *duplicates);
             }
             _ => self.encode_group(out),
         }
@@ -419,6 +487,10 @@ impl<'a> Effect<'a> {
             Self::Deleted { .. } => code::DELETED,
             Self::Trimmed { .. } => code::TRIMMED,
             Self::IdSet { .. } => code::ID_SET,
+            Self::IdmpSet { .. } => code::IDMP_SET,
+            Self::IidTracked { .. } => code::IID_TRACKED,
+            Self::IidsForgotten { .. } => code::IIDS_FORGOTTEN,
+            Self::IidsCounted { .. } => code::IIDS_COUNTED,
             Self::GroupCreated { .. } => code::GROUP_CREATED,
             Self::GroupIdSet { .. } => code::GROUP_ID_SET,
             Self::GroupDestroyed { .. } => code::GROUP_DESTROYED,
@@ -480,6 +552,22 @@ impl<'a> Effect<'a> {
                 entries_added: reader.u64()?,
                 max_deleted_id: reader.id()?,
             },
+            code::IDMP_SET => {
+                let limits = IdmpLimits { duration_s: reader.u64()?, iids_max: reader.u64()? };
+                Self::IdmpSet { key, limits }
+            }
+            code::IID_TRACKED => Self::IidTracked {
+                key,
+                pid: reader.bytes()?,
+                iid: reader.bytes()?.into(),
+                id: reader.id()?,
+                since_ms: reader.u64()?,
+                going: reader.u64()?,
+            },
+            code::IIDS_FORGOTTEN => Self::IidsForgotten { key, until_ms: reader.u64()? },
+            code::IIDS_COUNTED => {
+                Self::IidsCounted { key, added: reader.u64()?, duplicates: reader.u64()? }
+            }
             _ => return Self::decode_group(code, key, reader.u32()?, reader),
         })
     }
@@ -656,6 +744,17 @@ mod tests {
             Effect::Deleted { key, max_deleted_id: b, rows: vec![(0, 3), (0, 4), (9, 0)] },
             Effect::Trimmed { key, block: 8, row: 2 },
             Effect::IdSet { key, last_id: StreamId::MAX, entries_added: 1, max_deleted_id: a },
+            Effect::IdmpSet { key, limits: IdmpLimits { duration_s: 86_400, iids_max: 1 } },
+            Effect::IidTracked {
+                key,
+                pid: b"p",
+                iid: b"\0\xff"[..].into(),
+                id: b,
+                since_ms: 1_700_000_000_000,
+                going: 3,
+            },
+            Effect::IidsForgotten { key, until_ms: 5 },
+            Effect::IidsCounted { key, added: 4, duplicates: u64::MAX },
             Effect::GroupCreated { key, group: 1, name: b"g", last_id: a, entries_read: None },
             Effect::GroupIdSet { key, group: 1, last_id: a, entries_read: Some(4) },
             Effect::GroupDestroyed { key, group: 1 },

@@ -32,6 +32,10 @@ pub enum Error {
     SetidBelowDeleted,
     /// XSETID ENTRIESADDED below the length.
     EntriesAddedBelowLength,
+    /// XIDMPRECORD of an entry that is not in the stream.
+    NoSuchEntry,
+    /// XIDMPRECORD of an iid that is tracked with another entry.
+    IidTaken,
     /// The value of a string is not an integer, or out of range.
     NotInteger,
     /// An increment would overflow.

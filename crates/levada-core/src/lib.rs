@@ -26,6 +26,7 @@ pub mod fields;
 pub mod glob;
 pub mod group;
 pub mod id;
+pub mod idempotence;
 pub mod index;
 pub mod keyspace;
 pub mod limits;

@@ -2,7 +2,7 @@
 
 use alloc::{sync::Arc, vec::Vec};
 
-use crate::{bitmap::Bitmap, id::StreamId, keyspace::KeyNumber};
+use crate::{bitmap::Bitmap, id::StreamId, idempotence::IdmpLimits, keyspace::KeyNumber};
 
 /// An answer.
 #[derive(Clone, PartialEq, Debug)]
@@ -164,6 +164,23 @@ pub struct StreamFacts {
     pub entries_added: u64,
     /// recorded-first-entry-id; `0-0` in an empty stream.
     pub first_id: StreamId,
+    /// Idempotent producers.
+    pub idmp: IdmpFacts,
+}
+
+/// What XINFO STREAM says of idempotent producers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct IdmpFacts {
+    /// idmp-duration, idmp-maxsize.
+    pub limits: IdmpLimits,
+    /// pids-tracked: producers with an iid that counts.
+    pub pids: u64,
+    /// iids-tracked: iids that count.
+    pub iids: u64,
+    /// iids-added, ever.
+    pub added: u64,
+    /// iids-duplicates, ever.
+    pub duplicates: u64,
 }
 
 /// XINFO STREAM.

@@ -12,6 +12,7 @@ use crate::{
     fields::Fields,
     group::Group,
     id::StreamId,
+    idempotence::Idempotence,
     index::{self, BlockMeta, Index},
     registry::Registry,
     varint::{self, Reader},
@@ -30,6 +31,8 @@ pub struct Stream {
     pub(crate) reissued: StreamId,
     /// Consumer groups.
     pub groups: Registry<Arc<Group>>,
+    /// Idempotent producers.
+    pub idempotence: Idempotence,
     length: u64,
     index: Index,
     tail: Tail,
@@ -177,7 +180,11 @@ impl Stream {
             .sum();
         let index =
             usize::try_from(self.index.len()).unwrap_or(usize::MAX) * size_of::<BlockMeta>();
-        size_of::<Self>() + self.tail.block.memory_bytes() + index + groups
+        size_of::<Self>()
+            + self.tail.block.memory_bytes()
+            + index
+            + groups
+            + self.idempotence.memory_bytes()
     }
 
     /// Facts about a block.
@@ -226,6 +233,7 @@ impl Stream {
     /// The same as another stream, of which no checkpoint holds anything yet.
     pub(crate) fn copied(&self, position: u64) -> Self {
         let mut copy = Self { saved_tail: None, ..self.clone() };
+        copy.idempotence.mark_changed(position);
         let groups: Vec<_> = copy.groups.iter().map(|(_, number, _)| number).collect();
         for number in groups {
             if let Some(group) = copy.groups.get_mut(number) {
@@ -388,7 +396,8 @@ impl Stream {
         })
     }
 
-    /// Appends everything but the rows of the tail and the groups, whose numbers it lists.
+    /// Appends everything but the rows of the tail, the groups and the idempotent producers, whose
+    /// numbers it lists.
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         varint::put_id(out, self.last_id);
         varint::put_u64(out, self.entries_added);
@@ -405,14 +414,15 @@ impl Stream {
         index::encode_dead(self.tail.dead.as_deref(), out);
         varint::put_u64(out, self.groups.len() as u64);
         self.groups.iter().for_each(|(_, number, _)| varint::put_u64(out, u64::from(number)));
+        self.idempotence.encode(out);
     }
 
-    /// The inverse of [`Stream::encode`]: the stream without its groups, their numbers. `tail`
-    /// finds the rows of the tail by its number.
+    /// The inverse of [`Stream::encode`]: the stream without its groups and idempotent producers,
+    /// and the numbers of both. `tail` finds the rows of the tail by its number.
     pub(crate) fn decode<'a>(
         reader: &mut Reader<'_>,
         tail: impl Fn(u64) -> Option<&'a [u8]>,
-    ) -> Option<(Self, Vec<u32>)> {
+    ) -> Option<(Self, Vec<u32>, Vec<u32>)> {
         let mut stream = Self {
             last_id: reader.id()?,
             entries_added: reader.u64()?,
@@ -432,6 +442,8 @@ impl Stream {
         stream.tail.appended_ms = reader.u64()?;
         stream.tail.dead = index::decode_dead(reader)?;
         let groups = (0..reader.count()?).map(|_| reader.u32()).collect::<Option<_>>()?;
-        Some((stream, groups))
+        let producers;
+        (stream.idempotence, producers) = Idempotence::decode(reader)?;
+        Some((stream, groups, producers))
     }
 }

@@ -5,6 +5,7 @@
 //! nothing. What could move files is read-only.
 
 use levada_core::glob;
+use levada_core::idempotence::IdmpLimits;
 use levada_core::stream::NodeLimits;
 
 use crate::engine::Events;
@@ -118,6 +119,14 @@ impl Config {
         NodeLimits {
             entries: self.number("stream-node-max-entries"),
             bytes: self.number("stream-node-max-bytes"),
+        }
+    }
+
+    /// How new streams track idempotent ids.
+    pub(crate) fn idmp_limits(&self) -> IdmpLimits {
+        IdmpLimits {
+            duration_s: self.number("stream-idmp-duration"),
+            iids_max: self.number("stream-idmp-maxsize"),
         }
     }
 

@@ -10,7 +10,8 @@ use crate::{
     id::StreamId,
     keyspace::KeyNumber,
     reply::{
-        ConsumerInfo, Entries, GroupFull, GroupInfo, Reply, StreamFacts, StreamFull, StreamInfo,
+        ConsumerInfo, Entries, GroupFull, GroupInfo, IdmpFacts, Reply, StreamFacts, StreamFull,
+        StreamInfo,
     },
     stream::Stream,
 };
@@ -31,6 +32,8 @@ pub(super) fn stream<'a>(context: Context<'_>, key: Key<'a>) -> Decided<'a> {
 }
 
 fn facts(context: Context<'_>, key: KeyNumber, stream: &Stream) -> Result<StreamFacts, Refusal> {
+    let idempotence = &stream.idempotence;
+    let (pids, iids) = idempotence.counts(context.now_ms);
     Ok(StreamFacts {
         length: stream.len(),
         nodes: stream.nodes(),
@@ -38,6 +41,13 @@ fn facts(context: Context<'_>, key: KeyNumber, stream: &Stream) -> Result<Stream
         max_deleted_id: stream.max_deleted_id,
         entries_added: stream.entries_added,
         first_id: places::first_id(context, key, stream)?,
+        idmp: IdmpFacts {
+            limits: idempotence.limits,
+            pids,
+            iids,
+            added: idempotence.added,
+            duplicates: idempotence.duplicates,
+        },
     })
 }
 

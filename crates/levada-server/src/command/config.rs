@@ -100,9 +100,10 @@ fn set(context: &mut Context<'_>, request: &Request<'_>) -> Result<Then, WireErr
             context.shard.set_settings(ShardSettings { events, ..*context.shard.settings() });
         }
     }
-    if names.iter().any(|name| name.starts_with("stream-node-max")) {
+    if names.iter().any(|name| name.starts_with("stream-")) {
         context.shard.set_settings(ShardSettings {
             nodes: context.state.config.node_limits(),
+            idmp: context.state.config.idmp_limits(),
             ..*context.shard.settings()
         });
     }

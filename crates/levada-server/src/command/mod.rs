@@ -52,10 +52,12 @@ mod xack;
 mod xackdel;
 mod xadd;
 mod xautoclaim;
+mod xcfgset;
 mod xclaim;
 mod xdel;
 mod xdelex;
 mod xgroup;
+mod xidmprecord;
 mod xinfo;
 mod xlen;
 mod xnack;
@@ -164,10 +166,12 @@ static TABLE: &[CommandSpec] = &[
     xackdel::SPEC,
     xadd::SPEC,
     xautoclaim::SPEC,
+    xcfgset::SPEC,
     xclaim::SPEC,
     xdel::SPEC,
     xdelex::SPEC,
     xgroup::SPEC,
+    xidmprecord::SPEC,
     xinfo::SPEC,
     xlen::SPEC,
     xnack::SPEC,

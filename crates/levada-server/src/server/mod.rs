@@ -134,8 +134,11 @@ impl Server {
             ..LocalSettings::default()
         };
         let (store, recovered) = LocalStore::open(disk, local)?;
-        let shard_settings =
-            ShardSettings { nodes: config.node_limits(), ..ShardSettings::default() };
+        let shard_settings = ShardSettings {
+            nodes: config.node_limits(),
+            idmp: config.idmp_limits(),
+            ..ShardSettings::default()
+        };
         let shard = Shard::recover(store, recovered, shard_settings, settings.seed)?;
         let (listeners, shutdown) =
             accept::register(&poll, listeners, shutdown).map_err(sockets)?;
