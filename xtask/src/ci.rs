@@ -51,6 +51,7 @@ const STAGES: &[Stage] = &[
     ("clients redis", |_| clients::matrix(&Server::Peer(PeerKind::Real(Version::Redis70)), &[])),
     ("clients levada", |_| clients::matrix(&Server::Peer(PeerKind::Levada), &[])),
     ("crash schedules", |_| cargo(&["run", "--release", "-p", "levada-sim", "--", "run"])),
+    ("bit flips", |_| cargo(&["run", "--release", "-p", "levada-sim", "--", "flips", "1000", "1"])),
     ("kill -9 loop", |_| cargo(&["run", "-p", "xtask", "--", "kills", "--rounds", "20"])),
     ("flights", |_| {
         let demo = ["demo", "--records", "5000", "--language", "all"];

@@ -2,6 +2,7 @@
 //! Clone, then `cargo xtask check` and `cargo xtask test`; `.ci/run` calls the same verbs.
 
 mod compare;
+mod flips;
 mod footprint;
 mod kills;
 
@@ -31,6 +32,8 @@ cargo xtask VERB
                             other people's clients against a server, into a table
   kills [--rounds 100] [--seed S] [--server levada|redis] [--canary]
                             kill -9 under load, and a ledger of what was acknowledged
+  flips [--count 10000] [--seed S]
+                            single bits flipped at rest: never served in silence, always named
   footprint [--entries 10000000] [--server levada|redis|everysec]
                             memory, disk and restart of one long stream
   compare [--rounds 5] [--seconds 3] [--servers levada,always,everysec] [--load-max 2] [--dry]
@@ -55,6 +58,7 @@ fn main() -> ExitCode {
         "transcripts" => transcripts(rest),
         "clients" => clients::run(rest),
         "kills" => kills::run(rest),
+        "flips" => flips::run(rest),
         "footprint" => footprint::run(rest),
         "differential" => differential::run(rest),
         "compare" => compare::run(rest),
