@@ -2,5 +2,6 @@
 
 mod copies;
 mod embedded;
-mod restores;
 mod idempotent;
+mod restores;
+mod verify;
