@@ -25,6 +25,8 @@ const ROWS_MAX: usize = 1000;
 pub(crate) enum Outcome {
     /// Copied, and compared.
     Copied,
+    /// Copied as one payload, and compared.
+    Restored,
     /// An earlier run had begun it; now it is copied, and compared.
     Resumed,
     /// It was in the target already, and is equal.
@@ -47,6 +49,7 @@ impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Copied => "copied",
+            Self::Restored => "restored",
             Self::Resumed => "resumed",
             Self::Present => "present",
             Self::Compared => "compared",
