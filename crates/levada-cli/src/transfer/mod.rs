@@ -25,4 +25,5 @@ mod stream;
 mod writer;
 
 pub(crate) use options::Options;
+pub(crate) use report::EXIT_CODES;
 pub(crate) use run::{run, run_file};

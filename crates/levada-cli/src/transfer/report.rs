@@ -11,6 +11,15 @@ use super::compare::Differences;
 use super::peer::readable;
 use super::progress::Progress;
 
+/// What the exit codes mean; shown by `--help`.
+pub(crate) const EXIT_CODES: &str = "\
+Exit codes:
+  0  all that was asked for is in the target, and equal
+  1  a key was refused or failed, or the work could not be ended: run it again
+  2  wrong arguments
+  3  both sides differ
+  4  all is equal, but there are keys of types that are not carried";
+
 /// A key was refused, or an error kept it from being carried or compared.
 const FAILED: u8 = 1;
 /// Both sides differ. 2 is what the parser of the command line exits with.
