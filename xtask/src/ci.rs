@@ -11,15 +11,16 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::clients::{self, Server};
-use crate::peer::Peer;
+use crate::peer::Running;
+use crate::peers::{self, Peer};
 use crate::transcript::{self, Options, Target};
 use crate::{tidy, workspace};
 
 /// A server that transcripts can start for themselves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PeerKind {
-    /// The installed `redis-server`.
-    Redis,
+    /// A real one.
+    Real(Peer),
     /// Our own binary.
     Levada,
 }
@@ -38,16 +39,19 @@ type Stage = (&'static str, fn(&mut Report) -> Result<Outcome>);
 
 /// In order; each stage is one line.
 const STAGES: &[Stage] = &[
+    ("peers", |_| install_peers()),
     ("check", |_| check().map(|()| Outcome::Passed)),
     ("test", |report| {
         report.tests = test()?;
         Ok(Outcome::Passed)
     }),
-    ("transcripts redis", |_| transcripts(PeerKind::Redis, &[], Options::default())),
+    ("transcripts 7.0", |_| transcripts(PeerKind::Real(Peer::Redis70), &[], Options::default())),
+    ("transcripts 8.6", |_| transcripts(PeerKind::Real(Peer::Redis86), &[], Options::default())),
     ("transcripts levada", |_| transcripts(PeerKind::Levada, &[], Options::default())),
-    ("clients redis", |_| clients::matrix(&Server::Peer(PeerKind::Redis), &[])),
+    ("clients redis", |_| clients::matrix(&Server::Peer(PeerKind::Real(Peer::Redis70)), &[])),
     ("clients levada", |_| clients::matrix(&Server::Peer(PeerKind::Levada), &[])),
     ("crash schedules", |_| cargo(&["run", "--release", "-p", "levada-sim", "--", "run"])),
+    ("bit flips", |_| cargo(&["run", "--release", "-p", "levada-sim", "--", "flips", "1000", "1"])),
     ("kill -9 loop", |_| cargo(&["run", "-p", "xtask", "--", "kills", "--rounds", "20"])),
     ("flights", |_| {
         let demo = ["demo", "--records", "5000", "--language", "all"];
@@ -131,15 +135,14 @@ pub fn test() -> Result<Vec<String>> {
 
 /// Starts the peer and runs transcripts against it; no files means all of them.
 pub fn transcripts(kind: PeerKind, files: &[PathBuf], options: Options) -> Result<Outcome> {
-    let (name, peer) = match kind {
-        PeerKind::Levada => ("levada", Peer::levada()?),
-        PeerKind::Redis => match Peer::redis()? {
-            Some(peer) => ("redis", peer),
-            None if in_ci() => bail!("redis-server is not installed"),
-            None => return Ok(Outcome::Skipped("redis-server is not installed".to_owned())),
+    let (name, running) = match kind {
+        PeerKind::Levada => ("levada", Running::levada()?),
+        PeerKind::Real(peer) => match Running::real(peer)? {
+            Some(running) => (peer.name(), running),
+            None => return lacking(&format!("{peer} is not installed: cargo xtask peers")),
         },
     };
-    let target = Target { name: name.to_owned(), address: peer.address };
+    let target = Target { name: name.to_owned(), address: running.address };
     run_transcripts(&target, files, options).map(|()| Outcome::Passed)
 }
 
@@ -167,6 +170,20 @@ pub fn transcript_files() -> Result<Vec<PathBuf>> {
     files.sort();
     ensure!(!files.is_empty(), "no transcripts in {}", directory.display());
     Ok(files)
+}
+
+/// Installs the real servers. What is still lacking fails here only under `CI=true`.
+fn install_peers() -> Result<Outcome> {
+    match peers::install() {
+        Ok(()) => Ok(Outcome::Passed),
+        Err(error) => lacking(&format!("{error:#}")),
+    }
+}
+
+/// The outcome of what cannot run here: a skip, or a failure under `CI=true`.
+pub(crate) fn lacking(what: &str) -> Result<Outcome> {
+    ensure!(!in_ci(), "{what}");
+    Ok(Outcome::Skipped(what.to_owned()))
 }
 
 /// Whether a skip would hide a failure.

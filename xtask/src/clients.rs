@@ -18,7 +18,8 @@ use self::catalogue::{CLIENTS, Client};
 use self::install::Installed;
 use self::program::Verdict;
 use crate::ci::{Outcome, PeerKind, in_ci};
-use crate::peer::Peer;
+use crate::peer::Running;
+use crate::peers::Peer;
 
 /// The server under test.
 #[derive(Debug, Clone)]
@@ -52,7 +53,7 @@ pub fn run(arguments: &[String]) -> Result<()> {
 fn parse_server(value: &str) -> Server {
     match value {
         "levada" => Server::Peer(PeerKind::Levada),
-        "redis" => Server::Peer(PeerKind::Redis),
+        "redis" => Server::Peer(PeerKind::Real(Peer::Redis70)),
         path => Server::Program(PathBuf::from(path)),
     }
 }
@@ -84,11 +85,11 @@ pub fn matrix(server: &Server, names: &[String]) -> Result<Outcome> {
 }
 
 /// Starts the server; `None` if no Redis is installed.
-fn start(server: &Server) -> Result<Option<Peer>> {
+fn start(server: &Server) -> Result<Option<Running>> {
     match server {
-        Server::Peer(PeerKind::Levada) => Peer::levada().map(Some),
-        Server::Peer(PeerKind::Redis) => Peer::redis(),
-        Server::Program(program) => Peer::program(program).map(Some),
+        Server::Peer(PeerKind::Levada) => Running::levada().map(Some),
+        Server::Peer(PeerKind::Real(peer)) => Running::real(*peer),
+        Server::Program(program) => Running::program(program).map(Some),
     }
 }
 

@@ -5,14 +5,18 @@
 //! is not in memory, no clock and no settings. [`Effect::encode`] and [`Effect::decode`] are
 //! mirrored in `docs/format.md`; the numbers of [`code`] are on disk and are never given out anew.
 
+mod lists;
+
 use alloc::{borrow::Cow, sync::Arc, vec::Vec};
 
+use self::lists::{get_blocks, get_ids, get_rows, put_blocks, put_ids, put_rows};
 use crate::{
     block::Block,
     fields::Fields,
     id::StreamId,
     idempotence::IdmpLimits,
     keyspace::KeyNumber,
+    restored::RestoredStream,
     varint::{Reader, put_bytes, put_id, put_option, put_u64},
 };
 
@@ -27,6 +31,7 @@ mod code {
     pub(super) const TEXT_APPENDED: u8 = 7;
     pub(super) const DATABASES_SWAPPED: u8 = 8;
     pub(super) const STREAM_COPIED: u8 = 9;
+    pub(super) const STREAM_RESTORED: u8 = 10;
     pub(super) const APPENDED: u8 = 16;
     pub(super) const SEALED: u8 = 17;
     pub(super) const DELETED: u8 = 18;
@@ -112,6 +117,13 @@ pub enum Effect<'a> {
         from: KeyNumber,
         /// All sealed blocks with their numbers, ascending: a replay has the rest in memory.
         blocks: Vec<(u64, Arc<Block>)>,
+    },
+    /// A new stream is what was restored: entries, ids, counters, groups.
+    StreamRestored {
+        /// Which.
+        key: KeyNumber,
+        /// All of it.
+        stream: Arc<RestoredStream>,
     },
     /// A string has this value.
     TextSet {
@@ -332,6 +344,7 @@ impl<'a> Effect<'a> {
             | Self::KeyExpires { key, .. }
             | Self::KeyRenamed { key, .. }
             | Self::StreamCopied { key, .. }
+            | Self::StreamRestored { key, .. }
             | Self::TextSet { key, .. }
             | Self::TextAppended { key, .. }
             | Self::Appended { key, .. }
@@ -356,8 +369,8 @@ impl<'a> Effect<'a> {
     }
 
     /// Whether losing this one to a power cut only means that an entry is delivered again, that a
-    /// consumer was seen earlier or that what is over is forgotten later: no reply needs to wait for
-    /// it (`delivery-sync relaxed`).
+    /// consumer was seen earlier or that what is over is forgotten later: no reply needs to wait
+    /// for it (`delivery-sync relaxed`).
     pub fn is_delivery(&self) -> bool {
         matches!(
             self,
@@ -388,6 +401,7 @@ impl<'a> Effect<'a> {
                 put_u64(out, from.0);
                 put_blocks(out, blocks);
             }
+            Self::StreamRestored { stream, .. } => stream.encode(out),
             Self::TextSet { value, .. } => put_bytes(out, value),
             Self::TextAppended { more, .. } => put_bytes(out, more),
             Self::Appended { id, starts_node, fields, .. } => {
@@ -408,6 +422,12 @@ impl<'a> Effect<'a> {
                 put_u64(out, *entries_added);
                 put_id(out, *max_deleted_id);
             }
+            _ => self.encode_idempotence(out),
+        }
+    }
+
+    fn encode_idempotence(&self, out: &mut Vec<u8>) {
+        match self {
             Self::IdmpSet { limits, .. } => {
                 put_u64(out, limits.duration_s);
                 put_u64(out, limits.iids_max);
@@ -480,6 +500,7 @@ impl<'a> Effect<'a> {
             Self::Flushed { .. } => code::FLUSHED,
             Self::DatabasesSwapped { .. } => code::DATABASES_SWAPPED,
             Self::StreamCopied { .. } => code::STREAM_COPIED,
+            Self::StreamRestored { .. } => code::STREAM_RESTORED,
             Self::TextSet { .. } => code::TEXT_SET,
             Self::TextAppended { .. } => code::TEXT_APPENDED,
             Self::Appended { .. } => code::APPENDED,
@@ -533,6 +554,9 @@ impl<'a> Effect<'a> {
                 let from = KeyNumber(reader.u64()?);
                 Self::StreamCopied { key, from, blocks: get_blocks(reader)? }
             }
+            code::STREAM_RESTORED => {
+                Self::StreamRestored { key, stream: Arc::new(RestoredStream::decode(reader)?) }
+            }
             code::TEXT_SET => Self::TextSet { key, value: reader.bytes()?.into() },
             code::TEXT_APPENDED => Self::TextAppended { key, more: reader.bytes()? },
             code::APPENDED => Self::Appended {
@@ -552,6 +576,15 @@ impl<'a> Effect<'a> {
                 entries_added: reader.u64()?,
                 max_deleted_id: reader.id()?,
             },
+            code::IDMP_SET..=code::IIDS_COUNTED => {
+                return Self::decode_idempotence(code, key, reader);
+            }
+            _ => return Self::decode_group(code, key, reader.u32()?, reader),
+        })
+    }
+
+    fn decode_idempotence(code: u8, key: KeyNumber, reader: &mut Reader<'a>) -> Option<Self> {
+        Some(match code {
             code::IDMP_SET => {
                 let limits = IdmpLimits { duration_s: reader.u64()?, iids_max: reader.u64()? };
                 Self::IdmpSet { key, limits }
@@ -568,7 +601,7 @@ impl<'a> Effect<'a> {
             code::IIDS_COUNTED => {
                 Self::IidsCounted { key, added: reader.u64()?, duplicates: reader.u64()? }
             }
-            _ => return Self::decode_group(code, key, reader.u32()?, reader),
+            _ => return None,
         })
     }
 
@@ -629,75 +662,8 @@ fn put_consumer(out: &mut Vec<u8>, group: u32, consumer: u32) {
     put_u64(out, u64::from(consumer));
 }
 
-/// Appends a count and ascending ids, each as its distance to the one before: `seq` alone within a
-/// millisecond (distance of milliseconds 0), else distance and `seq`.
-pub fn put_ids(out: &mut Vec<u8>, ids: impl ExactSizeIterator<Item = StreamId>) {
-    put_u64(out, ids.len() as u64);
-    let mut previous = StreamId::MIN;
-    for id in ids {
-        let same_ms = id.ms == previous.ms;
-        put_u64(out, id.ms - previous.ms);
-        put_u64(out, if same_ms { id.seq - previous.seq } else { id.seq });
-        previous = id;
-    }
-}
-
-/// The inverse of [`put_ids`].
-pub fn get_ids(reader: &mut Reader<'_>) -> Option<Vec<StreamId>> {
-    let mut previous = StreamId::MIN;
-    let mut ids = Vec::new();
-    for _ in 0..reader.count()? {
-        let ms = previous.ms.checked_add(reader.u64()?)?;
-        let base = if ms == previous.ms { previous.seq } else { 0 };
-        previous = StreamId::new(ms, base.checked_add(reader.u64()?)?);
-        ids.push(previous);
-    }
-    Some(ids)
-}
-
 fn database(reader: &mut Reader<'_>) -> Option<u8> {
     reader.u8().filter(|database| *database < crate::limits::DATABASES)
-}
-
-/// Appends a count, then of each block its distance to the one before, and its rows.
-fn put_blocks(out: &mut Vec<u8>, blocks: &[(u64, Arc<Block>)]) {
-    put_u64(out, blocks.len() as u64);
-    let mut previous = 0;
-    for (number, block) in blocks {
-        put_u64(out, number - previous);
-        put_bytes(out, block.bytes());
-        previous = *number;
-    }
-}
-
-fn get_blocks(reader: &mut Reader<'_>) -> Option<Vec<(u64, Arc<Block>)>> {
-    let mut previous = 0_u64;
-    let mut blocks = Vec::new();
-    for _ in 0..reader.count()? {
-        previous = previous.checked_add(reader.u64()?)?;
-        blocks.push((previous, Arc::new(Block::decode(reader.bytes()?)?)));
-    }
-    Some(blocks)
-}
-
-fn put_rows(out: &mut Vec<u8>, rows: &[(u64, u32)]) {
-    put_u64(out, rows.len() as u64);
-    let mut previous = 0;
-    for (block, row) in rows {
-        put_u64(out, block - previous);
-        put_u64(out, u64::from(*row));
-        previous = *block;
-    }
-}
-
-fn get_rows(reader: &mut Reader<'_>) -> Option<Vec<(u64, u32)>> {
-    let mut previous = 0_u64;
-    let mut rows = Vec::new();
-    for _ in 0..reader.count()? {
-        previous = previous.checked_add(reader.u64()?)?;
-        rows.push((previous, reader.u32()?));
-    }
-    Some(rows)
 }
 
 /// The effects of a batch in order; an item is `None` where the batch is malformed, and nothing

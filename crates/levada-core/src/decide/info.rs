@@ -1,6 +1,6 @@
 //! XINFO: facts about streams, groups, consumers.
 
-use alloc::{sync::Arc, vec::Vec};
+use alloc::{boxed::Box, sync::Arc, vec::Vec};
 
 use super::{Context, Decided, Decision, Refusal, group, lag::Counters, pending, places};
 use crate::{
@@ -31,10 +31,14 @@ pub(super) fn stream<'a>(context: Context<'_>, key: Key<'a>) -> Decided<'a> {
     })))
 }
 
-fn facts(context: Context<'_>, key: KeyNumber, stream: &Stream) -> Result<StreamFacts, Refusal> {
+fn facts(
+    context: Context<'_>,
+    key: KeyNumber,
+    stream: &Stream,
+) -> Result<Box<StreamFacts>, Refusal> {
     let idempotence = &stream.idempotence;
     let (pids, iids) = idempotence.counts(context.now_ms);
-    Ok(StreamFacts {
+    Ok(Box::new(StreamFacts {
         length: stream.len(),
         nodes: stream.nodes(),
         last_id: stream.last_id,
@@ -48,7 +52,7 @@ fn facts(context: Context<'_>, key: KeyNumber, stream: &Stream) -> Result<Stream
             added: idempotence.added,
             duplicates: idempotence.duplicates,
         },
-    })
+    }))
 }
 
 /// XINFO STREAM key FULL \[COUNT n]

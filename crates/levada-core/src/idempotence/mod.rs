@@ -36,6 +36,8 @@
 
 mod chunk;
 mod producer;
+#[cfg(test)]
+mod tests;
 
 use alloc::{
     collections::{BTreeMap, BTreeSet},
@@ -50,6 +52,8 @@ pub use self::producer::Producer;
 use crate::{
     fields::Fields,
     id::StreamId,
+    machine::At,
+    restored::{RestoredIdmp, RestoredProducer},
     varint::{self, Reader},
 };
 
@@ -105,6 +109,25 @@ struct Producers {
 }
 
 impl Idempotence {
+    /// What was restored: what is over by now is left out, and what would be too many.
+    pub(crate) fn restored(hasher: &FixedState, from: &RestoredIdmp, at: At) -> Self {
+        let mut new = Self { limits: from.limits, ..Self::default() };
+        let until_ms = new.over_until(at.now_ms);
+        for RestoredProducer { pid, iids } in &from.producers {
+            for (iid, id) in iids {
+                let since_ms = id.ms.min(at.now_ms);
+                if until_ms.is_none_or(|until_ms| since_ms > until_ms) {
+                    let going = new.going(pid, at.now_ms);
+                    let tracked = Tracked { iid, id: *id, since_ms };
+                    new.track(hasher, at.position, pid, tracked, going);
+                }
+            }
+        }
+        new.added = from.added;
+        new.duplicates = from.duplicates;
+        new
+    }
+
     /// The entry that an iid became, if it counts at `now_ms`.
     pub fn find(
         &self,
@@ -154,7 +177,7 @@ impl Idempotence {
     pub fn producers(&self) -> impl Iterator<Item = &Producer> {
         self.producers
             .iter()
-            .flat_map(|all| all.numbers.values().filter_map(|number| numbered_in(all, number)))
+            .flat_map(|all| all.numbers.values().filter_map(|number| numbered_in(all, *number)))
     }
 
     /// Everything that counts at `now_ms`: pid and iid, pids in their order, iids oldest first.
@@ -174,7 +197,7 @@ impl Idempotence {
 
     fn producer(&self, pid: &[u8]) -> Option<&Producer> {
         let producers = self.producers.as_ref()?;
-        numbered_in(producers, producers.numbers.get(pid)?)
+        numbered_in(producers, *producers.numbers.get(pid)?)
     }
 
     /// Other limits: nothing is tracked any more.
@@ -250,7 +273,7 @@ impl Idempotence {
 
     /// The producer of a number.
     pub(crate) fn of_number(&self, number: u32) -> Option<&Producer> {
-        numbered_in(self.producers.as_ref()?, &number)
+        numbered_in(self.producers.as_ref()?, number)
     }
 
     /// Puts a producer in that was read from a checkpoint; `None` where its pid or number is taken.
@@ -293,8 +316,8 @@ impl Idempotence {
     }
 }
 
-fn numbered_in<'p>(producers: &'p Producers, number: &u32) -> Option<&'p Producer> {
-    producers.by_number.get(number).map(|producer| &**producer)
+fn numbered_in(producers: &Producers, number: u32) -> Option<&Producer> {
+    producers.by_number.get(&number).map(|producer| &**producer)
 }
 
 /// A number that no producer has: above all, or the first gap when there is no above.

@@ -2,3 +2,4 @@
 
 mod copies;
 mod embedded;
+mod restores;

@@ -101,8 +101,8 @@ impl Generator<'_> {
         Op::Xadd { key, create: !self.random.chance(10), trim, id, fields: self.fields() }
     }
 
-    /// XADD with IDMP or IDMPAUTO, XCFGSET, XIDMPRECORD; few producers, iids and values, so that they
-    /// come again, and durations within which the clock moves.
+    /// XADD with IDMP or IDMPAUTO, XCFGSET, XIDMPRECORD; few producers, iids and values, so that
+    /// they come again, and durations within which the clock moves.
     fn once(&mut self) -> Op {
         let (key, pid) = (self.key(), self.random.index(PIDS.len()));
         let iid = vec![b'1' + u8::try_from(self.random.below(6)).expect("below 6")];
