@@ -104,7 +104,8 @@ impl Work<'_> {
     /// Carries a stream as one payload, if it may and can.
     fn restore(&mut self, source: &mut Live, item: &Item) -> Result<bool> {
         let can = source.peer.payloads && self.target.peer.payloads;
-        if !can || self.options.verify_only || self.options.keep_open {
+        let options = self.options;
+        if !can || options.by_pages || options.verify_only || options.keep_open {
             return Ok(false);
         }
         let may = match writer::look(&mut self.target.peer, &item.key)? {
