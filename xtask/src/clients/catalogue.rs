@@ -13,6 +13,8 @@ pub(super) enum Source {
     Cargo(&'static str),
     /// A Go program of this name, built from Debian's source packages.
     Go(&'static str),
+    /// A program on the path; what calls it stands in `python` and needs no packages.
+    Tool(&'static str),
 }
 
 /// A client and its programs.
@@ -86,5 +88,23 @@ pub(super) const CLIENTS: &[Client] = &[
         source: Source::Go("redigo"),
         programs: &["redigo"],
         protocols: &[2],
+    },
+    Client {
+        name: "FastStream 0.7.8",
+        source: Source::Python("faststream-0.7.8"),
+        programs: &["faststream_app.py"],
+        protocols: &[2, 3],
+    },
+    Client {
+        name: "taskiq-redis 1.2.4",
+        source: Source::Python("taskiq-redis-1.2.4"),
+        programs: &["taskiq_app.py"],
+        protocols: &[2, 3],
+    },
+    Client {
+        name: "redis-cli",
+        source: Source::Tool("redis-cli"),
+        programs: &["redis_cli.py"],
+        protocols: &[2, 3],
     },
 ];

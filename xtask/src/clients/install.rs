@@ -49,6 +49,7 @@ pub(super) fn install(client: &Client) -> Result<Installed> {
         Source::Node(name) => node(&cache, name),
         Source::Cargo(name) => cargo(&cache, name),
         Source::Go(name) => go(&cache, name),
+        Source::Tool(name) => tool(name),
     }
 }
 
@@ -129,6 +130,12 @@ fn go(cache: &Path, name: &str) -> Result<Installed> {
     build.env("GOPATH", GO_PATH).env("GO111MODULE", "off").env("CGO_ENABLED", "0");
     succeed(build.current_dir(sources(name)))?;
     Ok(Installed::Binary(program))
+}
+
+/// A program that must be there already.
+fn tool(name: &str) -> Result<Installed> {
+    succeed(Command::new(name).arg("--version"))?;
+    Ok(Installed::Interpreter { program: "python3".into(), scripts: sources("python") })
 }
 
 /// Installs Debian's packages; it needs root.
