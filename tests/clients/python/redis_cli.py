@@ -47,8 +47,9 @@ def expected(name):
 
 def fill():
     equal(redis_cli("FLUSHALL"), "OK\n")
-    for key in ["long", "long", "long", "short"]:
-        redis_cli("XADD", key, "*", "field", "value")
+    # Long enough for a server's allocations to differ from those of the other.
+    for key, value in [("long", "x" * 20_000)] * 3 + [("short", "x")]:
+        redis_cli("XADD", key, "*", "field", value)
     equal(redis_cli("SET", "text", "abcdefgh"), "OK\n")
 
 
