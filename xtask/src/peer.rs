@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 
+use crate::peers::{self, Version};
 use crate::workspace;
 
 /// Longest wait for a started server to answer.
@@ -27,12 +28,12 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// Starts the installed `redis-server`; `Ok(None)` when there is none.
-    pub fn redis() -> Result<Option<Self>> {
-        if Command::new("redis-server").arg("--version").output().is_err() {
+    /// Starts a real server; `Ok(None)` when it is not installed.
+    pub fn real(version: Version) -> Result<Option<Self>> {
+        let Some(program) = peers::find(version) else {
             return Ok(None);
-        }
-        Self::redis_of(Path::new("redis-server")).map(Some)
+        };
+        Self::redis_of(&program).map(Some)
     }
 
     /// Starts a program: a levada if it is called so, else a `redis-server`.
@@ -41,7 +42,7 @@ impl Peer {
         if is_levada { Self::levada_of(program) } else { Self::redis_of(program) }
     }
 
-    /// Starts a `redis-server` that is not the installed one, without persistence.
+    /// Starts a `redis-server` with options of one's own, without persistence.
     pub fn redis_at(program: &Path, options: &[&str]) -> Result<Self> {
         Self::start("redis", |port, directory| {
             let mut command = Command::new(program);
@@ -59,12 +60,7 @@ impl Peer {
     }
 
     fn redis_of(program: &Path) -> Result<Self> {
-        Self::start("redis", |port, directory| {
-            let mut command = Command::new(program);
-            command.args(["--port", port, "--bind", "127.0.0.1", "--save", ""]);
-            command.args(["--appendonly", "no", "--dir"]).arg(directory);
-            command
-        })
+        Self::redis_at(program, &["--appendonly", "no"])
     }
 
     fn levada_of(program: &Path) -> Result<Self> {

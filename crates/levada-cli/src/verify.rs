@@ -70,7 +70,7 @@ fn look(given: &Given) -> Result<Report, String> {
     // Written before anything is given up.
     write_report(given, directory, &report)?;
     let disk = FileDisk::open(directory).map_err(shown)?;
-    repair(disk, LocalSettings::default()).map(|(report, _)| report).map_err(shown)
+    repair(disk, &LocalSettings::default()).map(|(report, _)| report).map_err(shown)
 }
 
 fn write_report(given: &Given, directory: &Path, report: &Report) -> Result<(), String> {

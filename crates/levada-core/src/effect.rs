@@ -16,6 +16,7 @@ use crate::{
     id::StreamId,
     idempotence::IdmpLimits,
     keyspace::KeyNumber,
+    restored::RestoredStream,
     varint::{Reader, put_bytes, put_id, put_option, put_u64},
 };
 
@@ -30,6 +31,7 @@ mod code {
     pub(super) const TEXT_APPENDED: u8 = 7;
     pub(super) const DATABASES_SWAPPED: u8 = 8;
     pub(super) const STREAM_COPIED: u8 = 9;
+    pub(super) const STREAM_RESTORED: u8 = 10;
     pub(super) const APPENDED: u8 = 16;
     pub(super) const SEALED: u8 = 17;
     pub(super) const DELETED: u8 = 18;
@@ -115,6 +117,13 @@ pub enum Effect<'a> {
         from: KeyNumber,
         /// All sealed blocks with their numbers, ascending: a replay has the rest in memory.
         blocks: Vec<(u64, Arc<Block>)>,
+    },
+    /// A new stream is what was restored: entries, ids, counters, groups.
+    StreamRestored {
+        /// Which.
+        key: KeyNumber,
+        /// All of it.
+        stream: Arc<RestoredStream>,
     },
     /// A string has this value.
     TextSet {
@@ -335,6 +344,7 @@ impl<'a> Effect<'a> {
             | Self::KeyExpires { key, .. }
             | Self::KeyRenamed { key, .. }
             | Self::StreamCopied { key, .. }
+            | Self::StreamRestored { key, .. }
             | Self::TextSet { key, .. }
             | Self::TextAppended { key, .. }
             | Self::Appended { key, .. }
@@ -391,6 +401,7 @@ impl<'a> Effect<'a> {
                 put_u64(out, from.0);
                 put_blocks(out, blocks);
             }
+            Self::StreamRestored { stream, .. } => stream.encode(out),
             Self::TextSet { value, .. } => put_bytes(out, value),
             Self::TextAppended { more, .. } => put_bytes(out, more),
             Self::Appended { id, starts_node, fields, .. } => {
@@ -489,6 +500,7 @@ impl<'a> Effect<'a> {
             Self::Flushed { .. } => code::FLUSHED,
             Self::DatabasesSwapped { .. } => code::DATABASES_SWAPPED,
             Self::StreamCopied { .. } => code::STREAM_COPIED,
+            Self::StreamRestored { .. } => code::STREAM_RESTORED,
             Self::TextSet { .. } => code::TEXT_SET,
             Self::TextAppended { .. } => code::TEXT_APPENDED,
             Self::Appended { .. } => code::APPENDED,
@@ -541,6 +553,9 @@ impl<'a> Effect<'a> {
             code::STREAM_COPIED => {
                 let from = KeyNumber(reader.u64()?);
                 Self::StreamCopied { key, from, blocks: get_blocks(reader)? }
+            }
+            code::STREAM_RESTORED => {
+                Self::StreamRestored { key, stream: Arc::new(RestoredStream::decode(reader)?) }
             }
             code::TEXT_SET => Self::TextSet { key, value: reader.bytes()?.into() },
             code::TEXT_APPENDED => Self::TextAppended { key, more: reader.bytes()? },

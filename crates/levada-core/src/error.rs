@@ -40,8 +40,20 @@ pub enum Error {
     NotInteger,
     /// An increment would overflow.
     IncrementOverflow,
+    /// DELEX with a condition of what is no string.
+    NotString,
+    /// IFDEQ, IFDNE with anything but 16 characters.
+    DigestLength,
+    /// DELEX with a condition that nobody knows.
+    ConditionUnknown,
     /// COPY of a stream beyond [`crate::limits::COPY_BYTES_MAX`].
     CopyTooLarge,
+    /// RESTORE of a key that is there, without REPLACE.
+    KeyExists,
+    /// RESTORE of a stream beyond [`crate::limits::RESTORE_BYTES_MAX`].
+    RestoreTooLarge,
+    /// DUMP of a stream beyond [`crate::limits::DUMP_BYTES_MAX`].
+    DumpTooLarge,
     /// A string would exceed [`crate::limits::STRING_BYTES_MAX`].
     StringTooLong,
     /// Strings would exceed their memory; nothing could be evicted.

@@ -34,6 +34,7 @@ pub mod machine;
 pub mod pending;
 pub mod registry;
 pub mod reply;
+pub mod restored;
 pub mod snapshot;
 pub mod stream;
 pub mod varint;

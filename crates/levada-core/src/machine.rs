@@ -13,6 +13,7 @@ use crate::{
     idempotence::{Idempotence, Tracked},
     keyspace::{KeyNumber, Keyspace, Object, Value},
     pending::Pending,
+    restored::RestoredStream,
     stream::Stream,
 };
 
@@ -32,8 +33,8 @@ pub enum Applied {
     Done,
     /// A block is sealed and to be kept.
     Sealed(KeyNumber, u64, Arc<Block>),
-    /// Blocks of a stream are to be kept: those of another one.
-    Copied(KeyNumber, Vec<(u64, Arc<Block>)>),
+    /// Blocks of a new stream are to be kept: those of another one, or restored ones.
+    Filled(KeyNumber, Vec<(u64, Arc<Block>)>),
     /// The blocks of a stream below a number are gone.
     Dropped(KeyNumber, u64),
     /// Keys are gone with everything in them.
@@ -162,8 +163,9 @@ impl Machine {
             }
             Effect::StreamCopied { key, from, blocks } => {
                 self.copy(*key, *from, at);
-                Applied::Copied(*key, blocks.clone())
+                Applied::Filled(*key, blocks.clone())
             }
+            Effect::StreamRestored { key, stream } => self.restore(*key, stream, at),
             Effect::TextSet { key, value } => {
                 self.keys.set_text(*key, value);
                 Applied::Done
@@ -207,6 +209,27 @@ impl Machine {
             *stream = Arc::new(copied);
             self.note_over(key, None, after);
         }
+    }
+
+    /// Makes a new stream what was restored.
+    fn restore(&mut self, key: KeyNumber, restored: &RestoredStream, at: At) -> Applied {
+        let hasher = self.keys.hasher().clone();
+        let Some(Object { value: Value::Stream(stream), .. }) = self.keys.get_mut(key) else {
+            return Applied::Done;
+        };
+        let stream = Arc::make_mut(stream);
+        let sealed = stream.fill(restored, at.now_ms);
+        for (number, group) in (0..).zip(&restored.groups) {
+            let filled = Group::restored(group, at.position);
+            stream.groups.insert(number, group.name.as_slice().into(), Arc::new(filled));
+        }
+        if let Some(idmp) = &restored.idmp {
+            stream.idempotence = Idempotence::restored(&hasher, idmp, at);
+        }
+        let over_ms = stream.idempotence.next_over_ms();
+        self.tail_bytes += stream.tail().bytes().len() as u64;
+        self.note_over(key, None, over_ms);
+        Applied::Filled(key, sealed)
     }
 
     fn remove(&mut self, keys: &[KeyNumber], at: At) -> Applied {

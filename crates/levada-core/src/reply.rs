@@ -2,7 +2,10 @@
 
 use alloc::{boxed::Box, sync::Arc, vec::Vec};
 
-use crate::{bitmap::Bitmap, id::StreamId, idempotence::IdmpLimits, keyspace::KeyNumber};
+use crate::{
+    bitmap::Bitmap, block::Block, id::StreamId, idempotence::IdmpLimits, keyspace::KeyNumber,
+    stream::Stream,
+};
 
 /// An answer.
 #[derive(Clone, PartialEq, Debug)]
@@ -49,6 +52,28 @@ pub enum Reply {
     Groups(Vec<GroupInfo>),
     /// XINFO CONSUMERS.
     Consumers(Vec<ConsumerInfo>),
+    /// DUMP.
+    Dumped(Dumped),
+}
+
+/// All that a key holds.
+#[derive(Clone, Debug)]
+pub enum Dumped {
+    /// A string.
+    Text(Arc<[u8]>),
+    /// A stream as it is now, with all its sealed blocks, ascending by number.
+    Stream(Arc<Stream>, Vec<(u64, Arc<Block>)>),
+}
+
+impl PartialEq for Dumped {
+    /// Whether it is the same value; streams are not compared by their contents.
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Text(one), Self::Text(other)) => one == other,
+            (Self::Stream(one, _), Self::Stream(other, _)) => Arc::ptr_eq(one, other),
+            _ => false,
+        }
+    }
 }
 
 /// Entries by place; their bytes are read, block by block, when the answer is written, so that an

@@ -15,6 +15,7 @@ use crate::{
     idempotence::Idempotence,
     index::{self, BlockMeta, Index},
     registry::Registry,
+    restored::RestoredStream,
     varint::{self, Reader},
 };
 
@@ -243,6 +244,29 @@ impl Stream {
             }
         }
         copy
+    }
+
+    /// Makes an empty stream what was restored, but for its groups; the blocks that are sealed.
+    /// The last block is the tail, and its last logical node is open as if it had grown here.
+    pub(crate) fn fill(&mut self, from: &RestoredStream, now_ms: u64) -> Vec<(u64, Arc<Block>)> {
+        let mut sealed = Vec::new();
+        for block in from.blocks() {
+            sealed.extend(self.seal());
+            let live = block.count();
+            self.tail = Tail { block: (**block).clone(), live, dead: None, appended_ms: now_ms };
+            self.length += u64::from(live);
+        }
+        for row in self.tail.block.rows(0) {
+            if row.starts_node {
+                self.node = OpenNode::default();
+            }
+            self.node.entries += 1;
+            self.node.bytes += row.fields.bytes();
+        }
+        self.last_id = from.last_id;
+        self.entries_added = from.entries_added;
+        self.max_deleted_id = from.max_deleted_id;
+        sealed
     }
 
     /// Adds an entry above all others.

@@ -31,9 +31,9 @@
 //! let mut skipped = Vec::new();
 //! for item in File::open(file)? {
 //!     match item? {
-//!         Item::Text(key, value) => println!("SELECT {} SET {:?} {value:?}", key.database, key.name),
+//!         Item::Text(key, value) => println!("SET {:?} {value:?}", key.name),
 //!         Item::Unsupported(key, kind) => skipped.push((key, kind)),
-//!         Item::StreamBegin(key) => println!("{:?}, until {:?}", key.name, key.expires_at_ms),
+//!         Item::StreamBegin(key) => println!("{:?} in {}", key.name, key.database),
 //!         Item::Entries(node) => {
 //!             for entry in node.entries() {
 //!                 println!("XADD {}-{} {:?}", entry.id.ms, entry.id.seq, entry.fields);

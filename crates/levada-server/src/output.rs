@@ -169,6 +169,7 @@ pub(crate) fn plain(output: &mut Output<'_>, reply: Reply, names: &Names<'_>) {
                 group_info(output, group);
             }
         }
+        Reply::Dumped(_) => unreachable!("DUMP writes what it asked for itself"),
         Reply::Consumers(consumers) => {
             output.write().array(consumers.len());
             for consumer in &consumers {

@@ -150,12 +150,22 @@ impl WireError {
     pub(crate) const MAX_CLIENTS: Self = Self::Fixed("ERR max number of clients reached");
     pub(crate) const CLUSTER_DISABLED: Self =
         Self::Fixed("ERR This instance has cluster support disabled");
+    pub(crate) const NUMKEYS: Self = Self::Fixed("ERR invalid numkeys value");
+    pub(crate) const PAIRS_MISCOUNTED: Self = Self::Fixed("ERR wrong number of key-value pairs");
     pub(crate) const INVALID_CURSOR: Self = Self::Fixed("ERR invalid cursor");
     pub(crate) const DECREMENT_OVERFLOW: Self = Self::Fixed("ERR decrement would overflow");
     pub(crate) const EXPIRE_NX_AND_OTHERS: Self =
         Self::Fixed("ERR NX and XX, GT or LT options at the same time are not compatible");
     pub(crate) const EXPIRE_GT_AND_LT: Self =
         Self::Fixed("ERR GT and LT options at the same time are not compatible");
+    pub(crate) const INVALID_TTL: Self = Self::Fixed("ERR Invalid TTL value, must be >= 0");
+    pub(crate) const INVALID_IDLETIME: Self =
+        Self::Fixed("ERR Invalid IDLETIME value, must be >= 0");
+    pub(crate) const INVALID_FREQUENCY: Self =
+        Self::Fixed("ERR Invalid FREQ value, must be >= 0 and <= 255");
+    pub(crate) const WRONG_PAYLOAD: Self =
+        Self::Fixed("ERR DUMP payload version or checksum are wrong");
+    pub(crate) const BAD_DATA: Self = Self::Fixed("ERR Bad data format");
     pub(crate) const NO_FREQUENCY: Self = Self::Fixed(
         "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note \
          that when switching between policies at runtime LRU and LFU data will take some time \
@@ -316,12 +326,24 @@ fn core_text(error: &CoreError, command: &str) -> Cow<'static, [u8]> {
         }
         CoreError::NotInteger => b"ERR value is not an integer or out of range",
         CoreError::IncrementOverflow => b"ERR increment or decrement would overflow",
+        CoreError::NotString => b"ERR Key should be of string type if conditions are specified",
+        CoreError::DigestLength => b"ERR must be exactly 16 hexadecimal characters",
+        CoreError::ConditionUnknown => b"ERR Invalid condition. Use IFEQ, IFNE, IFDEQ, or IFDNE",
         CoreError::TooLarge => {
             b"ERR too many changes for one record of the log, use less at a time"
         }
         CoreError::CopyTooLarge => {
             b"ERR COPY of more than 16 MiB of sealed entries is refused, because a copy is one \
               record of the log: read the stream with XRANGE and add its entries to another"
+        }
+        CoreError::KeyExists => b"BUSYKEY Target key name already exists.",
+        CoreError::RestoreTooLarge => {
+            b"ERR RESTORE of more than 16 MiB of entries is refused, because a restored stream is \
+              one record of the log: use levada import"
+        }
+        CoreError::DumpTooLarge => {
+            b"ERR DUMP of more than 64 MiB is refused, because a payload is in memory at once: use \
+              levada export"
         }
         CoreError::StringTooLong => b"ERR string exceeds maximum allowed size (proto-max-bulk-len)",
         CoreError::Corrupt { first, last, .. } => {

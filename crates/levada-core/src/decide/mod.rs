@@ -17,6 +17,7 @@ mod pending;
 mod places;
 mod range;
 mod references;
+mod restore;
 mod strings;
 
 use alloc::{sync::Arc, vec::Vec};
@@ -137,6 +138,8 @@ pub fn decide<'a>(context: Context<'_>, command: &Command<'a>) -> Decided<'a> {
         Command::XinfoStream(key, Some(count)) => info::full(context, *key, *count),
         Command::XinfoGroups(key) => info::groups(context, *key),
         Command::XinfoConsumers(key, group) => info::consumers(context, *key, group),
+        Command::Dump(key) => restore::dump(context, *key),
+        Command::Restore(asked) => restore::restore(context, asked),
         _ => keys::decide(context, command),
     }
 }

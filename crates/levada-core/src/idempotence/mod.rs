@@ -52,6 +52,8 @@ pub use self::producer::Producer;
 use crate::{
     fields::Fields,
     id::StreamId,
+    machine::At,
+    restored::{RestoredIdmp, RestoredProducer},
     varint::{self, Reader},
 };
 
@@ -107,6 +109,25 @@ struct Producers {
 }
 
 impl Idempotence {
+    /// What was restored: what is over by now is left out, and what would be too many.
+    pub(crate) fn restored(hasher: &FixedState, from: &RestoredIdmp, at: At) -> Self {
+        let mut new = Self { limits: from.limits, ..Self::default() };
+        let until_ms = new.over_until(at.now_ms);
+        for RestoredProducer { pid, iids } in &from.producers {
+            for (iid, id) in iids {
+                let since_ms = id.ms.min(at.now_ms);
+                if until_ms.is_none_or(|until_ms| since_ms > until_ms) {
+                    let going = new.going(pid, at.now_ms);
+                    let tracked = Tracked { iid, id: *id, since_ms };
+                    new.track(hasher, at.position, pid, tracked, going);
+                }
+            }
+        }
+        new.added = from.added;
+        new.duplicates = from.duplicates;
+        new
+    }
+
     /// The entry that an iid became, if it counts at `now_ms`.
     pub fn find(
         &self,

@@ -188,7 +188,7 @@ impl<S: Store> Shard<S> {
         match applied {
             Applied::Done => {}
             Applied::Sealed(key, number, block) => self.store.put_block(key.0, number, block)?,
-            Applied::Copied(key, blocks) => {
+            Applied::Filled(key, blocks) => {
                 for (number, block) in blocks {
                     self.store.put_block(key.0, number, block)?;
                 }

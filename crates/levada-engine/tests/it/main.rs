@@ -3,3 +3,5 @@
 mod copies;
 mod embedded;
 mod idempotent;
+mod restores;
+mod verify;

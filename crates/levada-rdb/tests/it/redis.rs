@@ -2,8 +2,8 @@
 //!
 //! The fixtures hold, in the databases 0 and 3 of a server, a value of every type in each encoding
 //! that it had, names with any bytes, expiries, a function library, and the stream `s`: 250 entries
-//! with two sets of names, of which three were deleted and eight trimmed; the groups `g` with pending
-//! entries of two consumers, one of them of an entry deleted since, `h`, and `empty`.
+//! with two sets of names, of which three were deleted and eight trimmed; the groups `g` with
+//! pending entries of two consumers, one of them of an entry deleted since, `h`, and `empty`.
 
 use levada_rdb::{
     File, FileKey, Id, Idmp, Item, Producer, StreamDump, StreamIds, Value, decode,

@@ -15,7 +15,8 @@ const HEAD: &str = "\
 
 Made from the command table and the transcripts by `UPDATE_COMPAT=1 cargo test -p levada-server`;
 a test keeps it fresh. Each transcript runs against Levada and, unchanged, against a real Redis
-(`cargo xtask transcripts --redis`). The target is Redis 8.6.3, replies and error texts to the byte.
+(`cargo xtask transcripts --peer 8.6`). The target is Redis 8.6.3, replies and error texts to the
+byte.
 
 ";
 

@@ -95,7 +95,7 @@ fn with_command<T>(now_ms: u64, op: &Op, with: impl FnOnce(&Command<'_>) -> T) -
         Op::Set(key, value, ttl_ms) => with(&Command::Set(command::Set {
             key: key_of(*key),
             value,
-            when: command::SetWhen::Always,
+            when: command::SetWhen::default(),
             expiry: match ttl_ms {
                 None => command::SetExpiry::Clear,
                 Some(ttl_ms) => command::SetExpiry::At(now_ms + ttl_ms),

@@ -39,8 +39,8 @@ pub(super) struct Io<D> {
     under_way: BTreeMap<Ticket, Purpose>,
     /// Finished while something else was waited for.
     ready: VecDeque<(Purpose, io::Result<Vec<u8>>)>,
-    /// Bytes that [`Io::read`] gives in place of those on disk: what a repair would write. Empty but
-    /// for an inspection.
+    /// Bytes that [`Io::read`] gives in place of those on disk: what a repair would write. Empty
+    /// but for an inspection.
     patches: BTreeMap<Place, u8>,
 }
 

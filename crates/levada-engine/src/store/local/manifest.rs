@@ -41,7 +41,8 @@ const MAGIC: u32 = u32::from_le_bytes(*b"LVM1");
 const LEN: u32 = 136;
 const LEN_BYTES: usize = LEN as usize;
 /// Where the second copy begins.
-const PAGE_BYTES: usize = PAGE as usize;
+const PAGE_BYTES: usize = 4096;
+const _: () = assert!(PAGE_BYTES as u64 == PAGE);
 
 /// See the module.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]

@@ -120,7 +120,7 @@ pub fn verify<D: Disk>(disk: D) -> Result<Report, Error> {
 
 /// The same, then keeps what is whole, as the remedies of the report say, and gives the disk back.
 /// Where something is beyond repair nothing is changed. It can be interrupted and repeated.
-pub fn repair<D: Disk>(disk: D, settings: LocalSettings) -> Result<(Report, D), Error> {
+pub fn repair<D: Disk>(disk: D, settings: &LocalSettings) -> Result<(Report, D), Error> {
     let inspection = Inspection::of(disk)?;
     if inspection.report.is_sound() || inspection.report.is_beyond_repair() {
         return Ok((inspection.report, inspection.io.into_disk()));

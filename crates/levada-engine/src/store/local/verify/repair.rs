@@ -31,7 +31,7 @@ use crate::{
 /// Does what the report says, and gives it back with the disk.
 pub(super) fn carry_out<D: Disk>(
     mut inspection: Inspection<D>,
-    settings: LocalSettings,
+    settings: &LocalSettings,
 ) -> Result<(Report, D), Error> {
     let io = &mut inspection.io;
     for (place, byte) in &inspection.mends {
@@ -48,7 +48,7 @@ pub(super) fn carry_out<D: Disk>(
     let deletions = machine.map(|machine| deletions(&machine, &dropped)).unwrap_or_default();
     let shard = manifest.map_or(0, |manifest| manifest.shard);
     let (mut store, recovered) =
-        LocalStore::open(io.into_disk(), LocalSettings { shard, ..settings })?;
+        LocalStore::open(io.into_disk(), LocalSettings { shard, ..settings.clone() })?;
     for effects in deletions {
         store.commit(recovered.now_ms, &effects, Urgency::Durable)?;
     }
