@@ -7,7 +7,7 @@
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use levada_core::{
-    command::{Command, Key, Restore, Restored, Set},
+    command::{Command, Key, Restore, Restored, Set, SetExpiry},
     effect::Effect,
     keyspace::{KeyNumber, Value},
 };

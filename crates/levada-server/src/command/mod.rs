@@ -14,6 +14,7 @@ mod config;
 mod copy;
 mod dbsize;
 mod del;
+mod delex;
 mod dump;
 mod echo;
 mod exists;
