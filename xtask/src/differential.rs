@@ -27,6 +27,7 @@ use self::known::KNOWN;
 use self::pair::{Difference, Pair};
 use self::shrink::shrink;
 use crate::peer::Peer;
+use crate::peers::{self, Version};
 
 /// Connections to each server.
 pub(crate) const CLIENTS: usize = 3;
@@ -97,9 +98,13 @@ fn parse(arguments: &[String]) -> Result<Options> {
 
 /// Starts the peer: a program, or the name of a version.
 fn peer(name: &str) -> Result<Peer> {
-    let program = Path::new(name);
-    ensure!(program.is_file(), "{name} is no program");
-    Peer::redis_at(program, &["--stream-node-max-bytes", "0", "--appendonly", "no"])
+    let program = match Version::parse(name) {
+        Ok(version) => peers::find(version)
+            .with_context(|| format!("{version} is not installed: cargo xtask peers"))?,
+        Err(_) => PathBuf::from(name),
+    };
+    ensure!(program.is_file() || !name.contains('/'), "{name} is no program");
+    Peer::redis_at(&program, &["--stream-node-max-bytes", "0", "--appendonly", "no"])
 }
 
 fn explore(pair: &mut Pair, options: &Options) -> Result<()> {
