@@ -1,7 +1,8 @@
 //! The verbs behind `cargo xtask`, as a library, so that tests can call what the command line
 //! calls: `transcript` runs golden sessions against a live server, `tidy` checks the shape of the
-//! source, `peers` installs real servers, `peer` starts the servers that the others need, `clients`
-//! runs other people's clients, `ci` runs everything in order.
+//! source, `clients` runs other people's clients, `peer` starts the servers they need, `ci` runs
+//! source, `peers` installs real servers, `peer` starts the servers that the others need, `ci` runs
+//! everything in order.
 //!
 //! Nothing here is part of the product, and no crate of the product depends on it.
 
@@ -10,6 +11,7 @@ pub mod clients;
 pub mod differential;
 pub mod peer;
 pub mod peers;
+pub mod record;
 pub mod tidy;
 pub mod transcript;
 pub mod workspace;

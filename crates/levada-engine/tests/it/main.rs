@@ -3,3 +3,4 @@
 mod copies;
 mod embedded;
 mod restores;
+mod idempotent;
