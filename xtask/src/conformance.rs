@@ -18,8 +18,8 @@ use anyhow::{Context as _, Result, bail, ensure};
 use self::outcome::Outcome as Suites;
 use self::skips::Skips;
 use crate::ci::{Outcome, lacking};
-use crate::peer::Running;
-use crate::peers::{self, Peer};
+use crate::peer::Peer;
+use crate::peers::{self, Version};
 use crate::workspace;
 
 /// A part of the suite, and how many of its tests Redis 8.6.3 passes.
@@ -134,9 +134,9 @@ fn results(suites: &Suites) -> String {
 }
 
 /// A levada for the suite, with DEBUG or without.
-fn levada(has_debug: bool) -> Result<Running> {
+fn levada(has_debug: bool) -> Result<Peer> {
     if !has_debug {
-        return Running::levada();
+        return Peer::levada();
     }
     // A directory of its own, so that no other verb finds a binary that has DEBUG.
     let target = workspace::target_dir().join("debug-shim");
@@ -146,17 +146,17 @@ fn levada(has_debug: bool) -> Result<Running> {
         .arg(&target)
         .status()?;
     ensure!(built.success(), "levada does not build");
-    Running::program(&target.join("debug/levada"))
+    Peer::program(&target.join("debug/levada"))
 }
 
-fn redis() -> Result<Running> {
-    let program = peers::find(Peer::Redis86).context("redis 8.6 is not installed")?;
+fn redis() -> Result<Peer> {
+    let program = peers::find(Version::Redis86).context("redis 8.6 is not installed")?;
     let allow = ["--enable-debug-command", "yes", "--enable-protected-configs", "yes"];
-    Running::redis_at(&program, &[&["--appendonly", "no"], &allow[..]].concat())
+    Peer::redis_at(&program, &[&["--appendonly", "no"], &allow[..]].concat())
 }
 
 /// Runs the suite against a server, in a copy of its own.
-fn play(tree: &Path, server: &Running, skips: &Skips, options: &Options) -> Result<Suites> {
+fn play(tree: &Path, server: &Peer, skips: &Skips, options: &Options) -> Result<Suites> {
     let copy = Scratch::new()?;
     for what in ["runtest", "tests"] {
         let copied =

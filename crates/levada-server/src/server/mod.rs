@@ -90,6 +90,9 @@ struct Server {
     poll: Poll,
     listeners: Vec<TcpListener>,
     shutdown: UnixStream,
+    /// There may be only one.
+    #[cfg(feature = "debug-shim")]
+    waker: Arc<Waker>,
     shard: Shard,
     state: State,
     connections: Connections,
@@ -125,6 +128,7 @@ impl Server {
         let clock = Clock::new();
         let sockets = |error: io::Error| Error::io("preparing", "the sockets", &error);
         let poll = Poll::new().map_err(sockets)?;
+        let waker = Arc::new(Waker::new(poll.registry(), DISK).map_err(sockets)?);
         let exposed = accept::check_exposure(&listeners, &settings)?;
         let config = initial_config(&listeners, &settings);
         let shard_settings = ShardSettings {
@@ -132,13 +136,15 @@ impl Server {
             idmp: config.idmp_limits(),
             ..ShardSettings::default()
         };
-        let shard = recover(&poll, &settings, shard_settings)?;
+        let shard = recover(&waker, &settings, shard_settings)?;
         let (listeners, shutdown) =
             accept::register(&poll, listeners, shutdown).map_err(sockets)?;
         Ok(Self {
             poll,
             listeners,
             shutdown,
+            #[cfg(feature = "debug-shim")]
+            waker,
             shard,
             state: State::new(settings, config, exposed, clock),
             connections: Connections::default(),
@@ -482,10 +488,9 @@ impl Server {
     }
 }
 
-/// Opens the data directory and recovers what it holds. The disk wakes `poll` as [`DISK`].
-fn recover(poll: &Poll, settings: &Settings, shard: ShardSettings) -> Result<Shard, Error> {
-    let waker = Waker::new(poll.registry(), DISK)
-        .map_err(|error| Error::io("preparing", "the sockets", &error))?;
+/// Opens the data directory and recovers what it holds. The disk wakes the loop when it has news.
+fn recover(waker: &Arc<Waker>, settings: &Settings, shard: ShardSettings) -> Result<Shard, Error> {
+    let waker = Arc::clone(waker);
     let mut disk = FileDisk::open(&settings.directory)?;
     disk.set_waker(Arc::new(move || {
         // It fails only when the loop is gone, and then nobody waits.

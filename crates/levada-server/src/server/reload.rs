@@ -35,7 +35,7 @@ impl Server {
         let settings = *self.shard.settings();
         // The directory belongs to one store at a time.
         drop(self.shard);
-        self.shard = recover(&self.poll, &self.state.settings, settings)?;
+        self.shard = recover(&self.waker, &self.state.settings, settings)?;
         Ok(self)
     }
 }
