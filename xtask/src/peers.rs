@@ -183,7 +183,7 @@ fn run(command: &mut Command) -> Result<String> {
 }
 
 /// The last lines, where programs say what went wrong.
-fn tail(text: &str) -> String {
+pub(crate) fn tail(text: &str) -> String {
     let lines: Vec<_> = text.lines().collect();
     lines[lines.len().saturating_sub(10)..].join("\n")
 }

@@ -91,6 +91,8 @@ static TABLE: &[CommandSpec] = &[
     config::SPEC,
     copy::SPEC,
     dbsize::SPEC,
+    #[cfg(feature = "debug-shim")]
+    crate::debug_shim::SPEC,
     incr::DECR,
     incr::DECRBY,
     del::DEL,
@@ -284,6 +286,12 @@ mod tests {
                 assert!(!sub.summary.is_empty() && sub.arity != 0, "{}", sub.name);
             }
         }
+    }
+
+    #[test]
+    fn debug_is_only_in_builds_for_tests() {
+        let has_debug = table().iter().any(|spec| spec.name == "debug");
+        assert_eq!(has_debug, cfg!(feature = "debug-shim"));
     }
 
     #[test]
