@@ -12,7 +12,6 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
-use xtask::peers::{self, Peer};
 use xtask::peers::{self, Version};
 use xtask::transcript::{Options, Target};
 use xtask::{ci, clients, differential, tidy, workspace};
