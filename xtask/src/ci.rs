@@ -11,8 +11,8 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::clients::{self, Server};
-use crate::peer::Running;
-use crate::peers::{self, Peer};
+use crate::peer::Peer;
+use crate::peers::{self, Version};
 use crate::transcript::{self, Options, Target};
 use crate::{tidy, workspace};
 
@@ -20,7 +20,7 @@ use crate::{tidy, workspace};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PeerKind {
     /// A real one.
-    Real(Peer),
+    Real(Version),
     /// Our own binary.
     Levada,
 }
@@ -45,12 +45,19 @@ const STAGES: &[Stage] = &[
         report.tests = test()?;
         Ok(Outcome::Passed)
     }),
-    ("transcripts 7.0", |_| transcripts(PeerKind::Real(Peer::Redis70), &[], Options::default())),
-    ("transcripts 8.6", |_| transcripts(PeerKind::Real(Peer::Redis86), &[], Options::default())),
+    ("transcripts 7.0", |_| transcripts(PeerKind::Real(Version::Redis70), &[], Options::default())),
+    ("transcripts 8.6", |_| transcripts(PeerKind::Real(Version::Redis86), &[], Options::default())),
     ("transcripts levada", |_| transcripts(PeerKind::Levada, &[], Options::default())),
-    ("clients redis", |_| clients::matrix(&Server::Peer(PeerKind::Real(Peer::Redis70)), &[])),
+    ("clients redis", |_| clients::matrix(&Server::Peer(PeerKind::Real(Version::Redis70)), &[])),
     ("clients levada", |_| clients::matrix(&Server::Peer(PeerKind::Levada), &[])),
     ("crash schedules", |_| cargo(&["run", "--release", "-p", "levada-sim", "--", "run"])),
+    ("kill -9 loop", |_| cargo(&["run", "-p", "xtask", "--", "kills", "--rounds", "50"])),
+    ("power cuts", |_| faults("power-cut", "10")),
+    ("failed syncs", |_| faults("sync-error", "5")),
+    ("kills at a sync", |_| faults("sync-kill", "5")),
+    ("slow syncs", |_| faults("slow-sync", "5")),
+    ("failed writes", |_| faults("write-error", "5")),
+    ("no space", |_| faults("no-space", "5")),
     ("bit flips", |_| cargo(&["run", "--release", "-p", "levada-sim", "--", "flips", "1000", "1"])),
     ("kill -9 loop", |_| cargo(&["run", "-p", "xtask", "--", "kills", "--rounds", "20"])),
     ("transfer", |_| cargo(&["run", "-p", "xtask", "--", "transfer", "--entries", "20000"])),
@@ -99,6 +106,34 @@ fn cargo(arguments: &[&str]) -> Result<Outcome> {
     succeed(workspace::cargo().args(arguments)).map(|()| Outcome::Passed)
 }
 
+/// What a machine cannot do, such as mounting: a stage that needs it is skipped, loudly.
+#[derive(Debug)]
+pub struct Unable(pub String);
+
+impl Unable {
+    /// How a verb ends that could not run: the number that test runners have for it.
+    pub const EXIT_CODE: u8 = 77;
+}
+
+impl std::fmt::Display for Unable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "this machine cannot do it: {}", self.0)
+    }
+}
+
+impl std::error::Error for Unable {}
+
+/// A stage of faults under load.
+fn faults(fault: &str, rounds: &str) -> Result<Outcome> {
+    let arguments = ["run", "-p", "xtask", "--", "kills", "--fault", fault, "--rounds", rounds];
+    let status = workspace::cargo().args(arguments).status()?;
+    if status.code() == Some(i32::from(Unable::EXIT_CODE)) {
+        return Ok(Outcome::Skipped("this machine cannot do it, see above".to_owned()));
+    }
+    ensure!(status.success(), "{fault}: acknowledged work is not as it was");
+    Ok(Outcome::Passed)
+}
+
 /// Formatting, lints, tidy: what should pass before a commit.
 pub fn check() -> Result<()> {
     succeed(workspace::cargo().args(["fmt", "--all", "--check"]))?;
@@ -137,10 +172,10 @@ pub fn test() -> Result<Vec<String>> {
 /// Starts the peer and runs transcripts against it; no files means all of them.
 pub fn transcripts(kind: PeerKind, files: &[PathBuf], options: Options) -> Result<Outcome> {
     let (name, running) = match kind {
-        PeerKind::Levada => ("levada", Running::levada()?),
-        PeerKind::Real(peer) => match Running::real(peer)? {
-            Some(running) => (peer.name(), running),
-            None => return lacking(&format!("{peer} is not installed: cargo xtask peers")),
+        PeerKind::Levada => ("levada", Peer::levada()?),
+        PeerKind::Real(version) => match Peer::real(version)? {
+            Some(running) => (version.name(), running),
+            None => return lacking(&format!("{version} is not installed: cargo xtask peers")),
         },
     };
     let target = Target { name: name.to_owned(), address: running.address };

@@ -26,8 +26,8 @@ use self::episode::Episode;
 use self::known::KNOWN;
 use self::pair::{Difference, Pair};
 use self::shrink::shrink;
-use crate::peer::Running;
-use crate::peers::{self, Peer};
+use crate::peer::Peer;
+use crate::peers::{self, Version};
 
 /// Connections to each server.
 pub(crate) const CLIENTS: usize = 3;
@@ -64,7 +64,7 @@ struct Totals {
 /// Runs the verb with its arguments. Fails on any difference that is not known.
 pub fn run(arguments: &[String]) -> Result<()> {
     let options = parse(arguments)?;
-    let servers = [peer(&options.peer)?, Running::levada()?];
+    let servers = [peer(&options.peer)?, Peer::levada()?];
     let mut pair = Pair::new(servers)?;
     match &options.replay {
         Some(file) => replay(&mut pair, file),
@@ -97,13 +97,14 @@ fn parse(arguments: &[String]) -> Result<Options> {
 }
 
 /// Starts the peer: a program, or the name of a version.
-fn peer(name: &str) -> Result<Running> {
-    let mut program = Path::new(name).to_owned();
-    if !program.is_file() {
-        let peer = Peer::parse(name)?;
-        program = peers::find(peer).with_context(|| format!("{peer}: run cargo xtask peers"))?;
-    }
-    Running::redis_at(&program, &["--stream-node-max-bytes", "0"])
+fn peer(name: &str) -> Result<Peer> {
+    let program = match Version::parse(name) {
+        Ok(version) => peers::find(version)
+            .with_context(|| format!("{version} is not installed: cargo xtask peers"))?,
+        Err(_) => PathBuf::from(name),
+    };
+    ensure!(program.is_file() || !name.contains('/'), "{name} is no program");
+    Peer::redis_at(&program, &["--stream-node-max-bytes", "0", "--appendonly", "no"])
 }
 
 fn explore(pair: &mut Pair, options: &Options) -> Result<()> {

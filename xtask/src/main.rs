@@ -2,6 +2,7 @@
 //! Clone, then `cargo xtask check` and `cargo xtask test`; `.ci/run` calls the same verbs.
 
 mod compare;
+mod faults;
 mod flips;
 mod footprint;
 mod kills;
@@ -12,7 +13,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
-use xtask::peers::{self, Peer};
+use xtask::peers::{self, Version};
 use xtask::transcript::{Options, Target};
 use xtask::{ci, clients, differential, tidy, workspace};
 
@@ -29,7 +30,13 @@ cargo xtask VERB
   transcripts --port P [--host H]   ... against a server that runs already: IT IS FLUSHED
               [--record]    write the replies that a file does not have yet into it
               [FILE ...]    only these files
+  kills [--rounds 100] [--seed S] [--server levada|redis] [--fault kill] [--canary] [--record]
+                            a fault under load, and a ledger of what was acknowledged; faults:
+                            kill, power-cut, sync-error, sync-kill, slow-sync, write-error, no-space
+  faults [--rounds 10] [--flips 100] [--seed S] [--servers levada,redis-8.6-always,...] [--dry]
+                            the same faults for all, into RELIABILITY.md
   clients [--server levada|redis|PROGRAM] [NAME ...]
+  clients [--server levada|8.6|PROGRAM] [NAME ...]
                             other people's clients against a server, into a table
   kills [--rounds 100] [--seed S] [--server levada|redis] [--canary]
                             kill -9 under load, and a ledger of what was acknowledged
@@ -39,7 +46,7 @@ cargo xtask VERB
                             memory, disk and restart of one long stream
   compare [--rounds 5] [--seconds 3] [--servers levada,always,everysec] [--load-max 2] [--dry]
                             throughput beside Redis, into BENCHMARKS.md
-  differential [--commands 1000000] [--seed S] [--peer PATH] [--replay FILE] [--most 5]
+  differential [--commands 1000000] [--seed S] [--peer 8.6|PATH] [--replay FILE] [--most 5]
                             random commands: the same replies as a real Redis?
   transfer [--entries 1000000] [--redis PROGRAM]
                             a stream with groups from Redis to Levada and back, compared
@@ -61,6 +68,7 @@ fn main() -> ExitCode {
         "transcripts" => transcripts(rest),
         "clients" => clients::run(rest),
         "kills" => kills::run(rest),
+        "faults" => faults::run(rest),
         "flips" => flips::run(rest),
         "footprint" => footprint::run(rest),
         "differential" => differential::run(rest),
@@ -77,7 +85,10 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
-            ExitCode::FAILURE
+            match error.downcast_ref::<ci::Unable>() {
+                Some(_) => ExitCode::from(ci::Unable::EXIT_CODE),
+                None => ExitCode::FAILURE,
+            }
         }
     }
 }
@@ -92,7 +103,7 @@ fn transcripts(arguments: &[String]) -> Result<()> {
         match argument.as_str() {
             "--host" => host.clone_from(value()?),
             "--port" => port = Some(value()?.parse::<u16>().context("--port")?),
-            "--peer" => peer = Some(ci::PeerKind::Real(Peer::parse(value()?)?)),
+            "--peer" => peer = Some(ci::PeerKind::Real(Version::parse(value()?)?)),
             "--levada" => peer = Some(ci::PeerKind::Levada),
             "--record" => options.record = true,
             flag if flag.starts_with('-') => bail!("unknown option {flag}"),

@@ -530,6 +530,8 @@ fn initial_config(listeners: &[net::TcpListener], settings: &Settings) -> Config
     config.put("dir", settings.directory.display().to_string());
     config.put("maxclients", settings.clients_max.to_string());
     config.put("requirepass", settings.requirepass.clone());
+    config.put("stream-idmp-duration", settings.idmp_duration_s.to_string());
+    config.put("stream-idmp-maxsize", settings.idmp_iids_max.to_string());
     config
 }
 
