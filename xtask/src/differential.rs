@@ -44,6 +44,8 @@ struct Options {
     seed: u64,
     peer: String,
     replay: Option<PathBuf>,
+    /// Number of the first episode.
+    from: u64,
     /// Differences after which the run stops.
     most: usize,
 }
@@ -78,6 +80,7 @@ fn parse(arguments: &[String]) -> Result<Options> {
         seed: clock,
         peer: "8.6".to_owned(),
         replay: None,
+        from: 0,
         most: SHOWN_MAX,
     };
     let mut rest = arguments.iter();
@@ -88,6 +91,7 @@ fn parse(arguments: &[String]) -> Result<Options> {
             "--seed" => options.seed = value.parse().context("--seed")?,
             "--peer" => options.peer.clone_from(value),
             "--replay" => options.replay = Some(value.into()),
+            "--from" => options.from = value.parse().context("--from")?,
             "--most" => options.most = value.parse().context("--most")?,
             other => bail!("unknown option {other}"),
         }
@@ -109,7 +113,7 @@ fn explore(pair: &mut Pair, options: &Options) -> Result<()> {
     let mut totals = Totals::default();
     let mut shown = 0;
     while totals.compared < options.commands && totals.differences.len() < options.most {
-        let number = totals.episodes;
+        let number = options.from + totals.episodes;
         totals.episodes += 1;
         let episode = make::episode(seed, number, &pair.capability);
         let played = pair.play(&episode)?;

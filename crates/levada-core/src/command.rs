@@ -53,6 +53,9 @@ pub enum Command<'a> {
     Xackdel(Key<'a>, &'a [u8], References, Vec<StreamId>),
     /// XPENDING key group.
     XpendingSummary(Key<'a>, &'a [u8]),
+    /// No command of its own: whether each key holds a stream, with this group, in this order.
+    /// Without a group a key may be missing. Answers OK.
+    CheckStreams(Vec<Key<'a>>, Option<&'a [u8]>),
     /// XPENDING key group with a range.
     Xpending(Xpending<'a>),
     /// XCLAIM.
@@ -504,7 +507,10 @@ impl<'a> Command<'a> {
             | Self::Incrby(key, _)
             | Self::Append(key, _)
             | Self::Strlen(key) => each(*key),
-            Self::Del(keys) | Self::Exists(keys) | Self::Mget(keys) => {
+            Self::Del(keys)
+            | Self::Exists(keys)
+            | Self::Mget(keys)
+            | Self::CheckStreams(keys, _) => {
                 keys.iter().for_each(|key| each(*key));
             }
             Self::Mset(pairs, _) => pairs.iter().for_each(|(key, _)| each(*key)),

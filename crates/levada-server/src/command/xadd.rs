@@ -8,7 +8,7 @@ use levada_core::id::{StreamId, parse_u64};
 use super::{KEY, STREAM};
 use crate::output::plain;
 use crate::spec::{Asked, CommandSpec, Request, Run, flag};
-use crate::stream_arguments::{TrimOptions, parse_id};
+use crate::stream_arguments::{TrimOptions, c_string, parse_id};
 use crate::wire_error::WireError;
 
 pub(super) const SPEC: CommandSpec = CommandSpec {
@@ -32,7 +32,7 @@ fn parse<'a>(request: &Request<'a>) -> Result<Asked<'a>, WireError> {
     let mut at = 2;
     while at < request.args.len() {
         let word = request.arg(at);
-        if word == b"*" {
+        if c_string(word) == b"*" {
             break;
         }
         at += match options.take(request.rest(at))? {
@@ -44,9 +44,9 @@ fn parse<'a>(request: &Request<'a>) -> Result<Asked<'a>, WireError> {
             taken => taken,
         };
     }
-    let trim = options.finish()?;
     let fields = request.rest(at + 1);
     let id = if at < request.args.len() { new_id(request.arg(at))? } else { NewId::Auto };
+    let trim = options.finish()?;
     if fields.is_empty() || !fields.len().is_multiple_of(2) {
         return Err(WireError::Arity(SPEC.name));
     }
@@ -59,6 +59,7 @@ fn parse<'a>(request: &Request<'a>) -> Result<Asked<'a>, WireError> {
 }
 
 fn new_id(text: &[u8]) -> Result<NewId, WireError> {
+    let text = c_string(text);
     if text == b"*" {
         return Ok(NewId::Auto);
     }
@@ -100,6 +101,10 @@ mod tests {
         check("XADD s NOMKSTREAM * a", "ERR wrong number of arguments for 'xadd' command");
         check(
             "XADD s MAXLEN 5 a b c",
+            "ERR Invalid stream ID specified as stream command argument",
+        );
+        check(
+            "XADD s LIMIT 4 x-1 a b",
             "ERR Invalid stream ID specified as stream command argument",
         );
         check("XADD s -* a b", "ERR Invalid stream ID specified as stream command argument");

@@ -25,6 +25,8 @@ const STEPS: usize = 240;
 pub(crate) const AUTO: &str = "auto";
 /// In ms or s: a time between these may pass while an episode runs, and is not asked for.
 const SOON: std::ops::RangeInclusive<i64> = 1..=99_999;
+/// A point in time far ahead, in ms as in s.
+const FAR: i64 = 4_000_000_000_000;
 
 /// A command in the making.
 pub(crate) type Line = Vec<Word>;
@@ -169,6 +171,13 @@ impl Maker<'_> {
                 _ => None,
             };
             let number = number.and_then(|text| text.parse::<i64>().ok());
+            // What SET writes with a time that is over goes when a server happens to look.
+            let before = step.lower(at - 1);
+            let is_point = &name == b"set" && [&b"exat"[..], b"pxat"].contains(&&before[..]);
+            if is_point && number.is_some_and(|number| (1..FAR).contains(&number)) {
+                step.words[at] = word(FAR.to_string());
+                continue;
+            }
             if number.is_some_and(|number| SOON.contains(&number)) {
                 step.words[at] = word("100000000");
             }

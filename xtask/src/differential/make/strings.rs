@@ -30,7 +30,7 @@ impl Maker<'_> {
                 let name = self.random.pick(&["INCRBY", "DECRBY"]);
                 vec![word(name), key, self.count()]
             }
-            24..=26 => {
+            24..=26 if self.episode.events.is_empty() => {
                 let name = self.random.pick(&["MSET", "MSETNX"]);
                 let mut line = vec![word(name), key, self.value()];
                 for _ in 0..self.random.below(3) {
