@@ -26,7 +26,8 @@ use self::episode::Episode;
 use self::known::KNOWN;
 use self::pair::{Difference, Pair};
 use self::shrink::shrink;
-use crate::peer::Peer;
+use crate::peer::Running;
+use crate::peers::{self, Peer};
 
 /// Connections to each server.
 pub(crate) const CLIENTS: usize = 3;
@@ -65,7 +66,7 @@ struct Totals {
 /// Runs the verb with its arguments. Fails on any difference that is not known.
 pub fn run(arguments: &[String]) -> Result<()> {
     let options = parse(arguments)?;
-    let servers = [peer(&options.peer)?, Peer::levada()?];
+    let servers = [peer(&options.peer)?, Running::levada()?];
     let mut pair = Pair::new(servers)?;
     match &options.replay {
         Some(file) => replay(&mut pair, file),
@@ -100,10 +101,13 @@ fn parse(arguments: &[String]) -> Result<Options> {
 }
 
 /// Starts the peer: a program, or the name of a version.
-fn peer(name: &str) -> Result<Peer> {
-    let program = Path::new(name);
-    ensure!(program.is_file(), "{name} is no program");
-    Peer::redis_at(program, &["--stream-node-max-bytes", "0", "--appendonly", "no"])
+fn peer(name: &str) -> Result<Running> {
+    let mut program = Path::new(name).to_owned();
+    if !program.is_file() {
+        let peer = Peer::parse(name)?;
+        program = peers::find(peer).with_context(|| format!("{peer}: run cargo xtask peers"))?;
+    }
+    Running::redis_at(&program, &["--stream-node-max-bytes", "0"])
 }
 
 fn explore(pair: &mut Pair, options: &Options) -> Result<()> {

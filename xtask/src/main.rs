@@ -2,6 +2,8 @@
 //! Clone, then `cargo xtask check` and `cargo xtask test`; `.ci/run` calls the same verbs.
 
 mod compare;
+mod faults;
+mod flips;
 mod footprint;
 mod kills;
 
@@ -10,8 +12,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
+use xtask::peers::{self, Peer};
 use xtask::transcript::{Options, Target};
-use xtask::{ci, differential, tidy, workspace};
+use xtask::{ci, clients, differential, tidy, workspace};
 
 const HELP: &str = "\
 cargo xtask VERB
@@ -19,13 +22,24 @@ cargo xtask VERB
   test                      all tests: cargo nextest if installed, else cargo test
   fmt                       format the source
   tidy                      the rules that neither compiler nor clippy knows
-  transcripts --redis       run tests/transcripts against the installed redis-server
+  peers                     install and build the real servers to compare with, in the cache
+  transcripts --peer 8.6|8.2|7.0|valkey
+                            run tests/transcripts against a real server
   transcripts --levada      ... against a levada that is built and started for it
   transcripts --port P [--host H]   ... against a server that runs already: IT IS FLUSHED
               [--record]    write the replies that a file does not have yet into it
               [FILE ...]    only these files
+  kills [--rounds 100] [--seed S] [--server levada|redis] [--fault kill] [--canary] [--record]
+                            a fault under load, and a ledger of what was acknowledged; faults:
+                            kill, power-cut, sync-error, sync-kill, slow-sync, write-error, no-space
+  faults [--rounds 10] [--flips 100] [--seed S] [--servers levada,redis-8.6-always,...] [--dry]
+                            the same faults for all, into RELIABILITY.md
+  clients [--server levada|redis|PROGRAM] [NAME ...]
+                            other people's clients against a server, into a table
   kills [--rounds 100] [--seed S] [--server levada|redis] [--canary]
                             kill -9 under load, and a ledger of what was acknowledged
+  flips [--count 10000] [--seed S]
+                            single bits flipped at rest: never served in silence, always named
   footprint [--entries 10000000] [--server levada|redis|everysec]
                             memory, disk and restart of one long stream
   compare [--rounds 5] [--seconds 3] [--servers levada,always,everysec] [--load-max 2] [--dry]
@@ -46,8 +60,12 @@ fn main() -> ExitCode {
         "test" => ci::test().map(drop),
         "fmt" => ci::fmt(),
         "tidy" => tidy::check(&workspace::root()),
+        "peers" => peers::install(),
         "transcripts" => transcripts(rest),
+        "clients" => clients::run(rest),
         "kills" => kills::run(rest),
+        "faults" => faults::run(rest),
+        "flips" => flips::run(rest),
         "footprint" => footprint::run(rest),
         "differential" => differential::run(rest),
         "compare" => compare::run(rest),
@@ -62,7 +80,10 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
-            ExitCode::FAILURE
+            match error.downcast_ref::<ci::Unable>() {
+                Some(_) => ExitCode::from(ci::Unable::EXIT_CODE),
+                None => ExitCode::FAILURE,
+            }
         }
     }
 }
@@ -77,7 +98,7 @@ fn transcripts(arguments: &[String]) -> Result<()> {
         match argument.as_str() {
             "--host" => host.clone_from(value()?),
             "--port" => port = Some(value()?.parse::<u16>().context("--port")?),
-            "--redis" => peer = Some(ci::PeerKind::Redis),
+            "--peer" => peer = Some(ci::PeerKind::Real(Peer::parse(value()?)?)),
             "--levada" => peer = Some(ci::PeerKind::Levada),
             "--record" => options.record = true,
             flag if flag.starts_with('-') => bail!("unknown option {flag}"),
@@ -97,6 +118,6 @@ fn transcripts(arguments: &[String]) -> Result<()> {
                 Ok(())
             }
         },
-        _ => bail!("say either --port P, --redis or --levada"),
+        _ => bail!("say either --port P, --peer NAME or --levada"),
     }
 }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 
+use crate::peers::{self, Peer};
 use crate::workspace;
 
 /// Longest wait for a started server to answer.
@@ -19,34 +20,33 @@ const ATTEMPTS_MAX: u32 = 3;
 
 /// A running server.
 #[derive(Debug)]
-pub struct Peer {
+pub struct Running {
     /// Where it listens, on the loopback interface.
     pub address: SocketAddr,
     child: Child,
     directory: PathBuf,
 }
 
-impl Peer {
-    /// Starts the installed `redis-server`; `Ok(None)` when there is none.
-    pub fn redis() -> Result<Option<Self>> {
-        if Command::new("redis-server").arg("--version").output().is_err() {
-            return Ok(None);
-        }
-        Self::start("redis", |port, directory| {
-            let mut command = Command::new("redis-server");
-            command.args(["--port", port, "--bind", "127.0.0.1", "--save", ""]);
-            command.args(["--appendonly", "no", "--dir"]).arg(directory);
-            command
-        })
-        .map(Some)
+impl Running {
+    /// Starts a real server; `Ok(None)` when it is not installed.
+    pub fn real(peer: Peer) -> Result<Option<Self>> {
+        peers::find(peer).map(|program| Self::redis_at(&program, &[])).transpose()
     }
 
-    /// Starts a `redis-server` that is not the installed one, without persistence.
+    /// Starts a program: a levada if it is called so, else a `redis-server`.
+    pub fn program(program: &Path) -> Result<Self> {
+        match program.file_name().is_some_and(|name| name == "levada") {
+            true => Self::levada_at(program),
+            false => Self::redis_at(program, &[]),
+        }
+    }
+
+    /// Starts a `redis-server` or its like without persistence, with more options behind ours.
     pub fn redis_at(program: &Path, options: &[&str]) -> Result<Self> {
         Self::start("redis", |port, directory| {
             let mut command = Command::new(program);
             command.args(["--port", port, "--bind", "127.0.0.1", "--save", ""]);
-            command.args(options).arg("--dir").arg(directory);
+            command.args(["--appendonly", "no"]).args(options).arg("--dir").arg(directory);
             command
         })
     }
@@ -55,9 +55,12 @@ impl Peer {
     pub fn levada() -> Result<Self> {
         let build = workspace::cargo().args(["build", "--quiet", "-p", "levada-cli"]).status()?;
         ensure!(build.success(), "levada does not build");
-        let program = workspace::target_dir().join("debug/levada");
+        Self::levada_at(&workspace::target_dir().join("debug/levada"))
+    }
+
+    fn levada_at(program: &Path) -> Result<Self> {
         Self::start("levada", |port, directory| {
-            let mut command = Command::new(&program);
+            let mut command = Command::new(program);
             command.args(["serve", "--port", port, "--dir"]).arg(directory);
             command
         })
@@ -81,7 +84,7 @@ impl Peer {
             if peer.wait_until_ready()? {
                 return Ok(peer);
             }
-            failure = peer.output();
+            failure = peer.said();
         }
         bail!("{name} does not answer PING; it said:\n{failure}")
     }
@@ -101,13 +104,14 @@ impl Peer {
         Ok(false)
     }
 
-    fn output(&self) -> String {
+    /// All that it has printed so far.
+    pub fn said(&self) -> String {
         let read = |file| std::fs::read_to_string(self.directory.join(file)).unwrap_or_default();
         read("stdout") + &read("stderr")
     }
 }
 
-impl Drop for Peer {
+impl Drop for Running {
     fn drop(&mut self) {
         // Errors have nowhere to go: the process may have ended by itself.
         let _ = self.child.kill();

@@ -24,6 +24,6 @@ pub mod shard;
 pub mod store;
 
 pub use engine::{Engine, FieldsOf};
-pub use error::{Error, ErrorKind};
+pub use error::{Error, ErrorKind, Place};
 pub use levada_core::id::StreamId;
 pub use shard::Entry;

@@ -16,7 +16,7 @@ use super::episode::{Episode, Step, Word};
 use super::known::{KNOWN, explain, missed};
 use super::wire::{Wire, encode};
 use super::{CLIENTS, LISTENER};
-use crate::peer::Peer;
+use crate::peer::Running;
 use crate::transcript::render::render;
 use crate::transcript::reply::Reply;
 
@@ -26,7 +26,7 @@ const BATCH_MAX: usize = 64;
 /// The peer and Levada, in this order everywhere.
 #[derive(Debug)]
 pub(crate) struct Pair {
-    servers: [Peer; 2],
+    servers: [Running; 2],
     /// Of each server, by client.
     clients: [Vec<Wire>; 2],
     /// What the peer is.
@@ -70,7 +70,7 @@ type Answer = Result<Reply, io::ErrorKind>;
 
 impl Pair {
     /// Connects to both; the first is the peer.
-    pub(crate) fn new(servers: [Peer; 2]) -> Result<Self> {
+    pub(crate) fn new(servers: [Running; 2]) -> Result<Self> {
         let mut wire = Wire::open(servers[0].address)?;
         let info = wire.call(&["INFO", "server"])?;
         let text = String::from_utf8_lossy(info.text().unwrap_or_default()).into_owned();

@@ -119,8 +119,14 @@ impl<S: Store> Shard<S> {
                     self.waiters.shift((object.database, object.name.to_vec()));
                 }
             }
-            // As in Redis, what a group does with its entries breaks no WATCH.
-            Effect::Released { .. } | Effect::ConsumerCreated { .. } | Effect::Sealed { .. } => {}
+            // As in Redis, what a group does with its entries breaks no WATCH, and what is
+            // tracked of idempotent producers does not.
+            Effect::Released { .. }
+            | Effect::ConsumerCreated { .. }
+            | Effect::Sealed { .. }
+            | Effect::IdmpSet { .. }
+            | Effect::IidTracked { .. }
+            | Effect::IidsCounted { .. } => {}
             effect if effect.is_delivery() => {}
             // Nor does a change of a group, but those who wait in it have to know.
             Effect::GroupCreated { key, .. }

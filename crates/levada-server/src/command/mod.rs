@@ -14,6 +14,8 @@ mod config;
 mod copy;
 mod dbsize;
 mod del;
+mod delex;
+mod dump;
 mod echo;
 mod exists;
 mod expire;
@@ -29,6 +31,7 @@ mod memory_usage;
 mod module;
 mod monitor;
 mod r#move;
+mod mset;
 mod multi;
 mod object;
 mod ping;
@@ -37,6 +40,7 @@ mod quit;
 mod randomkey;
 mod rename;
 mod reset;
+mod restore;
 mod role;
 mod save;
 mod scan;
@@ -52,10 +56,12 @@ mod xack;
 mod xackdel;
 mod xadd;
 mod xautoclaim;
+mod xcfgset;
 mod xclaim;
 mod xdel;
 mod xdelex;
 mod xgroup;
+mod xidmprecord;
 mod xinfo;
 mod xlen;
 mod xnack;
@@ -88,7 +94,10 @@ static TABLE: &[CommandSpec] = &[
     incr::DECR,
     incr::DECRBY,
     del::DEL,
+    delex::DELEX,
+    delex::DIGEST,
     multi::DISCARD,
+    dump::SPEC,
     echo::SPEC,
     multi::EXEC,
     exists::EXISTS,
@@ -114,8 +123,9 @@ static TABLE: &[CommandSpec] = &[
     module::SPEC,
     monitor::SPEC,
     r#move::SPEC,
-    set::MSET,
-    set::MSETNX,
+    mset::MSET,
+    mset::MSETEX,
+    mset::MSETNX,
     multi::MULTI,
     object::SPEC,
     expire::PERSIST,
@@ -134,6 +144,7 @@ static TABLE: &[CommandSpec] = &[
     rename::RENAME,
     rename::RENAMENX,
     reset::SPEC,
+    restore::SPEC,
     role::SPEC,
     save::SAVE,
     scan::SPEC,
@@ -164,10 +175,12 @@ static TABLE: &[CommandSpec] = &[
     xackdel::SPEC,
     xadd::SPEC,
     xautoclaim::SPEC,
+    xcfgset::SPEC,
     xclaim::SPEC,
     xdel::SPEC,
     xdelex::SPEC,
     xgroup::SPEC,
+    xidmprecord::SPEC,
     xinfo::SPEC,
     xlen::SPEC,
     xnack::SPEC,
@@ -284,6 +297,8 @@ mod tests {
         check("get a", Some(&[1]));
         check("mset a 1 b 2", Some(&[1, 3]));
         check("del a b c", Some(&[1, 2, 3]));
+        check("msetex 2 a 1 b 2 EX 9", Some(&[2, 4]));
+        check("msetex 9 a 1", None);
         check("rename a b", Some(&[1, 2]));
         check("ping", Some(&[]));
         check("xread count 1 streams a b 0 0", Some(&[4, 5]));

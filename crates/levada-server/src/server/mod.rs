@@ -134,8 +134,11 @@ impl Server {
             ..LocalSettings::default()
         };
         let (store, recovered) = LocalStore::open(disk, local)?;
-        let shard_settings =
-            ShardSettings { nodes: config.node_limits(), ..ShardSettings::default() };
+        let shard_settings = ShardSettings {
+            nodes: config.node_limits(),
+            idmp: config.idmp_limits(),
+            ..ShardSettings::default()
+        };
         let shard = Shard::recover(store, recovered, shard_settings, settings.seed)?;
         let (listeners, shutdown) =
             accept::register(&poll, listeners, shutdown).map_err(sockets)?;
@@ -527,6 +530,8 @@ fn initial_config(listeners: &[net::TcpListener], settings: &Settings) -> Config
     config.put("dir", settings.directory.display().to_string());
     config.put("maxclients", settings.clients_max.to_string());
     config.put("requirepass", settings.requirepass.clone());
+    config.put("stream-idmp-duration", settings.idmp_duration_s.to_string());
+    config.put("stream-idmp-maxsize", settings.idmp_iids_max.to_string());
     config
 }
 

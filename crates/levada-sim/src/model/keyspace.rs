@@ -63,8 +63,10 @@ impl Default for Model {
 }
 
 impl Model {
-    /// Drops what expired. A key dies when the clock has passed its time, not when it reaches it.
+    /// Drops what expired, and iids that are over. A key dies when the clock has passed its time,
+    /// not when it reaches it.
     pub fn expire_keys(&mut self, now_ms: u64) {
+        self.forget_over(now_ms);
         self.keys.retain(|_, key| key.expires_ms.is_none_or(|last| now_ms <= last));
     }
 

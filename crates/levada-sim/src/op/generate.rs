@@ -1,7 +1,7 @@
 //! Draws ops in which interesting things happen: few keys, ids that exist or nearly do, options
 //! that contradict the state about as often as not.
 
-use super::{CONSUMERS, GROUPS, KEYS, KeyAt, Op, Step, model_key};
+use super::{CONSUMERS, GROUPS, KEYS, KeyAt, Op, PIDS, Step, model_key};
 use crate::model::{
     ClaimOptions, Delivered, Fields, GroupFrom, GroupStart, Id, Model, NewId, NodeLimits, ReadFrom,
     References, Stream, Threshold, Trim, Value,
@@ -45,7 +45,8 @@ impl Generator<'_> {
 
     fn command(&mut self) -> Op {
         match self.random.below(100) {
-            0..26 => self.xadd(),
+            0..18 => self.xadd(),
+            18..26 => self.once(),
             26..32 => self.edit(),
             32..39 => self.read(),
             39..47 => self.change_group(),
@@ -98,6 +99,37 @@ impl Generator<'_> {
             false => None,
         };
         Op::Xadd { key, create: !self.random.chance(10), trim, id, fields: self.fields() }
+    }
+
+    /// XADD with IDMP or IDMPAUTO, XCFGSET, XIDMPRECORD; few producers, iids and values, so that
+    /// they come again, and durations within which the clock moves.
+    fn once(&mut self) -> Op {
+        let (key, pid) = (self.key(), self.random.index(PIDS.len()));
+        let iid = vec![b'1' + u8::try_from(self.random.below(6)).expect("below 6")];
+        match self.random.below(20) {
+            0 | 1 => Op::Xcfgset {
+                key,
+                duration_s: self.option(70, |g| *g.random.pick(&[1, 1, 2, 100])),
+                iids_max: self.option(50, |g| *g.random.pick(&[1, 2, 3, 100])),
+            },
+            2..5 => Op::Xidmprecord { key, pid, iid, id: self.id(key) },
+            _ => {
+                let value = |random: &mut Random| random.below(2).to_string().into_bytes();
+                let mut fields: Fields = vec![(b"a".to_vec(), value(self.random))];
+                for name in [b"a", b"b"] {
+                    let at = self.random.index(fields.len() + 1);
+                    fields.insert(at, (name.to_vec(), value(self.random)));
+                }
+                Op::XaddOnce {
+                    key,
+                    create: !self.random.chance(10),
+                    trim: self.option(15, |g| g.trim(key)),
+                    pid,
+                    iid: self.random.chance(70).then_some(iid),
+                    fields,
+                }
+            }
+        }
     }
 
     fn fields(&mut self) -> Fields {

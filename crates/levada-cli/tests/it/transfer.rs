@@ -1,0 +1,121 @@
+//! What is carried, what is refused, what survives being killed.
+
+use crate::fill::{Random, fill};
+use crate::rig::{Server, ask, import, import_killed, state, transfer};
+
+#[test]
+fn random_streams_come_over_and_back() {
+    for seed in 1..=12 {
+        let (Some(source), Some(back)) = (Server::redis(), Server::redis()) else {
+            return;
+        };
+        let ours = Server::levada();
+        fill(&mut source.connect(), &mut Random::new(seed));
+        let before = state(&source, false);
+        assert!(!before.is_empty(), "seed {seed} fills nothing");
+        import(&source, &ours, &["--batch", "7"], 0);
+        assert_eq!(state(&source, false), before, "seed {seed} changed the source");
+        transfer("export", &ours, &back, &["--batch", "5", "--jobs", "3"], 0);
+        assert_eq!(state(&back, false), before, "seed {seed}");
+        // A second run finds all in place.
+        let said = import(&source, &ours, &[], 0);
+        assert!(said.contains(&format!("({} present)", before.len())), "{said}");
+    }
+}
+
+#[test]
+fn what_the_target_has_is_not_touched() {
+    let Some(source) = Server::redis() else {
+        return;
+    };
+    let ours = Server::levada();
+    let (mut there, mut here) = (source.connect(), ours.connect());
+    ask(&mut there, "XADD s 1-1 f new");
+    ask(&mut there, "SET t new");
+    ask(&mut here, "XADD s 1-1 f old");
+    ask(&mut here, "SET t old");
+    let before = state(&ours, false);
+    let said = import(&source, &ours, &[], 1);
+    assert!(said.contains("2 refused"), "{said}");
+    assert!(said.contains("another stream under this key (entries with other content)"), "{said}");
+    assert_eq!(state(&ours, false), before);
+    let said = import(&source, &ours, &["--verify-only"], 3);
+    assert!(said.contains("DIFFERS value: 1"), "{said}");
+    assert_eq!(state(&ours, false), before);
+    import(&source, &ours, &["--replace"], 0);
+    import(&source, &ours, &["--verify-only"], 0);
+}
+
+#[test]
+fn a_run_that_was_killed_goes_on_where_it_was() {
+    let Some(source) = Server::redis() else {
+        return;
+    };
+    let mut random = Random::new(77);
+    fill(&mut source.connect(), &mut random);
+    let before = state(&source, false);
+    let more = ["--batch", "3", "--jobs", "1"];
+    let (mut kills, mut lines) = (0, 1);
+    loop {
+        let ours = Server::levada();
+        if !import_killed(&source, &ours, &more, lines) {
+            break;
+        }
+        // Once more, a little later: the second run is one that goes on.
+        import_killed(&source, &ours, &more, 1 + usize::try_from(random.below(9)).expect("small"));
+        kills += 1;
+        import(&source, &ours, &more, 0);
+        assert_eq!(entries(&ours), entries(&source), "killed at line {lines}");
+        let said = import(&source, &ours, &[], 0);
+        assert!(said.contains(&format!("({} present)", before.len())), "{said}");
+        lines += 1 + usize::try_from(random.below(12)).expect("small");
+    }
+    assert!(kills > 5, "only {kills} kills before the run was over");
+}
+
+/// What both a Redis and a Levada of another version show alike.
+fn entries(server: &Server) -> Vec<String> {
+    let mut connection = server.connect();
+    let mut shown = Vec::new();
+    for (key, _) in state(server, false) {
+        if key.starts_with("stream") && !key.contains('\\') && !key.contains(' ') {
+            shown.push(format!("{key} {:?}", ask(&mut connection, &format!("XRANGE {key} - +"))));
+            let groups = ask(&mut connection, &format!("XINFO GROUPS {key}"));
+            shown.push(format!("{groups:?}"));
+        }
+    }
+    shown
+}
+
+#[test]
+fn a_live_producer_is_followed_until_it_stops() {
+    let Some(source) = Server::redis() else {
+        return;
+    };
+    let ours = Server::levada();
+    let mut there = source.connect();
+    ask(&mut there, "XGROUP CREATE s g 0 MKSTREAM");
+    for number in 1..=300 {
+        ask(&mut there, &format!("XADD s {number}-1 f {number}"));
+    }
+    ask(&mut there, "XREADGROUP GROUP g c COUNT 100 STREAMS s >");
+    let said = import(&source, &ours, &["--keep-open", "--batch", "10"], 0);
+    assert!(said.contains("1 left open"), "{said}");
+    // Meanwhile the source goes on: it trims, deletes, acknowledges and appends.
+    ask(&mut there, "XTRIM s MINID 50");
+    ask(&mut there, "XDEL s 60-1 70-1 200-1 300-1");
+    ask(&mut there, "XACK s g 61-1 62-1");
+    for number in 301..=400 {
+        ask(&mut there, &format!("XADD s {number}-1 f {number}"));
+    }
+    let said = import(&source, &ours, &["--keep-open"], 0);
+    assert!(said.contains("100 entries copied"), "{said}");
+    ask(&mut there, "XADD s 500-1 f last");
+    let said = import(&source, &ours, &[], 0);
+    assert!(said.contains("1 resumed"), "{said}");
+    assert!(said.contains("1 entries copied"), "{said}");
+    assert_eq!(entries(&ours), entries(&source));
+    // Finished, it is refused as soon as it differs.
+    ask(&mut there, "XADD s 501-1 f later");
+    import(&source, &ours, &[], 1);
+}
