@@ -50,6 +50,7 @@ const STAGES: &[Stage] = &[
     ("transcripts levada", |_| transcripts(PeerKind::Levada, &[], Options::default())),
     ("clients redis", |_| clients::matrix(&Server::Peer(PeerKind::Real(Peer::Redis70)), &[])),
     ("clients levada", |_| clients::matrix(&Server::Peer(PeerKind::Levada), &[])),
+    ("differential", |_| crate::differential::short()),
     ("crash schedules", |_| cargo(&["run", "--release", "-p", "levada-sim", "--", "run"])),
     ("kill -9 loop", |_| cargo(&["run", "-p", "xtask", "--", "kills", "--rounds", "50"])),
     ("power cuts", |_| faults("power-cut", "10")),

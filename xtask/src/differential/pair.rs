@@ -230,10 +230,7 @@ impl Course<'_> {
         let fits = |behind: usize, step: &Step| {
             let pending = &numbers[..behind];
             step.client == client
-                && !step
-                    .words
-                    .iter()
-                    .any(|word| matches!(word, Word::Id(_, number) if pending.contains(number)))
+                && !step.words.iter().filter_map(Word::source).any(|it| pending.contains(&it))
         };
         let more = steps.iter().enumerate().take(BATCH_MAX);
         at + more.take_while(|(behind, step)| *behind == 0 || fits(*behind, step)).count()
@@ -267,6 +264,10 @@ impl Course<'_> {
             return;
         }
         let name = step.lower(0);
+        // One that was refused leaves the transaction before it as it is.
+        if name == b"multi" && !matches!(theirs, Reply::Error(_)) {
+            self.queued[step.client].clear();
+        }
         if [&b"exec"[..], b"discard", b"reset"].contains(&&name[..]) && step.words.len() == 1 {
             let queued = std::mem::take(&mut self.queued[step.client]);
             if let (b"exec", Reply::Array(theirs), Reply::Array(ours)) = (&name[..], theirs, ours)
@@ -362,6 +363,7 @@ fn encode_step(to: &mut Vec<u8>, step: &Step, comparer: &Comparer, side: usize, 
         .map(|(at, word)| match word {
             Word::Bytes(bytes) if wait == Some(at) && is_a_wait(bytes) => b"1".to_vec(),
             Word::Bytes(bytes) => bytes.clone(),
+            Word::Dump(number, payload) => comparer.payload(side, *number, *payload),
             Word::Id(before, number) => [before.as_bytes(), comparer.id(side, *number)].concat(),
         })
         .collect();

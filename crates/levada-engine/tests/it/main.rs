@@ -2,5 +2,5 @@
 
 mod copies;
 mod embedded;
-mod restores;
 mod idempotent;
+mod restores;
