@@ -39,6 +39,7 @@ cargo xtask VERB
   faults [--rounds 10] [--flips 100] [--seed S] [--servers levada,redis-8.6-always,...] [--dry]
                             the same faults for all, into RELIABILITY.md
   clients [--server levada|8.6|PROGRAM] [NAME ...]
+  clients [--server levada|7.0|8.2|8.6|valkey|PROGRAM] [NAME ...]
                             other people's clients against a server, into a table
   kills [--rounds 100] [--seed S] [--server levada|redis] [--canary]
                             kill -9 under load, and a ledger of what was acknowledged
