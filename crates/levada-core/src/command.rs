@@ -635,6 +635,39 @@ impl<'a> Command<'a> {
         }
     }
 
+    /// Whether it looks its keys up in order to read them: a key that is missing is a miss.
+    pub fn looks_up_keys(&self) -> bool {
+        matches!(
+            self,
+            Self::Get(_)
+                | Self::Mget(_)
+                | Self::Getdel(_)
+                | Self::Getex(..)
+                | Self::Strlen(_)
+                | Self::Digest(_)
+                | Self::Getrange(..)
+                | Self::Delex(..)
+                | Self::Set(Set { get: true, .. })
+                | Self::Exists(_)
+                | Self::Type(_)
+                | Self::Dump(_)
+                | Self::Expiretime(_)
+                | Self::Xlen(_)
+                | Self::Xrange(_)
+                | Self::Xread(_)
+                | Self::Xreadgroup(_)
+                | Self::Xack(..)
+                | Self::XpendingSummary(..)
+                | Self::Xpending(_)
+                | Self::Xclaim(_)
+                | Self::Xautoclaim(_)
+                | Self::XinfoStream(..)
+                | Self::XinfoGroups(_)
+                | Self::XinfoConsumers(..)
+                | Self::Xackdel(..)
+        )
+    }
+
     /// Whether the answer depends on which keys exist, beyond the keys it names.
     pub fn sees_whole_keyspace(&self) -> bool {
         matches!(

@@ -36,6 +36,7 @@ use levada_core::{
 use self::{channels::Channels, checkpoint::Checkpointing, transaction::Watches, waiters::Waiters};
 pub use self::{
     channels::{Delivery, Listening, NAME_BYTES, NAMES_BYTES_MAX, Subscriptions},
+    checkpoint::Checkpoints,
     events::Events,
     reads::{BlockAccess, BlockHere, Entry},
     waiters::{BlockedRead, BlockedReadgroup},
@@ -184,6 +185,8 @@ pub struct Shard<S> {
     parked: BTreeMap<(KeyNumber, u64), Vec<ClientId>>,
     checkpointing: Checkpointing,
     residual_reads: u64,
+    expired_keys: u64,
+    evicted_keys: u64,
     /// An error of the store in the middle of a turn; the turn's commit returns it.
     failed: Option<Error>,
 }
@@ -197,6 +200,10 @@ pub struct Facts {
     pub blocking_keys: u64,
     /// Bytes of strings and their names.
     pub strings_bytes: u64,
+    /// Keys that went because their time was over.
+    pub expired_keys: u64,
+    /// Strings that went for want of room.
+    pub evicted_keys: u64,
     /// Blocks read synchronously, inside a transaction or for a waiting reader.
     pub residual_reads: u64,
     /// The last batch.
@@ -388,10 +395,16 @@ impl<S: Store> Shard<S> {
         let over = self.machine.iter_over().next();
         let over = over.map(|(at_ms, _)| until(at_ms.saturating_add(FORGET_AFTER_MS)));
         let claim = self.waiters.next_claim_ms().map(until);
-        let checkpoint = self.checkpointing.is_under_way().then_some(now.monotonic_us);
+        let wanted = self.checkpointing.is_wanted() && self.store.checkpoint_due().is_some();
+        let checkpoint = (wanted || self.checkpointing.is_under_way()).then_some(now.monotonic_us);
         let rests = self.last_lsn <= self.last_durable_wish && self.store.is_idle();
         let idle = (!rests).then_some(self.last_commit_us + IDLE_US);
         [waits, expiry, over, claim, checkpoint, idle].into_iter().flatten().min()
+    }
+
+    /// Counts expired and evicted keys from 0 again.
+    pub fn reset_counts(&mut self) {
+        (self.expired_keys, self.evicted_keys) = (0, 0);
     }
 
     /// Numbers for INFO and metrics.
@@ -400,6 +413,8 @@ impl<S: Store> Shard<S> {
             blocked_clients: self.waiters.len() as u64,
             blocking_keys: self.waiters.keys() as u64,
             strings_bytes: self.machine.keys.text_bytes(),
+            expired_keys: self.expired_keys,
+            evicted_keys: self.evicted_keys,
             residual_reads: self.residual_reads,
             last_lsn: self.last_lsn,
             durable_lsn: self.store.durable(),
