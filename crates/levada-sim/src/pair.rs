@@ -107,6 +107,11 @@ impl<S: Store> Pair<S> {
                 self.model.limits = *limits;
                 Ok(Vec::new())
             }
+            Op::OnceLimits(limits) => {
+                subject::set_once_limits(&mut self.shard, *limits);
+                self.model.once = *limits;
+                Ok(Vec::new())
+            }
             op => {
                 self.advance();
                 Ok(vec![self.command(op)?])
@@ -398,7 +403,7 @@ fn named(op: &Op) -> Vec<KeyAt> {
         Op::Flush(None) => (0..KEYS.len()).collect(),
         Op::Flush(Some(database)) | Op::Dbsize(database) => of_database(*database).collect(),
         Op::Multi(ops) => ops.iter().flat_map(named).collect(),
-        Op::Limits(_) => Vec::new(),
+        Op::Limits(_) | Op::OnceLimits(_) => Vec::new(),
     }
 }
 
