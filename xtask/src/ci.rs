@@ -61,6 +61,8 @@ const STAGES: &[Stage] = &[
     ("failed writes", |_| faults("write-error", "5")),
     ("no space", |_| faults("no-space", "5")),
     ("bit flips", |_| cargo(&["run", "--release", "-p", "levada-sim", "--", "flips", "1000", "1"])),
+    ("kill -9 loop", |_| cargo(&["run", "-p", "xtask", "--", "kills", "--rounds", "20"])),
+    ("transfer", |_| cargo(&["run", "-p", "xtask", "--", "transfer", "--entries", "20000"])),
     ("flights", |_| {
         let demo = ["demo", "--records", "5000", "--language", "all"];
         cargo(&[&["run", "--release", "-p", "flights", "--"], &demo[..]].concat())
@@ -217,7 +219,7 @@ fn install_peers() -> Result<Outcome> {
 }
 
 /// The outcome of what cannot run here: a skip, or a failure under `CI=true`.
-pub(crate) fn lacking(what: &str) -> Result<Outcome> {
+pub fn lacking(what: &str) -> Result<Outcome> {
     ensure!(!in_ci(), "{what}");
     Ok(Outcome::Skipped(what.to_owned()))
 }

@@ -6,6 +6,7 @@ mod faults;
 mod flips;
 mod footprint;
 mod kills;
+mod transfer;
 
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::path::PathBuf;
@@ -49,6 +50,8 @@ cargo xtask VERB
                             throughput beside Redis, into BENCHMARKS.md
   differential [--commands 1000000] [--seed S] [--peer 8.6|PATH] [--replay FILE] [--most 5]
                             random commands: the same replies as a real Redis?
+  transfer [--entries 1000000] [--redis PROGRAM]
+                            a stream with groups from Redis to Levada and back, compared
   ci                        every stage in order, with a table of minutes
   help                      this text";
 
@@ -75,6 +78,7 @@ fn main() -> ExitCode {
         "flips" => flips::run(rest),
         "footprint" => footprint::run(rest),
         "differential" => differential::run(rest),
+        "transfer" => transfer::run(rest),
         "compare" => compare::run(rest),
         "ci" => ci::run_all(),
         "help" | "--help" | "-h" => {

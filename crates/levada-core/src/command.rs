@@ -5,7 +5,7 @@
 
 use alloc::{borrow::Cow, sync::Arc, vec::Vec};
 
-use crate::{fields::Fields, id::StreamId, restored::RestoredStream};
+use crate::{extended::Extended, fields::Fields, id::StreamId, restored::RestoredStream};
 
 /// A key of one of the databases.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -125,6 +125,12 @@ pub enum Command<'a> {
     Getex(Key<'a>, SetExpiry),
     /// INCR, DECR, INCRBY, DECRBY.
     Incrby(Key<'a>, i64),
+    /// INCRBYFLOAT.
+    Incrbyfloat(Key<'a>, Extended),
+    /// GETRANGE, SUBSTR: key, first and last byte, negative ones counted from the end.
+    Getrange(Key<'a>, i64, i64),
+    /// SETRANGE: key, place, what stands there then; zeros where there was nothing.
+    Setrange(Key<'a>, u64, &'a [u8]),
     /// APPEND.
     Append(Key<'a>, &'a [u8]),
     /// STRLEN.
@@ -596,7 +602,10 @@ impl<'a> Command<'a> {
             | Self::Append(key, _)
             | Self::Strlen(key)
             | Self::Delex(key, _)
-            | Self::Digest(key) => each(*key),
+            | Self::Digest(key)
+            | Self::Incrbyfloat(key, _)
+            | Self::Getrange(key, ..)
+            | Self::Setrange(key, ..) => each(*key),
             Self::Del(keys) | Self::Exists(keys) | Self::Mget(keys) => {
                 keys.iter().for_each(|key| each(*key));
             }

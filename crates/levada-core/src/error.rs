@@ -40,6 +40,10 @@ pub enum Error {
     NotInteger,
     /// An increment would overflow.
     IncrementOverflow,
+    /// The value of a string is not a floating point number.
+    NotFloat,
+    /// INCRBYFLOAT would end in no finite number.
+    SumNotFinite,
     /// DELEX with a condition of what is no string.
     NotString,
     /// IFDEQ, IFDNE with anything but 16 characters.

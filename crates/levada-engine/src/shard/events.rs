@@ -241,6 +241,7 @@ fn looks_up(command: &Command<'_>) -> bool {
             | Command::Getex(..)
             | Command::Strlen(_)
             | Command::Digest(_)
+            | Command::Getrange(..)
             | Command::Delex(..)
             | Command::Set(Set { get: true, .. })
             | Command::Exists(_)
@@ -286,6 +287,8 @@ impl<'c, S: Store> Told<'_, 'c, S> {
             Effect::KeyRemoved { key } => self.removed(*key),
             Effect::TextSet { key, .. } => match self.command {
                 Command::Incrby(..) => self.note(*key, STRING, "incrby"),
+                Command::Incrbyfloat(..) => self.note(*key, STRING, "incrbyfloat"),
+                Command::Setrange(..) => self.note(*key, STRING, "setrange"),
                 Command::Append(..) => self.note(*key, STRING, "append"),
                 _ => {
                     if !self.created.contains_key(key) {
@@ -330,7 +333,12 @@ impl<'c, S: Store> Told<'_, 'c, S> {
     fn removed(&mut self, key: KeyNumber) {
         if !matches!(
             self.command,
-            Command::Set(_) | Command::Mset(..) | Command::Incrby(..) | Command::Append(..)
+            Command::Set(_)
+                | Command::Mset(_)
+                | Command::Incrby(..)
+                | Command::Incrbyfloat(..)
+                | Command::Setrange(..)
+                | Command::Append(..)
         ) {
             return self.note(key, GENERIC, "del");
         }

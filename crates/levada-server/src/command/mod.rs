@@ -22,6 +22,7 @@ mod expire;
 mod flushall;
 mod function;
 mod get;
+mod getrange;
 mod hello;
 mod incr;
 mod info;
@@ -112,10 +113,12 @@ static TABLE: &[CommandSpec] = &[
     get::GET,
     get::GETDEL,
     set::GETEX,
+    getrange::GETRANGE,
     set::GETSET,
     hello::SPEC,
     incr::INCR,
     incr::INCRBY,
+    incr::INCRBYFLOAT,
     info::SPEC,
     keys::SPEC,
     save::LASTSAVE,
@@ -155,12 +158,14 @@ static TABLE: &[CommandSpec] = &[
     set::SET,
     set::SETEX,
     set::SETNX,
+    getrange::SETRANGE,
     shutdown::SPEC,
     slowlog::SPEC,
     pubsub::SPUBLISH,
     pubsub::SSUBSCRIBE,
     get::STRLEN,
     pubsub::SUBSCRIBE,
+    getrange::SUBSTR,
     pubsub::SUNSUBSCRIBE,
     swapdb::SPEC,
     time::SPEC,
