@@ -57,6 +57,9 @@ pub enum Command<'a> {
     Xackdel(Key<'a>, &'a [u8], References, Vec<StreamId>),
     /// XPENDING key group.
     XpendingSummary(Key<'a>, &'a [u8]),
+    /// No command of its own: whether each key holds a stream, with this group, in this order.
+    /// Without a group a key may be missing. Answers OK.
+    CheckStreams(Vec<Key<'a>>, Option<&'a [u8]>),
     /// XPENDING key group with a range.
     Xpending(Xpending<'a>),
     /// XCLAIM.
@@ -602,11 +605,19 @@ impl<'a> Command<'a> {
             | Self::Append(key, _)
             | Self::Strlen(key)
             | Self::Delex(key, _)
+<<<<<<< HEAD
             | Self::Digest(key)
             | Self::Incrbyfloat(key, _)
             | Self::Getrange(key, ..)
             | Self::Setrange(key, ..) => each(*key),
             Self::Del(keys) | Self::Exists(keys) | Self::Mget(keys) => {
+=======
+            | Self::Digest(key) => each(*key),
+            Self::Del(keys)
+            | Self::Exists(keys)
+            | Self::Mget(keys)
+            | Self::CheckStreams(keys, _) => {
+>>>>>>> h/diff
                 keys.iter().for_each(|key| each(*key));
             }
             Self::Mset(mset) => mset.pairs.iter().for_each(|(key, _)| each(*key)),

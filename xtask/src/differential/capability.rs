@@ -20,7 +20,20 @@ const SINCE: &[(u32, &[&str])] = &[
             "xtrim acked",
         ],
     ),
-    (84, &["xreadgroup claim", "xread claim", "set ifeq", "set ifne"]),
+    (
+        84,
+        &[
+            "xreadgroup claim",
+            "xread claim",
+            "set ifeq",
+            "set ifne",
+            "set ifdeq",
+            "set ifdne",
+            "msetex",
+            "delex",
+            "digest",
+        ],
+    ),
     (86, &["xcfgset", "xidmprecord", "xadd idmp", "xadd idmpauto"]),
 ];
 
@@ -36,6 +49,7 @@ pub(crate) struct Capability {
 
 impl Capability {
     /// The peer that Levada follows.
+    #[cfg(test)]
     pub(crate) fn newest() -> Self {
         Self { name: "Redis 8.6".to_owned(), level: 86, is_valkey: false }
     }

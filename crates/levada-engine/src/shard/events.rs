@@ -7,7 +7,7 @@
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use levada_core::{
-    command::{Command, Key, Restore, Restored, Set, SetExpiry},
+    command::{Command, Key, Mset, Restore, Restored, Set, SetExpiry},
     effect::Effect,
     keyspace::{KeyNumber, Value},
 };
@@ -120,6 +120,7 @@ impl<S: Store> Shard<S> {
                 notes
             }
             Command::Restore(asked) => self.note_restored(asked, effects),
+            Command::Mset(mset) => self.note_mset(mset, effects),
             // In the order of the arguments, though effects are in that of numbers.
             Command::Del(keys) => {
                 let there = keys.iter().filter(|key| self.machine.keys.number(**key).is_some());
@@ -172,6 +173,38 @@ impl<S: Store> Shard<S> {
         notes.push(Note::new(GENERIC, "restore", asked.key));
         let is_text = matches!(asked.value, Some(Restored::Text(_)));
         notes.extend(self.note_overwritten(is_text, asked.key));
+        notes
+    }
+
+    /// A key that is named twice is written twice, and told of twice, though one effect remains.
+    fn note_mset(&self, mset: &Mset<'_>, effects: &[Effect<'_>]) -> Vec<Note> {
+        let is_named = |key: KeyNumber| {
+            mset.pairs.iter().any(|(named, _)| self.machine.keys.number(*named) == Some(key))
+        };
+        let evicted = effects.iter().filter_map(|effect| match effect {
+            Effect::KeyRemoved { key } if !is_named(*key) => self.machine.keys.get(*key),
+            _ => None,
+        });
+        let mut notes: Vec<Note> = Vec::new();
+        for object in evicted {
+            let key = Key { database: object.database, name: &object.name };
+            notes.push(Note::new(EVICTED, "evicted", key));
+        }
+        for (at, (key, _)) in mset.pairs.iter().enumerate() {
+            let again = mset.pairs.iter().take(at).any(|(before, _)| before == key);
+            match self.machine.keys.find(*key) {
+                None if !again => notes.push(Note::new(NEW, "new", *key)),
+                Some((_, object)) if !again && !matches!(object.value, Value::Text(_)) => {
+                    notes.push(Note::new(OVERWRITTEN, "overwritten", *key));
+                    notes.push(Note::new(TYPE_CHANGED, "type_changed", *key));
+                }
+                _ => notes.push(Note::new(OVERWRITTEN, "overwritten", *key)),
+            }
+            if matches!(mset.expiry, SetExpiry::At(_)) {
+                notes.push(Note::new(GENERIC, "expire", *key));
+            }
+            notes.push(Note::new(STRING, "set", *key));
+        }
         notes
     }
 
@@ -317,10 +350,6 @@ impl<'c, S: Store> Told<'_, 'c, S> {
     fn set(&mut self, key: KeyNumber) {
         let expires = |expiry: &SetExpiry| matches!(expiry, SetExpiry::At(_));
         match self.command {
-            Command::Mset(mset) if expires(&mset.expiry) => {
-                self.note(key, GENERIC, "expire");
-                self.note(key, STRING, "set");
-            }
             Command::Set(set) if expires(&set.expiry) => {
                 self.note(key, STRING, "set");
                 self.note(key, GENERIC, "expire");
@@ -331,6 +360,7 @@ impl<'c, S: Store> Told<'_, 'c, S> {
 
     /// A key goes: by command, replaced by another value, or for want of room.
     fn removed(&mut self, key: KeyNumber) {
+<<<<<<< HEAD
         if !matches!(
             self.command,
             Command::Set(_)
@@ -340,6 +370,9 @@ impl<'c, S: Store> Told<'_, 'c, S> {
                 | Command::Setrange(..)
                 | Command::Append(..)
         ) {
+=======
+        if !matches!(self.command, Command::Set(_) | Command::Incrby(..) | Command::Append(..)) {
+>>>>>>> h/diff
             return self.note(key, GENERIC, "del");
         }
         let mut own = false;
