@@ -27,15 +27,10 @@ use self::episode::{Episode, Step};
 use self::known::KNOWN;
 use self::pair::{Difference, Pair};
 use self::shrink::shrink;
-<<<<<<< HEAD
+use crate::ci::{Outcome, lacking};
 use crate::peer::Peer;
 use crate::peers::{self, Version};
-=======
-use crate::ci::{Outcome, lacking};
-use crate::peer::Running;
-use crate::peers::{self, Peer};
 use crate::workspace;
->>>>>>> h/diff
 
 /// Connections to each server.
 pub(crate) const CLIENTS: usize = 3;
@@ -75,17 +70,13 @@ struct Totals {
 
 /// Runs the verb with its arguments. Fails on any difference that is not known.
 pub fn run(arguments: &[String]) -> Result<()> {
-<<<<<<< HEAD
-    let options = parse(arguments)?;
-    let servers = [peer(&options.peer)?, Peer::levada()?];
-=======
     start(&parse(arguments)?)
 }
 
 /// A short run against the newest peer for `ci`: one seed that never changes, and one of the
 /// commit.
 pub fn short() -> Result<Outcome> {
-    let Some(program) = peers::find(Peer::Redis86) else {
+    let Some(program) = peers::find(Version::Redis86) else {
         return lacking("redis-server 8.6 is not there: run `cargo xtask peers`");
     };
     let mut git = Command::new("git");
@@ -102,8 +93,7 @@ pub fn short() -> Result<Outcome> {
 
 /// Starts both servers and does what is asked.
 fn start(options: &Options) -> Result<()> {
-    let servers = [peer(&options.peer)?, Running::levada()?];
->>>>>>> h/diff
+    let servers = [peer(&options.peer)?, Peer::levada()?];
     let mut pair = Pair::new(servers)?;
     match &options.replay {
         Some(file) => replay(&mut pair, file),

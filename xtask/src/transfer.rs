@@ -13,8 +13,8 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use xtask::peer::Running;
-use xtask::peers::{self, Peer};
+use xtask::peer::Peer;
+use xtask::peers::{self, Version};
 use xtask::{ci, workspace};
 
 use crate::kills::client::{Client, Reply};
@@ -43,7 +43,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     }
     ensure!(entries >= 1000, "--entries must be at least 1000");
     if redis.is_empty() {
-        for peer in [Peer::Redis70, Peer::Redis86] {
+        for peer in [Version::Redis70, Version::Redis86] {
             match (peers::find(peer), ci::lacking(&format!("{peer} is not installed"))) {
                 (Some(program), _) => redis.push(program),
                 (None, Ok(_)) => println!("SKIPPED: {peer} is not installed: cargo xtask peers"),
@@ -59,8 +59,8 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
 /// The whole way, with one Redis.
 fn prove(program: &std::path::Path, entries: u64) -> Result<()> {
     let levada = workspace::target_dir().join("release/levada");
-    let (source, back) = (Running::program(program)?, Running::program(program)?);
-    let ours = Running::program(&levada)?;
+    let (source, back) = (Peer::program(program)?, Peer::program(program)?);
+    let ours = Peer::program(&levada)?;
     let pending = fill(&mut Client::connect(source.address)?, entries)?;
     let version = version(source.address)?;
     println!("Redis {version}: {entries} entries, {pending} pending in 3 groups");

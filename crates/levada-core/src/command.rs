@@ -605,19 +605,14 @@ impl<'a> Command<'a> {
             | Self::Append(key, _)
             | Self::Strlen(key)
             | Self::Delex(key, _)
-<<<<<<< HEAD
             | Self::Digest(key)
             | Self::Incrbyfloat(key, _)
             | Self::Getrange(key, ..)
             | Self::Setrange(key, ..) => each(*key),
-            Self::Del(keys) | Self::Exists(keys) | Self::Mget(keys) => {
-=======
-            | Self::Digest(key) => each(*key),
             Self::Del(keys)
             | Self::Exists(keys)
             | Self::Mget(keys)
             | Self::CheckStreams(keys, _) => {
->>>>>>> h/diff
                 keys.iter().for_each(|key| each(*key));
             }
             Self::Mset(mset) => mset.pairs.iter().for_each(|(key, _)| each(*key)),

@@ -360,7 +360,6 @@ impl<'c, S: Store> Told<'_, 'c, S> {
 
     /// A key goes: by command, replaced by another value, or for want of room.
     fn removed(&mut self, key: KeyNumber) {
-<<<<<<< HEAD
         if !matches!(
             self.command,
             Command::Set(_)
@@ -370,9 +369,6 @@ impl<'c, S: Store> Told<'_, 'c, S> {
                 | Command::Setrange(..)
                 | Command::Append(..)
         ) {
-=======
-        if !matches!(self.command, Command::Set(_) | Command::Incrby(..) | Command::Append(..)) {
->>>>>>> h/diff
             return self.note(key, GENERIC, "del");
         }
         let mut own = false;
