@@ -11,8 +11,8 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::clients::{self, Server};
-use crate::peer::Running;
-use crate::peers::{self, Peer};
+use crate::peer::Peer;
+use crate::peers::{self, Version};
 use crate::transcript::{self, Options, Target};
 use crate::{tidy, workspace};
 
@@ -20,7 +20,7 @@ use crate::{tidy, workspace};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PeerKind {
     /// A real one.
-    Real(Peer),
+    Real(Version),
     /// Our own binary.
     Levada,
 }
@@ -45,10 +45,10 @@ const STAGES: &[Stage] = &[
         report.tests = test()?;
         Ok(Outcome::Passed)
     }),
-    ("transcripts 7.0", |_| transcripts(PeerKind::Real(Peer::Redis70), &[], Options::default())),
-    ("transcripts 8.6", |_| transcripts(PeerKind::Real(Peer::Redis86), &[], Options::default())),
+    ("transcripts 7.0", |_| transcripts(PeerKind::Real(Version::Redis70), &[], Options::default())),
+    ("transcripts 8.6", |_| transcripts(PeerKind::Real(Version::Redis86), &[], Options::default())),
     ("transcripts levada", |_| transcripts(PeerKind::Levada, &[], Options::default())),
-    ("clients redis", |_| clients::matrix(&Server::Peer(PeerKind::Real(Peer::Redis70)), &[])),
+    ("clients redis", |_| clients::matrix(&Server::Peer(PeerKind::Real(Version::Redis70)), &[])),
     ("clients levada", |_| clients::matrix(&Server::Peer(PeerKind::Levada), &[])),
     ("differential", |_| crate::differential::short()),
     ("crash schedules", |_| cargo(&["run", "--release", "-p", "levada-sim", "--", "run"])),
@@ -60,7 +60,6 @@ const STAGES: &[Stage] = &[
     ("failed writes", |_| faults("write-error", "5")),
     ("no space", |_| faults("no-space", "5")),
     ("bit flips", |_| cargo(&["run", "--release", "-p", "levada-sim", "--", "flips", "1000", "1"])),
-    ("kill -9 loop", |_| cargo(&["run", "-p", "xtask", "--", "kills", "--rounds", "20"])),
     ("flights", |_| {
         let demo = ["demo", "--records", "5000", "--language", "all"];
         cargo(&[&["run", "--release", "-p", "flights", "--"], &demo[..]].concat())
@@ -172,10 +171,10 @@ pub fn test() -> Result<Vec<String>> {
 /// Starts the peer and runs transcripts against it; no files means all of them.
 pub fn transcripts(kind: PeerKind, files: &[PathBuf], options: Options) -> Result<Outcome> {
     let (name, running) = match kind {
-        PeerKind::Levada => ("levada", Running::levada()?),
-        PeerKind::Real(peer) => match Running::real(peer)? {
-            Some(running) => (peer.name(), running),
-            None => return lacking(&format!("{peer} is not installed: cargo xtask peers")),
+        PeerKind::Levada => ("levada", Peer::levada()?),
+        PeerKind::Real(version) => match Peer::real(version)? {
+            Some(running) => (version.name(), running),
+            None => return lacking(&format!("{version} is not installed: cargo xtask peers")),
         },
     };
     let target = Target { name: name.to_owned(), address: running.address };

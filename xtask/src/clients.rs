@@ -17,14 +17,14 @@ use anyhow::{Context as _, Result, bail, ensure};
 use self::catalogue::{CLIENTS, Client};
 use self::install::Installed;
 use self::program::Verdict;
-use crate::ci::{Outcome, PeerKind, in_ci};
-use crate::peer::Running;
-use crate::peers::Peer;
+use crate::ci::{Outcome, PeerKind, in_ci, lacking};
+use crate::peer::Peer;
+use crate::peers::Version;
 
 /// The server under test.
 #[derive(Debug, Clone)]
 pub enum Server {
-    /// Our own binary, built for it, or the installed `redis-server`.
+    /// Our own binary, built for it, or a real one.
     Peer(PeerKind),
     /// A program: `levada` by its name, else taken for a `redis-server`.
     Program(PathBuf),
@@ -53,8 +53,10 @@ pub fn run(arguments: &[String]) -> Result<()> {
 fn parse_server(value: &str) -> Server {
     match value {
         "levada" => Server::Peer(PeerKind::Levada),
-        "redis" => Server::Peer(PeerKind::Real(Peer::Redis70)),
-        path => Server::Program(PathBuf::from(path)),
+        name => match Version::parse(name) {
+            Ok(version) => Server::Peer(PeerKind::Real(version)),
+            Err(_) => Server::Program(PathBuf::from(name)),
+        },
     }
 }
 
@@ -65,8 +67,7 @@ pub fn matrix(server: &Server, names: &[String]) -> Result<Outcome> {
     let clients: Vec<&Client> = CLIENTS.iter().filter(chosen).collect();
     ensure!(!clients.is_empty(), "no client is called {names:?}");
     let Some(peer) = start(server)? else {
-        ensure!(!in_ci(), "redis-server is not installed");
-        return Ok(Outcome::Skipped("redis-server is not installed".to_owned()));
+        return lacking("the server is not installed: cargo xtask peers");
     };
     let mut table = Table::default();
     for client in clients {
@@ -85,11 +86,11 @@ pub fn matrix(server: &Server, names: &[String]) -> Result<Outcome> {
 }
 
 /// Starts the server; `None` if no Redis is installed.
-fn start(server: &Server) -> Result<Option<Running>> {
+fn start(server: &Server) -> Result<Option<Peer>> {
     match server {
-        Server::Peer(PeerKind::Levada) => Running::levada().map(Some),
-        Server::Peer(PeerKind::Real(peer)) => Running::real(*peer),
-        Server::Program(program) => Running::program(program).map(Some),
+        Server::Peer(PeerKind::Levada) => Peer::levada().map(Some),
+        Server::Peer(PeerKind::Real(version)) => Peer::real(*version),
+        Server::Program(program) => Peer::program(program).map(Some),
     }
 }
 

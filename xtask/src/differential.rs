@@ -28,8 +28,8 @@ use self::known::KNOWN;
 use self::pair::{Difference, Pair};
 use self::shrink::shrink;
 use crate::ci::{Outcome, lacking};
-use crate::peer::Running;
-use crate::peers::{self, Peer};
+use crate::peer::Peer;
+use crate::peers::{self, Version};
 use crate::workspace;
 
 /// Connections to each server.
@@ -76,7 +76,7 @@ pub fn run(arguments: &[String]) -> Result<()> {
 /// A short run against the newest peer for `ci`: one seed that never changes, and one of the
 /// commit.
 pub fn short() -> Result<Outcome> {
-    let Some(program) = peers::find(Peer::Redis86) else {
+    let Some(program) = peers::find(Version::Redis86) else {
         return lacking("redis-server 8.6 is not there: run `cargo xtask peers`");
     };
     let mut git = Command::new("git");
@@ -93,7 +93,7 @@ pub fn short() -> Result<Outcome> {
 
 /// Starts both servers and does what is asked.
 fn start(options: &Options) -> Result<()> {
-    let servers = [peer(&options.peer)?, Running::levada()?];
+    let servers = [peer(&options.peer)?, Peer::levada()?];
     let mut pair = Pair::new(servers)?;
     match &options.replay {
         Some(file) => replay(&mut pair, file),
@@ -128,13 +128,14 @@ fn parse(arguments: &[String]) -> Result<Options> {
 }
 
 /// Starts the peer: a program, or the name of a version.
-fn peer(name: &str) -> Result<Running> {
-    let mut program = Path::new(name).to_owned();
-    if !program.is_file() {
-        let peer = Peer::parse(name)?;
-        program = peers::find(peer).with_context(|| format!("{peer}: run cargo xtask peers"))?;
-    }
-    Running::redis_at(&program, &["--stream-node-max-bytes", "0"])
+fn peer(name: &str) -> Result<Peer> {
+    let program = match Version::parse(name) {
+        Ok(version) => peers::find(version)
+            .with_context(|| format!("{version} is not installed: cargo xtask peers"))?,
+        Err(_) => PathBuf::from(name),
+    };
+    ensure!(program.is_file() || !name.contains('/'), "{name} is no program");
+    Peer::redis_at(&program, &["--stream-node-max-bytes", "0", "--appendonly", "no"])
 }
 
 fn explore(pair: &mut Pair, options: &Options) -> Result<()> {

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
-use xtask::peers::{self, Peer};
+use xtask::peers::{self, Version};
 use xtask::transcript::{Options, Target};
 use xtask::{ci, clients, differential, tidy, workspace};
 
@@ -35,6 +35,7 @@ cargo xtask VERB
   faults [--rounds 10] [--flips 100] [--seed S] [--servers levada,redis-8.6-always,...] [--dry]
                             the same faults for all, into RELIABILITY.md
   clients [--server levada|redis|PROGRAM] [NAME ...]
+  clients [--server levada|8.6|PROGRAM] [NAME ...]
                             other people's clients against a server, into a table
   kills [--rounds 100] [--seed S] [--server levada|redis] [--canary]
                             kill -9 under load, and a ledger of what was acknowledged
@@ -45,6 +46,7 @@ cargo xtask VERB
   compare [--rounds 5] [--seconds 3] [--servers levada,always,everysec] [--load-max 2] [--dry]
                             throughput beside Redis, into BENCHMARKS.md
   differential [--commands 1000000] [--seed S] [--peer PATH] [--replay FILE] [--from 0] [--most 5]
+  differential [--commands 1000000] [--seed S] [--peer 8.6|PATH] [--replay FILE] [--most 5]
                             random commands: the same replies as a real Redis?
   ci                        every stage in order, with a table of minutes
   help                      this text";
@@ -98,7 +100,7 @@ fn transcripts(arguments: &[String]) -> Result<()> {
         match argument.as_str() {
             "--host" => host.clone_from(value()?),
             "--port" => port = Some(value()?.parse::<u16>().context("--port")?),
-            "--peer" => peer = Some(ci::PeerKind::Real(Peer::parse(value()?)?)),
+            "--peer" => peer = Some(ci::PeerKind::Real(Version::parse(value()?)?)),
             "--levada" => peer = Some(ci::PeerKind::Levada),
             "--record" => options.record = true,
             flag if flag.starts_with('-') => bail!("unknown option {flag}"),

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use crate::peers::{self, Peer};
+use crate::peers::{self, Version};
 use crate::workspace;
 
 /// Longest wait for a started server to answer.
@@ -20,33 +20,34 @@ const ATTEMPTS_MAX: u32 = 3;
 
 /// A running server.
 #[derive(Debug)]
-pub struct Running {
+pub struct Peer {
     /// Where it listens, on the loopback interface.
     pub address: SocketAddr,
     child: Child,
     directory: PathBuf,
 }
 
-impl Running {
+impl Peer {
     /// Starts a real server; `Ok(None)` when it is not installed.
-    pub fn real(peer: Peer) -> Result<Option<Self>> {
-        peers::find(peer).map(|program| Self::redis_at(&program, &[])).transpose()
+    pub fn real(version: Version) -> Result<Option<Self>> {
+        let Some(program) = peers::find(version) else {
+            return Ok(None);
+        };
+        Self::redis_of(&program).map(Some)
     }
 
     /// Starts a program: a levada if it is called so, else a `redis-server`.
     pub fn program(program: &Path) -> Result<Self> {
-        match program.file_name().is_some_and(|name| name == "levada") {
-            true => Self::levada_at(program),
-            false => Self::redis_at(program, &[]),
-        }
+        let is_levada = program.file_name().is_some_and(|name| name == "levada");
+        if is_levada { Self::levada_of(program) } else { Self::redis_of(program) }
     }
 
-    /// Starts a `redis-server` or its like without persistence, with more options behind ours.
+    /// Starts a `redis-server` with options of one's own, without persistence.
     pub fn redis_at(program: &Path, options: &[&str]) -> Result<Self> {
         Self::start("redis", |port, directory| {
             let mut command = Command::new(program);
             command.args(["--port", port, "--bind", "127.0.0.1", "--save", ""]);
-            command.args(["--appendonly", "no"]).args(options).arg("--dir").arg(directory);
+            command.args(options).arg("--dir").arg(directory);
             command
         })
     }
@@ -55,10 +56,14 @@ impl Running {
     pub fn levada() -> Result<Self> {
         let build = workspace::cargo().args(["build", "--quiet", "-p", "levada-cli"]).status()?;
         ensure!(build.success(), "levada does not build");
-        Self::levada_at(&workspace::target_dir().join("debug/levada"))
+        Self::levada_of(&workspace::target_dir().join("debug/levada"))
     }
 
-    fn levada_at(program: &Path) -> Result<Self> {
+    fn redis_of(program: &Path) -> Result<Self> {
+        Self::redis_at(program, &["--appendonly", "no"])
+    }
+
+    fn levada_of(program: &Path) -> Result<Self> {
         Self::start("levada", |port, directory| {
             let mut command = Command::new(program);
             command.args(["serve", "--port", port, "--dir"]).arg(directory);
@@ -111,7 +116,7 @@ impl Running {
     }
 }
 
-impl Drop for Running {
+impl Drop for Peer {
     fn drop(&mut self) {
         // Errors have nowhere to go: the process may have ended by itself.
         let _ = self.child.kill();

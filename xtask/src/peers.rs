@@ -27,7 +27,7 @@ const TOOLS: [(&str, &str); 3] =
 
 /// A real server of one version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Peer {
+pub enum Version {
     /// Redis 7.0, as Debian 12 installs it: the base surface.
     Redis70,
     /// Redis 8.2: KEEPREF, DELREF, ACKED, XDELEX, XACKDEL.
@@ -38,13 +38,13 @@ pub enum Peer {
     Valkey91,
 }
 
-impl Peer {
+impl Version {
     /// All of them, the oldest first.
     pub const ALL: [Self; 4] = [Self::Redis70, Self::Redis82, Self::Redis86, Self::Valkey91];
 
     /// Reads a name from the command line.
     pub fn parse(name: &str) -> Result<Self> {
-        Self::ALL.into_iter().find(|peer| peer.name() == name).with_context(|| {
+        Self::ALL.into_iter().find(|version| version.name() == name).with_context(|| {
             format!("unknown peer {name:?}: {}", Self::ALL.map(Self::name).join(", "))
         })
     }
@@ -60,7 +60,7 @@ impl Peer {
     }
 
     /// How `--version` of the program shows the version that is meant.
-    fn version(self) -> &'static str {
+    fn text(self) -> &'static str {
         match self {
             Self::Redis70 => "v=7.0.",
             Self::Redis82 => "v=8.2.",
@@ -89,7 +89,7 @@ impl Peer {
     }
 }
 
-impl fmt::Display for Peer {
+impl fmt::Display for Version {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Valkey91 => formatter.write_str("valkey 9.1"),
@@ -99,8 +99,8 @@ impl fmt::Display for Peer {
 }
 
 /// The program of a peer, if it is installed and of the right version.
-pub fn find(peer: Peer) -> Option<PathBuf> {
-    look(peer).ok()
+pub fn find(version: Version) -> Option<PathBuf> {
+    look(version).ok()
 }
 
 /// The source tree of Redis 8.6.3, with its `runtest`, if it was fetched.
@@ -121,14 +121,14 @@ pub fn install() -> Result<()> {
     let cache = cache()?;
     std::fs::create_dir_all(&cache).with_context(|| cache.display().to_string())?;
     let mut lacking = Vec::new();
-    for peer in Peer::ALL {
-        let there = look(peer).or_else(|_| {
-            println!("{peer}: installing");
-            peer.install(&cache).and_then(|()| look(peer))
+    for version in Version::ALL {
+        let there = look(version).or_else(|_| {
+            println!("{version}: installing");
+            version.install(&cache).and_then(|()| look(version))
         });
         match there {
-            Ok(program) => println!("{peer}: {}", program.display()),
-            Err(error) => lacking.push(format!("{peer}: {error:#}")),
+            Ok(program) => println!("{version}: {}", program.display()),
+            Err(error) => lacking.push(format!("{version}: {error:#}")),
         }
     }
     for (program, package) in TOOLS {
@@ -146,14 +146,14 @@ pub fn install() -> Result<()> {
 }
 
 /// The program of a peer, or why it cannot serve.
-fn look(peer: Peer) -> Result<PathBuf> {
-    let program = peer.program(&cache()?);
+fn look(version: Version) -> Result<PathBuf> {
+    let program = version.program(&cache()?);
     let output = Command::new(&program)
         .arg("--version")
         .output()
         .with_context(|| format!("{} cannot be started", program.display()))?;
     let said = String::from_utf8_lossy(&output.stdout);
-    if !said.contains(peer.version()) {
+    if !said.contains(version.text()) {
         bail!("{} is another version: {}", program.display(), said.trim());
     }
     Ok(program)

@@ -27,8 +27,10 @@ enum Command {
     /// Prints the settings in force, as a file that --config can read.
     Config(settings::Given),
     /// Copies streams with their groups, and strings, from a Redis into Levada, and compares.
+    #[command(after_help = transfer::EXIT_CODES)]
     Import(import::Import),
     /// Copies streams with their groups, and strings, from Levada into a Redis, and compares.
+    #[command(after_help = transfer::EXIT_CODES)]
     Export(export::Export),
     /// Checks a data directory that no server has open.
     #[command(after_help = verify::EXIT_CODES)]

@@ -15,7 +15,8 @@
 //! consumer  := bytes name, varint seen unix ms, option of active unix ms
 //! pending   := id, varint delivered unix ms, varint count, varint place among the consumers
 //! idempotent producers: byte 0 where nothing is known of them, else byte 1,
-//!   varint duration s, varint iids at most, varint added, varint duplicates, varint n, producer * n
+//!   varint duration s, varint iids at most, varint added, varint duplicates,
+//!   varint n, producer * n
 //! producer  := bytes pid, varint n, (bytes iid, id) * n
 //! ```
 

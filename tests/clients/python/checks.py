@@ -55,3 +55,16 @@ def run(checks):
             failed += 1
             print(f"FAILED {name}\n{traceback.format_exc()}", flush=True)
     sys.exit(1 if failed else 0)
+
+
+async def run_async(client, checks):
+    """Like `run`, for (name, coroutine function of a client) pairs; answers the exit code."""
+    failed = 0
+    for name, check in checks:
+        try:
+            await check(client)
+            print(f"ok {name}", flush=True)
+        except Exception:
+            failed += 1
+            print(f"FAILED {name}\n{traceback.format_exc()}", flush=True)
+    return 1 if failed else 0

@@ -21,6 +21,8 @@ const PINS: &str = "levada-pins";
 pub(super) enum Installed {
     /// A program that runs the scripts in a directory.
     Interpreter { program: PathBuf, scripts: PathBuf },
+    /// A program that was built for it.
+    Binary(PathBuf),
 }
 
 impl Installed {
@@ -32,6 +34,7 @@ impl Installed {
                 command.arg(scripts.join(program)).env("PYTHONDONTWRITEBYTECODE", "1");
                 command
             }
+            Self::Binary(path) => Command::new(path),
         }
     }
 }
@@ -43,6 +46,10 @@ pub(super) fn install(client: &Client) -> Result<Installed> {
     lock.lock().context("the lock of the cache")?;
     match client.source {
         Source::Python(name) => python(&cache, name),
+        Source::Node(name) => node(&cache, name),
+        Source::Cargo(name) => cargo(&cache, name),
+        Source::Go(name) => go(&cache, name),
+        Source::Tool(name) => tool(name),
     }
 }
 
@@ -73,6 +80,79 @@ fn python(cache: &Path, name: &str) -> Result<Installed> {
         succeed(pip.arg(&requirements))
     })?;
     Ok(Installed::Interpreter { program: directory.join("bin/python"), scripts })
+}
+
+/// A directory with the packages of a lock file. Node looks for packages from where a module lies,
+/// so the programs are copied to the packages, each time.
+fn node(cache: &Path, name: &str) -> Result<Installed> {
+    let scripts = sources("node");
+    let [manifest, lock] = ["package.json", "package-lock.json"];
+    let pins = [manifest, lock].map(|file| scripts.join(name).join(file));
+    let directory = once(cache, name, &[&pins[0], &pins[1]], |directory| {
+        fs::copy(&pins[0], directory.join(manifest))?;
+        fs::copy(&pins[1], directory.join(lock))?;
+        let mut npm = Command::new("npm");
+        npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]);
+        succeed(npm.current_dir(directory))
+    })?;
+    for script in fs::read_dir(&scripts)? {
+        let script = script?;
+        if script.file_type()?.is_file() {
+            fs::copy(script.path(), directory.join(script.file_name()))?;
+        }
+    }
+    Ok(Installed::Interpreter { program: "node".into(), scripts: directory })
+}
+
+/// A program of cargo, which itself knows what is fresh.
+fn cargo(cache: &Path, name: &str) -> Result<Installed> {
+    let target = cache.join(name);
+    let mut build = workspace::cargo();
+    build.args(["build", "--quiet", "--locked"]).env("CARGO_TARGET_DIR", &target);
+    succeed(build.current_dir(sources(name)))?;
+    Ok(Installed::Binary(target.join("debug").join(format!("levada-client-{name}"))))
+}
+
+/// Debian's packages: the compiler, and the source of the library.
+const GO_PACKAGES: [&str; 2] = ["golang-go", "golang-github-gomodule-redigo-dev"];
+/// Where Debian puts the source of Go libraries.
+const GO_PATH: &str = "/usr/share/gocode";
+
+/// A program of Go, built without a network from what Debian ships.
+fn go(cache: &Path, name: &str) -> Result<Installed> {
+    let library = Path::new(GO_PATH).join("src/github.com/gomodule/redigo");
+    if Command::new("go").arg("version").output().is_err() || !library.exists() {
+        apt(&GO_PACKAGES)?;
+    }
+    let program = cache.join(name).join(name);
+    let mut build = Command::new("go");
+    build.args(["build", "-o"]).arg(&program).arg(".").env("GOCACHE", cache.join("go"));
+    build.env("GOPATH", GO_PATH).env("GO111MODULE", "off").env("CGO_ENABLED", "0");
+    succeed(build.current_dir(sources(name)))?;
+    Ok(Installed::Binary(program))
+}
+
+/// A program that must be there already.
+fn tool(name: &str) -> Result<Installed> {
+    succeed(Command::new(name).arg("--version"))?;
+    Ok(Installed::Interpreter { program: "python3".into(), scripts: sources("python") })
+}
+
+/// Installs Debian's packages; it needs root.
+fn apt(packages: &[&str]) -> Result<()> {
+    println!("installing {}", packages.join(" "));
+    let get = || {
+        let mut command = Command::new("apt-get");
+        command.env("DEBIAN_FRONTEND", "noninteractive").arg("--quiet");
+        command
+    };
+    succeed(get().arg("update"))
+        .and_then(|()| {
+            let mut install = get();
+            install.args(["install", "--yes", "--no-install-recommends"]);
+            succeed(install.args(packages))
+        })
+        .with_context(|| format!("Debian's {} are needed", packages.join(" and ")))
 }
 
 /// The directory `name` of the cache, filled anew unless it was filled with the same pins.

@@ -12,7 +12,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use xtask::peers::{self, Peer};
+use xtask::peers::{self, Version};
 use xtask::workspace;
 
 use super::client::{Client, Reply};
@@ -127,13 +127,13 @@ impl Fsync {
 impl Program {
     /// Where it is installed. Fails, saying what would install it, where it is not.
     fn path(self) -> Result<PathBuf> {
-        let peer = match self {
-            Self::Redis70 => Peer::Redis70,
-            Self::Redis82 => Peer::Redis82,
-            Self::Redis86 => Peer::Redis86,
-            Self::Valkey91 => Peer::Valkey91,
+        let version = match self {
+            Self::Redis70 => Version::Redis70,
+            Self::Redis82 => Version::Redis82,
+            Self::Redis86 => Version::Redis86,
+            Self::Valkey91 => Version::Valkey91,
         };
-        peers::find(peer).with_context(|| format!("{self:?} is missing: run cargo xtask peers"))
+        peers::find(version).with_context(|| format!("{self:?} is missing: run cargo xtask peers"))
     }
 }
 

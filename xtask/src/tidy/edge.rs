@@ -10,7 +10,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("levada-engine", &["levada-core"]),
     ("levada-server", &["levada-core", "levada-engine", "levada-rdb", "levada-resp"]),
     ("levada", &["levada-engine"]),
-    ("levada-cli", &["levada-engine", "levada-server", "levada-rdb", "levada"]),
+    ("levada-cli", &["levada-core", "levada-engine", "levada-server", "levada-rdb", "levada"]),
     // The proving ground looks at everything; nothing looks at it.
     ("levada-sim", &["levada-core", "levada-resp", "levada-engine", "levada-server", "levada"]),
     // Tests only: the reply reader, and the server in process.

@@ -5,6 +5,8 @@ use anyhow::{Context as _, Error, Result};
 use redis::Value;
 
 use super::compare::Differences;
+use super::dump;
+use super::file::Streams;
 use super::id::Id;
 use super::live::Live;
 use super::options::Options;
@@ -32,6 +34,16 @@ pub(crate) struct Item {
     pub(crate) expires_ms: Option<i64>,
 }
 
+/// The value of a key of a file.
+pub(crate) enum FromFile<'a> {
+    /// A string.
+    Text(Vec<u8>),
+    /// A stream, one of these.
+    Stream(&'a mut Streams),
+    /// Something of a type that is not carried.
+    Unsupported,
+}
+
 /// Where to, and how.
 pub(crate) struct Work<'a> {
     pub(crate) target: &'a mut Live,
@@ -48,6 +60,7 @@ impl Work<'_> {
             .select(item.database)
             .and_then(|()| self.target.peer.select(item.database))
             .and_then(|()| match &item.kind[..] {
+                "stream" if self.restore(source, item)? => self.restored(source, item, &mut row),
                 "stream" => self.stream(source, item, &mut row),
                 "string" => {
                     let value = source.peer.ask(redis::cmd("GET").arg(&item.key))?;
@@ -67,6 +80,51 @@ impl Work<'_> {
             result => result,
         };
         settle(row, result)
+    }
+
+    /// Carries a key of a file. An error only where the connection is of no more use.
+    pub(crate) fn carry_from_file(
+        &mut self,
+        item: &Item,
+        from: FromFile<'_>,
+        now_ms: i64,
+    ) -> Result<Row> {
+        let mut row = row(item);
+        if item.expires_ms.is_some_and(|at| at <= now_ms) {
+            return Ok(row);
+        }
+        let result = self.target.peer.select(item.database).and_then(|()| match from {
+            FromFile::Text(value) => self.text(item, &value, &mut row.differences),
+            FromFile::Stream(streams) => self.stream(streams, item, &mut row),
+            FromFile::Unsupported => Ok(Outcome::Skipped),
+        });
+        settle(row, result)
+    }
+
+    /// Carries a stream as one payload, if it may and can.
+    fn restore(&mut self, source: &mut Live, item: &Item) -> Result<bool> {
+        let can = source.peer.payloads && self.target.peer.payloads;
+        let options = self.options;
+        if !can || options.by_pages || options.verify_only || options.keep_open {
+            return Ok(false);
+        }
+        let may = match writer::look(&mut self.target.peer, &item.key)? {
+            Found::Nothing => true,
+            // What was begun page by page is ended so.
+            Found::Open(_) => false,
+            Found::Other(_) => self.options.replace,
+        };
+        Ok(may && dump::carry(&mut source.peer, &mut self.target.peer, item)?)
+    }
+
+    /// Compares what came as one payload.
+    fn restored(&mut self, source: &mut Live, item: &Item, row: &mut Row) -> Result<Outcome> {
+        let plan = self.carriage(source, item).plan()?;
+        self.progress.found(plan.summary.length);
+        self.progress.moved(&item.key, plan.summary.length);
+        row.entries = plan.summary.length;
+        self.compare(source, item, &plan, &mut row.differences)?;
+        Ok(Outcome::Restored)
     }
 
     /// Carries a stream, all steps.

@@ -95,6 +95,7 @@ impl Source for Live {
                 .map(|added| reply::count(&added))
                 .transpose()?,
             deleted_id_max: pairs.find("max-deleted-entry-id").map(reply::id).transpose()?,
+            idempotent: pairs.find("iids-tracked").map_or(Ok(0), |ids| reply::count(&ids))?,
         })
     }
 

@@ -2,11 +2,14 @@
 //! two faces of it.
 //!
 //! `run` goes through the keys, `key` decides what may be done to one, `stream` carries a stream in
-//! steps, `writer` writes it so that any step can be cut short, `compare` looks at both sides.
-//! `source` is what can be read: a server (`live`). Below them `pages`, `peer`, `reply`, `id`;
+//! steps, `writer` writes it so that any step can be cut short, `dump` carries a small one whole,
+//! `compare` looks at both sides.
+//! `source` is what can be read: a server (`live`) or an RDB file (`file`). Below them `pages`, `peer`, `reply`, `id`;
 //! beside them `options`, `progress`, `report`.
 
 mod compare;
+mod dump;
+mod file;
 mod id;
 mod key;
 mod live;
@@ -22,4 +25,5 @@ mod stream;
 mod writer;
 
 pub(crate) use options::Options;
-pub(crate) use run::run;
+pub(crate) use report::EXIT_CODES;
+pub(crate) use run::{run, run_file};

@@ -18,6 +18,9 @@ pub(crate) struct Options {
     /// Entries of a page at most; a page has about 4 MiB at most, too.
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..=10_000))]
     pub(crate) batch: u64,
+    /// Copies page by page also what is small enough to go as one payload of DUMP.
+    #[arg(long)]
+    pub(crate) by_pages: bool,
     /// Replaces keys that the target has.
     #[arg(long)]
     pub(crate) replace: bool,

@@ -25,6 +25,10 @@ pub(crate) struct Peer {
     pub(crate) version: (u32, u32),
     /// The database that is selected.
     pub(crate) database: i64,
+    /// It has DUMP and RESTORE.
+    pub(crate) payloads: bool,
+    /// It has XNACK, and so entries that are pending and nobody's.
+    pub(crate) releases: bool,
     connection: Connection,
 }
 
@@ -38,7 +42,15 @@ impl Peer {
         let connection = client.get_connection_with_timeout(CONNECT_MAX).with_context(reach)?;
         connection.set_read_timeout(Some(REPLY_MAX)).with_context(reach)?;
         connection.set_write_timeout(Some(REPLY_MAX)).with_context(reach)?;
-        let mut peer = Self { name, run_id: String::new(), version: (0, 0), database, connection };
+        let mut peer = Self {
+            name,
+            run_id: String::new(),
+            version: (0, 0),
+            database,
+            payloads: false,
+            releases: false,
+            connection,
+        };
         let info = peer.ask(redis::cmd("INFO").arg("server"))?;
         let info = String::from_utf8_lossy(&reply::bytes(info)?).into_owned();
         let pair =
@@ -47,8 +59,16 @@ impl Peer {
         let version = pair("redis_version").context("INFO shows no redis_version")?;
         let mut parts = version.split('.').map(|part| part.parse().unwrap_or(0));
         peer.version = (parts.next().unwrap_or(0), parts.next().unwrap_or(0));
+        // Asked for, not tried: an error that quotes a binary key cannot be read by the client.
+        peer.payloads = peer.has("dump")? && peer.has("restore")?;
+        peer.releases = peer.has("xnack")?;
         ensure!(peer.version >= (6, 2), "{} speaks Redis {version}: 6.2 is needed", peer.name);
         Ok(peer)
+    }
+
+    fn has(&mut self, command: &str) -> Result<bool> {
+        let known = reply::array(self.ask(redis::cmd("COMMAND").arg("INFO").arg(command))?)?;
+        Ok(known.iter().any(|known| matches!(known, Value::Array(parts) if !parts.is_empty())))
     }
 
     /// Selects a database.

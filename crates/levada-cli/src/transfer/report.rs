@@ -11,6 +11,15 @@ use super::compare::Differences;
 use super::peer::readable;
 use super::progress::Progress;
 
+/// What the exit codes mean; shown by `--help`.
+pub(crate) const EXIT_CODES: &str = "\
+Exit codes:
+  0  all that was asked for is in the target, and equal
+  1  a key was refused or failed, or the work could not be ended: run it again
+  2  wrong arguments
+  3  both sides differ
+  4  all is equal, but there are keys of types that are not carried";
+
 /// A key was refused, or an error kept it from being carried or compared.
 const FAILED: u8 = 1;
 /// Both sides differ. 2 is what the parser of the command line exits with.
@@ -25,6 +34,8 @@ const ROWS_MAX: usize = 1000;
 pub(crate) enum Outcome {
     /// Copied, and compared.
     Copied,
+    /// Copied as one payload, and compared.
+    Restored,
     /// An earlier run had begun it; now it is copied, and compared.
     Resumed,
     /// It was in the target already, and is equal.
@@ -47,6 +58,7 @@ impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Copied => "copied",
+            Self::Restored => "restored",
             Self::Resumed => "resumed",
             Self::Present => "present",
             Self::Compared => "compared",

@@ -1,17 +1,20 @@
 //! Goes through the keys of a server and carries each, some at a time.
 
 use std::collections::HashSet;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use anyhow::{Context as _, Result, bail};
+use levada_core::glob;
 use redis::Value;
 
-use super::key::{Item, Work, expiries};
+use super::file::Streams;
+use super::key::{FromFile, Item, Work, expiries};
 use super::live::Live;
 use super::options::{Databases, Options};
 use super::peer::Peer;
@@ -57,6 +60,53 @@ pub(crate) fn run(from: &str, to: &str, options: &Options) -> Result<ExitCode> {
     let report = report.into_inner().unwrap_or_else(PoisonError::into_inner);
     report.print(options.json, started.elapsed());
     result.map(|()| report.exit_code())
+}
+
+/// Carries what is in an RDB file to a server, and compares. The code says how it went.
+pub(crate) fn run_file(path: &Path, to: &str, options: &Options) -> Result<ExitCode> {
+    let started = Instant::now();
+    let mut target = Live::new(Peer::connect(to).context("the target")?);
+    let wanted = Wanted { options, database: target.peer.database };
+    let progress = Progress::new(options.json);
+    let mut report = Report::default();
+    let mut work = Work { target: &mut target, options, progress: &progress };
+    // Keys that expired by now are passed over, as Redis does when it loads a file.
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let now_ms = i64::try_from(now.as_millis()).unwrap_or(i64::MAX);
+    let mut streams = Streams::open(path, |item, value| {
+        if wanted.has(&item) {
+            let row = work.carry_from_file(&item, value, now_ms)?;
+            report.add(row, &progress);
+        }
+        Ok(())
+    })?;
+    for item in streams.items().into_iter().filter(|item| wanted.has(item)) {
+        streams.database = item.database;
+        let row = work.carry_from_file(&item, FromFile::Stream(&mut streams), now_ms)?;
+        report.add(row, &progress);
+    }
+    progress.end();
+    report.print(options.json, started.elapsed());
+    Ok(report.exit_code())
+}
+
+/// Which keys of a file are wanted.
+struct Wanted<'a> {
+    options: &'a Options,
+    /// The database that is meant if no other is named.
+    database: i64,
+}
+
+impl Wanted<'_> {
+    fn has(&self, item: &Item) -> bool {
+        let in_database = match self.options.db {
+            Some(Databases::All) => true,
+            Some(Databases::One(number)) => item.database == number,
+            None => item.database == self.database,
+        };
+        let pattern = self.options.pattern.as_deref().unwrap_or("*");
+        in_database && glob::matches(pattern.as_bytes(), &item.key)
+    }
 }
 
 /// What the threads have in common.

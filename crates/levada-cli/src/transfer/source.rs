@@ -19,7 +19,7 @@ pub(crate) trait Source: Send {
 }
 
 /// What a stream says of itself, beside what is in it; `None` is what the server is too old for.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub(crate) struct Summary {
     /// Entries that it holds.
     pub(crate) length: u64,
@@ -29,6 +29,8 @@ pub(crate) struct Summary {
     pub(crate) entries_added: Option<u64>,
     /// The largest id that XDEL took; `0-0` is none.
     pub(crate) deleted_id_max: Option<Id>,
+    /// Ids of idempotent producers that it remembers.
+    pub(crate) idempotent: u64,
 }
 
 /// An entry. One without fields stands for an id that is pending and whose entry is gone.

@@ -93,6 +93,7 @@ impl Carriage<'_> {
         }
         let consumers = plan.groups.iter().map(|group| group.consumers.len() as u64).sum();
         self.lose("consumers' seen and active times", consumers);
+        self.lose("ids of idempotent producers", plan.summary.idempotent);
         Ok(())
     }
 

@@ -116,7 +116,8 @@ pub(crate) fn remove_groups(target: &mut Live, key: &[u8], keep: &[Group]) -> Re
     Ok(())
 }
 
-/// Makes these entries pending in the group. Answers how many the target did not take.
+/// Makes these entries pending in the group. Answers how many the target did not take, such as
+/// those that nobody owns, if it does not know of such.
 pub(crate) fn claim(
     target: &mut Peer,
     key: &[u8],
@@ -128,6 +129,9 @@ pub(crate) fn claim(
     for run in pending.chunk_by(|one, next| one.owner == next.owner && one.count == next.count) {
         let ids = run.iter().map(|pending| pending.id.to_string()).collect::<Vec<_>>();
         let count = run[0].count;
+        if run[0].owner.is_none() && !target.releases {
+            continue;
+        }
         if let Some(Owner { consumer, delivered_ms }) = &run[0].owner {
             let command = commands.cmd("XCLAIM").arg(key).arg(group).arg(consumer).arg(0);
             command.arg(&ids).arg("TIME").arg(delivered_ms).arg("RETRYCOUNT").arg(count);
@@ -142,8 +146,6 @@ pub(crate) fn claim(
         taken += match reply {
             Value::Array(ids) => ids.len() as u64,
             Value::Int(released) => u64::try_from(released).unwrap_or(0),
-            // Nobody but we can have released entries before Redis 8.8.
-            Value::ServerError(error) if error.details().is_some_and(is_unknown) => 0,
             Value::ServerError(error) => {
                 return Err(redis::RedisError::from(error)).with_context(|| target.about(command));
             }
@@ -151,11 +153,6 @@ pub(crate) fn claim(
         };
     }
     Ok(pending.len() as u64 - taken)
-}
-
-/// Whether an error means that the server does not have the command.
-pub(crate) fn is_unknown(error: &str) -> bool {
-    error.contains("unknown command")
 }
 
 /// Removes entries below `first`, without a trace as a trim does.

@@ -3,7 +3,7 @@
 use std::io::{BufRead as _, BufReader};
 use std::net::TcpListener;
 use std::path::PathBuf;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -121,9 +121,14 @@ fn fresh_directory(name: &str) -> PathBuf {
     directory
 }
 
-/// Runs the program to its end.
-pub(crate) fn levada(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_levada")).args(arguments).output().expect("levada runs")
+/// Runs the program to its end. Answers what it said.
+pub(crate) fn levada(arguments: &[&str], code: i32) -> String {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_levada"));
+    let output = command.args(arguments).output().expect("levada runs");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned()
+        + &String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{arguments:?} says:\n{said}");
+    said
 }
 
 /// Imports and kills the program when it has said so many lines, if it lives that long. Answers
@@ -151,11 +156,7 @@ pub(crate) fn import(from: &Server, to: &Server, more: &[&str], code: i32) -> St
 /// Runs either face.
 pub(crate) fn transfer(verb: &str, from: &Server, to: &Server, more: &[&str], code: i32) -> String {
     let (from, to) = (from.url(), to.url());
-    let output = levada(&[&[verb, "--from", &from, "--to", &to], more].concat());
-    let said = String::from_utf8_lossy(&output.stdout).into_owned()
-        + &String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(code), "{verb} {more:?} says:\n{said}");
-    said
+    levada(&[&[verb, "--from", &from, "--to", &to], more].concat(), code)
 }
 
 /// Asks with words.

@@ -1,26 +1,69 @@
 //! What is carried, what is refused, what survives being killed.
 
 use crate::fill::{Random, fill};
-use crate::rig::{Server, ask, import, import_killed, state, transfer};
+use crate::rig::{Server, ask, import, import_killed, levada, state, transfer};
 
 #[test]
 fn random_streams_come_over_and_back() {
-    for seed in 1..=12 {
-        let (Some(source), Some(back)) = (Server::redis(), Server::redis()) else {
-            return;
-        };
-        let ours = Server::levada();
-        fill(&mut source.connect(), &mut Random::new(seed));
-        let before = state(&source, false);
+    let (Some(source), Some(back)) = (Server::redis(), Server::redis()) else {
+        return;
+    };
+    let ours = Server::levada();
+    for seed in 1..=8 {
+        [&source, &ours, &back].into_iter().for_each(flush);
+        fill(&mut source.connect(), &mut Random::new(seed as u64));
+        let before = state(&source, true);
         assert!(!before.is_empty(), "seed {seed} fills nothing");
-        import(&source, &ours, &["--batch", "7"], 0);
-        assert_eq!(state(&source, false), before, "seed {seed} changed the source");
-        transfer("export", &ours, &back, &["--batch", "5", "--jobs", "3"], 0);
-        assert_eq!(state(&back, false), before, "seed {seed}");
+        // Every other one without --by-pages: as payloads, if the servers take them.
+        let more = &["--batch", "7", "--jobs", "3", "--by-pages"][..5 - seed % 2];
+        let mut said = import(&source, &ours, more, 0);
+        assert_eq!(state(&source, true), before, "seed {seed} changed the source");
+        said += &transfer("export", &ours, &back, more, 0);
+        let exact = !said.contains("Not carried");
+        assert_eq!(state(&back, exact), state(&source, exact), "seed {seed}");
         // A second run finds all in place.
         let said = import(&source, &ours, &[], 0);
         assert!(said.contains(&format!("({} present)", before.len())), "{said}");
     }
+}
+
+#[test]
+fn a_file_has_the_same_as_its_server() {
+    let (Some(source), Some(back)) = (Server::redis(), Server::redis()) else {
+        return;
+    };
+    let ours = Server::levada();
+    for seed in 21..=24 {
+        [&source, &ours, &back].into_iter().for_each(flush);
+        fill(&mut source.connect(), &mut Random::new(seed));
+        ask(&mut source.connect(), "RPUSH a-list 1 2 3");
+        ask(&mut source.connect(), "SAVE");
+        ask(&mut source.connect(), "DEL a-list");
+        let file = source.directory.join("dump.rdb");
+        let file = file.to_str().expect("a path of ours");
+        let arguments = ["import", "--rdb", file, "--to", &ours.url(), "--batch", "7"];
+        // 4: everything is there but the list.
+        let said = levada(&arguments, 4);
+        assert!(said.contains("a-list  list  skipped"), "{said}");
+        // The running server and the file are the same to the target.
+        let said = import(&source, &ours, &[], 0);
+        assert!(said.contains(" present)"), "{said}");
+        levada(&[&arguments[..], &["--verify-only"]].concat(), 4);
+        transfer("export", &ours, &back, &[], 0);
+        assert_eq!(state(&back, false), state(&source, false), "seed {seed}");
+    }
+}
+
+#[test]
+fn small_streams_come_whole_with_all_their_times() {
+    let (Some(source), Some(other)) = (Server::redis(), Server::redis()) else {
+        return;
+    };
+    fill(&mut source.connect(), &mut Random::new(5));
+    let said = import(&source, &other, &[], 0);
+    assert!(said.contains(" restored"), "{said}");
+    assert!(!said.contains("Not carried"), "{said}");
+    assert_eq!(state(&other, true), state(&source, true));
 }
 
 #[test]
@@ -54,10 +97,11 @@ fn a_run_that_was_killed_goes_on_where_it_was() {
     let mut random = Random::new(77);
     fill(&mut source.connect(), &mut random);
     let before = state(&source, false);
-    let more = ["--batch", "3", "--jobs", "1"];
+    let more = ["--batch", "3", "--jobs", "1", "--by-pages"];
     let (mut kills, mut lines) = (0, 1);
+    let ours = Server::levada();
     loop {
-        let ours = Server::levada();
+        flush(&ours);
         if !import_killed(&source, &ours, &more, lines) {
             break;
         }
@@ -71,6 +115,10 @@ fn a_run_that_was_killed_goes_on_where_it_was() {
         lines += 1 + usize::try_from(random.below(12)).expect("small");
     }
     assert!(kills > 5, "only {kills} kills before the run was over");
+}
+
+fn flush(server: &Server) {
+    ask(&mut server.connect(), "FLUSHALL");
 }
 
 /// What both a Redis and a Levada of another version show alike.

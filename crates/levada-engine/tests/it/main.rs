@@ -4,3 +4,4 @@ mod copies;
 mod embedded;
 mod idempotent;
 mod restores;
+mod verify;

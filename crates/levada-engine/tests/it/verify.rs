@@ -40,7 +40,10 @@ fn filled() -> MemoryDisk {
 }
 
 fn set(shard: &mut Local, value: &[u8]) {
-    reply(shard, &Command::Mset(Mset { pairs: vec![(TEXT, value)], exists: None, expiry: SetExpiry::Clear }));
+    reply(
+        shard,
+        &Command::Mset(Mset { pairs: vec![(TEXT, value)], exists: None, expiry: SetExpiry::Clear }),
+    );
     shard.commit(NOW).expect("a sound disk");
 }
 
