@@ -290,6 +290,10 @@ fn core_text(error: &CoreError, command: &str) -> Cow<'static, [u8]> {
         }
         CoreError::NotInteger => b"ERR value is not an integer or out of range",
         CoreError::IncrementOverflow => b"ERR increment or decrement would overflow",
+        CoreError::DiskFull => {
+            b"OOMDISK the disk is full: the command was refused and nothing changed. Free space on \
+              it, or delete and trim (DEL, XDEL, XTRIM): reading and acknowledging go on"
+        }
         CoreError::TooLarge => {
             b"ERR too many changes for one record of the log, use less at a time"
         }

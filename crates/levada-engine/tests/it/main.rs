@@ -2,4 +2,5 @@
 
 mod copies;
 mod embedded;
+mod full_disk;
 mod verify;
