@@ -3,9 +3,9 @@
 //! A command here is free of any protocol: no text, no options in whatever order, no ids in any
 //! form but one. The names and meanings are Redis' (command pages of the same names).
 
-use alloc::vec::Vec;
+use alloc::{borrow::Cow, sync::Arc, vec::Vec};
 
-use crate::{fields::Fields, id::StreamId};
+use crate::{extended::Extended, fields::Fields, id::StreamId, restored::RestoredStream};
 
 /// A key of one of the databases.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -33,6 +33,10 @@ pub enum Command<'a> {
     Xtrim(Key<'a>, Trim),
     /// XSETID.
     Xsetid(Xsetid<'a>),
+    /// XCFGSET.
+    Xcfgset(Xcfgset<'a>),
+    /// XIDMPRECORD.
+    Xidmprecord(Xidmprecord<'a>),
     /// XREAD, its non-blocking half.
     Xread(Xread<'a>),
     /// XREADGROUP, its non-blocking half.
@@ -95,6 +99,10 @@ pub enum Command<'a> {
     Rename(Key<'a>, Key<'a>, bool),
     /// COPY.
     Copy(Copied<'a>),
+    /// DUMP.
+    Dump(Key<'a>),
+    /// RESTORE.
+    Restore(Restore<'a>),
     /// MOVE: key, database.
     Move(Key<'a>, u8),
     /// SWAPDB.
@@ -105,14 +113,24 @@ pub enum Command<'a> {
     Mget(Vec<Key<'a>>),
     /// SET and kin.
     Set(Set<'a>),
-    /// MSET, MSETNX (all or none, only where no key exists).
-    Mset(Vec<(Key<'a>, &'a [u8])>, bool),
+    /// MSET, MSETNX, MSETEX.
+    Mset(Mset<'a>),
+    /// DELEX with a condition; `None` is one that nobody knows, which is said of a string only.
+    Delex(Key<'a>, Option<Compare<'a>>),
+    /// DIGEST.
+    Digest(Key<'a>),
     /// GETDEL.
     Getdel(Key<'a>),
     /// GETEX: key, new expiry.
     Getex(Key<'a>, SetExpiry),
     /// INCR, DECR, INCRBY, DECRBY.
     Incrby(Key<'a>, i64),
+    /// INCRBYFLOAT.
+    Incrbyfloat(Key<'a>, Extended),
+    /// GETRANGE, SUBSTR: key, first and last byte, negative ones counted from the end.
+    Getrange(Key<'a>, i64, i64),
+    /// SETRANGE: key, place, what stands there then; zeros where there was nothing.
+    Setrange(Key<'a>, u64, &'a [u8]),
     /// APPEND.
     Append(Key<'a>, &'a [u8]),
     /// STRLEN.
@@ -143,6 +161,41 @@ pub struct Xadd<'a> {
     pub id: NewId,
     /// What the entry holds; at least one pair.
     pub fields: Fields<'a>,
+    /// IDMP, IDMPAUTO; only with [`NewId::Auto`].
+    pub idempotent: Option<Idempotent<'a>>,
+}
+
+/// IDMP or IDMPAUTO: a repetition of the same append adds nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Idempotent<'a> {
+    /// The producer, not empty.
+    pub pid: &'a [u8],
+    /// What the producer calls this append, not empty; `None` for IDMPAUTO, by its fields.
+    pub iid: Option<&'a [u8]>,
+}
+
+/// XCFGSET: what is `None` stays.
+#[derive(Clone, Copy, Debug)]
+pub struct Xcfgset<'a> {
+    /// The stream.
+    pub key: Key<'a>,
+    /// IDMP-DURATION in seconds, 1 to 86400.
+    pub idmp_duration_s: Option<u64>,
+    /// IDMP-MAXSIZE, 1 to 10000.
+    pub idmp_iids_max: Option<u64>,
+}
+
+/// XIDMPRECORD: tracks an iid as if it had appended an entry that is there.
+#[derive(Clone, Copy, Debug)]
+pub struct Xidmprecord<'a> {
+    /// The stream.
+    pub key: Key<'a>,
+    /// The producer, not empty.
+    pub pid: &'a [u8],
+    /// The iid, not empty.
+    pub iid: &'a [u8],
+    /// The entry.
+    pub id: StreamId,
 }
 
 /// MAXLEN or MINID.
@@ -411,6 +464,28 @@ pub struct Copied<'a> {
     pub replace: bool,
 }
 
+/// RESTORE.
+#[derive(Clone, Debug)]
+pub struct Restore<'a> {
+    /// The key.
+    pub key: Key<'a>,
+    /// REPLACE: whatever is there goes.
+    pub replace: bool,
+    /// When the key expires, in unix milliseconds; in the past, it does not come into being.
+    pub expires_at_ms: Option<i64>,
+    /// What it holds; `None` only asks whether the key is free.
+    pub value: Option<Restored<'a>>,
+}
+
+/// A value on its way in.
+#[derive(Clone, Debug)]
+pub enum Restored<'a> {
+    /// A string.
+    Text(Cow<'a, [u8]>),
+    /// A stream.
+    Stream(Arc<RestoredStream>),
+}
+
 /// Conditions of EXPIRE.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "four words that combine freely")]
@@ -432,7 +507,7 @@ pub struct Set<'a> {
     pub key: Key<'a>,
     /// The new value.
     pub value: &'a [u8],
-    /// NX, XX.
+    /// NX, XX, IFEQ and kin.
     pub when: SetWhen<'a>,
     /// EX, PX, EXAT, PXAT, KEEPTTL.
     pub expiry: SetExpiry,
@@ -440,19 +515,37 @@ pub struct Set<'a> {
     pub get: bool,
 }
 
-/// Condition of SET.
+/// Conditions of SET: all of them have to hold.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct SetWhen<'a> {
+    /// NX (`false`), XX (`true`).
+    pub exists: Option<bool>,
+    /// IFEQ and kin.
+    pub compare: Option<Compare<'a>>,
+}
+
+/// What a string is compared with.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum SetWhen<'a> {
-    /// No condition.
-    Always,
-    /// NX.
-    Missing,
-    /// XX.
-    Exists,
+pub enum Compare<'a> {
     /// IFEQ: the value is this.
     Equals(&'a [u8]),
     /// IFNE: there is no value, or another.
     Differs(&'a [u8]),
+    /// IFDEQ: the digest of the value is this, in 16 hexadecimal digits.
+    DigestEquals(&'a [u8]),
+    /// IFDNE: there is no value, or one of another digest.
+    DigestDiffers(&'a [u8]),
+}
+
+/// MSET, MSETNX, MSETEX: all or nothing.
+#[derive(Clone, Debug)]
+pub struct Mset<'a> {
+    /// Keys and their values; the last value of a key that is named twice counts.
+    pub pairs: Vec<(Key<'a>, &'a [u8])>,
+    /// NX (`false`): only if none exists. XX (`true`): only if all do.
+    pub exists: Option<bool>,
+    /// EX, PX, EXAT, PXAT, KEEPTTL.
+    pub expiry: SetExpiry,
 }
 
 /// What happens to a key's expiry.
@@ -474,12 +567,16 @@ impl<'a> Command<'a> {
             self,
             Self::Xadd(_)
                 | Self::Xsetid(_)
+                | Self::Xidmprecord(_)
                 | Self::XgroupCreate(_)
                 | Self::XgroupCreateconsumer(..)
                 | Self::Set(_)
                 | Self::Mset(..)
                 | Self::Incrby(..)
+                | Self::Incrbyfloat(..)
+                | Self::Setrange(..)
                 | Self::Append(..)
+                | Self::Restore(_)
                 | Self::Copy(_)
         )
     }
@@ -490,6 +587,8 @@ impl<'a> Command<'a> {
             Self::Xadd(Xadd { key, .. })
             | Self::Xrange(Xrange { key, .. })
             | Self::Xsetid(Xsetid { key, .. })
+            | Self::Xcfgset(Xcfgset { key, .. })
+            | Self::Xidmprecord(Xidmprecord { key, .. })
             | Self::XgroupCreate(XgroupCreate { key, .. })
             | Self::XgroupSetid(XgroupSetid { key, .. })
             | Self::Xpending(Xpending { key, .. })
@@ -497,6 +596,8 @@ impl<'a> Command<'a> {
             | Self::Xnack(Xnack { key, .. })
             | Self::Xautoclaim(Xautoclaim { key, .. })
             | Self::Set(Set { key, .. })
+            | Self::Restore(Restore { key, .. })
+            | Self::Dump(key)
             | Self::Xlen(key)
             | Self::Xdel(key, _)
             | Self::Xdelex(key, ..)
@@ -520,11 +621,16 @@ impl<'a> Command<'a> {
             | Self::Getex(key, _)
             | Self::Incrby(key, _)
             | Self::Append(key, _)
-            | Self::Strlen(key) => each(*key),
+            | Self::Strlen(key)
+            | Self::Delex(key, _)
+            | Self::Digest(key)
+            | Self::Incrbyfloat(key, _)
+            | Self::Getrange(key, ..)
+            | Self::Setrange(key, ..) => each(*key),
             Self::Del(keys) | Self::Exists(keys) | Self::Mget(keys) => {
                 keys.iter().for_each(|key| each(*key));
             }
-            Self::Mset(pairs, _) => pairs.iter().for_each(|(key, _)| each(*key)),
+            Self::Mset(mset) => mset.pairs.iter().for_each(|(key, _)| each(*key)),
             Self::Xread(read) => read.streams.iter().for_each(|(key, _)| each(*key)),
             Self::Xreadgroup(read) => read.streams.iter().for_each(|(key, _)| each(*key)),
             Self::Rename(from, to, _) | Self::Copy(Copied { from, to, .. }) => {

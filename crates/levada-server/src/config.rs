@@ -5,6 +5,7 @@
 //! nothing. What could move files is read-only.
 
 use levada_core::glob;
+use levada_core::idempotence::IdmpLimits;
 use levada_core::stream::NodeLimits;
 
 use crate::engine::Events;
@@ -72,6 +73,7 @@ const PARAMETERS: &[Parameter] = &[
     parameter("bind", Kind::Text, Access::Immutable, ""),
     parameter("databases", Kind::Integer { min: 1, max: 16 }, Access::Immutable, "16"),
     parameter("dbfilename", Kind::Text, Access::Protected, ""),
+    parameter("delivery-sync", Kind::Word(&["relaxed", "strict"]), Access::Free, "relaxed"),
     parameter("dir", Kind::Text, Access::Protected, ""),
     parameter("maxclients", Kind::Integer { min: 1, max: 4_294_967_295 }, Access::Free, "10000"),
     parameter("maxmemory", BYTES, Access::Free, "0"),
@@ -118,6 +120,14 @@ impl Config {
         NodeLimits {
             entries: self.number("stream-node-max-entries"),
             bytes: self.number("stream-node-max-bytes"),
+        }
+    }
+
+    /// How new streams track idempotent ids.
+    pub(crate) fn idmp_limits(&self) -> IdmpLimits {
+        IdmpLimits {
+            duration_s: self.number("stream-idmp-duration"),
+            iids_max: self.number("stream-idmp-maxsize"),
         }
     }
 

@@ -48,6 +48,9 @@ pub(crate) struct State {
     pub(crate) slow_log: SlowLog,
     /// Connections that are shown what others do.
     pub(crate) monitors: Vec<u64>,
+    /// A recovery that a client has asked for.
+    #[cfg(feature = "debug-shim")]
+    pub(crate) reload: Option<(crate::server::Reload, u64)>,
     random: u64,
 }
 
@@ -67,6 +70,8 @@ impl State {
             wake: Vec::new(),
             slow_log,
             monitors: Vec::new(),
+            #[cfg(feature = "debug-shim")]
+            reload: None,
             random: settings.seed | 1,
             settings,
         }

@@ -6,6 +6,7 @@ use levada_core::reply::Reply;
 
 use crate::context::Context;
 use crate::engine::{Now, Wait};
+use crate::number::parse_i64;
 use crate::output::Output;
 use crate::wire_error::WireError;
 
@@ -54,6 +55,15 @@ pub enum Keys {
     },
     /// The first half of what follows the word STREAMS.
     Streams,
+    /// As many as the argument at `count` says.
+    Counted {
+        /// Where their number stands.
+        count: i32,
+        /// First key.
+        first: i32,
+        /// Distance.
+        step: i32,
+    },
 }
 
 /// Properties of commands, as Redis names them.
@@ -366,6 +376,14 @@ impl CommandSpec {
                 }
                 let step = usize::try_from(step).ok()?;
                 Some((usize::try_from(first).ok()?..=last).step_by(step).collect())
+            }
+            Keys::Counted { count, first, step } => {
+                let place = |at: i32| usize::try_from(at).ok();
+                let count = parse_i64(args.get(place(count)?)?)?;
+                let count = usize::try_from(count).ok().filter(|count| *count > 0)?;
+                let (first, step) = (place(first)?, place(step)?);
+                let last = step.checked_mul(count - 1)?.checked_add(first)?;
+                (last < args.len()).then(|| (first..=last).step_by(step).collect())
             }
             Keys::Streams => {
                 // Behind the words of GROUP, which may be called anything.

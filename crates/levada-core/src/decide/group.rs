@@ -2,10 +2,10 @@
 
 use alloc::vec::Vec;
 
-use super::{Context, Decided, Decision, create_key, integer};
+use super::{Context, Decided, Decision, create_stream, integer};
 use crate::{
     command::{Key, XgroupCreate, XgroupSetid},
-    effect::{Effect, Kind},
+    effect::Effect,
     error::Error,
     group::Group,
     id::StreamId,
@@ -79,8 +79,7 @@ pub(super) fn create<'a>(context: Context<'_>, create: &XgroupCreate<'a>) -> Dec
             (key, stream.groups.free_number(), stream.last_id, stream.entries_added)
         }
         None if create.create_stream => {
-            let (key, created) = create_key(context, create.key, Kind::Stream);
-            effects.push(created);
+            let key = create_stream(context, create.key, &mut effects);
             (key, 0, StreamId::MIN, 0)
         }
         None => return Err(Error::KeyRequired.into()),

@@ -1,12 +1,22 @@
 //! Strings: the caches, locks and counters that stand beside a stream.
 
-use alloc::{borrow::Cow, collections::BTreeMap, sync::Arc, vec::Vec};
+use alloc::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    vec::Vec,
+};
+
+use core::ops::Range;
+
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::{Context, Decided, Decision, create_key, integer};
 use crate::{
-    command::{Command, Key, Set, SetExpiry, SetWhen},
+    command::{Command, Compare, Key, Mset, Set, SetExpiry},
     effect::{Effect, Kind},
     error::Error,
+    extended::Extended,
     fields::append_decimal,
     keyspace::{KeyNumber, Object, Value},
     limits,
@@ -27,7 +37,12 @@ pub(super) fn decide<'a>(context: Context<'_>, command: &Command<'a>) -> Decided
             Ok(Decision::answer(integer(len as u64)))
         }
         Command::Set(set) => decide_set(context, set),
-        Command::Mset(pairs, only_new) => mset(context, pairs, *only_new),
+        Command::Mset(asked) => mset(context, asked),
+        Command::Delex(key, compare) => delex(context, *key, *compare),
+        Command::Digest(key) => {
+            let digest = text(context, *key)?.map(|value| hex_digest(value));
+            Ok(Decision::answer(digest.map_or(Reply::Nil, |hex| Reply::Bytes(Arc::from(hex)))))
+        }
         Command::Getdel(key) => {
             let reply = bytes_or_nil(text(context, *key)?);
             let number = context.machine.keys.number(*key);
@@ -36,6 +51,13 @@ pub(super) fn decide<'a>(context: Context<'_>, command: &Command<'a>) -> Decided
         }
         Command::Getex(key, expiry) => getex(context, *key, *expiry),
         Command::Incrby(key, by) => incrby(context, *key, *by),
+        Command::Incrbyfloat(key, by) => incrbyfloat(context, *key, *by),
+        Command::Getrange(key, first, last) => {
+            let held = text(context, *key)?.map_or(&[][..], |held| held);
+            let range = byte_range(held.len(), *first, *last);
+            Ok(Decision::answer(Reply::Bytes(held[range].into())))
+        }
+        Command::Setrange(key, offset, value) => setrange(context, *key, *offset, value),
         Command::Append(key, more) => append(context, *key, more),
         _ => unreachable!("every other command has its own file"),
     }
@@ -54,18 +76,53 @@ fn incrby<'a>(context: Context<'_>, key: Key<'a>, by: i64) -> Decided<'a> {
     Ok(Decision { reply: Reply::Integer(sum), effects })
 }
 
+/// INCRBYFLOAT key n
+fn incrbyfloat<'a>(context: Context<'_>, key: Key<'a>, by: Extended) -> Decided<'a> {
+    let held = match text(context, key)? {
+        None => Extended::ZERO,
+        Some(value) => Extended::parse(value).ok_or(Error::NotFloat)?,
+    };
+    let sum = held.checked_add(by).ok_or(Error::SumNotFinite)?.to_decimal();
+    let reply = Reply::Bytes(sum.as_slice().into());
+    let effects = write(context, key, sum.into(), SetExpiry::Keep)?;
+    Ok(Decision { reply, effects })
+}
+
+/// SETRANGE key offset value
+fn setrange<'a>(context: Context<'_>, key: Key<'a>, offset: u64, value: &[u8]) -> Decided<'a> {
+    let held = text(context, key)?.map_or(&[][..], |held| held);
+    if value.is_empty() {
+        return Ok(Decision::answer(integer(held.len() as u64)));
+    }
+    let end = usize::try_from(offset).ok().and_then(|offset| offset.checked_add(value.len()));
+    let end = end.filter(|end| *end <= limits::STRING_BYTES_MAX).ok_or(Error::StringTooLong)?;
+    let mut changed = held.to_vec();
+    changed.resize(end.max(held.len()), 0);
+    changed[end - value.len()..end].copy_from_slice(value);
+    let reply = integer(changed.len() as u64);
+    let effects = write(context, key, changed.into(), SetExpiry::Keep)?;
+    Ok(Decision { reply, effects })
+}
+
+/// The bytes that GETRANGE asks for.
+fn byte_range(len: usize, first: i64, last: i64) -> Range<usize> {
+    let from_end = |place: i64| match usize::try_from(place) {
+        Ok(place) => place,
+        Err(_) => len.saturating_sub(usize::try_from(place.unsigned_abs()).unwrap_or(len)),
+    };
+    let (start, end) = (from_end(first), from_end(last).saturating_add(1).min(len));
+    if (first < 0 && last < 0 && first > last) || start >= end { 0..0 } else { start..end }
+}
+
 /// APPEND key value
 fn append<'a>(context: Context<'_>, key: Key<'a>, more: &'a [u8]) -> Decided<'a> {
     let len = text(context, key)?.map_or(0, |held| held.len()) + more.len();
     let reply = integer(len as u64);
-    let Some((number, object)) = context.machine.keys.find(key) else {
+    let Some(number) = context.machine.keys.number(key) else {
         let effects = write(context, key, more.into(), SetExpiry::Keep)?;
         return Ok(Decision { reply, effects });
     };
-    if len > limits::STRING_BYTES_MAX {
-        return Err(Error::StringTooLong.into());
-    }
-    let mut effects = make_room(context, key, len, Some((number, object)))?;
+    let mut effects = make_room(context, &[(key, len)])?;
     effects.push(Effect::TextAppended { key: number, more });
     Ok(Decision { reply, effects })
 }
@@ -90,20 +147,18 @@ fn bytes_or_nil(value: Option<&Arc<[u8]>>) -> Reply {
     value.map_or(Reply::Nil, |value| Reply::Bytes(Arc::clone(value)))
 }
 
-/// SET key value \[NX|XX|IFEQ value|IFNE value] \[GET] \[EX s|PX ms|EXAT s|PXAT ms|KEEPTTL]
+/// SET key value \[NX|XX|IFEQ value|IFNE value|IFDEQ digest|IFDNE digest] \[GET] \[expiry]
 fn decide_set<'a>(context: Context<'_>, set: &Set<'a>) -> Decided<'a> {
-    let compares = matches!(set.when, SetWhen::Equals(_) | SetWhen::Differs(_));
     let held = match text(context, set.key) {
-        Err(error) if set.get || compares => return Err(error.into()),
+        Err(error) if set.get => return Err(error.into()),
         held => held.ok().flatten(),
     };
     let there = context.machine.keys.number(set.key).is_some();
-    let allowed = match set.when {
-        SetWhen::Always => true,
-        SetWhen::Missing => !there,
-        SetWhen::Exists => there,
-        SetWhen::Equals(value) => held.is_some_and(|held| **held == *value),
-        SetWhen::Differs(value) => held.is_none_or(|held| **held != *value),
+    let allowed = match (set.when.exists, set.when.compare) {
+        (Some(asked), _) if asked != there => false,
+        (_, Some(Compare::Equals(_) | Compare::DigestEquals(_))) if !there => false,
+        (_, Some(compare)) if there => matches(text(context, set.key)?, compare)?,
+        _ => true,
     };
     let old = bytes_or_nil(held);
     if !allowed {
@@ -113,32 +168,80 @@ fn decide_set<'a>(context: Context<'_>, set: &Set<'a>) -> Decided<'a> {
     Ok(Decision { reply: if set.get { old } else { Reply::Ok }, effects })
 }
 
-/// MSET key value \[key value ...], MSETNX
-fn mset<'a>(context: Context<'_>, pairs: &[(Key<'a>, &'a [u8])], only_new: bool) -> Decided<'a> {
+/// DELEX key IFEQ value|IFNE value|IFDEQ digest|IFDNE digest
+fn delex<'a>(context: Context<'_>, key: Key<'_>, compare: Option<Compare<'_>>) -> Decided<'a> {
+    let held = text(context, key).map_err(|_| Error::NotString)?;
+    let Some(number) = context.machine.keys.number(key) else {
+        return Ok(Decision::answer(Reply::Integer(0)));
+    };
+    let effects = match matches(held, compare.ok_or(Error::ConditionUnknown)?)? {
+        true => Vec::from([Effect::KeyRemoved { key: number }]),
+        false => Vec::new(),
+    };
+    Ok(Decision { reply: integer(effects.len() as u64), effects })
+}
+
+/// Whether a string that is there is what is asked for.
+fn matches(held: Option<&Arc<[u8]>>, compare: Compare<'_>) -> Result<bool, Error> {
+    let held = held.map_or(&[][..], |held| held);
+    let has_digest = |digest: &[u8]| match digest.len() {
+        DIGEST_LEN => Ok(hex_digest(held).eq_ignore_ascii_case(digest)),
+        _ => Err(Error::DigestLength),
+    };
+    match compare {
+        Compare::Equals(value) => Ok(held == value),
+        Compare::Differs(value) => Ok(held != value),
+        Compare::DigestEquals(digest) => has_digest(digest),
+        Compare::DigestDiffers(digest) => has_digest(digest).map(|same| !same),
+    }
+}
+
+/// Hexadecimal digits of a digest.
+const DIGEST_LEN: usize = 16;
+
+/// XXH3 of 64 bits, in hexadecimal digits: what DIGEST answers.
+fn hex_digest(value: &[u8]) -> [u8; DIGEST_LEN] {
+    let digest = xxh3_64(value);
+    core::array::from_fn(|at| {
+        let nibble = digest >> (60 - 4 * at) & 0xf;
+        b"0123456789abcdef"[nibble as usize]
+    })
+}
+
+/// MSET, MSETNX, MSETEX
+fn mset<'a>(context: Context<'_>, asked: &Mset<'a>) -> Decided<'a> {
     let keys = &context.machine.keys;
-    if only_new && pairs.iter().any(|(key, _)| keys.number(*key).is_some()) {
+    let there = |(key, _): &(Key<'_>, &[u8])| keys.number(*key).is_some();
+    if asked.exists.is_some_and(|exists| asked.pairs.iter().any(|pair| there(pair) != exists)) {
         return Ok(Decision::answer(Reply::Integer(0)));
     }
     // The last value of a key that is named twice counts.
     let mut last = BTreeMap::new();
-    for (key, value) in pairs {
-        last.insert((key.database, key.name), *value);
+    for (at, (key, _)) in asked.pairs.iter().enumerate() {
+        last.insert((key.database, key.name), at);
     }
-    let mut effects = Vec::new();
+    let counts = |(at, (key, value)): (usize, &(Key<'a>, &'a [u8]))| {
+        (last.get(&(key.database, key.name)) == Some(&at)).then_some((*key, *value))
+    };
+    let pairs: Vec<_> = asked.pairs.iter().enumerate().filter_map(counts).collect();
+    let sizes: Vec<_> = pairs.iter().map(|(key, value)| (*key, value.len())).collect();
+    let mut effects = make_room(context, &sizes)?;
     let mut next = keys.next_number();
-    for ((database, name), value) in last {
-        let mut writes = write(context, Key { database, name }, value.into(), SetExpiry::Clear)?;
+    for (key, value) in pairs {
+        let mut writes = put(context, key, value.into(), asked.expiry);
         renumber(&mut writes, keys.next_number(), &mut next);
         effects.extend(writes);
     }
-    Ok(Decision { reply: if only_new { Reply::Integer(1) } else { Reply::Ok }, effects })
+    Ok(Decision { reply: Reply::Integer(1), effects })
 }
 
 /// Gives every new key of one command a number of its own.
 fn renumber(effects: &mut [Effect<'_>], proposed: KeyNumber, next: &mut KeyNumber) {
     let mut used = false;
     for effect in effects {
-        if let Effect::KeyCreated { key, .. } | Effect::TextSet { key, .. } = effect
+        if let Effect::KeyCreated { key, .. }
+        | Effect::TextSet { key, .. }
+        | Effect::KeyExpires { key, .. } = effect
             && *key == proposed
         {
             *key = *next;
@@ -182,12 +285,20 @@ fn write<'a>(
     value: Cow<'a, [u8]>,
     expiry: SetExpiry,
 ) -> Result<Vec<Effect<'a>>, Error> {
-    if value.len() > limits::STRING_BYTES_MAX {
-        return Err(Error::StringTooLong);
-    }
-    let found = context.machine.keys.find(key);
-    let mut effects = make_room(context, key, value.len(), found)?;
-    let (number, held_expiry) = match found {
+    let mut effects = make_room(context, &[(key, value.len())])?;
+    effects.extend(put(context, key, value, expiry));
+    Ok(effects)
+}
+
+/// The same without making room.
+fn put<'a>(
+    context: Context<'_>,
+    key: Key<'a>,
+    value: Cow<'a, [u8]>,
+    expiry: SetExpiry,
+) -> Vec<Effect<'a>> {
+    let mut effects = Vec::new();
+    let (number, held_expiry) = match context.machine.keys.find(key) {
         Some((number, object)) if matches!(object.value, Value::Text(_)) => {
             (number, object.expires_at_ms)
         }
@@ -207,31 +318,39 @@ fn write<'a>(
     if at_ms != held_expiry {
         effects.push(Effect::KeyExpires { key: number, at_ms });
     }
-    Ok(effects)
+    effects
 }
 
-/// Keeps strings within their memory: those that expire go first, nearest first; streams never do.
+/// Keeps strings within their memory when these keys get values of these lengths: those that
+/// expire go first, nearest first, but none that is written; streams never do.
 fn make_room<'a>(
     context: Context<'_>,
-    key: Key<'_>,
-    len: usize,
-    found: Option<(KeyNumber, &Object)>,
+    writes: &[(Key<'_>, usize)],
 ) -> Result<Vec<Effect<'a>>, Error> {
+    if writes.iter().any(|(_, len)| *len > limits::STRING_BYTES_MAX) {
+        return Err(Error::StringTooLong);
+    }
     let keys = &context.machine.keys;
     let size = |object: &Object| match &object.value {
         Value::Text(value) => (value.len() + object.name.len()) as u64,
         Value::Stream(_) => 0,
     };
-    let mut bytes = keys.text_bytes() + (len + key.name.len()) as u64;
-    bytes -= found.map_or(0, |(_, object)| size(object));
+    let mut bytes = keys.text_bytes();
+    let mut written = BTreeSet::new();
+    for (key, len) in writes {
+        bytes += (len + key.name.len()) as u64;
+        if let Some((number, object)) = keys.find(*key) {
+            bytes -= size(object);
+            written.insert(number);
+        }
+    }
     let mut effects = Vec::new();
-    let itself = found.map(|(number, _)| number);
     for (_, number) in keys.iter_expiring() {
         if bytes <= context.text_bytes_max {
             break;
         }
         let freed = keys.get(number).map_or(0, size);
-        if Some(number) != itself && freed > 0 {
+        if freed > 0 && !written.contains(&number) {
             effects.push(Effect::KeyRemoved { key: number });
             bytes -= freed;
         }

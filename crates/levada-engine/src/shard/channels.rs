@@ -301,7 +301,7 @@ mod tests {
 
     fn set(shard: &mut Shard<MemStore>) {
         let key = Key { database: 0, name: b"k" };
-        let (when, expiry) = (SetWhen::Always, SetExpiry::Clear);
+        let (when, expiry) = (SetWhen::default(), SetExpiry::Clear);
         let set = Set { key, value: b"v", when, expiry, get: false };
         shard.execute(NOW, B, &Command::Set(set));
     }

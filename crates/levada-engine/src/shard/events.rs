@@ -7,7 +7,7 @@
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use levada_core::{
-    command::{Command, Key, Set},
+    command::{Command, Key, Restore, Restored, Set, SetExpiry},
     effect::Effect,
     keyspace::{KeyNumber, Value},
 };
@@ -116,9 +116,10 @@ impl<S: Store> Shard<S> {
             Command::Copy(copied) => {
                 let mut notes = vec![Note::new(NEW, "new", copied.to)];
                 notes.push(Note::new(GENERIC, "copy_to", copied.to));
-                notes.extend(self.note_overwritten(copied.from, copied.to));
+                notes.extend(self.note_overwritten(self.is_text(copied.from), copied.to));
                 notes
             }
+            Command::Restore(asked) => self.note_restored(asked, effects),
             // In the order of the arguments, though effects are in that of numbers.
             Command::Del(keys) => {
                 let there = keys.iter().filter(|key| self.machine.keys.number(**key).is_some());
@@ -138,23 +139,39 @@ impl<S: Store> Shard<S> {
         let mut notes = vec![Note::new(NEW, "new", to)];
         notes.push(Note::new(GENERIC, left, from));
         notes.push(Note::new(GENERIC, came, to));
-        notes.extend(self.note_overwritten(from, to));
+        notes.extend(self.note_overwritten(self.is_text(from), to));
         notes
     }
 
     /// What is said of the key that another one replaces.
-    fn note_overwritten(&self, from: Key<'_>, to: Key<'_>) -> Vec<Note> {
-        let is_text = |key| {
-            let (_, object) = self.machine.keys.find(key)?;
-            Some(matches!(object.value, Value::Text(_)))
-        };
-        let Some(before) = is_text(to) else {
+    fn note_overwritten(&self, is_text: bool, to: Key<'_>) -> Vec<Note> {
+        if self.machine.keys.number(to).is_none() {
             return Vec::new();
-        };
+        }
         let mut notes = vec![Note::new(OVERWRITTEN, "overwritten", to)];
-        if is_text(from) != Some(before) {
+        if is_text != self.is_text(to) {
             notes.push(Note::new(TYPE_CHANGED, "type_changed", to));
         }
+        notes
+    }
+
+    fn is_text(&self, key: Key<'_>) -> bool {
+        let found = self.machine.keys.find(key);
+        found.is_some_and(|(_, object)| matches!(object.value, Value::Text(_)))
+    }
+
+    /// A key that was restored is new, even where it replaces another.
+    fn note_restored(&self, asked: &Restore<'_>, effects: &[Effect<'_>]) -> Vec<Note> {
+        let comes = |effect: &Effect<'_>| {
+            matches!(effect, Effect::TextSet { .. } | Effect::StreamRestored { .. })
+        };
+        if !effects.iter().any(comes) {
+            return vec![Note::new(GENERIC, "del", asked.key)];
+        }
+        let mut notes = vec![Note::new(NEW, "new", asked.key)];
+        notes.push(Note::new(GENERIC, "restore", asked.key));
+        let is_text = matches!(asked.value, Some(Restored::Text(_)));
+        notes.extend(self.note_overwritten(is_text, asked.key));
         notes
     }
 
@@ -223,9 +240,13 @@ fn looks_up(command: &Command<'_>) -> bool {
             | Command::Getdel(_)
             | Command::Getex(..)
             | Command::Strlen(_)
+            | Command::Digest(_)
+            | Command::Getrange(..)
+            | Command::Delex(..)
             | Command::Set(Set { get: true, .. })
             | Command::Exists(_)
             | Command::Type(_)
+            | Command::Dump(_)
             | Command::Expiretime(_)
             | Command::Xlen(_)
             | Command::Xrange(_)
@@ -266,12 +287,14 @@ impl<'c, S: Store> Told<'_, 'c, S> {
             Effect::KeyRemoved { key } => self.removed(*key),
             Effect::TextSet { key, .. } => match self.command {
                 Command::Incrby(..) => self.note(*key, STRING, "incrby"),
+                Command::Incrbyfloat(..) => self.note(*key, STRING, "incrbyfloat"),
+                Command::Setrange(..) => self.note(*key, STRING, "setrange"),
                 Command::Append(..) => self.note(*key, STRING, "append"),
                 _ => {
                     if !self.created.contains_key(key) {
                         self.note(*key, OVERWRITTEN, "overwritten");
                     }
-                    self.note(*key, STRING, "set");
+                    self.set(*key);
                 }
             },
             Effect::TextAppended { key, .. } => self.note(*key, STRING, "append"),
@@ -290,11 +313,32 @@ impl<'c, S: Store> Told<'_, 'c, S> {
         }
     }
 
+    /// A string was set. Its expiry is told of even where it is the one that it had.
+    fn set(&mut self, key: KeyNumber) {
+        let expires = |expiry: &SetExpiry| matches!(expiry, SetExpiry::At(_));
+        match self.command {
+            Command::Mset(mset) if expires(&mset.expiry) => {
+                self.note(key, GENERIC, "expire");
+                self.note(key, STRING, "set");
+            }
+            Command::Set(set) if expires(&set.expiry) => {
+                self.note(key, STRING, "set");
+                self.note(key, GENERIC, "expire");
+            }
+            _ => self.note(key, STRING, "set"),
+        }
+    }
+
     /// A key goes: by command, replaced by another value, or for want of room.
     fn removed(&mut self, key: KeyNumber) {
         if !matches!(
             self.command,
-            Command::Set(_) | Command::Mset(..) | Command::Incrby(..) | Command::Append(..)
+            Command::Set(_)
+                | Command::Mset(_)
+                | Command::Incrby(..)
+                | Command::Incrbyfloat(..)
+                | Command::Setrange(..)
+                | Command::Append(..)
         ) {
             return self.note(key, GENERIC, "del");
         }

@@ -54,7 +54,8 @@ pub(crate) fn reply(shard: &mut Local, command: &Command<'_>) -> Reply {
 pub(crate) fn add(shard: &mut Local, key: Key<'_>, value: &[u8]) {
     let pair: [&[u8]; 2] = [b"f", value];
     let fields = Fields::Arguments(&pair);
-    let xadd = Xadd { key, must_exist: false, trim: None, id: NewId::Auto, fields };
+    let (id, idempotent) = (NewId::Auto, None);
+    let xadd = Xadd { key, must_exist: false, trim: None, id, fields, idempotent };
     reply(shard, &Command::Xadd(xadd));
     shard.commit(NOW).expect("a sound disk");
 }

@@ -74,7 +74,9 @@ impl Process {
     fn add(&mut self, value: &[u8]) -> Result<StreamId, Refused> {
         let pairs: [&[u8]; 2] = [b"f", value];
         let fields = Fields::Arguments(&pairs);
-        let add = Xadd { key: KEY, must_exist: false, trim: None, id: NewId::Auto, fields };
+        let (trim, idempotent) = (None, None);
+        let id = NewId::Auto;
+        let add = Xadd { key: KEY, must_exist: false, trim, id, idempotent, fields };
         match self.ask(&Command::Xadd(add))? {
             Reply::Id(id) => Ok(id),
             other => panic!("XADD answers {other:?}"),

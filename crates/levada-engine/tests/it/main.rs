@@ -3,4 +3,6 @@
 mod copies;
 mod embedded;
 mod full_disk;
+mod idempotent;
+mod restores;
 mod verify;

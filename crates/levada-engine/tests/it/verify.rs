@@ -1,7 +1,7 @@
 //! Data directories with damage in every part of them: what is told, what is kept.
 
 use levada_core::{
-    command::{Command, Key, ReadMost, Xreadgroup},
+    command::{Command, Key, Mset, ReadMost, SetExpiry, Xreadgroup},
     error::Error as Refused,
     id::StreamId,
     reply::Reply,
@@ -40,7 +40,10 @@ fn filled() -> MemoryDisk {
 }
 
 fn set(shard: &mut Local, value: &[u8]) {
-    reply(shard, &Command::Mset(vec![(TEXT, value)], false));
+    reply(
+        shard,
+        &Command::Mset(Mset { pairs: vec![(TEXT, value)], exists: None, expiry: SetExpiry::Clear }),
+    );
     shard.commit(NOW).expect("a sound disk");
 }
 

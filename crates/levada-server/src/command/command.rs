@@ -120,7 +120,7 @@ fn put_info(output: &mut Output<'_>, spec: &CommandSpec) {
     put_names(output, spec.flags, &flag::NAMES);
     let (first, last, step) = match spec.keys {
         Keys::Range { first, last, step } => (first, last, step),
-        Keys::None | Keys::Streams => (0, 0, 0),
+        Keys::None | Keys::Streams | Keys::Counted { .. } => (0, 0, 0),
     };
     for number in [first, last, step] {
         output.write().integer(number.into());
@@ -167,6 +167,17 @@ fn put_key_specs(output: &mut Output<'_>, spec: &CommandSpec) {
             numbers(output, &[("index", first)]);
             // Counted from the first key.
             (if last < 0 { last } else { last - first }, step, 0)
+        }
+        Keys::Counted { count, first, step } => {
+            pair(output, "type", "index");
+            output.write().bulk(b"spec");
+            numbers(output, &[("index", count)]);
+            output.write().bulk(b"find_keys");
+            output.write().map(2);
+            pair(output, "type", "keynum");
+            output.write().bulk(b"spec");
+            let first = first - count;
+            return numbers(output, &[("keynumidx", 0), ("firstkey", first), ("keystep", step)]);
         }
         Keys::Streams | Keys::None => {
             pair(output, "type", "keyword");

@@ -14,12 +14,15 @@ mod config;
 mod copy;
 mod dbsize;
 mod del;
+mod delex;
+mod dump;
 mod echo;
 mod exists;
 mod expire;
 mod flushall;
 mod function;
 mod get;
+mod getrange;
 mod hello;
 mod incr;
 mod info;
@@ -29,6 +32,7 @@ mod memory_usage;
 mod module;
 mod monitor;
 mod r#move;
+mod mset;
 mod multi;
 mod object;
 mod ping;
@@ -37,6 +41,7 @@ mod quit;
 mod randomkey;
 mod rename;
 mod reset;
+mod restore;
 mod role;
 mod save;
 mod scan;
@@ -52,10 +57,12 @@ mod xack;
 mod xackdel;
 mod xadd;
 mod xautoclaim;
+mod xcfgset;
 mod xclaim;
 mod xdel;
 mod xdelex;
 mod xgroup;
+mod xidmprecord;
 mod xinfo;
 mod xlen;
 mod xnack;
@@ -85,10 +92,15 @@ static TABLE: &[CommandSpec] = &[
     config::SPEC,
     copy::SPEC,
     dbsize::SPEC,
+    #[cfg(feature = "debug-shim")]
+    crate::debug_shim::SPEC,
     incr::DECR,
     incr::DECRBY,
     del::DEL,
+    delex::DELEX,
+    delex::DIGEST,
     multi::DISCARD,
+    dump::SPEC,
     echo::SPEC,
     multi::EXEC,
     exists::EXISTS,
@@ -101,10 +113,12 @@ static TABLE: &[CommandSpec] = &[
     get::GET,
     get::GETDEL,
     set::GETEX,
+    getrange::GETRANGE,
     set::GETSET,
     hello::SPEC,
     incr::INCR,
     incr::INCRBY,
+    incr::INCRBYFLOAT,
     info::SPEC,
     keys::SPEC,
     save::LASTSAVE,
@@ -114,8 +128,9 @@ static TABLE: &[CommandSpec] = &[
     module::SPEC,
     monitor::SPEC,
     r#move::SPEC,
-    set::MSET,
-    set::MSETNX,
+    mset::MSET,
+    mset::MSETEX,
+    mset::MSETNX,
     multi::MULTI,
     object::SPEC,
     expire::PERSIST,
@@ -134,6 +149,7 @@ static TABLE: &[CommandSpec] = &[
     rename::RENAME,
     rename::RENAMENX,
     reset::SPEC,
+    restore::SPEC,
     role::SPEC,
     save::SAVE,
     scan::SPEC,
@@ -142,12 +158,14 @@ static TABLE: &[CommandSpec] = &[
     set::SET,
     set::SETEX,
     set::SETNX,
+    getrange::SETRANGE,
     shutdown::SPEC,
     slowlog::SPEC,
     pubsub::SPUBLISH,
     pubsub::SSUBSCRIBE,
     get::STRLEN,
     pubsub::SUBSCRIBE,
+    getrange::SUBSTR,
     pubsub::SUNSUBSCRIBE,
     swapdb::SPEC,
     time::SPEC,
@@ -164,10 +182,12 @@ static TABLE: &[CommandSpec] = &[
     xackdel::SPEC,
     xadd::SPEC,
     xautoclaim::SPEC,
+    xcfgset::SPEC,
     xclaim::SPEC,
     xdel::SPEC,
     xdelex::SPEC,
     xgroup::SPEC,
+    xidmprecord::SPEC,
     xinfo::SPEC,
     xlen::SPEC,
     xnack::SPEC,
@@ -274,6 +294,12 @@ mod tests {
     }
 
     #[test]
+    fn debug_is_only_in_builds_for_tests() {
+        let has_debug = table().iter().any(|spec| spec.name == "debug");
+        assert_eq!(has_debug, cfg!(feature = "debug-shim"));
+    }
+
+    #[test]
     fn keys_are_found_where_they_stand() {
         let check = |line: &str, expect: Option<&[usize]>| {
             let args: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
@@ -284,6 +310,8 @@ mod tests {
         check("get a", Some(&[1]));
         check("mset a 1 b 2", Some(&[1, 3]));
         check("del a b c", Some(&[1, 2, 3]));
+        check("msetex 2 a 1 b 2 EX 9", Some(&[2, 4]));
+        check("msetex 9 a 1", None);
         check("rename a b", Some(&[1, 2]));
         check("ping", Some(&[]));
         check("xread count 1 streams a b 0 0", Some(&[4, 5]));

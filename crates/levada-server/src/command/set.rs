@@ -1,20 +1,23 @@
-//! SET key value \[NX|XX|IFEQ v|IFNE v] \[GET] \[EX s|PX ms|EXAT s|PXAT ms|KEEPTTL]
+//! SET key value \[NX|XX] \[IFEQ v|IFNE v|IFDEQ d|IFDNE d] \[GET]
+//!     \[EX s|PX ms|EXAT s|PXAT ms|KEEPTTL]
 //! SETNX key value, SETEX key s value, PSETEX key ms value, GETSET key value, GETEX key \[...]
-//! MSET key value \[key value ...], MSETNX key value \[key value ...]
 //! APPEND key value
 
-use levada_core::command::{Command, Key, Set, SetExpiry, SetWhen};
+use std::mem::discriminant;
+
+use levada_core::command::{Command, Compare, Set, SetExpiry, SetWhen};
 
 use super::rename::number;
 use super::{KEY, STRING};
 use crate::output::plain;
-use crate::spec::{Asked, CommandSpec, Keys, Request, Run, flag};
+use crate::spec::{Asked, CommandSpec, Request, Run, flag};
 use crate::stream_arguments::integer;
 use crate::wire_error::WireError;
 
 pub(super) const SET: CommandSpec = CommandSpec {
     name: "set",
-    syntax: "key value [NX|XX|IFEQ value|IFNE value] [GET] [EX s|PX ms|EXAT s|PXAT ms|KEEPTTL]",
+    syntax: "key value [NX|XX|IFEQ value|IFNE value|IFDEQ digest|IFDNE digest] [GET] \
+             [EX s|PX ms|EXAT s|PXAT ms|KEEPTTL]",
     summary: "Writes a string.",
     since: "1.0.0",
     arity: -3,
@@ -85,42 +88,20 @@ pub(super) const GETEX: CommandSpec = CommandSpec {
 };
 
 fn set<'a>(request: &Request<'a>) -> Result<Asked<'a>, WireError> {
-    let mut set = plain_set(request, request.arg(2));
-    let mut expiry = None;
-    let mut when = None;
-    let mut options = request.rest(3);
-    while let [word, rest @ ..] = options {
-        let is = |name: &[u8]| word.eq_ignore_ascii_case(name);
-        options = rest;
-        if is(b"GET") {
-            set.get = true;
-        } else if is(b"NX") || is(b"XX") {
-            let new = if is(b"NX") { SetWhen::Missing } else { SetWhen::Exists };
-            put_once(&mut when, new)?;
-        } else if is(b"IFEQ") || is(b"IFNE") {
-            let [value, rest @ ..] = rest else {
-                return Err(WireError::SYNTAX);
-            };
-            options = rest;
-            let new = if is(b"IFEQ") { SetWhen::Equals(value) } else { SetWhen::Differs(value) };
-            put_once(&mut when, new)?;
-        } else if is(b"KEEPTTL") {
-            put_once(&mut expiry, Expiry::Keep)?;
-        } else {
-            let (unit, rest) = Expiry::parse(word, rest)?;
-            put_once(&mut expiry, unit)?;
-            options = rest;
-        }
-    }
-    set.when = when.unwrap_or(SetWhen::Always);
-    set.expiry = expiry.map_or(Ok(SetExpiry::Clear), |expiry| expiry.resolve(request))?;
+    let options = Options::parse(request.rest(3), Taker::Set)?;
+    let set = Set {
+        when: SetWhen { exists: options.exists, compare: options.compare },
+        expiry: options.expiry.map_or(Ok(SetExpiry::Clear), |expiry| expiry.resolve(request))?,
+        get: options.get,
+        ..plain_set(request, request.arg(2))
+    };
     Ok(Command::Set(set).into())
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "the type of every parser")]
 fn setnx<'a>(request: &Request<'a>) -> Result<Asked<'a>, WireError> {
     let mut set = plain_set(request, request.arg(2));
-    set.when = SetWhen::Missing;
+    set.when.exists = Some(false);
     Ok(Command::Set(set).into())
 }
 
@@ -145,39 +126,120 @@ fn getset<'a>(request: &Request<'a>) -> Result<Asked<'a>, WireError> {
 
 fn getex<'a>(request: &Request<'a>) -> Result<Asked<'a>, WireError> {
     let key = request.key(1);
-    let expiry = match request.rest(2) {
-        [] => SetExpiry::Keep,
-        [word] if word.eq_ignore_ascii_case(b"PERSIST") => SetExpiry::Clear,
-        [word, rest @ ..] => {
-            let (expiry, rest) = Expiry::parse(word, rest)?;
-            if !rest.is_empty() {
-                return Err(WireError::SYNTAX);
-            }
-            match expiry.resolve(request) {
-                Ok(expiry) => expiry,
-                // The key is looked for first.
-                Err(error) => return Ok(Asked::check_first(Command::Get(key), error, None)),
-            }
-        }
-    };
-    Ok(Command::Getex(key, expiry).into())
+    let options = Options::parse(request.rest(2), Taker::Getex)?;
+    match options.expiry.map_or(Ok(SetExpiry::Keep), |expiry| expiry.resolve(request)) {
+        Ok(expiry) => Ok(Command::Getex(key, expiry).into()),
+        // The key is looked for first.
+        Err(error) => Ok(Asked::check_first(Command::Get(key), error, None)),
+    }
 }
 
 fn plain_set<'a>(request: &Request<'a>, value: &'a [u8]) -> Set<'a> {
-    Set { key: request.key(1), value, when: SetWhen::Always, expiry: SetExpiry::Clear, get: false }
+    let (when, expiry) = (SetWhen::default(), SetExpiry::Clear);
+    Set { key: request.key(1), value, when, expiry, get: false }
 }
 
-fn put_once<T>(slot: &mut Option<T>, value: T) -> Result<(), WireError> {
-    match slot.replace(value) {
-        None => Ok(()),
-        Some(_) => Err(WireError::SYNTAX),
+/// Whose options are read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Taker {
+    Set,
+    Getex,
+    Msetex,
+}
+
+/// What may stand behind the values, in any order. An option may be repeated, the last one counts.
+#[derive(Default, Debug)]
+pub(super) struct Options<'a> {
+    /// NX (`false`), XX (`true`).
+    pub(super) exists: Option<bool>,
+    pub(super) compare: Option<Compare<'a>>,
+    pub(super) get: bool,
+    pub(super) expiry: Option<Expiry<'a>>,
+}
+
+impl<'a> Options<'a> {
+    pub(super) fn parse(words: &'a [&'a [u8]], taker: Taker) -> Result<Self, WireError> {
+        let mut options = Self::default();
+        let mut rest = words;
+        while let [word, more @ ..] = rest {
+            let upper = word.to_ascii_uppercase();
+            rest = match (taker, upper.as_slice()) {
+                (Taker::Set, b"GET") => {
+                    options.get = true;
+                    more
+                }
+                (Taker::Set | Taker::Msetex, b"NX" | b"XX") => {
+                    options.put_exists(upper == b"XX")?;
+                    more
+                }
+                (Taker::Set, b"IFEQ" | b"IFNE" | b"IFDEQ" | b"IFDNE") => {
+                    options.put_compare(&upper, more)?
+                }
+                (Taker::Set | Taker::Msetex, b"KEEPTTL") => {
+                    options.put_expiry(Expiry::Keep)?;
+                    more
+                }
+                (Taker::Getex, b"PERSIST") => {
+                    options.put_expiry(Expiry::Clear)?;
+                    more
+                }
+                (_, unit) => {
+                    let (expiry, more) = Expiry::parse(unit, more)?;
+                    options.put_expiry(expiry)?;
+                    more
+                }
+            };
+        }
+        Ok(options)
     }
+
+    fn put_exists(&mut self, exists: bool) -> Result<(), WireError> {
+        match self.exists.replace(exists) {
+            Some(before) if before != exists => Err(WireError::SYNTAX),
+            _ => Ok(()),
+        }
+    }
+
+    /// NX and XX may follow a comparison, but not stand before it.
+    fn put_compare(
+        &mut self,
+        word: &[u8],
+        more: &'a [&'a [u8]],
+    ) -> Result<&'a [&'a [u8]], WireError> {
+        let [value, more @ ..] = more else {
+            return Err(WireError::SYNTAX);
+        };
+        let compare = compare(word, value).ok_or(WireError::SYNTAX)?;
+        let before = self.compare.replace(compare);
+        let same = before.is_none_or(|before| discriminant(&before) == discriminant(&compare));
+        if same && self.exists.is_none() { Ok(more) } else { Err(WireError::SYNTAX) }
+    }
+
+    fn put_expiry(&mut self, expiry: Expiry<'a>) -> Result<(), WireError> {
+        let kind = expiry.kind();
+        match self.expiry.replace(expiry) {
+            Some(before) if before.kind() != kind => Err(WireError::SYNTAX),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// IFEQ and kin.
+pub(super) fn compare<'a>(word: &[u8], value: &'a [u8]) -> Option<Compare<'a>> {
+    Some(match word.to_ascii_uppercase().as_slice() {
+        b"IFEQ" => Compare::Equals(value),
+        b"IFNE" => Compare::Differs(value),
+        b"IFDEQ" => Compare::DigestEquals(value),
+        b"IFDNE" => Compare::DigestDiffers(value),
+        _ => return None,
+    })
 }
 
 /// An expiry as it was asked for: its number is looked at last.
 #[derive(Debug)]
-enum Expiry<'a> {
+pub(super) enum Expiry<'a> {
     Keep,
+    Clear,
     /// From now, in units of so many milliseconds.
     In(&'a [u8], i64),
     /// Since the epoch, in units of so many milliseconds.
@@ -190,7 +252,7 @@ impl<'a> Expiry<'a> {
         let [number, rest @ ..] = rest else {
             return Err(WireError::SYNTAX);
         };
-        let expiry = match word.to_ascii_uppercase().as_slice() {
+        let expiry = match word {
             b"EX" => Self::In(number, 1000),
             b"PX" => Self::In(number, 1),
             b"EXAT" => Self::At(number, 1000),
@@ -200,9 +262,20 @@ impl<'a> Expiry<'a> {
         Ok((expiry, rest))
     }
 
-    fn resolve(self, request: &Request<'_>) -> Result<SetExpiry, WireError> {
+    /// What only excludes options of another kind.
+    fn kind(&self) -> (u8, i64) {
+        match self {
+            Self::Keep => (0, 0),
+            Self::Clear => (1, 0),
+            Self::In(_, unit_ms) => (2, *unit_ms),
+            Self::At(_, unit_ms) => (3, *unit_ms),
+        }
+    }
+
+    pub(super) fn resolve(self, request: &Request<'_>) -> Result<SetExpiry, WireError> {
         let (number, unit_ms, base) = match self {
             Self::Keep => return Ok(SetExpiry::Keep),
+            Self::Clear => return Ok(SetExpiry::Clear),
             Self::In(number, unit_ms) => (number, unit_ms, request.now.wall_ms),
             Self::At(number, unit_ms) => (number, unit_ms, 0),
         };
@@ -213,51 +286,6 @@ impl<'a> Expiry<'a> {
             _ => Err(WireError::invalid_expire(request.spec.name)),
         }
     }
-}
-
-/// Every second argument.
-const PAIRS: Keys = Keys::Range { first: 1, last: -1, step: 2 };
-
-pub(super) const MSET: CommandSpec = CommandSpec {
-    name: "mset",
-    syntax: "key value [key value ...]",
-    summary: "Writes several strings.",
-    since: "1.0.1",
-    complexity: "O(N), N keys",
-    arity: -3,
-    flags: flag::WRITE | flag::DENYOOM,
-    keys: PAIRS,
-    run: Run::Engine(mset, plain),
-    ..STRING
-};
-
-pub(super) const MSETNX: CommandSpec = CommandSpec {
-    name: "msetnx",
-    syntax: "key value [key value ...]",
-    summary: "Writes several strings unless one of the keys exists.",
-    since: "1.0.1",
-    complexity: "O(N), N keys",
-    arity: -3,
-    flags: flag::WRITE | flag::DENYOOM,
-    keys: PAIRS,
-    run: Run::Engine(msetnx, number),
-    ..STRING
-};
-
-fn mset<'a>(request: &Request<'a>) -> Result<Asked<'a>, WireError> {
-    Ok(Command::Mset(pairs(request)?, false).into())
-}
-
-fn msetnx<'a>(request: &Request<'a>) -> Result<Asked<'a>, WireError> {
-    Ok(Command::Mset(pairs(request)?, true).into())
-}
-
-fn pairs<'a>(request: &Request<'a>) -> Result<Vec<(Key<'a>, &'a [u8])>, WireError> {
-    let args = request.rest(1);
-    if !args.len().is_multiple_of(2) {
-        return Err(WireError::Arity(request.spec.name));
-    }
-    Ok(args.chunks_exact(2).map(|pair| (request.key_named(pair[0]), pair[1])).collect())
 }
 
 pub(super) const APPEND: CommandSpec = CommandSpec {
@@ -283,11 +311,23 @@ mod tests {
 
     #[test]
     fn parses() {
-        check("SET k v", "when: Always, expiry: Clear, get: false");
-        check("SET k v NX GET", "when: Missing, expiry: Clear, get: true");
-        check("SET k v KEEPTTL XX", "when: Exists, expiry: Keep");
-        check("SET k v EXAT 5", "expiry: At(5000)");
-        check("SET k v PXAT 5 ifeq v", "when: Equals");
+        check("SET k v", "exists: None, compare: None }, expiry: Clear, get: false");
+        check(
+            "SET k v NX GET NX",
+            "exists: Some(false), compare: None }, expiry: Clear, get: true",
+        );
+        check("SET k v KEEPTTL XX", "exists: Some(true), compare: None }, expiry: Keep");
+        check("SET k v EXAT 4 EXAT 5", "expiry: At(5000)");
+        check("SET k v PXAT 5 ifeq v", "compare: Some(Equals");
+        check(
+            "SET k v IFDNE a IFDNE b NX",
+            "exists: Some(false), compare: Some(DigestDiffers([98])",
+        );
+        check("SET k v NX IFEQ a", "ERR syntax error");
+        check("SET k v IFEQ a IFNE a", "ERR syntax error");
+        check("SET k v IFEQ", "ERR syntax error");
+        check("SET k v PERSIST", "ERR syntax error");
+        check("GETEX k KEEPTTL", "ERR syntax error");
         check("GETEX k", "Keep)");
         check("GETEX k PERSIST", "Clear)");
         check("GETSET k v", "get: true");

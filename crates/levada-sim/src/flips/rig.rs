@@ -1,6 +1,8 @@
 //! A data directory with something in every kind of file, and commands to ask it.
 
-use levada_core::command::{Command, Key, NewId, ReadMost, Xadd, XgroupCreate, Xreadgroup};
+use levada_core::command::{
+    Command, Key, Mset, NewId, ReadMost, SetExpiry, Xadd, XgroupCreate, Xreadgroup,
+};
 use levada_core::fields::Fields;
 use levada_core::reply::Reply;
 use levada_engine::clock::Now;
@@ -94,7 +96,8 @@ fn step(shard: &mut Local, clock: u64, key: Key<'_>, round: u64, random: &mut Ra
     let number = round.to_string();
     let pairs: [&[u8]; 4] = [b"n", number.as_bytes(), b"payload", &value];
     let fields = Fields::Arguments(&pairs);
-    let add = Xadd { key, must_exist: false, trim: None, id: NewId::Auto, fields };
+    let add =
+        Xadd { key, must_exist: false, trim: None, idempotent: None, id: NewId::Auto, fields };
     let Reply::Id(id) = done(shard, clock, &Command::Xadd(add)) else {
         panic!("XADD answers an id");
     };
@@ -114,7 +117,9 @@ fn step(shard: &mut Local, clock: u64, key: Key<'_>, round: u64, random: &mut Ra
         }
         3 => {
             let text = random.bytes(40);
-            done(shard, clock, &Command::Mset(vec![(STRINGS[0], &text)], false));
+            let pairs = vec![(STRINGS[0], text.as_slice())];
+            let mset = Mset { pairs, exists: None, expiry: SetExpiry::Clear };
+            done(shard, clock, &Command::Mset(mset));
             done(shard, clock, &Command::Incrby(STRINGS[1], 1));
         }
         _ => {}

@@ -1,8 +1,10 @@
 //! What the search found, as short traces that failed before they were mended.
 
-use levada_core::command::{Command, Key, Set, SetExpiry, SetWhen};
+use levada_core::command::{Command, Key, Mset, Set, SetExpiry, SetWhen};
+use levada_core::error::Error;
+use levada_core::reply::Reply;
 use levada_engine::clock::Now;
-use levada_engine::shard::{ClientId, Shard, ShardSettings};
+use levada_engine::shard::{ClientId, Outcome, Shard, ShardSettings};
 use levada_engine::store::Recovered;
 use levada_sim::lockstep;
 use levada_sim::model::{
@@ -115,7 +117,7 @@ fn a_batch_does_not_outgrow_the_log() {
     let (now, value) = (Now { wall_ms: 1, monotonic_us: 1 }, vec![b'v'; 1 << 20]);
     for n in 0..40_u8 {
         let key = Key { database: 0, name: &[n] };
-        let (when, expiry) = (SetWhen::Always, SetExpiry::Clear);
+        let (when, expiry) = (SetWhen::default(), SetExpiry::Clear);
         let set = Command::Set(Set { key, value: &value, when, expiry, get: false });
         shard.execute(now, ClientId(1), &set);
     }
@@ -124,6 +126,34 @@ fn a_batch_does_not_outgrow_the_log() {
     let sizes: Vec<_> = sizes.collect();
     assert!(sizes.iter().sum::<usize>() > 40 << 20, "{sizes:?}");
     assert!(sizes.iter().all(|size| *size < 10 << 20), "{sizes:?}");
+}
+
+/// A key that MSET writes was once evicted to make room for another one of the same MSET.
+#[test]
+fn what_is_written_is_not_evicted_for_it() {
+    let store = Recording::with_delay(0);
+    let settings = ShardSettings { strings_bytes_max: 1000, ..ShardSettings::default() };
+    let mut shard =
+        Shard::recover(store, Recovered::default(), settings, 0).expect("nothing is there");
+    let now = Now { wall_ms: 1, monotonic_us: 1 };
+    let key = |name| Key { database: 0, name };
+    let mut run = |command: &Command<'_>| match shard.execute(now, ClientId(1), command) {
+        Outcome::Done(answer) => answer.result,
+        Outcome::NeedBlocks => panic!("strings need no blocks"),
+    };
+    let (when, expiry) = (SetWhen::default(), SetExpiry::At(u64::MAX));
+    for name in [b"a", b"b"] {
+        let set = Set { key: key(name), value: &[b'v'; 400], when, expiry, get: false };
+        assert_eq!(run(&Command::Set(set)), Ok(Reply::Ok));
+    }
+    let pairs = vec![(key(b"c"), &[b'v'; 400][..]), (key(b"a"), b"w")];
+    let mset = Mset { pairs, exists: None, expiry: SetExpiry::Clear };
+    assert_eq!(run(&Command::Mset(mset)), Ok(Reply::Integer(1)));
+    assert_eq!(run(&Command::Get(key(b"a"))), Ok(Reply::Bytes(b"w"[..].into())));
+    assert_eq!(run(&Command::Strlen(key(b"b"))), Ok(Reply::Integer(400)), "there was room");
+    let pairs = vec![(key(b"d"), &[b'v'; 400][..]), (key(b"b"), &[b'w'; 400][..])];
+    let mset = Mset { pairs, exists: None, expiry: SetExpiry::Clear };
+    assert_eq!(run(&Command::Mset(mset)), Err(Error::OutOfMemory));
 }
 
 fn check(tail_bytes_max: u64, steps: &[Step]) {

@@ -205,7 +205,7 @@ impl<D: Disk> Inspection<D> {
                     Applied::Sealed(key, number, _) => {
                         replayed.insert((key, number));
                     }
-                    Applied::Copied(key, blocks) => {
+                    Applied::Filled(key, blocks) => {
                         replayed.extend(blocks.iter().map(|(number, _)| (key, *number)));
                     }
                     _ => {}
