@@ -145,7 +145,21 @@ impl Turn<'_> {
         if self.session.transaction.is_some() && flags & flag::NO_MULTI != 0 {
             return refused(WireError::NOT_IN_TRANSACTION);
         }
+        if self.shard.is_full() && self.needs_space(number) {
+            let name = self.state.registry.spec(number).name;
+            return refused(WireError::Core(CoreError::DiskFull, name));
+        }
         Ok(number)
+    }
+
+    /// Whether a command is one that is refused while there is no room; EXEC, if it would run one.
+    fn needs_space(&self, number: CommandNumber) -> bool {
+        let registry = &self.state.registry;
+        let denied = |number| registry.spec(number).flags & flag::DENYOOM != 0;
+        let queued =
+            self.session.transaction.as_ref().filter(|_| registry.spec(number).name == "exec");
+        let queued = queued.into_iter().flat_map(|transaction| transaction.commands());
+        denied(number) || queued.map(|queued| queued.number).any(denied)
     }
 
     /// Whether replies could be taken for messages: a listener in RESP2.
