@@ -1,5 +1,6 @@
 //! The one binary: `levada serve` runs the server, the other subcommands are for people.
 
+mod bench;
 mod descriptors;
 mod export;
 mod import;
@@ -32,6 +33,8 @@ enum Command {
     /// Copies streams with their groups, and strings, from Levada into a Redis, and compares.
     #[command(after_help = transfer::EXIT_CODES)]
     Export(export::Export),
+    /// Loads a server and says how fast it answered; --url takes any that speaks RESP.
+    Bench(bench::Bench),
     /// Checks a data directory that no server has open.
     #[command(after_help = verify::EXIT_CODES)]
     Verify(verify::Given),
@@ -48,6 +51,7 @@ fn main() -> ExitCode {
         }),
         Command::Import(import) => import::run(&import),
         Command::Export(export) => export::run(&export),
+        Command::Bench(bench) => bench::run(&bench).map(|()| ExitCode::SUCCESS),
         Command::Verify(given) => return verify::run(&given),
     };
     match result {

@@ -43,6 +43,8 @@ pub(crate) fn run(settings: &Settings) -> Result<()> {
         idmp_iids_max: settings.stream_idmp_maxsize,
         cache_bytes: settings.cache_bytes()?,
         seed: RandomState::new().build_hasher().finish(),
+        #[cfg(feature = "null")]
+        null: settings.null,
         log: |line| eprintln!("{line}"),
         ..levada_server::Settings::default()
     };
@@ -69,6 +71,10 @@ fn announce(settings: &Settings, listeners: &[TcpListener]) {
         levada_server::REDIS_VERSION
     );
     eprintln!("Data in {}", settings.dir.display());
+    #[cfg(feature = "null")]
+    if settings.null {
+        eprintln!("NULL SERVER: what benches send is answered and NOT DONE");
+    }
     eprintln!("Acknowledged means on disk: DURABILITY ALWAYS");
     for listener in listeners {
         if let Ok(address) = listener.local_addr() {

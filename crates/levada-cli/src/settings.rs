@@ -38,6 +38,10 @@ pub(crate) struct Given {
     /// Memory for blocks that were read or written lately. [default: 128MiB]
     #[arg(long, env = "LEVADA_CACHE_BYTES", value_name = "BYTES")]
     cache_bytes: Option<String>,
+    /// Answers the requests of benches without doing them.
+    #[cfg(feature = "null")]
+    #[arg(long)]
+    null: bool,
 }
 
 /// The settings in force. Its text form is a file that can be read again.
@@ -53,6 +57,9 @@ pub(crate) struct Settings {
     pub(crate) stream_idmp_maxsize: u64,
     /// As written; see [`Settings::cache_bytes`].
     cache_bytes: String,
+    #[cfg(feature = "null")]
+    #[serde(skip)]
+    pub(crate) null: bool,
 }
 
 impl Default for Settings {
@@ -66,6 +73,8 @@ impl Default for Settings {
             stream_idmp_duration: 100,
             stream_idmp_maxsize: 100,
             cache_bytes: "128MiB".to_owned(),
+            #[cfg(feature = "null")]
+            null: false,
         }
     }
 }
@@ -90,6 +99,10 @@ impl Given {
         put(&mut settings.stream_idmp_duration, self.stream_idmp_duration);
         put(&mut settings.stream_idmp_maxsize, self.stream_idmp_maxsize);
         put(&mut settings.cache_bytes, self.cache_bytes);
+        #[cfg(feature = "null")]
+        {
+            settings.null = self.null;
+        }
         settings.check()?;
         Ok(settings)
     }

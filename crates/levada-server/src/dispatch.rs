@@ -95,6 +95,11 @@ impl Turn<'_> {
     pub(crate) fn request(&mut self, args: &[&[u8]]) -> Ran {
         let start = self.out.position();
         self.release = Release::default();
+        #[cfg(feature = "null")]
+        if self.state.settings.null && crate::null::answer(args, &mut self.output()) {
+            self.out.mark(self.release);
+            return Ran::Done;
+        }
         self.pushed = false;
         if self.session.replies == Replies::SkipNext {
             self.session.replies = Replies::Skip;

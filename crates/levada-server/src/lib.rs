@@ -16,6 +16,8 @@ mod describe_client;
 mod dispatch;
 mod engine;
 mod entries;
+#[cfg(feature = "null")]
+mod null;
 mod number;
 mod observe;
 mod out;

@@ -27,6 +27,9 @@ pub struct Settings {
     pub log_file_bytes: u64,
     /// Where random numbers begin (RANDOMKEY, run id, hashing of names).
     pub seed: u64,
+    /// Answers what benches send without doing it, to find the ceiling of a machine.
+    #[cfg(feature = "null")]
+    pub null: bool,
     /// Takes lines for people: that it is ready, what went wrong.
     pub log: fn(&str),
 }
@@ -43,6 +46,8 @@ impl Default for Settings {
             cache_bytes: 128 << 20,
             log_file_bytes: LocalSettings::default().log_file_bytes,
             seed: 1,
+            #[cfg(feature = "null")]
+            null: false,
             log: |line| eprintln!("{line}"),
         }
     }

@@ -1,5 +1,6 @@
-//! `levada import` and `levada export` between real servers.
+//! `levada bench`, and `levada import` and `levada export` between real servers.
 //!
+//! - `bench`: the load generator, on tiny input.
 //! - `rig`: starts a Levada and a Redis, runs the program, and compares what servers hold.
 //! - `fill`: streams with all that can be in one, from a seed.
 //! - `transfer`: what is carried, what is refused, what survives being killed.
@@ -7,6 +8,7 @@
 //! Without a redis-server (`REDIS_SERVER` names another one than the installed) the tests that need
 //! one say so and pass; with `CI=true` they fail.
 
+mod bench;
 mod fill;
 mod rig;
 mod transfer;

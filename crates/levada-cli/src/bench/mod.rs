@@ -1,0 +1,24 @@
+//! `levada bench`: load for any server that speaks RESP, and figures that can be compared.
+//!
+//! One thread drives all connections, so that the client needs one core. A latency begins when its
+//! request was due, not when it could be sent: a server that stalls cannot hide it (coordinated
+//! omission). Scripts decide what is sent, [`load`] carries it.
+//!
+//! - `options`: what the command line says. `run`: one case after the other.
+//! - `wire`: requests and replies. `load`: the loop over the connections.
+//! - `append`, `group`, `deliver`, `ask`: the scripts. `process`: what the server used meanwhile.
+//! - `report`: the table, the CSV file and the picture.
+
+mod append;
+mod ask;
+mod deliver;
+mod group;
+mod load;
+mod options;
+mod process;
+mod report;
+mod run;
+mod wire;
+
+pub(crate) use self::options::Bench;
+pub(crate) use self::run::run;

@@ -1,0 +1,56 @@
+//! `levada bench` with tiny input: every case ends, counts what it did, and writes its files.
+
+use crate::rig::{Server, levada};
+
+#[test]
+fn every_case_measures_something() {
+    let server = Server::levada();
+    let (csv, svg) = (server.directory.join("raw.csv"), server.directory.join("raw.svg"));
+    let paths = [csv.display().to_string(), svg.display().to_string()];
+    let options = [
+        ["--url", &server.url()],
+        ["--clients", "4"],
+        ["--pipeline", "8"],
+        ["--seconds", "0.2"],
+        ["--entries", "2500"],
+        ["--streams", "50"],
+        ["--readers", "20"],
+        ["--csv", &paths[0]],
+        ["--svg", &paths[1]],
+    ];
+    let options: Vec<&str> =
+        ["bench", "--flush"].into_iter().chain(options.into_iter().flatten()).collect();
+    levada(&options, 0);
+    let text = std::fs::read_to_string(&csv).expect("it was written");
+    let mut rows = text.lines().map(|line| line.split(',').collect::<Vec<_>>());
+    let head = rows.next().expect("a head");
+    let place = |name| head.iter().position(|one| *one == name).expect("a column");
+    let (count, p50, p999) = (place("count"), place("p50_us"), place("p999_us"));
+    let mut cases = Vec::new();
+    for row in rows {
+        assert_eq!(row.len(), head.len(), "{row:?}");
+        let figure = |at: usize| row[at].parse::<f64>().expect("a number");
+        assert!(figure(count) > 0.0, "{row:?}");
+        assert!(figure(p50) > 0.0 && figure(p50) <= figure(p999), "{row:?}");
+        assert!(figure(place("cpu_us")) >= 0.0 && figure(place("rss_bytes")) > 0.0, "{row:?}");
+        match row[0] {
+            "group" | "pend-read" => assert_eq!(row[count], "2500"),
+            // 10000 and 20 a second, the latter to every reader.
+            "deliver" => assert_eq!(row[count], "2000"),
+            "fanout" => assert_eq!(row[count], "80"),
+            _ => {}
+        }
+        cases.push(row[0].to_owned());
+    }
+    let all = "append group deliver fanout streams pend-read pend-idle pend-claim range mixed";
+    assert_eq!(cases.join(" "), all);
+    let picture = std::fs::read_to_string(&svg).expect("it was drawn");
+    assert_eq!(picture.matches("<polyline").count(), cases.len());
+}
+
+#[test]
+fn a_server_that_is_to_keep_its_data_is_left_alone() {
+    let server = Server::levada();
+    let said = levada(&["bench", "append", "--url", &server.url()], 2);
+    assert!(said.contains("--flush"), "{said}");
+}
