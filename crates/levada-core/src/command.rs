@@ -201,8 +201,8 @@ pub struct Trim {
     pub approximate: bool,
     /// LIMIT: most entries to remove; `Some(0)` is no limit, `None` is the default of `~`.
     pub limit: Option<u64>,
-    /// KEEPREF, DELREF or ACKED.
-    pub references: References,
+    /// KEEPREF, DELREF or ACKED; by default ACKED under RETENTION ACKED, else KEEPREF.
+    pub references: Option<References>,
 }
 
 /// What a deletion does about pending lists that name the entry (Redis 8.2).

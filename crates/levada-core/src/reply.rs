@@ -54,6 +54,25 @@ pub enum Reply {
     Consumers(Vec<ConsumerInfo>),
     /// DUMP.
     Dumped(Dumped),
+    /// Names and what they stand for: XCFGGET, XGROUP CFGGET, XLAG.
+    Facts(Vec<(&'static str, Fact)>),
+}
+
+/// What a name stands for.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Fact {
+    /// Nothing.
+    Nil,
+    /// A number.
+    Number(u64),
+    /// Numbers, in order.
+    Numbers(Vec<u64>),
+    /// An id.
+    Id(StreamId),
+    /// A word of ours.
+    Word(&'static str),
+    /// Bytes of a client.
+    Bytes(Arc<[u8]>),
 }
 
 /// All that a key holds.

@@ -14,6 +14,7 @@ use crate::{
     id::StreamId,
     idempotence::Idempotence,
     index::{self, BlockMeta, Index},
+    policy::StreamPolicy,
     registry::Registry,
     restored::RestoredStream,
     varint::{self, Reader},
@@ -32,6 +33,10 @@ pub struct Stream {
     pub(crate) reissued: StreamId,
     /// Consumer groups.
     pub groups: Registry<Arc<Group>>,
+    /// What the server does with it by itself.
+    pub policy: StreamPolicy,
+    /// Whether it, or a group of it, has or had a policy: only then time does anything to it.
+    is_tended: bool,
     /// Idempotent producers.
     pub idempotence: Idempotence,
     length: u64,
@@ -131,6 +136,22 @@ impl Meta<'_> {
 }
 
 impl Stream {
+    /// Whether time may do something to it: it has, or a group has or had, a policy.
+    pub fn is_tended(&self) -> bool {
+        self.is_tended
+    }
+
+    /// Says that a policy is at work in one of the groups.
+    pub(crate) fn tend(&mut self) {
+        self.is_tended = true;
+    }
+
+    /// Gives it a policy.
+    pub(crate) fn set_policy(&mut self, policy: StreamPolicy) {
+        self.policy = policy;
+        self.tend();
+    }
+
     /// Live entries.
     pub fn len(&self) -> u64 {
         self.length
@@ -423,6 +444,8 @@ impl Stream {
     /// Appends everything but the rows of the tail, the groups and the idempotent producers, whose
     /// numbers it lists.
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        out.push(u8::from(self.is_tended));
+        self.policy.encode(out);
         varint::put_id(out, self.last_id);
         varint::put_u64(out, self.entries_added);
         varint::put_id(out, self.max_deleted_id);
@@ -448,6 +471,8 @@ impl Stream {
         tail: impl Fn(u64) -> Option<&'a [u8]>,
     ) -> Option<(Self, Vec<u32>, Vec<u32>)> {
         let mut stream = Self {
+            is_tended: reader.u8()? == 1,
+            policy: StreamPolicy::decode(reader)?,
             last_id: reader.id()?,
             entries_added: reader.u64()?,
             max_deleted_id: reader.id()?,

@@ -179,6 +179,7 @@ impl Outcome {
         found: &Found<'_>,
         consumer: &'a [u8],
         delivered_ms: u64,
+        just_id: bool,
     ) -> Vec<Effect<'a>> {
         let (key, group) = (found.key, found.number);
         let (consumer, created) = found.consumer(consumer);
@@ -186,7 +187,8 @@ impl Outcome {
         effects.push(found.seen(consumer, !self.claimed.is_empty()));
         if !self.counts.is_empty() {
             let rows = self.counts.iter().map(|(id, count)| (*id, *count)).collect();
-            effects.push(Effect::Claimed { key, group, consumer, delivered_ms, rows });
+            let lease = if just_id { LeaseChange::Same } else { LeaseChange::More };
+            effects.push(Effect::Claimed { key, group, consumer, delivered_ms, rows, lease });
         }
         if !self.gone.is_empty() {
             let mut ids = self.gone.clone();

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     command::{Key, Xreadgroup},
-    effect::Effect,
+    effect::{Act, Effect, LeaseChange},
     id::StreamId,
     limits,
     pending::Pending,
@@ -93,7 +93,7 @@ impl<'a> Delivery<'_, '_, 'a> {
         let entries_read = lag::entries_read_after(self.context, key, stream, group, &ids)?;
         let (consumer, created) = self.found.consumer(self.read.consumer);
         effects.extend(created);
-        effects.extend(self.claimed(consumer, &claimed));
+        effects.extend(self.claimed(consumer, &claimed, LeaseChange::More));
         effects.extend(ids.last().map(|&last_id| {
             let ids = if self.read.no_ack { Vec::new() } else { ids.clone() };
             Effect::Delivered { key, group: number, consumer, last_id, entries_read, ids }
@@ -180,16 +180,22 @@ impl<'a> Delivery<'_, '_, 'a> {
         held.truncate(entries.parts.len());
         let live = held.iter().zip(&places).filter(|(_, place)| place.is_some());
         let live: Vec<_> = live.map(|(held, _)| *held).collect();
-        effects.extend(self.claimed(consumer, &live));
+        effects.extend(self.claimed(consumer, &live, LeaseChange::Same));
         Ok(entries)
     }
 
     /// These pending entries are the consumer's from now on, delivered once more.
-    fn claimed(&self, consumer: u32, held: &[Pending]) -> Option<Effect<'a>> {
+    fn claimed(
+        &self,
+        consumer: u32,
+        held: &[Pending],
+        lease: LeaseChange,
+    ) -> Option<Effect<'a>> {
         let mut rows: Vec<_> = held.iter().map(|held| (held.id, held.count + 1)).collect();
         rows.sort_unstable();
         let (key, group, delivered_ms) = (self.found.key, self.found.number, self.context.now_ms);
-        (!rows.is_empty()).then_some(Effect::Claimed { key, group, consumer, delivered_ms, rows })
+        let claimed = Effect::Claimed { key, group, consumer, delivered_ms, rows, lease };
+        (!held.is_empty()).then_some(claimed)
     }
 }
 
