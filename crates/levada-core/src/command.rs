@@ -5,7 +5,11 @@
 
 use alloc::{borrow::Cow, sync::Arc, vec::Vec};
 
-use crate::{fields::Fields, id::StreamId, restored::RestoredStream};
+use crate::{extended::Extended, fields::Fields, id::StreamId, restored::RestoredStream};
+
+mod policy;
+
+pub use self::policy::{GroupOption, StreamOption, XgroupCfgset, XgroupHandover};
 
 /// A key of one of the databases.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -35,6 +39,16 @@ pub enum Command<'a> {
     Xsetid(Xsetid<'a>),
     /// XCFGSET.
     Xcfgset(Xcfgset<'a>),
+    /// XCFGGET.
+    Xcfgget(Key<'a>),
+    /// XGROUP CFGSET.
+    XgroupCfgset(XgroupCfgset<'a>),
+    /// XGROUP CFGGET: key, group.
+    XgroupCfgget(Key<'a>, &'a [u8]),
+    /// XGROUP HANDOVER.
+    XgroupHandover(XgroupHandover<'a>),
+    /// XLAG: key, group.
+    Xlag(Key<'a>, &'a [u8]),
     /// XIDMPRECORD.
     Xidmprecord(Xidmprecord<'a>),
     /// XREAD, its non-blocking half.
@@ -57,6 +71,9 @@ pub enum Command<'a> {
     Xackdel(Key<'a>, &'a [u8], References, Vec<StreamId>),
     /// XPENDING key group.
     XpendingSummary(Key<'a>, &'a [u8]),
+    /// No command of its own: whether each key holds a stream, with this group, in this order.
+    /// Without a group a key may be missing. Answers OK.
+    CheckStreams(Vec<Key<'a>>, Option<&'a [u8]>),
     /// XPENDING key group with a range.
     Xpending(Xpending<'a>),
     /// XCLAIM.
@@ -125,6 +142,12 @@ pub enum Command<'a> {
     Getex(Key<'a>, SetExpiry),
     /// INCR, DECR, INCRBY, DECRBY.
     Incrby(Key<'a>, i64),
+    /// INCRBYFLOAT.
+    Incrbyfloat(Key<'a>, Extended),
+    /// GETRANGE, SUBSTR: key, first and last byte, negative ones counted from the end.
+    Getrange(Key<'a>, i64, i64),
+    /// SETRANGE: key, place, what stands there then; zeros where there was nothing.
+    Setrange(Key<'a>, u64, &'a [u8]),
     /// APPEND.
     Append(Key<'a>, &'a [u8]),
     /// STRLEN.
@@ -169,7 +192,7 @@ pub struct Idempotent<'a> {
 }
 
 /// XCFGSET: what is `None` stays.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Xcfgset<'a> {
     /// The stream.
     pub key: Key<'a>,
@@ -177,6 +200,8 @@ pub struct Xcfgset<'a> {
     pub idmp_duration_s: Option<u64>,
     /// IDMP-MAXSIZE, 1 to 10000.
     pub idmp_iids_max: Option<u64>,
+    /// Options of ours, in the order in which they were given; the last of a kind counts.
+    pub options: Vec<StreamOption>,
 }
 
 /// XIDMPRECORD: tracks an iid as if it had appended an entry that is there.
@@ -400,6 +425,10 @@ pub struct Xnack<'a> {
     pub retry_count: Option<u64>,
     /// FORCE: also entries that are pending nowhere.
     pub force: bool,
+    /// DELAY: milliseconds after which they are offered again, whatever the policy says.
+    pub delay_ms: Option<u64>,
+    /// REASON: what a dead letter says of its end.
+    pub reason: Option<&'a [u8]>,
 }
 
 /// What XNACK does to a delivery count.
@@ -554,6 +583,27 @@ pub enum SetExpiry {
 }
 
 impl<'a> Command<'a> {
+    /// Whether it is refused while the disk is full: what Redis refuses when it is out of memory
+    /// (the flag DENYOOM). What reads, acknowledges, deletes and trims is not.
+    pub fn needs_space(&self) -> bool {
+        matches!(
+            self,
+            Self::Xadd(_)
+                | Self::Xsetid(_)
+                | Self::Xidmprecord(_)
+                | Self::XgroupCreate(_)
+                | Self::XgroupCreateconsumer(..)
+                | Self::Set(_)
+                | Self::Mset(..)
+                | Self::Incrby(..)
+                | Self::Incrbyfloat(..)
+                | Self::Setrange(..)
+                | Self::Append(..)
+                | Self::Restore(_)
+                | Self::Copy(_)
+        )
+    }
+
     /// Calls `each` with every key that the command names, in order, duplicates included.
     pub fn for_each_key(&self, mut each: impl FnMut(Key<'a>)) {
         match self {
@@ -561,6 +611,11 @@ impl<'a> Command<'a> {
             | Self::Xrange(Xrange { key, .. })
             | Self::Xsetid(Xsetid { key, .. })
             | Self::Xcfgset(Xcfgset { key, .. })
+            | Self::Xcfgget(key)
+            | Self::XgroupCfgset(XgroupCfgset { key, .. })
+            | Self::XgroupCfgget(key, _)
+            | Self::XgroupHandover(XgroupHandover { key, .. })
+            | Self::Xlag(key, _)
             | Self::Xidmprecord(Xidmprecord { key, .. })
             | Self::XgroupCreate(XgroupCreate { key, .. })
             | Self::XgroupSetid(XgroupSetid { key, .. })
@@ -596,8 +651,14 @@ impl<'a> Command<'a> {
             | Self::Append(key, _)
             | Self::Strlen(key)
             | Self::Delex(key, _)
-            | Self::Digest(key) => each(*key),
-            Self::Del(keys) | Self::Exists(keys) | Self::Mget(keys) => {
+            | Self::Digest(key)
+            | Self::Incrbyfloat(key, _)
+            | Self::Getrange(key, ..)
+            | Self::Setrange(key, ..) => each(*key),
+            Self::Del(keys)
+            | Self::Exists(keys)
+            | Self::Mget(keys)
+            | Self::CheckStreams(keys, _) => {
                 keys.iter().for_each(|key| each(*key));
             }
             Self::Mset(mset) => mset.pairs.iter().for_each(|(key, _)| each(*key)),
@@ -618,6 +679,39 @@ impl<'a> Command<'a> {
             | Self::Randomkey(..)
             | Self::Flush(_) => {}
         }
+    }
+
+    /// Whether it looks its keys up in order to read them: a key that is missing is a miss.
+    pub fn looks_up_keys(&self) -> bool {
+        matches!(
+            self,
+            Self::Get(_)
+                | Self::Mget(_)
+                | Self::Getdel(_)
+                | Self::Getex(..)
+                | Self::Strlen(_)
+                | Self::Digest(_)
+                | Self::Getrange(..)
+                | Self::Delex(..)
+                | Self::Set(Set { get: true, .. })
+                | Self::Exists(_)
+                | Self::Type(_)
+                | Self::Dump(_)
+                | Self::Expiretime(_)
+                | Self::Xlen(_)
+                | Self::Xrange(_)
+                | Self::Xread(_)
+                | Self::Xreadgroup(_)
+                | Self::Xack(..)
+                | Self::XpendingSummary(..)
+                | Self::Xpending(_)
+                | Self::Xclaim(_)
+                | Self::Xautoclaim(_)
+                | Self::XinfoStream(..)
+                | Self::XinfoGroups(_)
+                | Self::XinfoConsumers(..)
+                | Self::Xackdel(..)
+        )
     }
 
     /// Whether the answer depends on which keys exist, beyond the keys it names.

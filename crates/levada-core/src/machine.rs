@@ -85,6 +85,12 @@ impl Machine {
         }
     }
 
+    /// Streams to which time may do something: see [`Stream::is_tended`].
+    pub fn tended(&self) -> Vec<KeyNumber> {
+        let is_tended = |key: &KeyNumber| self.stream_of(*key).is_some_and(Stream::is_tended);
+        self.keys.numbers().into_iter().filter(is_tended).collect()
+    }
+
     /// Bytes in the tails of all streams: what streams take of memory whatever their number.
     pub fn tail_bytes(&self) -> u64 {
         self.tail_bytes
@@ -380,7 +386,8 @@ fn act_on_group(group: &mut Group, act: &Act, at: At) {
     }
 }
 
-fn apply_to_group(group: &mut Group, effect: &Effect<'_>, at: At) {
+/// What an effect does to the group that it names.
+pub(crate) fn apply_to_group(group: &mut Group, effect: &Effect<'_>, at: At) {
     match effect {
         Effect::GroupIdSet { last_id, entries_read, .. } => {
             set_place(group, *last_id, *entries_read);

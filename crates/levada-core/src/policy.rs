@@ -10,7 +10,7 @@
 //! ```text
 //! policy  := varint n, option * n
 //! option  := byte tag, value
-//! value   := varint, but: 18 a varint count and varints, 19 and 21 bytes
+//! value   := varint, but: 18 a varint count and varints, 19 bytes
 //! ```
 
 use alloc::{sync::Arc, vec::Vec};
@@ -25,13 +25,13 @@ mod tag {
     pub(super) const MAX_LEN: u8 = 4;
     pub(super) const MAX_BYTES: u8 = 5;
     pub(super) const ON_LIMIT: u8 = 6;
-    pub(super) const DURABILITY: u8 = 7;
+    // 7 is for DURABILITY.
     pub(super) const ACK_WAIT: u8 = 16;
     pub(super) const MAX_DELIVER: u8 = 17;
     pub(super) const BACKOFF: u8 = 18;
     pub(super) const DLQ: u8 = 19;
     pub(super) const MAX_PENDING: u8 = 20;
-    pub(super) const ORDER_BY: u8 = 21;
+    // 21 is for ORDER-BY.
     pub(super) const CONSUMER_TTL: u8 = 22;
     pub(super) const RETAIN_NO: u8 = 23;
 }
@@ -57,16 +57,6 @@ pub enum OnLimit {
     Trim,
 }
 
-/// When an acknowledged change of a stream is on disk.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub enum Durability {
-    /// Before its reply leaves.
-    #[default]
-    Always,
-    /// Written before its reply leaves, synced a moment later.
-    Interval,
-}
-
 /// The policy of a stream (XCFGSET).
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct StreamPolicy {
@@ -82,8 +72,6 @@ pub struct StreamPolicy {
     pub max_bytes: u64,
     /// ON-LIMIT.
     pub on_limit: OnLimit,
-    /// DURABILITY.
-    pub durability: Durability,
 }
 
 /// The policy of a group (XGROUP CFGSET).
@@ -99,8 +87,6 @@ pub struct GroupPolicy {
     pub dlq: Arc<[u8]>,
     /// MAX-PENDING: entries pending at which nothing new is delivered.
     pub max_pending: u64,
-    /// ORDER-BY: the field whose values are kept in order; empty for none.
-    pub order_by: Arc<[u8]>,
     /// CONSUMER-TTL: milliseconds after which an idle consumer goes.
     pub consumer_ttl_ms: u64,
     /// RETAIN NO: this group holds no entry back.
@@ -127,7 +113,6 @@ impl StreamPolicy {
             (tag::MAX_LEN, self.max_len),
             (tag::MAX_BYTES, self.max_bytes),
             (tag::ON_LIMIT, u64::from(self.on_limit == OnLimit::Trim)),
-            (tag::DURABILITY, u64::from(self.durability == Durability::Interval)),
         ];
         let set = options.iter().filter(|(_, value)| *value > 0);
         put_u64(out, set.clone().count() as u64);
@@ -149,7 +134,6 @@ impl StreamPolicy {
                 (tag::MAX_LEN, entries) => policy.max_len = entries,
                 (tag::MAX_BYTES, bytes) => policy.max_bytes = bytes,
                 (tag::ON_LIMIT, 1) => policy.on_limit = OnLimit::Trim,
-                (tag::DURABILITY, 1) => policy.durability = Durability::Interval,
                 _ => return None,
             }
         }
@@ -185,7 +169,7 @@ impl GroupPolicy {
             (tag::CONSUMER_TTL, self.consumer_ttl_ms),
             (tag::RETAIN_NO, u64::from(self.retain_no)),
         ];
-        let names = [(tag::DLQ, &self.dlq), (tag::ORDER_BY, &self.order_by)];
+        let names = [(tag::DLQ, &self.dlq)];
         let numbers = numbers.iter().filter(|(_, value)| *value > 0);
         let names = names.iter().filter(|(_, name)| !name.is_empty());
         let backoff = !self.backoff_ms.is_empty();
@@ -217,7 +201,6 @@ impl GroupPolicy {
                 tag::CONSUMER_TTL => policy.consumer_ttl_ms = reader.u64()?,
                 tag::RETAIN_NO => policy.retain_no = reader.u64()? == 1,
                 tag::DLQ => policy.dlq = reader.bytes()?.into(),
-                tag::ORDER_BY => policy.order_by = reader.bytes()?.into(),
                 tag::BACKOFF => {
                     let delays = (0..reader.count()?).map(|_| reader.u64());
                     policy.backoff_ms = delays.collect::<Option<Vec<_>>>()?.into();

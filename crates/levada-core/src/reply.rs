@@ -145,6 +145,16 @@ pub enum Part {
     Deleted(StreamId),
 }
 
+impl Part {
+    /// The block that it stands in, unless it is deleted.
+    pub fn block(&self) -> Option<u64> {
+        match self {
+            Self::Rows { block, .. } | Self::Delivery { block, .. } => Some(*block),
+            Self::Deleted(_) => None,
+        }
+    }
+}
+
 /// XAUTOCLAIM.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Autoclaimed {

@@ -222,6 +222,20 @@ impl Stream {
         Some(Meta { number, base, count, first_row, live, dead: dead.as_ref() })
     }
 
+    /// When the last row of a block was appended, in unix milliseconds; 0 where there is none.
+    pub fn appended_ms(&self, number: u64) -> u64 {
+        match self.index.get(number) {
+            Some(meta) => meta.appended_ms,
+            None => self.tail.appended_ms,
+        }
+    }
+
+    /// Encoded bytes of a block.
+    pub fn block_bytes(&self, number: u64) -> u64 {
+        let tail = || self.tail.block.bytes().len() as u64;
+        self.index.get(number).map_or_else(tail, |meta| u64::from(meta.bytes))
+    }
+
     /// The block in which the first entry of `id` or above stands, if there is one: the last block
     /// that begins at or below it, else the first.
     pub fn seek(&self, id: StreamId) -> u64 {

@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use levada_core::error::Error as CoreError;
+use levada_core::error::{Error as CoreError, Limit};
 use levada_core::id::StreamId;
 
 /// Bytes of the name and of the arguments that an unknown command is quoted with.
@@ -31,6 +31,8 @@ pub(crate) enum WireError {
 impl WireError {
     pub(crate) const SYNTAX: Self = Self::Fixed("ERR syntax error");
     pub(crate) const NOT_INTEGER: Self = Self::Fixed("ERR value is not an integer or out of range");
+    pub(crate) const NOT_32_BITS: Self =
+        Self::Fixed("ERR value is out of range, value must between -2147483648 and 2147483647");
     pub(crate) const INVALID_ID: Self =
         Self::Fixed("ERR Invalid stream ID specified as stream command argument");
     pub(crate) const INVALID_START: Self = Self::Fixed("ERR invalid start ID for the interval");
@@ -150,6 +152,8 @@ impl WireError {
     pub(crate) const MAX_CLIENTS: Self = Self::Fixed("ERR max number of clients reached");
     pub(crate) const CLUSTER_DISABLED: Self =
         Self::Fixed("ERR This instance has cluster support disabled");
+    pub(crate) const NOT_FLOAT: Self = Self::Fixed("ERR value is not a valid float");
+    pub(crate) const OFFSET_OUT_OF_RANGE: Self = Self::Fixed("ERR offset is out of range");
     pub(crate) const NUMKEYS: Self = Self::Fixed("ERR invalid numkeys value");
     pub(crate) const PAIRS_MISCOUNTED: Self = Self::Fixed("ERR wrong number of key-value pairs");
     pub(crate) const INVALID_CURSOR: Self = Self::Fixed("ERR invalid cursor");
@@ -326,6 +330,20 @@ fn core_text(error: &CoreError, command: &str) -> Cow<'static, [u8]> {
         }
         CoreError::NotInteger => b"ERR value is not an integer or out of range",
         CoreError::IncrementOverflow => b"ERR increment or decrement would overflow",
+        CoreError::Limit(limit) => return limit_text(limit),
+        CoreError::DeadLettersToSource => {
+            b"ERR DLQ names the stream itself: dead letters need another key"
+        }
+        CoreError::DeadLettersNoStream => {
+            b"ERR DLQ names a key that holds no stream: name another one, or delete it"
+        }
+        CoreError::HandoverToSelf => b"ERR TO names the consumer that goes",
+        CoreError::DiskFull => {
+            b"OOMDISK the disk is full: the command was refused and nothing changed. Free space on \
+              it, or delete and trim (DEL, XDEL, XTRIM): reading and acknowledging go on"
+        }
+        CoreError::NotFloat => return WireError::NOT_FLOAT.text().into_owned().into(),
+        CoreError::SumNotFinite => b"ERR increment would produce NaN or Infinity",
         CoreError::NotString => b"ERR Key should be of string type if conditions are specified",
         CoreError::DigestLength => b"ERR must be exactly 16 hexadecimal characters",
         CoreError::ConditionUnknown => b"ERR Invalid condition. Use IFEQ, IFNE, IFDEQ, or IFDNE",
@@ -351,6 +369,20 @@ fn core_text(error: &CoreError, command: &str) -> Cow<'static, [u8]> {
         }
         CoreError::OutOfMemory => b"OOM command not allowed when used memory > 'maxmemory'.",
     })
+}
+
+/// Which limit, its value, what it holds, and what to do.
+fn limit_text(limit: &Limit) -> Cow<'static, [u8]> {
+    let (option, max, held, unit) = match limit {
+        Limit::Len { max, held } => ("MAX-LEN", max, held, "entries"),
+        Limit::Bytes { max, held } => ("MAX-BYTES", max, held, "bytes"),
+    };
+    format!(
+        "LIMIT {option} of the stream is {max} and it holds {held} {unit} that a group still needs: \
+         acknowledge or delete some, raise the limit, or set ON-LIMIT TRIM"
+    )
+    .into_bytes()
+    .into()
 }
 
 /// What Redis shows of a word in a text: it takes the word for a string of C.

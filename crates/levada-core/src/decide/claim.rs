@@ -9,9 +9,11 @@ use super::{
 };
 use crate::{
     command::{DeliveredAt, NackMode, Xautoclaim, Xclaim, Xnack},
-    effect::Effect,
+    effect::{Act, Effect, LeaseChange},
     group::NOBODY,
     id::StreamId,
+    pending::Pending,
+    policy::GroupPolicy,
     reply::{Autoclaimed, Claimed, Entries, Reply},
 };
 
@@ -26,7 +28,7 @@ pub(super) fn xclaim<'a>(context: Context<'_>, xclaim: &Xclaim<'a>) -> Decided<'
     }
     let now_ms = context.now_ms;
     let delivered_ms = delivery_time(xclaim.delivered, now_ms);
-    let mut effects = outcome.effects(&found, xclaim.consumer, delivered_ms);
+    let mut effects = outcome.effects(&found, xclaim.consumer, delivered_ms, xclaim.just_id);
     if let Some(last_id) = xclaim.last_id.filter(|last_id| *last_id > found.group.last_id) {
         let (key, group, entries_read) = (found.key, found.number, found.group.entries_read);
         effects.push(Effect::GroupIdSet { key, group, last_id, entries_read });
@@ -82,12 +84,12 @@ pub(super) fn xautoclaim<'a>(context: Context<'_>, asked: &Xautoclaim<'a>) -> De
         outcome.find_places(context, &found)?;
     }
     outcome.gone.clone_from(&deleted);
-    let effects = outcome.effects(&found, asked.consumer, context.now_ms);
+    let effects = outcome.effects(&found, asked.consumer, context.now_ms, asked.just_id);
     let claimed = outcome.reply(&found, asked.just_id);
     Ok(Decision { reply: Reply::Autoclaimed(Autoclaimed { cursor, claimed, deleted }), effects })
 }
 
-/// XNACK key group SILENT|FAIL|FATAL IDS n id ... \[RETRYCOUNT c] \[FORCE]
+/// XNACK key group SILENT|FAIL|FATAL \[DELAY ms] \[REASON text] IDS n id ... \[RETRYCOUNT c] \[FORCE]
 pub(super) fn xnack<'a>(context: Context<'_>, xnack: &Xnack<'a>) -> Decided<'a> {
     let Found { key, stream, number: group, group: found } =
         group::find(context, xnack.key, xnack.group)?;
@@ -114,10 +116,65 @@ pub(super) fn xnack<'a>(context: Context<'_>, xnack: &Xnack<'a>) -> Decided<'a> 
     }
     let mut effects = Vec::new();
     if !counts.is_empty() {
-        let rows = counts.into_iter().collect();
-        effects.push(Effect::Claimed { key, group, consumer: NOBODY, delivered_ms: 0, rows });
+        let rows: Vec<_> = counts.into_iter().collect();
+        let lease = match xnack.mode {
+            NackMode::Silent => LeaseChange::Less,
+            NackMode::Fail | NackMode::Fatal => LeaseChange::Same,
+        };
+        let over = rows.iter().map(|(id, _)| {
+            let held = found.pending.get(*id);
+            let made = Pending { id: *id, ..Pending::default() };
+            let held = held.unwrap_or(made);
+            Pending { leases: lease.of(held.leases), ..held }
+        });
+        let over: Vec<_> = over.collect();
+        let (consumer, delivered_ms) = (NOBODY, 0);
+        effects.push(Effect::Claimed { key, group, consumer, delivered_ms, rows, lease });
+        let acts = returned_by_hand(context, xnack, group, &found.policy, &over);
+        effects.extend(acts.into_iter().map(|act| Effect::Policy { key, act }));
     }
     Ok(Decision { reply: Reply::Integer(released), effects })
+}
+
+/// What becomes of entries that a consumer gives back. Without a policy, DELAY or REASON that is
+/// Redis' own affair: they wait for somebody who claims them.
+fn returned_by_hand(
+    context: Context<'_>,
+    xnack: &Xnack<'_>,
+    group: u32,
+    policy: &GroupPolicy,
+    over: &[Pending],
+) -> Vec<Act> {
+    if !policy.has_lease() && xnack.delay_ms.is_none() {
+        return Vec::new();
+    }
+    let is_last = |held: &&Pending| {
+        let fails = xnack.mode == NackMode::Fail && policy.is_last(held.leases);
+        policy.has_lease() && (xnack.mode == NackMode::Fatal || fails)
+    };
+    let (last, rest): (Vec<&Pending>, Vec<&Pending>) = over.iter().partition(is_last);
+    let mut acts = Vec::new();
+    if !last.is_empty() {
+        let ids = last.iter().map(|held| held.id).collect();
+        let by_mode = if xnack.mode == NackMode::Fatal { "fatal" } else { "max-deliver" };
+        let reason = xnack.reason.unwrap_or(by_mode.as_bytes()).into();
+        acts.push(Act::Condemned { group, ids, reason });
+    }
+    let due = |held: &Pending| {
+        let backoff = match xnack.mode {
+            NackMode::Silent => 0,
+            NackMode::Fail | NackMode::Fatal => policy.backoff(held.leases),
+        };
+        match xnack.delay_ms.unwrap_or(backoff) {
+            0 => 0,
+            rest_ms => context.now_ms.saturating_add(rest_ms),
+        }
+    };
+    if !rest.is_empty() {
+        let rows = rest.iter().map(|held| (held.id, due(held))).collect();
+        acts.push(Act::Offered { group, rows });
+    }
+    acts
 }
 
 /// What a claim comes to.

@@ -1,6 +1,6 @@
 //! XREADGROUP: entries are delivered to a consumer, or delivered again.
 
-use alloc::vec::Vec;
+use alloc::{collections::BTreeMap, vec::Vec};
 
 use super::{
     Context, Decided, Decision, Refusal,
@@ -11,9 +11,12 @@ use super::{
 };
 use crate::{
     command::{Key, Xreadgroup},
-    effect::{Act, Effect, LeaseChange},
+    effect::{Effect, LeaseChange},
+    group::Group,
     id::StreamId,
+    keyspace::KeyNumber,
     limits,
+    machine::{At, apply_to_group},
     pending::Pending,
     reply::{Entries, Part, Reply},
 };
@@ -27,12 +30,15 @@ pub(super) fn xreadgroup<'a>(context: Context<'_>, read: &Xreadgroup<'a>) -> Dec
     let mut claim_idle_ms = read.claim_idle_ms;
     let mut effects = Vec::new();
     let mut streams = Vec::new();
+    let mut changed: BTreeMap<KeyNumber, Group> = BTreeMap::new();
     for (at, (found, (key, history))) in found.iter().zip(&read.streams).enumerate() {
-        // A stream that is named twice is read once: the second time nothing is new.
-        let again = read.streams.iter().take(at).any(|(before, _)| before == key);
-        if again || budget.is_spent() {
+        if budget.is_spent() {
             continue;
         }
+        // A stream that was named before is read as that read has left it.
+        let left = changed.get(&found.key).cloned();
+        let found = &Found { group: left.as_ref().unwrap_or(found.group), ..*found };
+        let told = effects.len();
         // Redis knows `>` as the largest id, however it is spelt.
         let history = history.filter(|after| *after != StreamId::MAX);
         let mut delivery = Delivery { context, found: *found, read, budget: &mut budget };
@@ -46,6 +52,11 @@ pub(super) fn xreadgroup<'a>(context: Context<'_>, read: &Xreadgroup<'a>) -> Dec
         };
         if history.is_some() || entries.count > 0 {
             streams.push((at, entries));
+        }
+        if read.streams.iter().skip(at + 1).any(|(other, _)| other == key) {
+            let group = changed.entry(found.key).or_insert_with(|| found.group.clone());
+            let now = At { position: group.changed, now_ms: context.now_ms };
+            effects.iter().skip(told).for_each(|effect| apply_to_group(group, effect, now));
         }
     }
     let reply = if streams.is_empty() { Reply::NilList } else { Reply::Streams(streams) };
@@ -78,10 +89,10 @@ impl<'a> Delivery<'_, '_, 'a> {
     ) -> Result<Entries, Refusal> {
         let Found { key, stream, number, group } = self.found;
         let (mut entries, claimed) = match claim_idle_ms {
-            None => (Entries { key, ..Entries::none() }, Vec::new()),
+            None => self.offered(name, effects)?,
             Some(idle_ms) => self.claim(name, idle_ms)?,
         };
-        let left = self.count().saturating_sub(entries.count);
+        let left = self.count().saturating_sub(entries.count).min(self.room());
         let count = if self.budget.is_spent() { 0 } else { self.budget.count(Some(left)) };
         let span = Span::above(group.last_id, count);
         let mut new = places::collect(self.context, key, stream, span)?;
@@ -103,10 +114,49 @@ impl<'a> Delivery<'_, '_, 'a> {
         }
         entries.count += new.count;
         match claim_idle_ms {
-            None => entries.parts = new.parts,
+            None => entries.parts.extend(new.parts),
             Some(_) => entries.parts.extend(new.parts.iter().flat_map(shown_as_new)),
         }
         Ok(entries)
+    }
+
+    /// How many new entries the group may have pending beside those that it has.
+    fn room(&self) -> u64 {
+        let group = self.found.group;
+        match group.policy.max_pending {
+            0 => u64::MAX,
+            max => max.saturating_sub(group.pending.len()),
+        }
+    }
+
+    /// What the group offers again, in the order of ids. What is deleted from the stream is
+    /// released.
+    fn offered(&mut self, name: &[u8], effects: &mut Vec<Effect<'a>>) -> Result<Taken, Refusal> {
+        let Found { key, stream, number, group } = self.found;
+        let none = Entries { key, ..Entries::none() };
+        if group.offers.offered.is_empty() || self.read.no_ack {
+            return Ok((none, Vec::new()));
+        }
+        let wanted = usize::try_from(self.budget.count(Some(self.count()))).unwrap_or(usize::MAX);
+        let ids: Vec<_> = group.offers.offered.iter().copied().take(wanted).collect();
+        let places = places::places(self.context, key, stream, &ids)?;
+        let gone = ids.iter().zip(&places).filter(|(_, place)| place.is_none());
+        let gone: Vec<_> = gone.map(|(id, _)| *id).collect();
+        if !gone.is_empty() {
+            effects.push(Effect::Released { key, group: number, ids: gone });
+        }
+        let live = ids.iter().zip(places).filter_map(|(id, place)| Some((*id, place?)));
+        let live: Vec<_> = live.collect();
+        if live.is_empty() {
+            return Ok((none, Vec::new()));
+        }
+        let parts: Vec<_> = live.iter().map(|(_, place)| places::single(stream, *place)).collect();
+        let entries = Entries { parts, count: live.len() as u64, ..none };
+        self.budget.begin_stream(name);
+        let entries = self.budget.take(self.context, stream, entries, false)?;
+        let taken = live.iter().take(entries.parts.len());
+        let taken = taken.filter_map(|(id, _)| group.pending.get(*id)).collect();
+        Ok((entries, taken))
     }
 
     /// What is pending for anyone and idle enough, longest first. What is deleted from the stream
@@ -185,12 +235,7 @@ impl<'a> Delivery<'_, '_, 'a> {
     }
 
     /// These pending entries are the consumer's from now on, delivered once more.
-    fn claimed(
-        &self,
-        consumer: u32,
-        held: &[Pending],
-        lease: LeaseChange,
-    ) -> Option<Effect<'a>> {
+    fn claimed(&self, consumer: u32, held: &[Pending], lease: LeaseChange) -> Option<Effect<'a>> {
         let mut rows: Vec<_> = held.iter().map(|held| (held.id, held.count + 1)).collect();
         rows.sort_unstable();
         let (key, group, delivered_ms) = (self.found.key, self.found.number, self.context.now_ms);

@@ -18,8 +18,8 @@ mod places;
 mod policy;
 mod range;
 mod references;
-mod retention;
 mod restore;
+mod retention;
 mod strings;
 mod tend;
 
@@ -38,7 +38,10 @@ use crate::{
     stream::{NodeLimits, Stream},
 };
 
-pub use self::{policy::DELAYS_MAX, tend::{Letter, Tended, tend}};
+pub use self::{
+    policy::DELAYS_MAX,
+    tend::{Letter, Tended, tend},
+};
 
 /// Everything that a decision may look at.
 #[derive(Clone, Copy)]
@@ -139,6 +142,7 @@ pub fn decide<'a>(context: Context<'_>, command: &Command<'a>) -> Decided<'a> {
             group::delconsumer(context, *key, group, consumer)
         }
         Command::Xack(key, group, ids) => group::xack(context, *key, group, ids),
+        Command::CheckStreams(keys, group) => group::check(context, keys, *group),
         Command::XpendingSummary(key, group) => pending::summary(context, *key, group),
         Command::Xpending(xpending) => pending::rows(context, xpending),
         Command::Xclaim(xclaim) => claim::xclaim(context, xclaim),

@@ -13,7 +13,7 @@ use crate::{
     id::StreamId,
     idempotence::IdmpLimits,
     keyspace::Value,
-    policy::{Durability, GroupPolicy, OnLimit, Retention},
+    policy::{GroupPolicy, OnLimit, Retention},
     reply::{Fact, Reply},
 };
 
@@ -21,7 +21,7 @@ use crate::{
 pub const DELAYS_MAX: usize = 64;
 
 /// XCFGSET key \[IDMP-DURATION s] \[IDMP-MAXSIZE n] \[RETENTION KEEP|ACKED] \[RETAIN-ACKED ms]
-/// \[MAX-AGE ms] \[MAX-LEN n] \[MAX-BYTES n] \[ON-LIMIT REJECT|TRIM] \[DURABILITY ALWAYS|INTERVAL]
+/// \[MAX-AGE ms] \[MAX-LEN n] \[MAX-BYTES n] \[ON-LIMIT REJECT|TRIM]
 pub(super) fn xcfgset<'a>(context: Context<'_>, asked: &Xcfgset<'a>) -> Decided<'a> {
     let (key, stream) = context.existing(asked.key)?;
     let held = stream.idempotence.limits;
@@ -46,7 +46,8 @@ pub(super) fn xcfgset<'a>(context: Context<'_>, asked: &Xcfgset<'a>) -> Decided<
 pub(super) fn xcfgget<'a>(context: Context<'_>, key: Key<'a>) -> Decided<'a> {
     let (_, stream) = context.existing(key)?;
     let (policy, idmp) = (stream.policy, stream.idempotence.limits);
-    let word = |is_second: bool, words: [&'static str; 2]| Fact::Word(words[usize::from(is_second)]);
+    let word =
+        |is_second: bool, words: [&'static str; 2]| Fact::Word(words[usize::from(is_second)]);
     let facts = Vec::from([
         ("idmp-duration", Fact::Number(idmp.duration_s)),
         ("idmp-maxsize", Fact::Number(idmp.iids_max)),
@@ -56,7 +57,6 @@ pub(super) fn xcfgget<'a>(context: Context<'_>, key: Key<'a>) -> Decided<'a> {
         ("max-len", Fact::Number(policy.max_len)),
         ("max-bytes", Fact::Number(policy.max_bytes)),
         ("on-limit", word(policy.on_limit == OnLimit::Trim, ["REJECT", "TRIM"])),
-        ("durability", word(policy.durability == Durability::Interval, ["ALWAYS", "INTERVAL"])),
     ]);
     Ok(Decision::answer(Reply::Facts(facts)))
 }
@@ -145,7 +145,8 @@ pub(super) fn xlag<'a>(context: Context<'_>, key: Key<'a>, group: &[u8]) -> Deci
     let first = first.parts.first().and_then(crate::reply::Part::block);
     let undelivered = first.map_or(Fact::Nil, |block| age(stream.appended_ms(block)));
     let pending = group.pending.oldest().map_or(Fact::Nil, age);
-    let watermark = retention::watermark(stream).min(stream.last_id.next().unwrap_or(StreamId::MAX));
+    let watermark =
+        retention::watermark(stream).min(stream.last_id.next().unwrap_or(StreamId::MAX));
     let facts = Vec::from([
         ("entries", Fact::Number(behind.count)),
         ("oldest-undelivered-ms", undelivered),

@@ -48,7 +48,8 @@ pub(super) fn remove(
         return Ok((stale, Some(context.now_ms)));
     }
     let below = watermark(stream);
-    let is_acked = stream.policy.retention == Retention::Acked && retaining(stream).next().is_some();
+    let is_acked =
+        stream.policy.retention == Retention::Acked && retaining(stream).next().is_some();
     let tail = stream.tail_number();
     let (mut block, mut row, mut next_ms) = (stream.first_block(), 0, None);
     while block < tail {

@@ -146,7 +146,23 @@ impl Tending<'_> {
         }
         let latest_ms = self.context.now_ms.checked_sub(policy.ack_wait_ms)?;
         let over = self.group.pending.leased_until(latest_ms, ENTRIES_MAX);
-        returned(self.number, policy, self.context.now_ms, &over, None)
+        let group = self.number;
+        let last = over.iter().filter(|held| policy.is_last(held.leases));
+        let mut ids: Vec<_> = last.map(|held| held.id).collect();
+        if !ids.is_empty() {
+            // The others are found again by the next question.
+            ids.sort_unstable();
+            return Some(Act::Condemned { group, ids, reason: Arc::from(TOO_OFTEN) });
+        }
+        // A rest begins when the lease ended, however late that was noticed.
+        let due = |held: &Pending| {
+            let ended_ms = held.delivered_ms.saturating_add(policy.ack_wait_ms);
+            let due_ms = ended_ms.saturating_add(policy.backoff(held.leases));
+            if due_ms > self.context.now_ms { due_ms } else { 0 }
+        };
+        let mut rows: Vec<_> = over.iter().map(|held| (held.id, due(held))).collect();
+        rows.sort_unstable();
+        (!rows.is_empty()).then_some(Act::Offered { group, rows })
     }
 
     /// The first consumer that was not seen for too long goes; what it held is offered.
@@ -161,10 +177,11 @@ impl Tending<'_> {
 
     fn next_ms(&self) -> Option<u64> {
         let policy = &self.group.policy;
-        let lease = self.group.pending.oldest_leased().filter(|_| policy.ack_wait_ms > 0);
+        let lease = || self.group.pending.oldest_leased();
+        let lease = (policy.ack_wait_ms > 0).then(lease).flatten();
         let lease = lease.map(|since_ms| since_ms.saturating_add(policy.ack_wait_ms));
-        let seen = self.group.consumers.iter().map(|(_, _, consumer)| consumer.seen_ms).min();
-        let seen = seen.filter(|_| policy.consumer_ttl_ms > 0);
+        let seen = || self.group.consumers.iter().map(|(_, _, consumer)| consumer.seen_ms).min();
+        let seen = (policy.consumer_ttl_ms > 0).then(seen).flatten();
         let idle = seen.map(|seen_ms| seen_ms.saturating_add(policy.consumer_ttl_ms));
         [lease, idle, self.group.offers.next_due_ms()].into_iter().flatten().min()
     }
@@ -258,29 +275,4 @@ pub(super) fn dead_letters_of(policy: &GroupPolicy, key: &[u8], group: &[u8]) ->
         true => [key, b":dlq:", group].concat(),
         false => [b"{", key, b"}:dlq:", group].concat(),
     }
-}
-
-/// Entries that come back from a consumer, by the end of a lease or by XNACK: condemned if that was
-/// the last delivery, else offered, where a back-off says so later. With the last ones among them
-/// only these are dealt with: ask again.
-pub(super) fn returned(
-    group: u32,
-    policy: &GroupPolicy,
-    now_ms: u64,
-    over: &[Pending],
-    delay_ms: Option<u64>,
-) -> Option<Act> {
-    let last = over.iter().filter(|held| policy.is_last(held.leases));
-    let mut ids: Vec<_> = last.map(|held| held.id).collect();
-    if !ids.is_empty() {
-        ids.sort_unstable();
-        return Some(Act::Condemned { group, ids, reason: Arc::from(TOO_OFTEN) });
-    }
-    let due = |held: &Pending| match delay_ms.unwrap_or_else(|| policy.backoff(held.leases)) {
-        0 => 0,
-        rest_ms => now_ms.saturating_add(rest_ms),
-    };
-    let mut rows: Vec<_> = over.iter().map(|held| (held.id, due(held))).collect();
-    rows.sort_unstable();
-    (!rows.is_empty()).then_some(Act::Offered { group, rows })
 }

@@ -35,7 +35,7 @@ const SLOTS_MIN: usize = 4;
 const TIME_SLACK_MS: u64 = 1 << 31;
 
 /// An entry that was delivered and not acknowledged.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Pending {
     /// The id of the entry in the stream.
     pub id: StreamId,

@@ -219,8 +219,7 @@ impl PendingList {
     pub fn leased_until(&self, delivered_at_most_ms: u64, limit: usize) -> Vec<Pending> {
         let heads = self.heads.iter().filter(|head| head.leased_ms <= delivered_at_most_ms);
         let entries = heads.flat_map(|head| head.chunk.iter_at(0));
-        let over =
-            |entry: &Pending| entry.flags == 0 && entry.delivered_ms <= delivered_at_most_ms;
+        let over = |entry: &Pending| entry.flags == 0 && entry.delivered_ms <= delivered_at_most_ms;
         entries.filter(over).take(limit).collect()
     }
 

@@ -7,6 +7,7 @@ use levada_core::{
     error::Error as Refused,
     keyspace::KeyNumber,
     machine::{Applied, At},
+    stream::Stream,
 };
 
 use super::{Answer, ClientId, FORGET_AFTER_MS, Outcome, Shard, Wait};
@@ -40,6 +41,9 @@ impl<S: Store> Shard<S> {
     pub fn execute(&mut self, now: Now, client: ClientId, command: &Command<'_>) -> Outcome {
         self.keep_batch_bounded();
         self.advance(now);
+        if self.is_full() && !self.in_transaction && command.needs_space() {
+            return Outcome::Done(Answer { result: Err(Refused::DiskFull), wait: Wait::Nothing });
+        }
         match command.sees_whole_keyspace() {
             true => self.expire_due(),
             false => command.for_each_key(|key| self.expire_key(key)),
@@ -77,16 +81,7 @@ impl<S: Store> Shard<S> {
         at_once: bool,
     ) -> Result<Decision<'a>, Undecided> {
         loop {
-            let blocks = InMemory { shard: self, client };
-            let context = Context {
-                machine: &self.machine,
-                blocks: &blocks,
-                now_ms: self.now_ms,
-                nodes: self.settings.nodes,
-                idmp: self.settings.idmp,
-                text_bytes_max: self.settings.strings_bytes_max,
-            };
-            match decide::decide(context, command) {
+            match self.with_context(client, |context| decide::decide(context, command)) {
                 Ok(decision) => return Ok(decision),
                 Err(Refusal::Error(refused)) => return Err(Undecided::Refused(refused)),
                 Err(Refusal::Need(need)) => self.fetch(client, &need, at_once)?,
@@ -94,8 +89,30 @@ impl<S: Store> Shard<S> {
         }
     }
 
+    /// Asks the core something, with the blocks that are pinned for a client.
+    pub(super) fn with_context<R>(
+        &self,
+        client: ClientId,
+        ask: impl FnOnce(Context<'_>) -> R,
+    ) -> R {
+        let blocks = InMemory { shard: self, client };
+        ask(Context {
+            machine: &self.machine,
+            blocks: &blocks,
+            now_ms: self.now_ms,
+            nodes: self.settings.nodes,
+            idmp: self.settings.idmp,
+            text_bytes_max: self.settings.strings_bytes_max,
+        })
+    }
+
     /// Gets blocks for a client; an error if it has to wait for one, or one is lost.
-    fn fetch(&mut self, client: ClientId, need: &Need, at_once: bool) -> Result<(), Undecided> {
+    pub(super) fn fetch(
+        &mut self,
+        client: ClientId,
+        need: &Need,
+        at_once: bool,
+    ) -> Result<(), Undecided> {
         let mut reading = false;
         for number in &need.blocks {
             let fetched = match at_once {
@@ -134,6 +151,11 @@ impl<S: Store> Shard<S> {
             return self.refuse(command, refused);
         }
         let notes = self.notes(command, &decision.effects);
+        let evicts = |effect: &&Effect<'_>| match effect {
+            Effect::KeyRemoved { key } => self.is_eviction(command, *key),
+            _ => false,
+        };
+        self.evicted_keys += decision.effects.iter().filter(evicts).count() as u64;
         for effect in &decision.effects {
             self.apply(effect);
         }
@@ -144,9 +166,14 @@ impl<S: Store> Shard<S> {
 
     /// Puts the effects of a command into the batch, all or none: they must fit with what is there,
     /// in a transaction, or else alone.
-    fn log(&mut self, effects: &[Effect<'_>]) -> Result<(), Refused> {
+    pub(super) fn log(&mut self, effects: &[Effect<'_>]) -> Result<(), Refused> {
         let start = self.batch.len();
         effects.iter().for_each(|effect| effect.encode(&mut self.batch));
+        // On a full disk the log lives on what it has until a checkpoint gives a file back.
+        if self.is_full() && !effects.is_empty() && !self.store.has_log_room(self.batch.len()) {
+            self.batch.truncate(start);
+            return Err(Refused::DiskFull);
+        }
         if self.batch.len() <= self.store.batch_bytes_max() {
             return Ok(());
         }
@@ -171,7 +198,7 @@ impl<S: Store> Shard<S> {
     }
 
     /// Applies an effect that is logged.
-    fn apply(&mut self, effect: &Effect<'_>) {
+    pub(super) fn apply(&mut self, effect: &Effect<'_>) {
         self.note_touched(effect);
         if !effect.is_delivery() || self.settings.delivery_strict {
             self.urgency = Urgency::Durable;
@@ -181,14 +208,23 @@ impl<S: Store> Shard<S> {
         if let Err(error) = self.tell_store(applied) {
             self.failed.get_or_insert(error);
         }
+        let key = effect.key();
+        let tended = |key: &KeyNumber| self.machine.stream_of(*key).is_some_and(Stream::is_tended);
+        if let Some(key) = key.filter(tended) {
+            self.tending.ask(key, self.now_ms);
+        }
     }
 
     /// Hands to the store what an effect means for it.
     pub(super) fn tell_store(&mut self, applied: Applied) -> Result<(), Error> {
         match applied {
             Applied::Done => {}
-            Applied::Sealed(key, number, block) => self.store.put_block(key.0, number, block)?,
+            Applied::Sealed(key, number, block) => {
+                self.looked_us = None;
+                self.store.put_block(key.0, number, block)?;
+            }
             Applied::Filled(key, blocks) => {
+                self.looked_us = None;
                 for (number, block) in blocks {
                     self.store.put_block(key.0, number, block)?;
                 }
@@ -205,9 +241,14 @@ impl<S: Store> Shard<S> {
         let expired = found
             .filter(|(_, object)| object.expires_at_ms.is_some_and(|at_ms| at_ms < self.now_ms));
         if let Some((key, _)) = expired {
-            self.announce_expired(key);
-            self.perform(&Effect::KeyRemoved { key });
+            self.drop_expired(key);
         }
+    }
+
+    fn drop_expired(&mut self, key: KeyNumber) {
+        self.expired_keys += 1;
+        self.announce_expired(key);
+        self.perform(&Effect::KeyRemoved { key });
     }
 
     /// Removes keys that have expired, a bounded number a turn, and serves whom that concerns.
@@ -219,13 +260,13 @@ impl<S: Store> Shard<S> {
 
     fn expire_due(&mut self) {
         const KEYS_MAX: usize = 1000;
+        if self.is_full() && !self.store.has_log_room(self.batch.len()) {
+            return;
+        }
         let expiring = self.machine.keys.iter_expiring();
         let due = expiring.take_while(|(at_ms, _)| *at_ms < self.now_ms);
         let due: Vec<_> = due.take(KEYS_MAX).map(|(_, key)| key).collect();
-        for key in due {
-            self.announce_expired(key);
-            self.perform(&Effect::KeyRemoved { key });
-        }
+        due.into_iter().for_each(|key| self.drop_expired(key));
     }
 
     /// Forgets idempotent ids that have been over for a while, of a bounded number of streams a
@@ -245,6 +286,9 @@ impl<S: Store> Shard<S> {
     /// Seals tails beyond their budget, down to three quarters of it, so that it is seldom done.
     pub(super) fn keep_tail_budget(&mut self) {
         let bytes_max = self.settings.tail_bytes_max;
+        if self.is_full() {
+            return;
+        }
         if self.machine.tail_bytes() > bytes_max {
             for effect in self.machine.seal_rested_tails(bytes_max / 4 * 3) {
                 self.perform(&effect);

@@ -114,6 +114,17 @@ impl<S: Store> Shard<S> {
                 self.touch_key(*key);
                 self.touch((*database, name.to_vec()));
             }
+            // As in Redis, only entries and keys break a WATCH; but readers may wait for these.
+            Effect::Policy { key, .. }
+            | Effect::IdSet { key, .. }
+            | Effect::GroupCreated { key, .. }
+            | Effect::GroupIdSet { key, .. }
+            | Effect::GroupDestroyed { key, .. }
+            | Effect::ConsumerDeleted { key, .. } => {
+                if let Some(object) = self.machine.keys.get(*key) {
+                    self.waiters.feed((object.database, object.name.to_vec()));
+                }
+            }
             Effect::Claimed { key, .. } | Effect::Delivered { key, .. } => {
                 if let Some(object) = self.machine.keys.get(*key) {
                     self.waiters.shift((object.database, object.name.to_vec()));

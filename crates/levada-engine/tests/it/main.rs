@@ -2,6 +2,8 @@
 
 mod copies;
 mod embedded;
+mod full_disk;
 mod idempotent;
+mod policies;
 mod restores;
 mod verify;
