@@ -10,15 +10,18 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
+use crate::clients::{self, Server};
+use crate::conformance;
 use crate::peer::Peer;
+use crate::peers::{self, Version};
 use crate::transcript::{self, Options, Target};
 use crate::{tidy, workspace};
 
 /// A server that transcripts can start for themselves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PeerKind {
-    /// The installed `redis-server`.
-    Redis,
+    /// A real one.
+    Real(Version),
     /// Our own binary.
     Levada,
 }
@@ -37,15 +40,31 @@ type Stage = (&'static str, fn(&mut Report) -> Result<Outcome>);
 
 /// In order; each stage is one line.
 const STAGES: &[Stage] = &[
+    ("peers", |_| install_peers()),
     ("check", |_| check().map(|()| Outcome::Passed)),
     ("test", |report| {
         report.tests = test()?;
         Ok(Outcome::Passed)
     }),
-    ("transcripts redis", |_| transcripts(PeerKind::Redis, &[], Options::default())),
+    ("transcripts 7.0", |_| transcripts(PeerKind::Real(Version::Redis70), &[], Options::default())),
+    ("transcripts 8.6", |_| transcripts(PeerKind::Real(Version::Redis86), &[], Options::default())),
     ("transcripts levada", |_| transcripts(PeerKind::Levada, &[], Options::default())),
+    ("clients 7.0", |_| clients::matrix(&Server::Peer(PeerKind::Real(Version::Redis70)), &[])),
+    ("clients 8.6", |_| clients::matrix(&Server::Peer(PeerKind::Real(Version::Redis86)), &[])),
+    ("clients levada", |_| clients::matrix(&Server::Peer(PeerKind::Levada), &[])),
+    ("conformance", |_| conformance::run(&conformance::Options::default())),
+    ("differential", |_| crate::differential::short()),
     ("crash schedules", |_| cargo(&["run", "--release", "-p", "levada-sim", "--", "run"])),
+    ("kill -9 loop", |_| cargo(&["run", "-p", "xtask", "--", "kills", "--rounds", "50"])),
+    ("power cuts", |_| faults("power-cut", "10")),
+    ("failed syncs", |_| faults("sync-error", "5")),
+    ("kills at a sync", |_| faults("sync-kill", "5")),
+    ("slow syncs", |_| faults("slow-sync", "5")),
+    ("failed writes", |_| faults("write-error", "5")),
+    ("no space", |_| faults("no-space", "5")),
+    ("bit flips", |_| cargo(&["run", "--release", "-p", "levada-sim", "--", "flips", "1000", "1"])),
     ("kill -9 loop", |_| cargo(&["run", "-p", "xtask", "--", "kills", "--rounds", "20"])),
+    ("transfer", |_| cargo(&["run", "-p", "xtask", "--", "transfer", "--entries", "20000"])),
     ("flights", |_| {
         let demo = ["demo", "--records", "5000", "--language", "all"];
         cargo(&[&["run", "--release", "-p", "flights", "--"], &demo[..]].concat())
@@ -91,6 +110,34 @@ fn cargo(arguments: &[&str]) -> Result<Outcome> {
     succeed(workspace::cargo().args(arguments)).map(|()| Outcome::Passed)
 }
 
+/// What a machine cannot do, such as mounting: a stage that needs it is skipped, loudly.
+#[derive(Debug)]
+pub struct Unable(pub String);
+
+impl Unable {
+    /// How a verb ends that could not run: the number that test runners have for it.
+    pub const EXIT_CODE: u8 = 77;
+}
+
+impl std::fmt::Display for Unable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "this machine cannot do it: {}", self.0)
+    }
+}
+
+impl std::error::Error for Unable {}
+
+/// A stage of faults under load.
+fn faults(fault: &str, rounds: &str) -> Result<Outcome> {
+    let arguments = ["run", "-p", "xtask", "--", "kills", "--fault", fault, "--rounds", rounds];
+    let status = workspace::cargo().args(arguments).status()?;
+    if status.code() == Some(i32::from(Unable::EXIT_CODE)) {
+        return Ok(Outcome::Skipped("this machine cannot do it, see above".to_owned()));
+    }
+    ensure!(status.success(), "{fault}: acknowledged work is not as it was");
+    Ok(Outcome::Passed)
+}
+
 /// Formatting, lints, tidy: what should pass before a commit.
 pub fn check() -> Result<()> {
     succeed(workspace::cargo().args(["fmt", "--all", "--check"]))?;
@@ -128,15 +175,14 @@ pub fn test() -> Result<Vec<String>> {
 
 /// Starts the peer and runs transcripts against it; no files means all of them.
 pub fn transcripts(kind: PeerKind, files: &[PathBuf], options: Options) -> Result<Outcome> {
-    let (name, peer) = match kind {
+    let (name, running) = match kind {
         PeerKind::Levada => ("levada", Peer::levada()?),
-        PeerKind::Redis => match Peer::redis()? {
-            Some(peer) => ("redis", peer),
-            None if in_ci() => bail!("redis-server is not installed"),
-            None => return Ok(Outcome::Skipped("redis-server is not installed".to_owned())),
+        PeerKind::Real(version) => match Peer::real(version)? {
+            Some(running) => (version.name(), running),
+            None => return lacking(&format!("{version} is not installed: cargo xtask peers")),
         },
     };
-    let target = Target { name: name.to_owned(), address: peer.address };
+    let target = Target { name: name.to_owned(), address: running.address };
     run_transcripts(&target, files, options).map(|()| Outcome::Passed)
 }
 
@@ -166,7 +212,29 @@ pub fn transcript_files() -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-fn in_ci() -> bool {
+/// Installs the real servers. What is still lacking fails here only under `CI=true`.
+fn install_peers() -> Result<Outcome> {
+    match peers::install() {
+        Ok(()) => Ok(Outcome::Passed),
+        Err(error) => lacking(&format!("{error:#}")),
+    }
+}
+
+/// The outcome of what cannot run here: a skip, or a failure under `CI=true`.
+pub fn lacking(what: &str) -> Result<Outcome> {
+    ensure!(!in_ci(), "{what}");
+    Ok(Outcome::Skipped(what.to_owned()))
+}
+
+/// Prints that a verb was skipped, and why, if it was.
+pub fn say(outcome: &Outcome) {
+    if let Outcome::Skipped(why) = outcome {
+        println!("SKIPPED: {why}");
+    }
+}
+
+/// Whether a skip would hide a failure.
+pub(crate) fn in_ci() -> bool {
     std::env::var("CI").is_ok_and(|value| value == "true")
 }
 

@@ -97,7 +97,7 @@ fn parse(arguments: &[String]) -> Result<Options> {
     let mut options = Options {
         rounds: 5,
         seconds: 3,
-        servers: vec![Kind::Levada, Kind::RedisAlways, Kind::RedisEverysec],
+        servers: vec![Kind::Levada, Kind::REDIS_ALWAYS, Kind::REDIS_EVERYSEC],
         load_max: 2.0,
         dry: false,
     };

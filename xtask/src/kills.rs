@@ -1,6 +1,7 @@
-//! `cargo xtask kills`: `kill -9` at random moments under load, and a ledger of all that was
-//! acknowledged. It finds wiring errors, above all a reply that runs ahead of its commit; it says
-//! nothing about a power cut, because the page cache survives a kill.
+//! `cargo xtask kills`: a fault at a random moment under load, a restart, and a ledger of all that
+//! was acknowledged. `kill -9` finds wiring errors, above all a reply that runs ahead of its
+//! commit; the page cache survives it, so that only a power cut finds a missing sync. See
+//! [`fault`] for all of them.
 //!
 //! One data directory serves all rounds, so that later rounds recover from what earlier ones left.
 //! Between rounds, while nobody else is connected, old entries are trimmed and acknowledged: their
@@ -9,23 +10,29 @@
 mod check;
 pub(crate) mod client;
 mod consume;
+pub(crate) mod fault;
 mod journal;
 mod ledger;
 mod load;
+pub(crate) mod medium;
 mod observe;
 pub(crate) mod server;
 #[cfg(test)]
 mod tests;
-mod value;
+pub(crate) mod value;
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 
+use xtask::record;
+
 use self::client::{Client, Reply};
-use self::journal::{CONSUMERS, GROUP, STREAMS, show_id};
+use self::fault::Fault;
+use self::journal::{CONSUMERS, GROUP, Journal, STREAMS, show_id};
 use self::ledger::Ledger;
 use self::load::Load;
+use self::medium::Medium;
 use self::observe::State;
 use self::server::{Kind, Server};
 use self::value::Chance;
@@ -34,6 +41,12 @@ use self::value::Chance;
 const RECOVERY_MAX: Duration = Duration::from_secs(20);
 /// Load before the kill, in milliseconds: at least this and up to as much again as the second.
 const LOAD_MS: (u64, u64) = (150, 300);
+/// Between a cut and the end of the process.
+const AFTER_CUT: Duration = Duration::from_millis(300);
+/// Longest wait for an injection to fire.
+const INJECTION_MAX: Duration = Duration::from_secs(10);
+/// An injection fires at most at this call of a thread.
+const NTH_MAX: u64 = 150;
 /// Entries that a stream keeps from one round to the next.
 const KEEP: usize = 2000;
 /// Violations that are printed; the others are counted.
@@ -47,14 +60,16 @@ pub(crate) struct Options {
     rounds: u32,
     seed: u64,
     kind: Kind,
+    fault: Fault,
     canary: bool,
+    record: bool,
 }
 
 /// What a run has counted.
 #[derive(Debug, Default)]
 struct Totals {
     rounds: u32,
-    kills: u32,
+    faults: u32,
     terminated: u32,
     acknowledged: u64,
     unknown: u64,
@@ -66,20 +81,22 @@ struct Totals {
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let options = parse(arguments)?;
     println!(
-        "kills: {} rounds against {}, seed {}",
+        "kills: {} rounds of {} against {}, seed {}",
         options.rounds,
+        options.fault.name(),
         options.kind.name(),
         options.seed
     );
+    options.fault.check()?;
     let start = Instant::now();
-    let mut server = Server::start(options.kind, None, RECOVERY_MAX)?;
+    let mut rig = Rig::new(&options)?;
     let mut totals = Totals::default();
-    let outcome = rounds(&options, &mut server, &mut totals);
+    let outcome = rounds(&options, &mut rig, &mut totals);
     println!(
-        "{} rounds, {} kills, {} SIGTERM, {} acknowledged, {} unknown, {} violations, {:.1} s, \
+        "{} rounds, {} faults, {} SIGTERM, {} acknowledged, {} unknown, {} violations, {:.1} s, \
          longest recovery {} ms",
         totals.rounds,
-        totals.kills,
+        totals.faults,
         totals.terminated,
         totals.acknowledged,
         totals.unknown,
@@ -92,6 +109,11 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     }
     let seed = options.seed;
     outcome.with_context(|| format!("seed {seed}"))?;
+    if options.record {
+        let what = format!("{} under load, {}", options.fault.name(), options.kind.name());
+        let (count, violations) = (u64::from(totals.faults), totals.violations.len());
+        record::add(&record::Run { what, seed, count, violations })?;
+    }
     match (options.canary, totals.violations.is_empty()) {
         (false, true) => Ok(()),
         (true, false) => {
@@ -100,7 +122,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
         }
         (true, true) => bail!("canary: an acknowledged entry was withheld and nobody noticed"),
         (false, false) => {
-            let kept = server.keep().display();
+            let kept = rig.server.keep().display();
             bail!("seed {seed}: acknowledged work is not as it was; the data is in {kept}")
         }
     }
@@ -111,7 +133,9 @@ fn parse(arguments: &[String]) -> Result<Options> {
         rounds: 100,
         seed: u64::try_from(std::time::UNIX_EPOCH.elapsed()?.as_millis())?,
         kind: Kind::Levada,
+        fault: Fault::Kill,
         canary: false,
+        record: false,
     };
     let mut rest = arguments.iter();
     while let Some(argument) = rest.next() {
@@ -120,6 +144,8 @@ fn parse(arguments: &[String]) -> Result<Options> {
             "--rounds" => options.rounds = value()?.parse().context("--rounds")?,
             "--seed" => options.seed = value()?.parse().context("--seed")?,
             "--server" => options.kind = Kind::parse(value()?)?,
+            "--fault" => options.fault = Fault::parse(value()?)?,
+            "--record" => options.record = true,
             "--canary" => options.canary = true,
             other => bail!("unknown option {other}"),
         }
@@ -128,27 +154,122 @@ fn parse(arguments: &[String]) -> Result<Options> {
     Ok(options)
 }
 
+/// What rounds run on.
+#[derive(Debug)]
+struct Rig {
+    server: Server,
+    /// Where the data lie, for power cuts.
+    medium: Option<Medium>,
+    fault: Fault,
+}
+
+impl Drop for Rig {
+    /// The server ends, then goes its medium, which is mounted in the server's directory.
+    fn drop(&mut self) {
+        let _ = self.server.end();
+        if !self.server.is_kept() {
+            self.medium = None;
+        }
+    }
+}
+
+impl Rig {
+    fn new(options: &Options) -> Result<Self> {
+        let mut server = Server::new(options.kind, None)?;
+        let mut medium = None;
+        if options.fault == Fault::PowerCut {
+            let new = Medium::new(server.directory())?;
+            server.set_data(new.path().join("data"));
+            std::fs::create_dir(new.path().join("data"))?;
+            medium = Some(new);
+        }
+        server.restart(RECOVERY_MAX)?;
+        Ok(Self { server, medium, fault: options.fault })
+    }
+
+    /// Load, fault and restart. Answers what the connections recorded and how long the recovery
+    /// took.
+    fn round(
+        &mut self,
+        round: u32,
+        relaxed: bool,
+        chance: &mut Chance,
+        totals: &mut Totals,
+    ) -> Result<(Journal, Duration)> {
+        let trace = self.server.directory().join("trace");
+        let nth = 1 + chance.below(NTH_MAX);
+        let wrapper = self.fault.wrapper(nth, &trace);
+        let injects = !wrapper.is_empty();
+        let mut ready = true;
+        if injects {
+            self.server.terminate()?;
+            self.server.set_wrapper(wrapper);
+            ready = self.server.try_start(RECOVERY_MAX)?;
+        }
+        if self.medium.is_some() && self.server.kind() == Kind::Levada {
+            let delivery = if relaxed { "relaxed" } else { "strict" };
+            self.server.client()?.ask(&["CONFIG", "SET", "delivery-sync", delivery])?;
+        }
+        let load = ready.then(|| Load::start(self.server.address(), round, chance));
+        let length = Duration::from_millis(LOAD_MS.0 + chance.below(LOAD_MS.1));
+        let mut cut_at = None;
+        let ended = match self.fault {
+            Fault::PowerCut => {
+                std::thread::sleep(length);
+                let medium = self.medium.as_ref().expect("power cuts have a medium");
+                medium.cut()?;
+                cut_at = load.as_ref().map(Load::moment);
+                totals.faults += 1;
+                // Time for a reply that should never come.
+                std::thread::sleep(AFTER_CUT);
+                self.server.end()
+            }
+            Fault::Kill => {
+                std::thread::sleep(length);
+                end(&mut self.server, chance, totals)
+            }
+            fault => {
+                totals.faults += 1;
+                let length = if fault.ends() { INJECTION_MAX } else { length };
+                let by_itself = !ready || self.server.wait(length)?;
+                self.server.end()?;
+                fault.fired(&trace, by_itself).and_then(|fired| {
+                    ensure!(fired, "{} did not fire at call {nth}", fault.name());
+                    ensure!(by_itself || !fault.ends(), "{} did not end it", fault.name());
+                    Ok(())
+                })
+            }
+        };
+        // Joined in any case: the connections end with the server, however it ended.
+        let mut journal = load.map(Load::join).unwrap_or_default();
+        ended?;
+        if let Some(cut_at) = cut_at {
+            journal.note_cut(cut_at);
+        }
+        if let Some(medium) = &mut self.medium {
+            medium.restore()?;
+        }
+        self.server.set_wrapper(Vec::new());
+        let recovery = self.server.restart(RECOVERY_MAX)?;
+        Ok((journal, recovery))
+    }
+}
+
 /// Runs rounds until one has violations.
-fn rounds(options: &Options, server: &mut Server, totals: &mut Totals) -> Result<()> {
+fn rounds(options: &Options, rig: &mut Rig, totals: &mut Totals) -> Result<()> {
     let mut chance = Chance::new(options.seed);
     let mut ledger = Ledger::new();
     let withhold_in = options.canary.then(|| chance.index(options.rounds as usize));
-    create_groups(&mut server.client()?)?;
+    create_groups(&mut rig.server.client()?)?;
     for round in 0..options.rounds {
-        let load = Load::start(server.address(), round, &mut chance);
-        let length = Duration::from_millis(LOAD_MS.0 + chance.below(LOAD_MS.1));
-        std::thread::sleep(length);
-        let ended = end(server, &mut chance, totals);
-        // Joined in any case: the connections end with the server, however it ended.
-        let journal = load.join();
-        ended?;
+        // Every other power cut may undo deliveries of which nothing that lasts depends.
+        ledger.relaxed = options.fault == Fault::PowerCut && chance.one_in(2);
+        let (journal, recovery) = rig.round(round, ledger.relaxed, &mut chance, totals)?;
         totals.rounds += 1;
         totals.acknowledged += journal.acknowledged;
         totals.unknown += journal.unknown;
-
-        let recovery = server.restart(RECOVERY_MAX)?;
         totals.longest_recovery = totals.longest_recovery.max(recovery);
-        let mut client = server.client()?;
+        let mut client = rig.server.client()?;
         let mut states = Vec::new();
         for stream in 0..STREAMS.len() {
             states.push(State::read(&mut client, stream)?);
@@ -184,10 +305,10 @@ fn end(server: &mut Server, chance: &mut Chance, totals: &mut Totals) -> Result<
         totals.terminated += 1;
         return server.terminate();
     }
-    totals.kills += 1;
+    totals.faults += 1;
     server.kill()?;
     if chance.one_in(5) {
-        totals.kills += 1;
+        totals.faults += 1;
         server.launch()?;
         std::thread::sleep(Duration::from_millis(chance.below(25)));
         server.kill()?;

@@ -1,11 +1,17 @@
 //! The verbs behind `cargo xtask`, as a library, so that tests can call what the command line
 //! calls: `transcript` runs golden sessions against a live server, `tidy` checks the shape of the
-//! source, `peer` starts the servers they need, `ci` runs everything in order.
+//! source, `peers` installs real servers, `peer` starts the servers that the others need, `clients`
+//! runs other people's clients, `ci` runs everything in order.
 //!
 //! Nothing here is part of the product, and no crate of the product depends on it.
 
 pub mod ci;
+pub mod clients;
+pub mod conformance;
+pub mod differential;
 pub mod peer;
+pub mod peers;
+pub mod record;
 pub mod tidy;
 pub mod transcript;
 pub mod workspace;

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 
+use crate::peers::{self, Version};
 use crate::workspace;
 
 /// Longest wait for a started server to answer.
@@ -27,27 +28,44 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// Starts the installed `redis-server`; `Ok(None)` when there is none.
-    pub fn redis() -> Result<Option<Self>> {
-        if Command::new("redis-server").arg("--version").output().is_err() {
+    /// Starts a real server; `Ok(None)` when it is not installed.
+    pub fn real(version: Version) -> Result<Option<Self>> {
+        let Some(program) = peers::find(version) else {
             return Ok(None);
-        }
+        };
+        Self::redis_of(&program).map(Some)
+    }
+
+    /// Starts a program: a levada if it is called so, else a `redis-server`.
+    pub fn program(program: &Path) -> Result<Self> {
+        let is_levada = program.file_name().is_some_and(|name| name == "levada");
+        if is_levada { Self::levada_of(program) } else { Self::redis_of(program) }
+    }
+
+    /// Starts a `redis-server` with options of one's own, without persistence.
+    pub fn redis_at(program: &Path, options: &[&str]) -> Result<Self> {
         Self::start("redis", |port, directory| {
-            let mut command = Command::new("redis-server");
+            let mut command = Command::new(program);
             command.args(["--port", port, "--bind", "127.0.0.1", "--save", ""]);
-            command.args(["--appendonly", "no", "--dir"]).arg(directory);
+            command.args(options).arg("--dir").arg(directory);
             command
         })
-        .map(Some)
     }
 
     /// Builds our binary and starts `levada serve`.
     pub fn levada() -> Result<Self> {
         let build = workspace::cargo().args(["build", "--quiet", "-p", "levada-cli"]).status()?;
         ensure!(build.success(), "levada does not build");
-        let program = workspace::target_dir().join("debug/levada");
+        Self::levada_of(&workspace::target_dir().join("debug/levada"))
+    }
+
+    fn redis_of(program: &Path) -> Result<Self> {
+        Self::redis_at(program, &["--appendonly", "no"])
+    }
+
+    fn levada_of(program: &Path) -> Result<Self> {
         Self::start("levada", |port, directory| {
-            let mut command = Command::new(&program);
+            let mut command = Command::new(program);
             command.args(["serve", "--port", port, "--dir"]).arg(directory);
             command
         })
@@ -71,7 +89,7 @@ impl Peer {
             if peer.wait_until_ready()? {
                 return Ok(peer);
             }
-            failure = peer.output();
+            failure = peer.said();
         }
         bail!("{name} does not answer PING; it said:\n{failure}")
     }
@@ -91,7 +109,8 @@ impl Peer {
         Ok(false)
     }
 
-    fn output(&self) -> String {
+    /// All that it has printed so far.
+    pub fn said(&self) -> String {
         let read = |file| std::fs::read_to_string(self.directory.join(file)).unwrap_or_default();
         read("stdout") + &read("stderr")
     }

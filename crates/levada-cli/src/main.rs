@@ -1,8 +1,12 @@
 //! The one binary: `levada serve` runs the server, the other subcommands are for people.
 
 mod descriptors;
+mod export;
+mod import;
 mod serve;
 mod settings;
+mod transfer;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -22,15 +26,32 @@ enum Command {
     Serve(settings::Given),
     /// Prints the settings in force, as a file that --config can read.
     Config(settings::Given),
+    /// Copies streams with their groups, and strings, from a Redis into Levada, and compares.
+    #[command(after_help = transfer::EXIT_CODES)]
+    Import(import::Import),
+    /// Copies streams with their groups, and strings, from Levada into a Redis, and compares.
+    #[command(after_help = transfer::EXIT_CODES)]
+    Export(export::Export),
+    /// Checks a data directory that no server has open.
+    #[command(after_help = verify::EXIT_CODES)]
+    Verify(verify::Given),
 }
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
-        Command::Serve(given) => given.resolve().and_then(|settings| serve::run(&settings)),
-        Command::Config(given) => given.resolve().map(|settings| print!("{settings}")),
+        Command::Serve(given) => {
+            given.resolve().and_then(|settings| serve::run(&settings)).map(|()| ExitCode::SUCCESS)
+        }
+        Command::Config(given) => given.resolve().map(|settings| {
+            print!("{settings}");
+            ExitCode::SUCCESS
+        }),
+        Command::Import(import) => import::run(&import),
+        Command::Export(export) => export::run(&export),
+        Command::Verify(given) => return verify::run(&given),
     };
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("levada: {error:#}");
             ExitCode::FAILURE

@@ -39,6 +39,8 @@ pub(crate) fn run(settings: &Settings) -> Result<()> {
         requirepass: settings.requirepass.clone(),
         clients_max: settings.maxclients,
         connections_max,
+        idmp_duration_s: settings.stream_idmp_duration,
+        idmp_iids_max: settings.stream_idmp_maxsize,
         cache_bytes: settings.cache_bytes()?,
         seed: RandomState::new().build_hasher().finish(),
         log: |line| eprintln!("{line}"),

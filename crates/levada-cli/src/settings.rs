@@ -29,6 +29,12 @@ pub(crate) struct Given {
     /// Connections at once. [default: 10000]
     #[arg(long, env = "LEVADA_MAXCLIENTS", value_name = "COUNT")]
     maxclients: Option<u64>,
+    /// Seconds that new streams track idempotent ids, 1 to 86400. [default: 100]
+    #[arg(long, env = "LEVADA_STREAM_IDMP_DURATION", value_name = "SECONDS")]
+    stream_idmp_duration: Option<u64>,
+    /// Idempotent ids that they track per producer, 1 to 10000. [default: 100]
+    #[arg(long, env = "LEVADA_STREAM_IDMP_MAXSIZE", value_name = "COUNT")]
+    stream_idmp_maxsize: Option<u64>,
     /// Memory for blocks that were read or written lately. [default: 128MiB]
     #[arg(long, env = "LEVADA_CACHE_BYTES", value_name = "BYTES")]
     cache_bytes: Option<String>,
@@ -43,6 +49,8 @@ pub(crate) struct Settings {
     pub(crate) dir: PathBuf,
     pub(crate) requirepass: String,
     pub(crate) maxclients: u64,
+    pub(crate) stream_idmp_duration: u64,
+    pub(crate) stream_idmp_maxsize: u64,
     /// As written; see [`Settings::cache_bytes`].
     cache_bytes: String,
 }
@@ -55,6 +63,8 @@ impl Default for Settings {
             dir: PathBuf::from("./levada-data"),
             requirepass: String::new(),
             maxclients: 10_000,
+            stream_idmp_duration: 100,
+            stream_idmp_maxsize: 100,
             cache_bytes: "128MiB".to_owned(),
         }
     }
@@ -77,6 +87,8 @@ impl Given {
         put(&mut settings.dir, self.dir);
         put(&mut settings.requirepass, self.requirepass);
         put(&mut settings.maxclients, self.maxclients);
+        put(&mut settings.stream_idmp_duration, self.stream_idmp_duration);
+        put(&mut settings.stream_idmp_maxsize, self.stream_idmp_maxsize);
         put(&mut settings.cache_bytes, self.cache_bytes);
         settings.check()?;
         Ok(settings)
@@ -102,6 +114,15 @@ impl Settings {
         }
         if self.maxclients == 0 {
             bail!("maxclients is 0: nobody could connect");
+        }
+        let bounded = [
+            ("stream-idmp-duration", self.stream_idmp_duration, 86_400),
+            ("stream-idmp-maxsize", self.stream_idmp_maxsize, 10_000),
+        ];
+        for (name, value, max) in bounded {
+            if value == 0 || value > max {
+                bail!("{name} is {value}: it must be between 1 and {max}");
+            }
         }
         Ok(())
     }
@@ -144,6 +165,18 @@ impl fmt::Display for Settings {
         writeln!(f, "# Connections at once.\nmaxclients = {}\n", self.maxclients)?;
         writeln!(
             f,
+            "# Seconds that new streams track idempotent ids, 1 to 86400.\n\
+             stream-idmp-duration = {}\n",
+            self.stream_idmp_duration
+        )?;
+        writeln!(
+            f,
+            "# Idempotent ids that they track per producer, 1 to 10000.\n\
+             stream-idmp-maxsize = {}\n",
+            self.stream_idmp_maxsize
+        )?;
+        writeln!(
+            f,
             "# Memory for blocks that were read or written lately.\ncache-bytes = {}",
             quoted(&self.cache_bytes)
         )
@@ -180,6 +213,19 @@ mod tests {
         let settings = given.resolve().expect("both are right");
         assert_eq!((settings.port, settings.maxclients), (1, 10_000));
         assert_eq!(settings.cache_bytes().expect("checked"), 1 << 30);
+    }
+
+    #[test]
+    fn what_is_out_of_bounds_is_refused() {
+        let check = |stream_idmp_maxsize: u64, fits: bool| {
+            let given =
+                Given { stream_idmp_maxsize: Some(stream_idmp_maxsize), ..Given::default() };
+            assert_eq!(given.resolve().is_ok(), fits, "{stream_idmp_maxsize}");
+        };
+        check(0, false);
+        check(1, true);
+        check(10_000, true);
+        check(10_001, false);
     }
 
     #[test]

@@ -398,6 +398,20 @@ impl<'a> RowFields<'a> {
         (0..self.len).map_while(move |_| Some((names.bytes()?, Value::decode(&mut values)?)))
     }
 
+    /// Sum of the bytes of names and values, as [`Fields::bytes`].
+    pub fn bytes(&self) -> u64 {
+        let mut digits = Vec::new();
+        let len = |(name, value): (&[u8], Value<'_>)| {
+            digits.clear();
+            if let Value::Integer(_) = value {
+                value.append_to(&mut digits);
+            }
+            let len = if let Value::Bytes(bytes) = value { bytes.len() } else { digits.len() };
+            (name.len() + len) as u64
+        };
+        self.iter().map(len).sum()
+    }
+
     /// The pairs as owned bytes, for tests and tools.
     pub fn to_vec(&self) -> Vec<(Vec<u8>, Vec<u8>)> {
         let owned = |(name, value): (&[u8], Value<'_>)| {

@@ -3,9 +3,9 @@
 //! A command here is free of any protocol: no text, no options in whatever order, no ids in any
 //! form but one. The names and meanings are Redis' (command pages of the same names).
 
-use alloc::vec::Vec;
+use alloc::{borrow::Cow, sync::Arc, vec::Vec};
 
-use crate::{extended::Extended, fields::Fields, id::StreamId};
+use crate::{extended::Extended, fields::Fields, id::StreamId, restored::RestoredStream};
 
 /// A key of one of the databases.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -33,6 +33,10 @@ pub enum Command<'a> {
     Xtrim(Key<'a>, Trim),
     /// XSETID.
     Xsetid(Xsetid<'a>),
+    /// XCFGSET.
+    Xcfgset(Xcfgset<'a>),
+    /// XIDMPRECORD.
+    Xidmprecord(Xidmprecord<'a>),
     /// XREAD, its non-blocking half.
     Xread(Xread<'a>),
     /// XREADGROUP, its non-blocking half.
@@ -53,6 +57,9 @@ pub enum Command<'a> {
     Xackdel(Key<'a>, &'a [u8], References, Vec<StreamId>),
     /// XPENDING key group.
     XpendingSummary(Key<'a>, &'a [u8]),
+    /// No command of its own: whether each key holds a stream, with this group, in this order.
+    /// Without a group a key may be missing. Answers OK.
+    CheckStreams(Vec<Key<'a>>, Option<&'a [u8]>),
     /// XPENDING key group with a range.
     Xpending(Xpending<'a>),
     /// XCLAIM.
@@ -95,6 +102,10 @@ pub enum Command<'a> {
     Rename(Key<'a>, Key<'a>, bool),
     /// COPY.
     Copy(Copied<'a>),
+    /// DUMP.
+    Dump(Key<'a>),
+    /// RESTORE.
+    Restore(Restore<'a>),
     /// MOVE: key, database.
     Move(Key<'a>, u8),
     /// SWAPDB.
@@ -153,6 +164,41 @@ pub struct Xadd<'a> {
     pub id: NewId,
     /// What the entry holds; at least one pair.
     pub fields: Fields<'a>,
+    /// IDMP, IDMPAUTO; only with [`NewId::Auto`].
+    pub idempotent: Option<Idempotent<'a>>,
+}
+
+/// IDMP or IDMPAUTO: a repetition of the same append adds nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Idempotent<'a> {
+    /// The producer, not empty.
+    pub pid: &'a [u8],
+    /// What the producer calls this append, not empty; `None` for IDMPAUTO, by its fields.
+    pub iid: Option<&'a [u8]>,
+}
+
+/// XCFGSET: what is `None` stays.
+#[derive(Clone, Copy, Debug)]
+pub struct Xcfgset<'a> {
+    /// The stream.
+    pub key: Key<'a>,
+    /// IDMP-DURATION in seconds, 1 to 86400.
+    pub idmp_duration_s: Option<u64>,
+    /// IDMP-MAXSIZE, 1 to 10000.
+    pub idmp_iids_max: Option<u64>,
+}
+
+/// XIDMPRECORD: tracks an iid as if it had appended an entry that is there.
+#[derive(Clone, Copy, Debug)]
+pub struct Xidmprecord<'a> {
+    /// The stream.
+    pub key: Key<'a>,
+    /// The producer, not empty.
+    pub pid: &'a [u8],
+    /// The iid, not empty.
+    pub iid: &'a [u8],
+    /// The entry.
+    pub id: StreamId,
 }
 
 /// MAXLEN or MINID.
@@ -421,6 +467,28 @@ pub struct Copied<'a> {
     pub replace: bool,
 }
 
+/// RESTORE.
+#[derive(Clone, Debug)]
+pub struct Restore<'a> {
+    /// The key.
+    pub key: Key<'a>,
+    /// REPLACE: whatever is there goes.
+    pub replace: bool,
+    /// When the key expires, in unix milliseconds; in the past, it does not come into being.
+    pub expires_at_ms: Option<i64>,
+    /// What it holds; `None` only asks whether the key is free.
+    pub value: Option<Restored<'a>>,
+}
+
+/// A value on its way in.
+#[derive(Clone, Debug)]
+pub enum Restored<'a> {
+    /// A string.
+    Text(Cow<'a, [u8]>),
+    /// A stream.
+    Stream(Arc<RestoredStream>),
+}
+
 /// Conditions of EXPIRE.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "four words that combine freely")]
@@ -501,6 +569,8 @@ impl<'a> Command<'a> {
             Self::Xadd(Xadd { key, .. })
             | Self::Xrange(Xrange { key, .. })
             | Self::Xsetid(Xsetid { key, .. })
+            | Self::Xcfgset(Xcfgset { key, .. })
+            | Self::Xidmprecord(Xidmprecord { key, .. })
             | Self::XgroupCreate(XgroupCreate { key, .. })
             | Self::XgroupSetid(XgroupSetid { key, .. })
             | Self::Xpending(Xpending { key, .. })
@@ -508,6 +578,8 @@ impl<'a> Command<'a> {
             | Self::Xnack(Xnack { key, .. })
             | Self::Xautoclaim(Xautoclaim { key, .. })
             | Self::Set(Set { key, .. })
+            | Self::Restore(Restore { key, .. })
+            | Self::Dump(key)
             | Self::Xlen(key)
             | Self::Xdel(key, _)
             | Self::Xdelex(key, ..)
@@ -537,7 +609,10 @@ impl<'a> Command<'a> {
             | Self::Incrbyfloat(key, _)
             | Self::Getrange(key, ..)
             | Self::Setrange(key, ..) => each(*key),
-            Self::Del(keys) | Self::Exists(keys) | Self::Mget(keys) => {
+            Self::Del(keys)
+            | Self::Exists(keys)
+            | Self::Mget(keys)
+            | Self::CheckStreams(keys, _) => {
                 keys.iter().for_each(|key| each(*key));
             }
             Self::Mset(mset) => mset.pairs.iter().for_each(|(key, _)| each(*key)),
@@ -575,6 +650,7 @@ impl<'a> Command<'a> {
                 | Self::Set(Set { get: true, .. })
                 | Self::Exists(_)
                 | Self::Type(_)
+                | Self::Dump(_)
                 | Self::Expiretime(_)
                 | Self::Xlen(_)
                 | Self::Xrange(_)

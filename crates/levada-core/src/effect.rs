@@ -5,13 +5,18 @@
 //! is not in memory, no clock and no settings. [`Effect::encode`] and [`Effect::decode`] are
 //! mirrored in `docs/format.md`; the numbers of [`code`] are on disk and are never given out anew.
 
+mod lists;
+
 use alloc::{borrow::Cow, sync::Arc, vec::Vec};
 
+use self::lists::{get_blocks, get_ids, get_rows, put_blocks, put_ids, put_rows};
 use crate::{
     block::Block,
     fields::Fields,
     id::StreamId,
+    idempotence::IdmpLimits,
     keyspace::KeyNumber,
+    restored::RestoredStream,
     varint::{Reader, put_bytes, put_id, put_option, put_u64},
 };
 
@@ -26,11 +31,16 @@ mod code {
     pub(super) const TEXT_APPENDED: u8 = 7;
     pub(super) const DATABASES_SWAPPED: u8 = 8;
     pub(super) const STREAM_COPIED: u8 = 9;
+    pub(super) const STREAM_RESTORED: u8 = 10;
     pub(super) const APPENDED: u8 = 16;
     pub(super) const SEALED: u8 = 17;
     pub(super) const DELETED: u8 = 18;
     pub(super) const TRIMMED: u8 = 19;
     pub(super) const ID_SET: u8 = 20;
+    pub(super) const IDMP_SET: u8 = 21;
+    pub(super) const IID_TRACKED: u8 = 22;
+    pub(super) const IIDS_FORGOTTEN: u8 = 23;
+    pub(super) const IIDS_COUNTED: u8 = 24;
     pub(super) const GROUP_CREATED: u8 = 32;
     pub(super) const GROUP_ID_SET: u8 = 33;
     pub(super) const GROUP_DESTROYED: u8 = 34;
@@ -108,6 +118,13 @@ pub enum Effect<'a> {
         /// All sealed blocks with their numbers, ascending: a replay has the rest in memory.
         blocks: Vec<(u64, Arc<Block>)>,
     },
+    /// A new stream is what was restored: entries, ids, counters, groups.
+    StreamRestored {
+        /// Which.
+        key: KeyNumber,
+        /// All of it.
+        stream: Arc<RestoredStream>,
+    },
     /// A string has this value.
     TextSet {
         /// Which.
@@ -166,6 +183,45 @@ pub enum Effect<'a> {
         entries_added: u64,
         /// max-deleted-entry-id from now on.
         max_deleted_id: StreamId,
+    },
+    /// A stream tracks idempotent ids within other limits; none is tracked any more.
+    IdmpSet {
+        /// Which stream.
+        key: KeyNumber,
+        /// From now on.
+        limits: IdmpLimits,
+    },
+    /// An idempotent id (iid) is tracked.
+    IidTracked {
+        /// In which stream.
+        key: KeyNumber,
+        /// Its producer; comes into being where it is missing.
+        pid: &'a [u8],
+        /// The iid, not tracked yet (but perhaps among those that go).
+        iid: Cow<'a, [u8]>,
+        /// The entry that it became.
+        id: StreamId,
+        /// Unix milliseconds from which its duration counts; if that of the producer's last iid is
+        /// later, that.
+        since_ms: u64,
+        /// So many of the producer's oldest iids go before.
+        going: u64,
+    },
+    /// Iids of all producers go up to a time; producers without any go too.
+    IidsForgotten {
+        /// In which stream.
+        key: KeyNumber,
+        /// Unix milliseconds since when the last of them was tracked, inclusive.
+        until_ms: u64,
+    },
+    /// Iids and duplicates are counted.
+    IidsCounted {
+        /// In which stream.
+        key: KeyNumber,
+        /// Ever tracked.
+        added: u64,
+        /// Duplicates ever found.
+        duplicates: u64,
     },
     /// A group comes into being.
     GroupCreated {
@@ -288,6 +344,7 @@ impl<'a> Effect<'a> {
             | Self::KeyExpires { key, .. }
             | Self::KeyRenamed { key, .. }
             | Self::StreamCopied { key, .. }
+            | Self::StreamRestored { key, .. }
             | Self::TextSet { key, .. }
             | Self::TextAppended { key, .. }
             | Self::Appended { key, .. }
@@ -295,6 +352,10 @@ impl<'a> Effect<'a> {
             | Self::Deleted { key, .. }
             | Self::Trimmed { key, .. }
             | Self::IdSet { key, .. }
+            | Self::IdmpSet { key, .. }
+            | Self::IidTracked { key, .. }
+            | Self::IidsForgotten { key, .. }
+            | Self::IidsCounted { key, .. }
             | Self::GroupCreated { key, .. }
             | Self::GroupIdSet { key, .. }
             | Self::GroupDestroyed { key, .. }
@@ -307,10 +368,14 @@ impl<'a> Effect<'a> {
         }
     }
 
-    /// Whether losing this one to a power cut only means that an entry is delivered again or that a
-    /// consumer was seen earlier: no reply needs to wait for it (`delivery-sync relaxed`).
+    /// Whether losing this one to a power cut only means that an entry is delivered again, that a
+    /// consumer was seen earlier or that what is over is forgotten later: no reply needs to wait
+    /// for it (`delivery-sync relaxed`).
     pub fn is_delivery(&self) -> bool {
-        matches!(self, Self::Delivered { .. } | Self::ConsumerSeen { .. })
+        matches!(
+            self,
+            Self::Delivered { .. } | Self::ConsumerSeen { .. } | Self::IidsForgotten { .. }
+        )
     }
 
     /// Appends the record: code, key number, contents.
@@ -336,6 +401,7 @@ impl<'a> Effect<'a> {
                 put_u64(out, from.0);
                 put_blocks(out, blocks);
             }
+            Self::StreamRestored { stream, .. } => stream.encode(out),
             Self::TextSet { value, .. } => put_bytes(out, value),
             Self::TextAppended { more, .. } => put_bytes(out, more),
             Self::Appended { id, starts_node, fields, .. } => {
@@ -355,6 +421,28 @@ impl<'a> Effect<'a> {
                 put_id(out, *last_id);
                 put_u64(out, *entries_added);
                 put_id(out, *max_deleted_id);
+            }
+            _ => self.encode_idempotence(out),
+        }
+    }
+
+    fn encode_idempotence(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::IdmpSet { limits, .. } => {
+                put_u64(out, limits.duration_s);
+                put_u64(out, limits.iids_max);
+            }
+            Self::IidTracked { pid, iid, id, since_ms, going, .. } => {
+                put_bytes(out, pid);
+                put_bytes(out, iid);
+                put_id(out, *id);
+                put_u64(out, *since_ms);
+                put_u64(out, *going);
+            }
+            Self::IidsForgotten { until_ms, .. } => put_u64(out, *until_ms),
+            Self::IidsCounted { added, duplicates, .. } => {
+                put_u64(out, *added);
+                put_u64(out, *duplicates);
             }
             _ => self.encode_group(out),
         }
@@ -412,6 +500,7 @@ impl<'a> Effect<'a> {
             Self::Flushed { .. } => code::FLUSHED,
             Self::DatabasesSwapped { .. } => code::DATABASES_SWAPPED,
             Self::StreamCopied { .. } => code::STREAM_COPIED,
+            Self::StreamRestored { .. } => code::STREAM_RESTORED,
             Self::TextSet { .. } => code::TEXT_SET,
             Self::TextAppended { .. } => code::TEXT_APPENDED,
             Self::Appended { .. } => code::APPENDED,
@@ -419,6 +508,10 @@ impl<'a> Effect<'a> {
             Self::Deleted { .. } => code::DELETED,
             Self::Trimmed { .. } => code::TRIMMED,
             Self::IdSet { .. } => code::ID_SET,
+            Self::IdmpSet { .. } => code::IDMP_SET,
+            Self::IidTracked { .. } => code::IID_TRACKED,
+            Self::IidsForgotten { .. } => code::IIDS_FORGOTTEN,
+            Self::IidsCounted { .. } => code::IIDS_COUNTED,
             Self::GroupCreated { .. } => code::GROUP_CREATED,
             Self::GroupIdSet { .. } => code::GROUP_ID_SET,
             Self::GroupDestroyed { .. } => code::GROUP_DESTROYED,
@@ -461,6 +554,9 @@ impl<'a> Effect<'a> {
                 let from = KeyNumber(reader.u64()?);
                 Self::StreamCopied { key, from, blocks: get_blocks(reader)? }
             }
+            code::STREAM_RESTORED => {
+                Self::StreamRestored { key, stream: Arc::new(RestoredStream::decode(reader)?) }
+            }
             code::TEXT_SET => Self::TextSet { key, value: reader.bytes()?.into() },
             code::TEXT_APPENDED => Self::TextAppended { key, more: reader.bytes()? },
             code::APPENDED => Self::Appended {
@@ -480,7 +576,32 @@ impl<'a> Effect<'a> {
                 entries_added: reader.u64()?,
                 max_deleted_id: reader.id()?,
             },
+            code::IDMP_SET..=code::IIDS_COUNTED => {
+                return Self::decode_idempotence(code, key, reader);
+            }
             _ => return Self::decode_group(code, key, reader.u32()?, reader),
+        })
+    }
+
+    fn decode_idempotence(code: u8, key: KeyNumber, reader: &mut Reader<'a>) -> Option<Self> {
+        Some(match code {
+            code::IDMP_SET => {
+                let limits = IdmpLimits { duration_s: reader.u64()?, iids_max: reader.u64()? };
+                Self::IdmpSet { key, limits }
+            }
+            code::IID_TRACKED => Self::IidTracked {
+                key,
+                pid: reader.bytes()?,
+                iid: reader.bytes()?.into(),
+                id: reader.id()?,
+                since_ms: reader.u64()?,
+                going: reader.u64()?,
+            },
+            code::IIDS_FORGOTTEN => Self::IidsForgotten { key, until_ms: reader.u64()? },
+            code::IIDS_COUNTED => {
+                Self::IidsCounted { key, added: reader.u64()?, duplicates: reader.u64()? }
+            }
+            _ => return None,
         })
     }
 
@@ -541,75 +662,8 @@ fn put_consumer(out: &mut Vec<u8>, group: u32, consumer: u32) {
     put_u64(out, u64::from(consumer));
 }
 
-/// Appends a count and ascending ids, each as its distance to the one before: `seq` alone within a
-/// millisecond (distance of milliseconds 0), else distance and `seq`.
-pub fn put_ids(out: &mut Vec<u8>, ids: impl ExactSizeIterator<Item = StreamId>) {
-    put_u64(out, ids.len() as u64);
-    let mut previous = StreamId::MIN;
-    for id in ids {
-        let same_ms = id.ms == previous.ms;
-        put_u64(out, id.ms - previous.ms);
-        put_u64(out, if same_ms { id.seq - previous.seq } else { id.seq });
-        previous = id;
-    }
-}
-
-/// The inverse of [`put_ids`].
-pub fn get_ids(reader: &mut Reader<'_>) -> Option<Vec<StreamId>> {
-    let mut previous = StreamId::MIN;
-    let mut ids = Vec::new();
-    for _ in 0..reader.count()? {
-        let ms = previous.ms.checked_add(reader.u64()?)?;
-        let base = if ms == previous.ms { previous.seq } else { 0 };
-        previous = StreamId::new(ms, base.checked_add(reader.u64()?)?);
-        ids.push(previous);
-    }
-    Some(ids)
-}
-
 fn database(reader: &mut Reader<'_>) -> Option<u8> {
     reader.u8().filter(|database| *database < crate::limits::DATABASES)
-}
-
-/// Appends a count, then of each block its distance to the one before, and its rows.
-fn put_blocks(out: &mut Vec<u8>, blocks: &[(u64, Arc<Block>)]) {
-    put_u64(out, blocks.len() as u64);
-    let mut previous = 0;
-    for (number, block) in blocks {
-        put_u64(out, number - previous);
-        put_bytes(out, block.bytes());
-        previous = *number;
-    }
-}
-
-fn get_blocks(reader: &mut Reader<'_>) -> Option<Vec<(u64, Arc<Block>)>> {
-    let mut previous = 0_u64;
-    let mut blocks = Vec::new();
-    for _ in 0..reader.count()? {
-        previous = previous.checked_add(reader.u64()?)?;
-        blocks.push((previous, Arc::new(Block::decode(reader.bytes()?)?)));
-    }
-    Some(blocks)
-}
-
-fn put_rows(out: &mut Vec<u8>, rows: &[(u64, u32)]) {
-    put_u64(out, rows.len() as u64);
-    let mut previous = 0;
-    for (block, row) in rows {
-        put_u64(out, block - previous);
-        put_u64(out, u64::from(*row));
-        previous = *block;
-    }
-}
-
-fn get_rows(reader: &mut Reader<'_>) -> Option<Vec<(u64, u32)>> {
-    let mut previous = 0_u64;
-    let mut rows = Vec::new();
-    for _ in 0..reader.count()? {
-        previous = previous.checked_add(reader.u64()?)?;
-        rows.push((previous, reader.u32()?));
-    }
-    Some(rows)
 }
 
 /// The effects of a batch in order; an item is `None` where the batch is malformed, and nothing
@@ -656,6 +710,17 @@ mod tests {
             Effect::Deleted { key, max_deleted_id: b, rows: vec![(0, 3), (0, 4), (9, 0)] },
             Effect::Trimmed { key, block: 8, row: 2 },
             Effect::IdSet { key, last_id: StreamId::MAX, entries_added: 1, max_deleted_id: a },
+            Effect::IdmpSet { key, limits: IdmpLimits { duration_s: 86_400, iids_max: 1 } },
+            Effect::IidTracked {
+                key,
+                pid: b"p",
+                iid: b"\0\xff"[..].into(),
+                id: b,
+                since_ms: 1_700_000_000_000,
+                going: 3,
+            },
+            Effect::IidsForgotten { key, until_ms: 5 },
+            Effect::IidsCounted { key, added: 4, duplicates: u64::MAX },
             Effect::GroupCreated { key, group: 1, name: b"g", last_id: a, entries_read: None },
             Effect::GroupIdSet { key, group: 1, last_id: a, entries_read: Some(4) },
             Effect::GroupDestroyed { key, group: 1 },

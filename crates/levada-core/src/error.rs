@@ -32,6 +32,10 @@ pub enum Error {
     SetidBelowDeleted,
     /// XSETID ENTRIESADDED below the length.
     EntriesAddedBelowLength,
+    /// XIDMPRECORD of an entry that is not in the stream.
+    NoSuchEntry,
+    /// XIDMPRECORD of an iid that is tracked with another entry.
+    IidTaken,
     /// The value of a string is not an integer, or out of range.
     NotInteger,
     /// An increment would overflow.
@@ -48,6 +52,12 @@ pub enum Error {
     ConditionUnknown,
     /// COPY of a stream beyond [`crate::limits::COPY_BYTES_MAX`].
     CopyTooLarge,
+    /// RESTORE of a key that is there, without REPLACE.
+    KeyExists,
+    /// RESTORE of a stream beyond [`crate::limits::RESTORE_BYTES_MAX`].
+    RestoreTooLarge,
+    /// DUMP of a stream beyond [`crate::limits::DUMP_BYTES_MAX`].
+    DumpTooLarge,
     /// A string would exceed [`crate::limits::STRING_BYTES_MAX`].
     StringTooLong,
     /// Strings would exceed their memory; nothing could be evicted.

@@ -6,6 +6,7 @@ use crate::{
     id::StreamId,
     pending::{Pending, PendingList},
     registry::Registry,
+    restored::{RestoredGroup, RestoredPending},
     varint::{self, Reader},
 };
 
@@ -42,6 +43,22 @@ pub struct Group {
 }
 
 impl Group {
+    /// A group as it was restored.
+    pub(crate) fn restored(from: &RestoredGroup, position: u64) -> Self {
+        let (last_id, entries_read) = (from.last_id, from.entries_read);
+        let mut group = Self { last_id, entries_read, changed: position, ..Self::default() };
+        for (number, consumer) in (0..).zip(&from.consumers) {
+            let (seen_ms, active_ms) = (consumer.seen_ms, consumer.active_ms);
+            let new = Consumer { seen_ms, active_ms, pending: 0 };
+            group.consumers.insert(number, consumer.name.as_slice().into(), new);
+        }
+        for RestoredPending { id, delivered_ms, count, consumer } in from.pending.iter().copied() {
+            let entry = Pending { id, consumer, delivered_ms, count, leases: 0, flags: 0 };
+            group.set_pending(position, entry);
+        }
+        group
+    }
+
     /// How many pending entries are nobody's.
     pub fn unowned(&self) -> u64 {
         let owned: u64 = self.consumers.iter().map(|(_, _, consumer)| consumer.pending).sum();

@@ -85,6 +85,11 @@ impl Keyspace {
         }
     }
 
+    /// Hashes names that clients choose; where they end up in tables reaches no output.
+    pub(crate) fn hasher(&self) -> &FixedState {
+        self.objects.hasher()
+    }
+
     /// The number that the next new key gets.
     pub fn next_number(&self) -> KeyNumber {
         KeyNumber(self.next)

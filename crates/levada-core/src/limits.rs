@@ -13,6 +13,10 @@ pub const STRING_BYTES_MAX: usize = 16 << 20;
 pub const DELIVER_MAX: u64 = 1_000_000;
 /// Sealed bytes up to which COPY copies a stream: they stand in one record of the log.
 pub const COPY_BYTES_MAX: usize = 16 << 20;
+/// Encoded entries up to which RESTORE takes a stream: they stand in one record of the log.
+pub const RESTORE_BYTES_MAX: usize = 16 << 20;
+/// Encoded entries up to which DUMP gives a stream: they are all in memory at once.
+pub const DUMP_BYTES_MAX: usize = 64 << 20;
 /// Most blocks that one `Need` names; a larger need is asked for in turns.
 pub const NEED_BLOCKS_MAX: usize = 64;
 

@@ -2,14 +2,18 @@
 
 use alloc::{collections::BTreeSet, sync::Arc, vec::Vec};
 
+use foldhash::fast::FixedState;
+
 use crate::{
     block::Block,
     command::Key,
     effect::{Effect, Kind},
     group::{Consumer, Group},
     id::StreamId,
+    idempotence::{Idempotence, Tracked},
     keyspace::{KeyNumber, Keyspace, Object, Value},
     pending::Pending,
+    restored::RestoredStream,
     stream::Stream,
 };
 
@@ -29,8 +33,8 @@ pub enum Applied {
     Done,
     /// A block is sealed and to be kept.
     Sealed(KeyNumber, u64, Arc<Block>),
-    /// Blocks of a stream are to be kept: those of another one.
-    Copied(KeyNumber, Vec<(u64, Arc<Block>)>),
+    /// Blocks of a new stream are to be kept: those of another one, or restored ones.
+    Filled(KeyNumber, Vec<(u64, Arc<Block>)>),
     /// The blocks of a stream below a number are gone.
     Dropped(KeyNumber, u64),
     /// Keys are gone with everything in them.
@@ -48,6 +52,8 @@ pub struct Machine {
     pub(crate) removed: BTreeSet<KeyNumber>,
     /// Bytes in the tails of all streams.
     pub(crate) tail_bytes: u64,
+    /// Streams by the time at which their oldest iid is over.
+    over: BTreeSet<(u64, KeyNumber)>,
 }
 
 impl Machine {
@@ -58,6 +64,7 @@ impl Machine {
             dirty: BTreeSet::new(),
             removed: BTreeSet::new(),
             tail_bytes: 0,
+            over: BTreeSet::new(),
         }
     }
 
@@ -81,6 +88,26 @@ impl Machine {
     /// Bytes in the tails of all streams: what streams take of memory whatever their number.
     pub fn tail_bytes(&self) -> u64 {
         self.tail_bytes
+    }
+
+    /// Streams by the time at which their oldest iid is over, in unix milliseconds, the nearest
+    /// first.
+    pub fn iter_over(&self) -> impl Iterator<Item = (u64, KeyNumber)> + '_ {
+        self.over.iter().copied()
+    }
+
+    /// What makes a stream forget the iids that are over.
+    pub fn forget_over(&self, key: KeyNumber, now_ms: u64) -> Option<Effect<'static>> {
+        let until_ms = self.stream_of(key)?.idempotence.over_until(now_ms)?;
+        Some(Effect::IidsForgotten { key, until_ms })
+    }
+
+    /// Keeps `over` true when the time of a stream has changed.
+    pub(crate) fn note_over(&mut self, key: KeyNumber, before: Option<u64>, after: Option<u64>) {
+        if before != after {
+            before.map(|at_ms| self.over.remove(&(at_ms, key)));
+            after.map(|at_ms| self.over.insert((at_ms, key)));
+        }
     }
 
     /// What brings the tails of all streams down to so many bytes: those that have rested longest
@@ -136,8 +163,9 @@ impl Machine {
             }
             Effect::StreamCopied { key, from, blocks } => {
                 self.copy(*key, *from, at);
-                Applied::Copied(*key, blocks.clone())
+                Applied::Filled(*key, blocks.clone())
             }
+            Effect::StreamRestored { key, stream } => self.restore(*key, stream, at),
             Effect::TextSet { key, value } => {
                 self.keys.set_text(*key, value);
                 Applied::Done
@@ -177,8 +205,31 @@ impl Machine {
         };
         if let Some(Object { value: Value::Stream(stream), .. }) = self.keys.get_mut(key) {
             self.tail_bytes += copied.tail().bytes().len() as u64;
+            let after = copied.idempotence.next_over_ms();
             *stream = Arc::new(copied);
+            self.note_over(key, None, after);
         }
+    }
+
+    /// Makes a new stream what was restored.
+    fn restore(&mut self, key: KeyNumber, restored: &RestoredStream, at: At) -> Applied {
+        let hasher = self.keys.hasher().clone();
+        let Some(Object { value: Value::Stream(stream), .. }) = self.keys.get_mut(key) else {
+            return Applied::Done;
+        };
+        let stream = Arc::make_mut(stream);
+        let sealed = stream.fill(restored, at.now_ms);
+        for (number, group) in (0..).zip(&restored.groups) {
+            let filled = Group::restored(group, at.position);
+            stream.groups.insert(number, group.name.as_slice().into(), Arc::new(filled));
+        }
+        if let Some(idmp) = &restored.idmp {
+            stream.idempotence = Idempotence::restored(&hasher, idmp, at);
+        }
+        let over_ms = stream.idempotence.next_over_ms();
+        self.tail_bytes += stream.tail().bytes().len() as u64;
+        self.note_over(key, None, over_ms);
+        Applied::Filled(key, sealed)
     }
 
     fn remove(&mut self, keys: &[KeyNumber], at: At) -> Applied {
@@ -187,6 +238,7 @@ impl Machine {
                 self.keys.remove(*key, at.position)
             {
                 self.tail_bytes -= stream.tail().bytes().len() as u64;
+                self.note_over(*key, stream.idempotence.next_over_ms(), None);
             }
             self.dirty.remove(key);
             self.removed.insert(*key);
@@ -198,10 +250,12 @@ impl Machine {
         let Some(key) = effect.key() else {
             return Applied::Done;
         };
+        let hasher = self.keys.hasher().clone();
         let Some(Object { value: Value::Stream(stream), .. }) = self.keys.get_mut(key) else {
             return Applied::Done;
         };
         let stream = Arc::make_mut(stream);
+        let over_before = stream.idempotence.next_over_ms();
         let first = stream.first_block();
         let tail_before = stream.tail().bytes().len() as u64;
         let mut sealed = None;
@@ -226,16 +280,45 @@ impl Machine {
                 stream.entries_added = *entries_added;
                 stream.max_deleted_id = *max_deleted_id;
             }
+            Effect::IdmpSet { .. }
+            | Effect::IidTracked { .. }
+            | Effect::IidsForgotten { .. }
+            | Effect::IidsCounted { .. } => {
+                apply_to_idempotence(&mut stream.idempotence, effect, &hasher, at);
+            }
             _ => apply_to_groups(stream, effect, at),
         }
         self.tail_bytes = self.tail_bytes - tail_before + stream.tail().bytes().len() as u64;
-        if let Some((number, block)) = sealed {
-            return Applied::Sealed(key, number, block);
+        let (over_after, first_after) = (stream.idempotence.next_over_ms(), stream.first_block());
+        self.note_over(key, over_before, over_after);
+        match sealed {
+            Some((number, block)) => Applied::Sealed(key, number, block),
+            None if first_after > first => Applied::Dropped(key, first_after),
+            None => Applied::Done,
         }
-        if stream.first_block() > first {
-            return Applied::Dropped(key, stream.first_block());
+    }
+}
+
+fn apply_to_idempotence(
+    idempotence: &mut Idempotence,
+    effect: &Effect<'_>,
+    hasher: &FixedState,
+    at: At,
+) {
+    match effect {
+        Effect::IdmpSet { limits, .. } => idempotence.set_limits(*limits),
+        Effect::IidTracked { pid, iid, id, since_ms, going, .. } => {
+            let tracked = Tracked { iid, id: *id, since_ms: *since_ms };
+            idempotence.track(hasher, at.position, pid, tracked, *going);
         }
-        Applied::Done
+        Effect::IidsForgotten { until_ms, .. } => {
+            idempotence.forget(hasher, at.position, *until_ms);
+        }
+        Effect::IidsCounted { added, duplicates, .. } => {
+            idempotence.added = *added;
+            idempotence.duplicates = *duplicates;
+        }
+        _ => {}
     }
 }
 
@@ -266,7 +349,8 @@ fn apply_to_groups(stream: &mut Stream, effect: &Effect<'_>, at: At) {
     }
 }
 
-fn apply_to_group(group: &mut Group, effect: &Effect<'_>, at: At) {
+/// What an effect does to the group that it names.
+pub(crate) fn apply_to_group(group: &mut Group, effect: &Effect<'_>, at: At) {
     match effect {
         Effect::GroupIdSet { last_id, entries_read, .. } => {
             set_place(group, *last_id, *entries_read);

@@ -1,8 +1,11 @@
 //! What is answered: typed facts; the server writes them in RESP, an embedded user reads them.
 
-use alloc::{sync::Arc, vec::Vec};
+use alloc::{boxed::Box, sync::Arc, vec::Vec};
 
-use crate::{bitmap::Bitmap, id::StreamId, keyspace::KeyNumber};
+use crate::{
+    bitmap::Bitmap, block::Block, id::StreamId, idempotence::IdmpLimits, keyspace::KeyNumber,
+    stream::Stream,
+};
 
 /// An answer.
 #[derive(Clone, PartialEq, Debug)]
@@ -49,6 +52,28 @@ pub enum Reply {
     Groups(Vec<GroupInfo>),
     /// XINFO CONSUMERS.
     Consumers(Vec<ConsumerInfo>),
+    /// DUMP.
+    Dumped(Dumped),
+}
+
+/// All that a key holds.
+#[derive(Clone, Debug)]
+pub enum Dumped {
+    /// A string.
+    Text(Arc<[u8]>),
+    /// A stream as it is now, with all its sealed blocks, ascending by number.
+    Stream(Arc<Stream>, Vec<(u64, Arc<Block>)>),
+}
+
+impl PartialEq for Dumped {
+    /// Whether it is the same value; streams are not compared by their contents.
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Text(one), Self::Text(other)) => one == other,
+            (Self::Stream(one, _), Self::Stream(other, _)) => Arc::ptr_eq(one, other),
+            _ => false,
+        }
+    }
 }
 
 /// Entries by place; their bytes are read, block by block, when the answer is written, so that an
@@ -164,13 +189,30 @@ pub struct StreamFacts {
     pub entries_added: u64,
     /// recorded-first-entry-id; `0-0` in an empty stream.
     pub first_id: StreamId,
+    /// Idempotent producers.
+    pub idmp: IdmpFacts,
+}
+
+/// What XINFO STREAM says of idempotent producers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct IdmpFacts {
+    /// idmp-duration, idmp-maxsize.
+    pub limits: IdmpLimits,
+    /// pids-tracked: producers with an iid that counts.
+    pub pids: u64,
+    /// iids-tracked: iids that count.
+    pub iids: u64,
+    /// iids-added, ever.
+    pub added: u64,
+    /// iids-duplicates, ever.
+    pub duplicates: u64,
 }
 
 /// XINFO STREAM.
 #[derive(Clone, PartialEq, Debug)]
 pub struct StreamInfo {
     /// Facts of both forms.
-    pub facts: StreamFacts,
+    pub facts: Box<StreamFacts>,
     /// Number of groups.
     pub groups: u64,
     /// First and last entry, none or one each.
@@ -183,7 +225,7 @@ pub struct StreamInfo {
 #[derive(Clone, PartialEq, Debug)]
 pub struct StreamFull {
     /// Facts of both forms.
-    pub facts: StreamFacts,
+    pub facts: Box<StreamFacts>,
     /// The first entries.
     pub entries: Entries,
     /// Groups by name.

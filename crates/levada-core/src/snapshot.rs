@@ -13,6 +13,8 @@
 //! 5     tail's block number       rows of the tail; grows by what was appended
 //! 6     group's number            a group: place, consumers, numbers of its chunks
 //! 7     group << 32 | chunk       a chunk of its pending list
+//! 8     producer's number         an idempotent producer: pid, numbers of its chunks
+//! 9     producer << 32 | chunk    a chunk of its iids
 //! ```
 //!
 //! Pieces that no other names any more (rows of a block that was sealed, chunks of a group that is
@@ -20,9 +22,12 @@
 
 use alloc::{collections::BTreeMap, sync::Arc, vec::Vec};
 
+use foldhash::fast::FixedState;
+
 use crate::{
     effect::Kind,
     group::Group,
+    idempotence::Producer,
     keyspace::{KeyNumber, Object, Value},
     machine::Machine,
     pending::PendingList,
@@ -39,6 +44,8 @@ mod kind {
     pub(super) const TAIL: u8 = 5;
     pub(super) const GROUP: u8 = 6;
     pub(super) const CHUNK: u8 = 7;
+    pub(super) const PRODUCER: u8 = 8;
+    pub(super) const IIDS: u8 = 9;
 }
 
 /// Address of a piece: object, kind, part.
@@ -83,6 +90,8 @@ enum Todo {
     Tail(usize),
     Group(usize, u32),
     Chunk(usize, u32, usize),
+    Producer(usize, u32),
+    Iids(usize, u32, usize),
 }
 
 impl Machine {
@@ -164,6 +173,18 @@ impl Snapshot {
                 });
                 ((frozen.key.0, kind::CHUNK, part), Change::Put)
             }),
+            Todo::Producer(at, number) => self.with_stream(at, |frozen, stream| {
+                if let Some(producer) = stream.idempotence.of_number(number) {
+                    producer.encode(out);
+                }
+                ((frozen.key.0, kind::PRODUCER, u64::from(number)), Change::Put)
+            }),
+            Todo::Iids(at, number, place) => self.with_stream(at, |frozen, stream| {
+                let producer = stream.idempotence.of_number(number);
+                let chunk = producer.and_then(|producer| producer.encode_chunk(place, out));
+                let part = u64::from(number) << 32 | u64::from(chunk.unwrap_or(0));
+                ((frozen.key.0, kind::IIDS, part), Change::Put)
+            }),
         }
     }
 
@@ -178,6 +199,14 @@ impl Snapshot {
             Value::Text(value) => varint::put_bytes(out, value),
             Value::Stream(stream) => {
                 let is_new = |changed: u64| since.is_none_or(|since| changed > since);
+                let producers = stream.idempotence.numbered();
+                for (number, producer) in
+                    producers.filter(|(_, producer)| is_new(producer.changed()))
+                {
+                    let chunks = producer.chunks().filter(|(_, changed)| is_new(*changed));
+                    self.todo.extend(chunks.map(|(place, _)| Todo::Iids(at, number, place)));
+                    self.todo.push(Todo::Producer(at, number));
+                }
                 let groups: Vec<_> = stream.groups.iter().collect();
                 for (_, number, group) in
                     groups.iter().rev().filter(|(_, _, group)| is_new(group.changed))
@@ -216,9 +245,10 @@ pub fn load(pieces: &BTreeMap<PieceId, Vec<u8>>, seed: u64) -> Option<Machine> {
     }
     for ((number, kind, _), bytes) in pieces {
         if *kind == kind::KEY {
-            let object = load_object(pieces, *number, bytes)?;
+            let object = load_object(pieces, *number, bytes, machine.keys.hasher())?;
             if let Value::Stream(stream) = &object.value {
                 machine.tail_bytes += stream.tail().bytes().len() as u64;
+                machine.note_over(KeyNumber(*number), None, stream.idempotence.next_over_ms());
             }
             machine.keys.insert(KeyNumber(*number), object);
         }
@@ -226,7 +256,12 @@ pub fn load(pieces: &BTreeMap<PieceId, Vec<u8>>, seed: u64) -> Option<Machine> {
     Some(machine)
 }
 
-fn load_object(pieces: &BTreeMap<PieceId, Vec<u8>>, number: u64, bytes: &[u8]) -> Option<Object> {
+fn load_object(
+    pieces: &BTreeMap<PieceId, Vec<u8>>,
+    number: u64,
+    bytes: &[u8],
+    hasher: &FixedState,
+) -> Option<Object> {
     let mut reader = Reader::new(bytes);
     let database = reader.u8().filter(|database| *database < crate::limits::DATABASES)?;
     let kind = if reader.u8()? == 1 { Kind::Stream } else { Kind::Text };
@@ -234,15 +269,19 @@ fn load_object(pieces: &BTreeMap<PieceId, Vec<u8>>, number: u64, bytes: &[u8]) -
     let expires_at_ms = reader.option()?;
     let value = match kind {
         Kind::Text => Value::Text(reader.bytes()?.into()),
-        Kind::Stream => Value::Stream(Arc::new(load_stream(pieces, number)?)),
+        Kind::Stream => Value::Stream(Arc::new(load_stream(pieces, number, hasher)?)),
     };
     Some(Object { database, name, expires_at_ms, changed: 0, entries_changed: 0, value })
 }
 
-fn load_stream(pieces: &BTreeMap<PieceId, Vec<u8>>, number: u64) -> Option<Stream> {
+fn load_stream(
+    pieces: &BTreeMap<PieceId, Vec<u8>>,
+    number: u64,
+    hasher: &FixedState,
+) -> Option<Stream> {
     let mut reader = Reader::new(pieces.get(&(number, kind::STREAM, 0))?);
     let tail = |block| pieces.get(&(number, kind::TAIL, block)).map(Vec::as_slice);
-    let (mut stream, groups) = Stream::decode(&mut reader, tail)?;
+    let (mut stream, groups, producers) = Stream::decode(&mut reader, tail)?;
     for group in groups {
         let bytes = pieces.get(&(number, kind::GROUP, u64::from(group)))?;
         let (name, mut loaded, chunks) = Group::decode(&mut Reader::new(bytes))?;
@@ -253,6 +292,14 @@ fn load_stream(pieces: &BTreeMap<PieceId, Vec<u8>>, number: u64) -> Option<Strea
         let chunks = chunks.into_iter().map(chunk).collect::<Option<Vec<_>>>()?;
         loaded.pending = PendingList::from_chunks(chunks.into_iter())?;
         stream.groups.insert(group, name.into(), Arc::new(loaded));
+    }
+    for producer in producers {
+        let bytes = pieces.get(&(number, kind::PRODUCER, u64::from(producer)))?;
+        let chunk = |chunk: u32| {
+            let part = u64::from(producer) << 32 | u64::from(chunk);
+            pieces.get(&(number, kind::IIDS, part)).map(Vec::as_slice)
+        };
+        stream.idempotence.insert(producer, Producer::decode(bytes, hasher, chunk)?)?;
     }
     Some(stream)
 }

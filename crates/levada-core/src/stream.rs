@@ -12,8 +12,10 @@ use crate::{
     fields::Fields,
     group::Group,
     id::StreamId,
+    idempotence::Idempotence,
     index::{self, BlockMeta, Index},
     registry::Registry,
+    restored::RestoredStream,
     varint::{self, Reader},
 };
 
@@ -30,6 +32,8 @@ pub struct Stream {
     pub(crate) reissued: StreamId,
     /// Consumer groups.
     pub groups: Registry<Arc<Group>>,
+    /// Idempotent producers.
+    pub idempotence: Idempotence,
     length: u64,
     index: Index,
     tail: Tail,
@@ -177,7 +181,11 @@ impl Stream {
             .sum();
         let index =
             usize::try_from(self.index.len()).unwrap_or(usize::MAX) * size_of::<BlockMeta>();
-        size_of::<Self>() + self.tail.block.memory_bytes() + index + groups
+        size_of::<Self>()
+            + self.tail.block.memory_bytes()
+            + index
+            + groups
+            + self.idempotence.memory_bytes()
     }
 
     /// Facts about a block.
@@ -226,6 +234,7 @@ impl Stream {
     /// The same as another stream, of which no checkpoint holds anything yet.
     pub(crate) fn copied(&self, position: u64) -> Self {
         let mut copy = Self { saved_tail: None, ..self.clone() };
+        copy.idempotence.mark_changed(position);
         let groups: Vec<_> = copy.groups.iter().map(|(_, number, _)| number).collect();
         for number in groups {
             if let Some(group) = copy.groups.get_mut(number) {
@@ -235,6 +244,29 @@ impl Stream {
             }
         }
         copy
+    }
+
+    /// Makes an empty stream what was restored, but for its groups; the blocks that are sealed.
+    /// The last block is the tail, and its last logical node is open as if it had grown here.
+    pub(crate) fn fill(&mut self, from: &RestoredStream, now_ms: u64) -> Vec<(u64, Arc<Block>)> {
+        let mut sealed = Vec::new();
+        for block in from.blocks() {
+            sealed.extend(self.seal());
+            let live = block.count();
+            self.tail = Tail { block: (**block).clone(), live, dead: None, appended_ms: now_ms };
+            self.length += u64::from(live);
+        }
+        for row in self.tail.block.rows(0) {
+            if row.starts_node {
+                self.node = OpenNode::default();
+            }
+            self.node.entries += 1;
+            self.node.bytes += row.fields.bytes();
+        }
+        self.last_id = from.last_id;
+        self.entries_added = from.entries_added;
+        self.max_deleted_id = from.max_deleted_id;
+        sealed
     }
 
     /// Adds an entry above all others.
@@ -388,7 +420,8 @@ impl Stream {
         })
     }
 
-    /// Appends everything but the rows of the tail and the groups, whose numbers it lists.
+    /// Appends everything but the rows of the tail, the groups and the idempotent producers, whose
+    /// numbers it lists.
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         varint::put_id(out, self.last_id);
         varint::put_u64(out, self.entries_added);
@@ -405,14 +438,15 @@ impl Stream {
         index::encode_dead(self.tail.dead.as_deref(), out);
         varint::put_u64(out, self.groups.len() as u64);
         self.groups.iter().for_each(|(_, number, _)| varint::put_u64(out, u64::from(number)));
+        self.idempotence.encode(out);
     }
 
-    /// The inverse of [`Stream::encode`]: the stream without its groups, their numbers. `tail`
-    /// finds the rows of the tail by its number.
+    /// The inverse of [`Stream::encode`]: the stream without its groups and idempotent producers,
+    /// and the numbers of both. `tail` finds the rows of the tail by its number.
     pub(crate) fn decode<'a>(
         reader: &mut Reader<'_>,
         tail: impl Fn(u64) -> Option<&'a [u8]>,
-    ) -> Option<(Self, Vec<u32>)> {
+    ) -> Option<(Self, Vec<u32>, Vec<u32>)> {
         let mut stream = Self {
             last_id: reader.id()?,
             entries_added: reader.u64()?,
@@ -432,6 +466,8 @@ impl Stream {
         stream.tail.appended_ms = reader.u64()?;
         stream.tail.dead = index::decode_dead(reader)?;
         let groups = (0..reader.count()?).map(|_| reader.u32()).collect::<Option<_>>()?;
-        Some((stream, groups))
+        let producers;
+        (stream.idempotence, producers) = Idempotence::decode(reader)?;
+        Some((stream, groups, producers))
     }
 }

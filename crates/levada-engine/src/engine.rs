@@ -13,8 +13,8 @@ use std::{
 
 use levada_core::{
     command::{
-        Command, Key, NewId, ReadFrom, ReadMost, References, Trim, TrimKeep, Xadd, XgroupCreate,
-        Xrange, Xread, Xreadgroup,
+        Command, Idempotent, Key, NewId, ReadFrom, ReadMost, References, Trim, TrimKeep, Xadd,
+        XgroupCreate, Xrange, Xread, Xreadgroup,
     },
     error::Error as Refused,
     fields::Fields,
@@ -124,6 +124,32 @@ impl Engine {
     /// Appends an entry to a stream, creating it where it is missing. Returns its id when it is
     /// durable.
     pub fn add(&self, stream: &str, fields: FieldsOf<'_>) -> Result<StreamId, Error> {
+        self.append(stream, None, fields)
+    }
+
+    /// The same, but only once: while `iid` of the producer `pid` is tracked (100 s, the last 100
+    /// of each producer), a repetition adds nothing and returns the id of the first. Neither may be
+    /// empty.
+    pub fn add_once(
+        &self,
+        stream: &str,
+        (pid, iid): (&str, &[u8]),
+        fields: FieldsOf<'_>,
+    ) -> Result<StreamId, Error> {
+        if pid.is_empty() || iid.is_empty() {
+            let message = "refused, nothing changed: an idempotent append needs a producer and an \
+                           id that are not empty";
+            return Err(Error::new(ErrorKind::Invalid, message));
+        }
+        self.append(stream, Some((pid.as_bytes().to_vec(), iid.to_vec())), fields)
+    }
+
+    fn append(
+        &self,
+        stream: &str,
+        once: Option<(Vec<u8>, Vec<u8>)>,
+        fields: FieldsOf<'_>,
+    ) -> Result<StreamId, Error> {
         let stream = stream.as_bytes().to_vec();
         let fields: Vec<(Vec<u8>, Vec<u8>)> =
             fields.iter().map(|(name, value)| (name.as_bytes().to_vec(), value.to_vec())).collect();
@@ -136,6 +162,9 @@ impl Engine {
                 trim: None,
                 id: NewId::Auto,
                 fields: Fields::Arguments(&flat),
+                idempotent: once
+                    .as_ref()
+                    .map(|(pid, iid)| Idempotent { pid, iid: Some(iid.as_slice()) }),
             }))
         })?;
         match reply {

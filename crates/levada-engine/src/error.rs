@@ -10,6 +10,17 @@ pub struct Error {
     pub kind: ErrorKind,
     /// What was wrong, where, and the remedy, in words for a person.
     pub message: String,
+    /// Where damaged bytes stand, if that is what it is about.
+    pub place: Option<Place>,
+}
+
+/// A place on disk.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Place {
+    /// The file, relative to the data directory.
+    pub path: String,
+    /// Bytes before it.
+    pub offset: u64,
 }
 
 /// Kinds of errors.
@@ -38,7 +49,13 @@ pub enum ErrorKind {
 impl Error {
     /// An error of a kind with its message.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into() }
+        Self { kind, message: message.into(), place: None }
+    }
+
+    /// The same error, about a place on disk.
+    #[must_use]
+    pub fn at(self, path: &str, offset: u64) -> Self {
+        Self { place: Some(Place { path: path.to_owned(), offset }), ..self }
     }
 
     /// An I/O error while doing something, in words, to a file.

@@ -54,6 +54,9 @@ pub(crate) struct State {
     pub(crate) usage: Usage,
     /// CLIENT PAUSE.
     pub(crate) pause: Option<Pause>,
+    /// A recovery that a client has asked for.
+    #[cfg(feature = "debug-shim")]
+    pub(crate) reload: Option<(crate::server::Reload, u64)>,
     random: u64,
 }
 
@@ -86,6 +89,8 @@ impl State {
             saves: Saves::new(started),
             usage: Usage::new(started),
             pause: None,
+            #[cfg(feature = "debug-shim")]
+            reload: None,
             random: settings.seed | 1,
             settings,
         }

@@ -280,6 +280,7 @@ impl Turn<'_> {
     ) -> Ran {
         let client = ClientId(self.session.id);
         let found = Usage::look(self.shard.machine(), &asked.command, self.now);
+        let is_change = self.is_change(request, &asked.command);
         let Outcome::Done(answer) = self.shard.execute(self.now, client, &asked.command) else {
             return Ran::NeedBlocks;
         };
@@ -298,7 +299,7 @@ impl Turn<'_> {
         }
         match answer.result {
             Ok(reply) => {
-                self.state.stats.changes += u64::from(changes(request, &asked.command));
+                self.state.stats.changes += u64::from(is_change);
                 let keys = NameList::Borrowed(asked.names);
                 let names = Names { keys, now: self.now };
                 write(&mut self.output(), reply, &names);
@@ -319,6 +320,24 @@ impl Turn<'_> {
             name => name.starts_with("object|") || name == "memory|usage",
         };
         !looks_only && !self.session.no_touch
+    }
+
+    /// Whether a command counts as a change of data: a group's history that is read again does not,
+    /// unless that makes the consumer.
+    fn is_change(&self, request: &Request<'_>, command: &Command<'_>) -> bool {
+        if request.spec.flags & flag::WRITE == 0 {
+            return false;
+        }
+        let Command::Xreadgroup(read) = command else {
+            return true;
+        };
+        read.streams.iter().any(|(key, after)| {
+            let found = self.shard.machine().stream(*key);
+            let group = found.and_then(|(_, stream)| stream.groups.find(read.group));
+            let is_known =
+                group.is_some_and(|(_, group)| group.consumers.number(read.consumer).is_some());
+            after.is_none() || !is_known
+        })
     }
 
     /// Arguments are wrong, and what Redis checks before them has been checked.
@@ -463,15 +482,6 @@ impl Turn<'_> {
             Err(error) => self.fail(number, &error),
         }
     }
-}
-
-/// Whether a command counts as a change of data: a group's history that is read again does not.
-fn changes(request: &Request<'_>, command: &Command<'_>) -> bool {
-    let is_history = match command {
-        Command::Xreadgroup(read) => read.streams.iter().all(|(_, after)| after.is_some()),
-        _ => false,
-    };
-    request.spec.flags & flag::WRITE != 0 && !is_history
 }
 
 /// Blocks for the replies inside EXEC.

@@ -10,6 +10,8 @@ mod command;
 mod config;
 mod connection;
 mod context;
+#[cfg(feature = "debug-shim")]
+mod debug_shim;
 mod describe_client;
 mod dispatch;
 mod engine;

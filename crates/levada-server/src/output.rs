@@ -169,6 +169,7 @@ pub(crate) fn plain(output: &mut Output<'_>, reply: Reply, names: &Names<'_>) {
                 group_info(output, group);
             }
         }
+        Reply::Dumped(_) => unreachable!("DUMP writes what it asked for itself"),
         Reply::Consumers(consumers) => {
             output.write().array(consumers.len());
             for consumer in &consumers {
@@ -239,13 +240,13 @@ fn stream_facts(output: &mut Output<'_>, facts: &StreamFacts) {
     output.id_field("max-deleted-entry-id", facts.max_deleted_id);
     output.field("entries-added", facts.entries_added);
     output.id_field("recorded-first-entry-id", facts.first_id);
-    // Producer ids are not tracked yet: the defaults of 8.6, and nothing counted.
-    output.field("idmp-duration", 100);
-    output.field("idmp-maxsize", 100);
-    output.field("pids-tracked", 0);
-    output.field("iids-tracked", 0);
-    output.field("iids-added", 0);
-    output.field("iids-duplicates", 0);
+    let idmp = &facts.idmp;
+    output.field("idmp-duration", idmp.limits.duration_s);
+    output.field("idmp-maxsize", idmp.limits.iids_max);
+    output.field("pids-tracked", idmp.pids);
+    output.field("iids-tracked", idmp.iids);
+    output.field("iids-added", idmp.added);
+    output.field("iids-duplicates", idmp.duplicates);
 }
 
 fn stream_info(output: &mut Output<'_>, info: StreamInfo) {

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use levada_core::idempotence::IdmpLimits;
 use levada_engine::store::local::LocalSettings;
 
 /// Settings of [`run`](crate::run). Those that CONFIG SET can change begin with these values.
@@ -15,6 +16,10 @@ pub struct Settings {
     pub clients_max: u64,
     /// Connections at once for which there are descriptors, whatever `maxclients` says.
     pub connections_max: u64,
+    /// Seconds that new streams track idempotent ids (`stream-idmp-duration`), 1 to 86400.
+    pub idmp_duration_s: u64,
+    /// Idempotent ids that they track per producer (`stream-idmp-maxsize`), 1 to 10000.
+    pub idmp_iids_max: u64,
     /// Memory in bytes for blocks that were read or written lately.
     pub cache_bytes: usize,
     /// Length of a log file in bytes: a multiple of 4 KiB, at least 32 MiB, as the largest
@@ -33,6 +38,8 @@ impl Default for Settings {
             requirepass: String::new(),
             clients_max: 10_000,
             connections_max: u64::MAX,
+            idmp_duration_s: IdmpLimits::default().duration_s,
+            idmp_iids_max: IdmpLimits::default().iids_max,
             cache_bytes: 128 << 20,
             log_file_bytes: LocalSettings::default().log_file_bytes,
             seed: 1,

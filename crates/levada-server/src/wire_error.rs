@@ -31,6 +31,8 @@ pub(crate) enum WireError {
 impl WireError {
     pub(crate) const SYNTAX: Self = Self::Fixed("ERR syntax error");
     pub(crate) const NOT_INTEGER: Self = Self::Fixed("ERR value is not an integer or out of range");
+    pub(crate) const NOT_32_BITS: Self =
+        Self::Fixed("ERR value is out of range, value must between -2147483648 and 2147483647");
     pub(crate) const INVALID_ID: Self =
         Self::Fixed("ERR Invalid stream ID specified as stream command argument");
     pub(crate) const INVALID_START: Self = Self::Fixed("ERR invalid start ID for the interval");
@@ -47,6 +49,28 @@ impl WireError {
     pub(crate) const TRIM_TWICE: Self = Self::Fixed(
         "ERR syntax error, MAXLEN and MINID options at the same time are not compatible",
     );
+    pub(crate) const IDMP_TWICE: Self =
+        Self::Fixed("ERR syntax error, IDMP/IDMPAUTO specified multiple times");
+    pub(crate) const IDMP_PID_EMPTY: Self =
+        Self::Fixed("ERR syntax error, IDMP requires a non-empty producer ID");
+    pub(crate) const IDMPAUTO_PID_EMPTY: Self =
+        Self::Fixed("ERR syntax error, IDMPAUTO requires a non-empty producer ID");
+    pub(crate) const IDMP_IID_EMPTY: Self =
+        Self::Fixed("ERR syntax error, IDMP requires a non-empty idempotent ID");
+    pub(crate) const IDMP_EXPLICIT_ID: Self =
+        Self::Fixed("ERR syntax error, IDMP/IDMPAUTO can be used only with auto-generated IDs");
+    pub(crate) const PID_EMPTY: Self = Self::Fixed("ERR producer ID must be non-empty");
+    pub(crate) const IID_EMPTY: Self = Self::Fixed("ERR idempotent ID must be non-empty");
+    pub(crate) const IDMP_DURATION_TWICE: Self =
+        Self::Fixed("ERR IDMP-DURATION specified multiple times");
+    pub(crate) const IDMP_MAXSIZE_TWICE: Self =
+        Self::Fixed("ERR IDMP-MAXSIZE specified multiple times");
+    pub(crate) const IDMP_DURATION_RANGE: Self =
+        Self::Fixed("ERR IDMP-DURATION must be between 1 and 86400 seconds");
+    pub(crate) const IDMP_MAXSIZE_RANGE: Self =
+        Self::Fixed("ERR IDMP-MAXSIZE must be between 1 and 10000 entries");
+    pub(crate) const NOTHING_SET: Self =
+        Self::Fixed("ERR At least one parameter must be specified");
     pub(crate) const IDS_MISSING: Self = Self::Fixed("ERR IDS option is required");
     pub(crate) const IDS_NOT_POSITIVE: Self =
         Self::Fixed("ERR Number of IDs must be a positive integer");
@@ -138,6 +162,14 @@ impl WireError {
         Self::Fixed("ERR NX and XX, GT or LT options at the same time are not compatible");
     pub(crate) const EXPIRE_GT_AND_LT: Self =
         Self::Fixed("ERR GT and LT options at the same time are not compatible");
+    pub(crate) const INVALID_TTL: Self = Self::Fixed("ERR Invalid TTL value, must be >= 0");
+    pub(crate) const INVALID_IDLETIME: Self =
+        Self::Fixed("ERR Invalid IDLETIME value, must be >= 0");
+    pub(crate) const INVALID_FREQUENCY: Self =
+        Self::Fixed("ERR Invalid FREQ value, must be >= 0 and <= 255");
+    pub(crate) const WRONG_PAYLOAD: Self =
+        Self::Fixed("ERR DUMP payload version or checksum are wrong");
+    pub(crate) const BAD_DATA: Self = Self::Fixed("ERR Bad data format");
     pub(crate) const NO_FREQUENCY: Self = Self::Fixed(
         "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note \
          that when switching between policies at runtime LRU and LFU data will take some time \
@@ -170,7 +202,7 @@ impl WireError {
     pub(crate) fn quoting(before: &str, quoted: &[u8], after: &str) -> Self {
         let mut text = Vec::with_capacity(before.len() + quoted.len() + after.len());
         text.extend_from_slice(before.as_bytes());
-        text.extend_from_slice(quoted);
+        text.extend_from_slice(shown(quoted));
         text.extend_from_slice(after.as_bytes());
         Self::Text(text)
     }
@@ -189,7 +221,7 @@ impl WireError {
 
     /// Nobody knows this command.
     pub(crate) fn unknown_command(args: &[&[u8]]) -> Self {
-        let cut = |text: &[u8], max: usize| text.get(..max).unwrap_or(text).to_vec();
+        let cut = |text, max: usize| shown(text).get(..max).unwrap_or(shown(text)).to_vec();
         let name = args.first().copied().unwrap_or_default();
         let mut text = b"ERR unknown command '".to_vec();
         text.extend(cut(name, QUOTED_BYTES_MAX));
@@ -292,6 +324,10 @@ fn core_text(error: &CoreError, command: &str) -> Cow<'static, [u8]> {
         CoreError::EntriesAddedBelowLength => {
             b"ERR The entries_added specified in XSETID is smaller than the target stream length"
         }
+        CoreError::NoSuchEntry => b"ERR No such message in stream",
+        CoreError::IidTaken => {
+            b"ERR IID already exists for this producer with a different stream ID"
+        }
         CoreError::NotInteger => b"ERR value is not an integer or out of range",
         CoreError::IncrementOverflow => b"ERR increment or decrement would overflow",
         CoreError::NotFloat => return WireError::NOT_FLOAT.text().into_owned().into(),
@@ -306,6 +342,15 @@ fn core_text(error: &CoreError, command: &str) -> Cow<'static, [u8]> {
             b"ERR COPY of more than 16 MiB of sealed entries is refused, because a copy is one \
               record of the log: read the stream with XRANGE and add its entries to another"
         }
+        CoreError::KeyExists => b"BUSYKEY Target key name already exists.",
+        CoreError::RestoreTooLarge => {
+            b"ERR RESTORE of more than 16 MiB of entries is refused, because a restored stream is \
+              one record of the log: use levada import"
+        }
+        CoreError::DumpTooLarge => {
+            b"ERR DUMP of more than 64 MiB is refused, because a payload is in memory at once: use \
+              levada export"
+        }
         CoreError::StringTooLong => b"ERR string exceeds maximum allowed size (proto-max-bulk-len)",
         CoreError::Corrupt { first, last, .. } => {
             return WireError::Corrupt(*first, *last).text().into_owned().into();
@@ -314,7 +359,13 @@ fn core_text(error: &CoreError, command: &str) -> Cow<'static, [u8]> {
     })
 }
 
+/// What Redis shows of a word in a text: it takes the word for a string of C.
+fn shown(word: &[u8]) -> &[u8] {
+    word.split(|byte| *byte == 0).next().unwrap_or_default()
+}
+
 fn no_group_text(key: &[u8], group: &[u8], command: &str) -> Vec<u8> {
+    let (key, group) = (shown(key), shown(group));
     let parts: [&[u8]; 5] = match command {
         "xreadgroup" => [
             b"NOGROUP No such key '",
@@ -344,6 +395,10 @@ mod tests {
         check(
             WireError::unknown_command(&[b"FOO", b"bar", b"baz"]),
             "ERR unknown command 'FOO', with args beginning with: 'bar' 'baz' ",
+        );
+        check(
+            WireError::unknown_command(&[b"F\0O", b"\0r", b"baz"]),
+            "ERR unknown command 'F', with args beginning with: '' 'baz' ",
         );
         check(
             WireError::unknown_subcommand("client", b"MAINT_NOTIFICATIONS"),

@@ -5,17 +5,20 @@
 //! GROUPS, XINFO CONSUMERS, XPENDING, XRANGE, XREVRANGE) and checks that their answers agree with
 //! each other, then tells them in the words in which the model's side tells its fields.
 
-use crate::model::{Fields, Group, Id, Model, Stream, Value};
+use crate::model::{Fields, Group, Id, Iid, Model, Stream, TrackedIid, Value};
 use crate::op::subject::told_id;
 use levada_core::block::Block;
 use levada_core::command::{Command, Key, Xpending, Xrange};
 use levada_core::decide::{self, Blocks, Context, Refusal};
 use levada_core::id::StreamId;
+use levada_core::idempotence::IdmpLimits;
 use levada_core::keyspace::KeyNumber;
 use levada_core::machine::Machine;
-use levada_core::reply::{ConsumerInfo, Entries, GroupFull, Part, PendingRow, Reply, StreamFull};
+use levada_core::reply::{
+    ConsumerInfo, Entries, GroupFull, IdmpFacts, Part, PendingRow, Reply, StreamFull,
+};
 use levada_core::stream::NodeLimits;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -66,6 +69,18 @@ fn model_stream(text: &mut String, stream: &Stream) {
     for (id, fields) in &stream.entries {
         entry(text, *id, fields);
     }
+    let once = &stream.once;
+    let settings = (once.limits.duration_s, once.limits.iids_max as u64);
+    once_facts(text, settings, once.added, once.duplicates);
+    for (pid, tracked) in &once.tracked {
+        for TrackedIid { iid, id, since_ms } in tracked {
+            let iid = match iid {
+                Iid::Given(iid) => show(iid),
+                Iid::Auto(_) => "of its fields".into(),
+            };
+            tracked_iid(text, pid, &iid, *id, *since_ms);
+        }
+    }
     for (name, group) in &stream.groups {
         let (pending, lag) = (group.pending.len() as u64, stream.lag(group));
         group_facts(text, name, group.last_id, group.entries_read, lag, pending);
@@ -86,7 +101,8 @@ fn model_consumers(text: &mut String, group: &Group) {
 /// A machine's state. A block that is missing is told as such.
 pub fn of_machine(machine: &Machine, blocks: &SealedBlocks, now_ms: u64) -> Dump {
     let nodes = NodeLimits::default();
-    let context = Context { machine, blocks, now_ms, nodes, text_bytes_max: u64::MAX };
+    let (idmp, text_bytes_max) = (IdmpLimits::default(), u64::MAX);
+    let context = Context { machine, blocks, now_ms, nodes, idmp, text_bytes_max };
     let view = View { context, machine, blocks };
     let mut dump = Dump::new();
     for database in 0..levada_core::limits::DATABASES {
@@ -151,6 +167,7 @@ impl View<'_> {
             entry(text, *id, fields);
         }
         self.check_entries(key, of.length, &entries)?;
+        self.once(text, key, of.idmp)?;
         let Reply::Groups(infos) = self.ask(&Command::XinfoGroups(key))? else {
             panic!("XINFO GROUPS answers groups")
         };
@@ -158,6 +175,27 @@ impl View<'_> {
             return Err(format!("XINFO GROUPS says {infos:?}, FULL {groups:?}"));
         }
         groups.iter().try_for_each(|group| self.group(text, key, group))
+    }
+
+    /// What is tracked of idempotent producers, and that XINFO counts it right.
+    fn once(&self, text: &mut String, key: Key<'_>, idmp: IdmpFacts) -> Result<(), String> {
+        let (_, stream) = self.machine.stream(key).ok_or("no stream")?;
+        let settings = (idmp.limits.duration_s, idmp.limits.iids_max);
+        once_facts(text, settings, idmp.added, idmp.duplicates);
+        let (mut pids, mut iids) = (BTreeSet::new(), 0);
+        for (pid, tracked) in stream.idempotence.tracked(self.context.now_ms) {
+            pids.insert(pid);
+            iids += 1;
+            let iid = match tracked.iid.len() {
+                16 => "of its fields".into(),
+                _ => show(tracked.iid),
+            };
+            tracked_iid(text, pid, &iid, told_id(tracked.id), tracked.since_ms);
+        }
+        match (pids.len() as u64, iids) == (idmp.pids, idmp.iids) {
+            true => Ok(()),
+            false => Err(format!("{idmp:?} of {iids} iids of {pids:?}")),
+        }
     }
 
     /// What XRANGE, XREVRANGE and XLEN say must be the same.
@@ -260,6 +298,16 @@ fn facts(text: &mut String, length: u64, last: Id, added: u64, deleted: Id, firs
     let (last, deleted, first) = (show_id(last), show_id(deleted), show_id(first));
     let of = format!("last {last} added {added} deleted {deleted} first {first}");
     line(text, format_args!("stream of {length}, {of}"));
+}
+
+fn once_facts(text: &mut String, (duration_s, max): (u64, u64), added: u64, duplicates: u64) {
+    let ever = format!("ever {added} and {duplicates} duplicates");
+    line(text, format_args!("  tracks {max} iids for {duration_s} s, {ever}"));
+}
+
+fn tracked_iid(text: &mut String, pid: &[u8], iid: &str, id: Id, since_ms: u64) {
+    let (pid, id) = (show(pid), show_id(id));
+    line(text, format_args!("    {pid}: {iid} is {id} since {since_ms}"));
 }
 
 fn entry(text: &mut String, id: Id, fields: &Fields) {

@@ -4,6 +4,7 @@
 //! levada-sim run [--schedules N] [--seed S] [--threads T]
 //! levada-sim replay SEED
 //! levada-sim exhaust OPS CUTS
+//! levada-sim flips COUNT SEED
 //! ```
 
 use levada_engine::store::local::LocalStore;
@@ -28,8 +29,22 @@ fn main() -> ExitCode {
             (Ok(ops), Ok(cuts)) => exhaust(ops, cuts),
             _ => usage(),
         },
+        ["flips", count, seed] => match (count.parse(), seed.parse()) {
+            (Ok(count), Ok(seed)) => flips(count, seed),
+            _ => usage(),
+        },
         _ => usage(),
     }
+}
+
+/// Bits that flip at rest, one at a time.
+fn flips(count: u64, seed: u64) -> ExitCode {
+    let begun = Instant::now();
+    let report = levada_sim::flips::run(count, seed);
+    let seconds = begun.elapsed().as_secs_f64();
+    print!("{report}");
+    println!("{count} flips from seed {seed} in {seconds:.1} s");
+    if report.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// Every crash point of every workload of so many operations.
@@ -51,7 +66,7 @@ fn exhaust(ops: u32, cuts: u64) -> ExitCode {
 fn usage() -> ExitCode {
     eprintln!(
         "levada-sim run [--schedules N] [--seed S] [--threads T]\nlevada-sim replay SEED\n\
-         levada-sim exhaust OPS CUTS"
+         levada-sim exhaust OPS CUTS\nlevada-sim flips COUNT SEED"
     );
     ExitCode::from(2)
 }

@@ -107,6 +107,11 @@ impl<S: Store> Pair<S> {
                 self.model.limits = *limits;
                 Ok(Vec::new())
             }
+            Op::OnceLimits(limits) => {
+                subject::set_once_limits(&mut self.shard, *limits);
+                self.model.once = *limits;
+                Ok(Vec::new())
+            }
             op => {
                 self.advance();
                 Ok(vec![self.command(op)?])
@@ -177,7 +182,7 @@ impl<S: Store> Pair<S> {
             let full = self.seals_before(op);
             let now = self.now();
             if let Some(answer) = subject::ask(&mut self.shard, now, self.now_ms, op) {
-                if let Some(key) = full {
+                if let Some(key) = full.filter(|key| self.has_sealed(*key)) {
                     self.end_node(&model_key(key));
                 }
                 break answer;
@@ -185,17 +190,21 @@ impl<S: Store> Pair<S> {
             self.await_blocks()?;
         };
         let keys = named(op);
+        // What is over goes without a change: it would be told in any case.
+        self.model.forget_over(self.now_ms);
         let held = |model: &Model, key: KeyAt| model.keys.get(&model_key(key)).cloned();
         let before: Vec<_> = keys.iter().map(|key| held(&self.model, *key)).collect();
         let node = self.last_node(op);
+        let added = self.entries_added(op);
         let [expected] = &reference::apply(&mut self.model, self.now_ms, op)[..] else {
             unreachable!("a command has one answer")
         };
-        if self.lost_its_last_node(op, node) {
+        let is_duplicate = matches!(op, Op::XaddOnce { .. }) && self.entries_added(op) == added;
+        if !is_duplicate && self.lost_its_last_node(op, node) {
             // Redis would go on with the node before, if limits were raised; we begin another.
             self.end_node(&model_key(deletes_from(op).expect("it lost a node")));
         }
-        match matches!(op, Op::Xadd { .. }) {
+        match matches!(op, Op::Xadd { .. } | Op::XaddOnce { .. }) {
             // It sealed, if at all, before it appended.
             true => self.tails = self.tail_numbers(),
             false => self.note_seals(),
@@ -255,9 +264,22 @@ impl<S: Store> Pair<S> {
 
     /// The key to which this op appends, if its tail is full and sealed first.
     fn seals_before(&self, op: &Op) -> Option<usize> {
-        let Op::Xadd { key, .. } = op else { return None };
+        let (Op::Xadd { key, .. } | Op::XaddOnce { key, .. }) = op else { return None };
         let (_, stream) = self.shard.machine().stream(subject::key_of(*key))?;
         stream.is_tail_full().then_some(*key)
+    }
+
+    /// Whether the tail of a stream was sealed since this was last noted. A duplicate seals none.
+    fn has_sealed(&self, key: KeyAt) -> bool {
+        let stream = self.shard.machine().stream(subject::key_of(key));
+        stream.is_some_and(|(number, stream)| {
+            self.tails.get(&number).is_some_and(|tail| *tail < stream.tail_number())
+        })
+    }
+
+    /// Entries ever added to the stream from which this op deletes.
+    fn entries_added(&self, op: &Op) -> Option<u64> {
+        Some(self.deleted_from(op)?.entries_added)
     }
 
     /// Where the last node of the stream begins from which this op deletes.
@@ -274,7 +296,7 @@ impl<S: Store> Pair<S> {
             return false;
         };
         match op {
-            Op::Xadd { .. } => last.last < stream.last_id,
+            Op::Xadd { .. } | Op::XaddOnce { .. } => last.last < stream.last_id,
             _ => {
                 Some(last.first) != before
                     || stream.entries.range(last.first..=last.last).next().is_none()
@@ -325,7 +347,8 @@ fn deletes_from(op: &Op) -> Option<KeyAt> {
         | Op::Xdelex(key, ..)
         | Op::Xackdel(key, ..)
         | Op::Xtrim(key, _)
-        | Op::Xadd { key, trim: Some(_), .. } => Some(*key),
+        | Op::Xadd { key, trim: Some(_), .. }
+        | Op::XaddOnce { key, trim: Some(_), .. } => Some(*key),
         _ => None,
     }
 }
@@ -348,6 +371,9 @@ fn named(op: &Op) -> Vec<KeyAt> {
     let of_database = |database: u8| (0..KEYS.len()).filter(move |key| KEYS[*key].0 == database);
     match op {
         Op::Xadd { key, .. }
+        | Op::XaddOnce { key, .. }
+        | Op::Xcfgset { key, .. }
+        | Op::Xidmprecord { key, .. }
         | Op::Xdel(key, _)
         | Op::Xdelex(key, ..)
         | Op::Xtrim(key, _)
@@ -377,7 +403,7 @@ fn named(op: &Op) -> Vec<KeyAt> {
         Op::Flush(None) => (0..KEYS.len()).collect(),
         Op::Flush(Some(database)) | Op::Dbsize(database) => of_database(*database).collect(),
         Op::Multi(ops) => ops.iter().flat_map(named).collect(),
-        Op::Limits(_) => Vec::new(),
+        Op::Limits(_) | Op::OnceLimits(_) => Vec::new(),
     }
 }
 

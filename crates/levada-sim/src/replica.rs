@@ -57,7 +57,7 @@ impl Replica {
                 Applied::Sealed(key, number, block) => {
                     self.blocks.0.insert((key, number), block);
                 }
-                Applied::Copied(key, blocks) => {
+                Applied::Filled(key, blocks) => {
                     let blocks = blocks.into_iter();
                     self.blocks.0.extend(blocks.map(|(number, block)| ((key, number), block)));
                 }

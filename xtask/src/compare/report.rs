@@ -187,7 +187,7 @@ mod tests {
 
     #[test]
     fn rows_that_we_lose_are_bold_and_only_these() {
-        let servers = [Kind::Levada, Kind::RedisAlways];
+        let servers = [Kind::Levada, Kind::REDIS_ALWAYS];
         let mut report = Report::new(&servers, 3, 1, 0.0);
         for rate in [9.0, 1.0, 10.0] {
             report.record(Case::append(1, 1), 0, Sample { rate, cpu: 2.0 });

@@ -14,6 +14,7 @@ pub(crate) fn check(ledger: &Ledger, states: &[State]) -> Vec<String> {
     for (stream, state) in ledger.streams.iter().zip(states) {
         problems.extend(state.problems.iter().cloned());
         let mut check = Check {
+            relaxed: ledger.relaxed,
             stream,
             state,
             live: state.entries.iter().copied().collect(),
@@ -46,6 +47,7 @@ fn pairs(ledger: &Ledger, states: &[State], problems: &mut Vec<String>) {
 
 /// The check of one stream.
 struct Check<'a> {
+    relaxed: bool,
     stream: &'a Stream,
     state: &'a State,
     live: HashMap<Id, Key>,
@@ -130,7 +132,8 @@ impl Check<'_> {
         if Some(state.last_id) < highest {
             self.tell(state.last_id, "is the last generated id, below an id in use");
         }
-        let read = stream.entries.iter().rev().find(|(_, entry)| entry.read);
+        let read = stream.entries.iter().rev();
+        let read = read.clone().find(|(_, entry)| entry.read && !self.may_be_undone(entry));
         let read = read.map(|(id, _)| *id).max(Some(stream.last_delivered));
         if Some(state.last_delivered) < read {
             self.tell(state.last_delivered, "is the last delivered id, below one that was read");
@@ -170,6 +173,13 @@ impl Check<'_> {
         }
     }
 
+    /// Whether the cut may have taken the delivery of this entry: a reply to `>` waits for the
+    /// entry, not for the record of its delivery, and nothing else that lasts was seen of it.
+    fn may_be_undone(&self, entry: &Entry) -> bool {
+        let acked = matches!(entry.acked, Fate::Done(_));
+        self.relaxed && !entry.settled && !entry.claimed && !acked
+    }
+
     /// Whether an id that no reply has shown may be pending: a request without reply appended it,
     /// another read it, and it is still there or was trimmed.
     fn may_be_new(&self, id: Id) -> bool {
@@ -192,6 +202,9 @@ impl Check<'_> {
             // The pending list may lose what the stream has lost, when somebody claims it.
             let gone = !self.live.contains_key(id);
             if gone || pending.contains(id) || entry.acked != Fate::No {
+                continue;
+            }
+            if *id > self.state.last_delivered && self.may_be_undone(entry) {
                 continue;
             }
             if !entry.taken.is_empty() {

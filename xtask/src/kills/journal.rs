@@ -118,6 +118,19 @@ pub(crate) struct Journal {
 }
 
 impl Journal {
+    /// Notes that the power went: a write that was sent afterwards must never be acknowledged (36).
+    pub(crate) fn note_cut(&mut self, at: u64) {
+        let late = |span: &Span| span.invoked > at && span.completed != u64::MAX;
+        let adds = self.adds.iter().filter(|add| late(&add.span)).count();
+        let removals = self.deletes.iter().chain(&self.acks);
+        let removals = removals.filter(|removal| removal.known && late(&removal.span)).count();
+        if adds + removals > 0 {
+            let text =
+                format!("{adds} XADD and {removals} XDEL or XACK acknowledged after the cut");
+            self.problems.push(text);
+        }
+    }
+
     /// Adds what another connection recorded in the same round.
     pub(crate) fn absorb(&mut self, other: Self) {
         self.adds.extend(other.adds);

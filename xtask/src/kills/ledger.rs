@@ -27,6 +27,7 @@ pub(crate) enum Fate {
 
 /// An entry that was acknowledged or seen.
 #[derive(Debug, Clone, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(crate) struct Entry {
     /// Its value; `None` while only its id was seen.
     pub(crate) key: Option<Key>,
@@ -36,6 +37,10 @@ pub(crate) struct Entry {
     pub(crate) dropped: bool,
     /// Whether a reply to `>` has shown it.
     pub(crate) read: bool,
+    /// Whether a reply showed more of it in this round than a delivery by `>`: a claim.
+    pub(crate) claimed: bool,
+    /// Whether it was read in an earlier round.
+    pub(crate) settled: bool,
     /// Who was seen to get it, and when.
     pub(crate) taken: Vec<(usize, Span)>,
     /// Deliveries that were seen.
@@ -65,6 +70,9 @@ pub(crate) struct Stream {
 /// All streams.
 #[derive(Debug, Clone)]
 pub(crate) struct Ledger {
+    /// Whether the fault may undo deliveries by `>` on which nothing durable depends: a power cut
+    /// under `delivery-sync relaxed`.
+    pub(crate) relaxed: bool,
     pub(crate) streams: [Stream; STREAMS.len()],
 }
 
@@ -72,7 +80,7 @@ impl Ledger {
     /// Streams that are empty and have never had an entry.
     pub(crate) fn new() -> Self {
         let streams = STREAMS.map(|name| Stream { name, ..Stream::default() });
-        Self { streams }
+        Self { relaxed: false, streams }
     }
 
     /// Takes in what the connections of a round recorded. Answers what is wrong already.
@@ -206,6 +214,7 @@ impl Stream {
             }
             entry.read = true;
         }
+        entry.claimed |= take.how != How::Read;
         entry.count += u64::from(take.how != How::JustId);
         entry.taken.push((take.consumer, take.span));
     }
@@ -238,7 +247,9 @@ impl Stream {
         for (id, entry) in &mut self.entries {
             entry.key = live.get(id).copied().or(entry.key);
             entry.deleted = if live.contains_key(id) { Fate::No } else { Fate::Done(0) };
-            entry.read |= *id <= state.last_delivered;
+            entry.read = *id <= state.last_delivered;
+            entry.settled = entry.read;
+            entry.claimed = false;
             entry.taken.clear();
             entry.acked = Fate::No;
             if let Some(row) = pending.get(id) {

@@ -32,7 +32,10 @@ pub(crate) struct Shared {
 
 /// The running connections of one round.
 #[derive(Debug)]
-pub(crate) struct Load(Vec<JoinHandle<Journal>>);
+pub(crate) struct Load {
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<Journal>>,
+}
 
 impl Load {
     /// Starts all connections. They run until the server goes away.
@@ -50,13 +53,18 @@ impl Load {
             let (shared, chance) = (Arc::clone(&shared), Chance::new(chance.next()));
             threads.push(std::thread::spawn(move || Consumer::run(&shared, consumer, chance)));
         }
-        Self(threads)
+        Self { shared, threads }
+    }
+
+    /// This moment, in the order of requests and replies.
+    pub(crate) fn moment(&self) -> u64 {
+        self.shared.counter.next()
     }
 
     /// Waits until all have noticed that the server is gone. Answers what they recorded.
     pub(crate) fn join(self) -> Journal {
         let mut journal = Journal::default();
-        for thread in self.0 {
+        for thread in self.threads {
             match thread.join() {
                 Ok(other) => journal.absorb(other),
                 Err(_) => journal.problems.push("a thread of the rig died".to_owned()),

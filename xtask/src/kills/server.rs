@@ -3,6 +3,7 @@
 //! A server lives as long as its value: dropping it kills the process and, unless `keep` was
 //! called, removes its directory. Every start takes a fresh free port on the loopback interface.
 
+use std::ffi::OsString;
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::fs::MetadataExt as _;
@@ -11,6 +12,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
+use xtask::peers::{self, Version};
 use xtask::workspace;
 
 use super::client::{Client, Reply};
@@ -27,36 +29,85 @@ const POLL: Duration = Duration::from_millis(1);
 pub(crate) enum Kind {
     /// Ours, as it is by default: an acknowledged write is on disk.
     Levada,
-    /// The installed `redis-server` with `appendfsync always`: the same promise.
-    RedisAlways,
-    /// The installed `redis-server` with `appendfsync everysec`: a weaker promise.
-    RedisEverysec,
+    /// Another server, with an append-only file.
+    Peer(Program, Fsync),
 }
 
+/// A server that Levada is compared with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Program {
+    /// Redis 7.0.
+    Redis70,
+    /// Redis 8.2.
+    Redis82,
+    /// Redis 8.6.
+    Redis86,
+    /// Valkey 9.1.
+    Valkey91,
+}
+
+/// `appendfsync` of such a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fsync {
+    /// The same promise as ours.
+    Always,
+    /// Their default for an append-only file: a power cut may take a second.
+    Everysec,
+    /// The operating system syncs when it likes.
+    No,
+}
+
+/// Names on the command line and in reports, program and promise apart.
+const PROGRAMS: [(Program, &str, &str); 4] = [
+    (Program::Redis70, "redis-7.0", "redis 7.0"),
+    (Program::Redis82, "redis-8.2", "redis 8.2"),
+    (Program::Redis86, "redis-8.6", "redis 8.6"),
+    (Program::Valkey91, "valkey-9.1", "valkey 9.1"),
+];
+const PROMISES: [(Fsync, &str); 3] =
+    [(Fsync::Always, "always"), (Fsync::Everysec, "everysec"), (Fsync::No, "no")];
+
 impl Kind {
-    /// Reads a name from the command line.
+    /// Redis 7.0 with the same promise as ours.
+    pub(crate) const REDIS_ALWAYS: Self = Self::Peer(Program::Redis70, Fsync::Always);
+    /// Redis 7.0 with its default promise.
+    pub(crate) const REDIS_EVERYSEC: Self = Self::Peer(Program::Redis70, Fsync::Everysec);
+
+    /// Reads a name from the command line: `levada`, or `redis-8.6-always` and kin; `redis` and
+    /// `always` are Redis 7.0 with `appendfsync always`, `everysec` the same with that.
     pub(crate) fn parse(name: &str) -> Result<Self> {
         match name {
-            "levada" => Ok(Self::Levada),
-            "redis" | "always" => Ok(Self::RedisAlways),
-            "everysec" => Ok(Self::RedisEverysec),
-            _ => bail!("unknown server {name:?}: levada, redis, always or everysec"),
+            "levada" => return Ok(Self::Levada),
+            "redis" | "always" => return Ok(Self::REDIS_ALWAYS),
+            "everysec" => return Ok(Self::REDIS_EVERYSEC),
+            _ => {}
         }
+        for (program, prefix, _) in PROGRAMS {
+            let promise = name.strip_prefix(prefix).and_then(|rest| rest.strip_prefix('-'));
+            let known = PROMISES.iter().find(|(_, word)| promise == Some(word));
+            if let Some((fsync, _)) = known {
+                return Ok(Self::Peer(program, *fsync));
+            }
+        }
+        bail!(
+            "unknown server {name:?}: levada, or one of redis-7.0, redis-8.2, redis-8.6 and \
+             valkey-9.1 with -always, -everysec or -no behind it"
+        )
     }
 
     /// The name in reports.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Levada => "levada",
-            Self::RedisAlways => "redis always",
-            Self::RedisEverysec => "redis everysec",
-        }
+    pub(crate) fn name(self) -> String {
+        let Self::Peer(program, fsync) = self else {
+            return "levada".to_owned();
+        };
+        let program = PROGRAMS.iter().find(|(one, ..)| *one == program).map_or("", |row| row.2);
+        format!("{program} {}", fsync.word())
     }
 
     /// The program; builds it first, in release, if it is ours.
     fn program(self) -> Result<PathBuf> {
-        if self != Self::Levada {
-            return Ok("redis-server".into());
+        if let Self::Peer(program, _) = self {
+            return program.path();
         }
         let build = workspace::cargo()
             .args(["build", "--quiet", "--release", "-p", "levada-cli"])
@@ -66,13 +117,37 @@ impl Kind {
     }
 }
 
+impl Fsync {
+    /// As `appendfsync` has it.
+    fn word(self) -> &'static str {
+        PROMISES.iter().find(|(one, _)| *one == self).map_or("", |row| row.1)
+    }
+}
+
+impl Program {
+    /// Where it is installed. Fails, saying what would install it, where it is not.
+    fn path(self) -> Result<PathBuf> {
+        let version = match self {
+            Self::Redis70 => Version::Redis70,
+            Self::Redis82 => Version::Redis82,
+            Self::Redis86 => Version::Redis86,
+            Self::Valkey91 => Version::Valkey91,
+        };
+        peers::find(version).with_context(|| format!("{self:?} is missing: run cargo xtask peers"))
+    }
+}
+
 /// A server on a directory of its own.
 #[derive(Debug)]
 pub(crate) struct Server {
     kind: Kind,
     program: PathBuf,
     core: Option<u32>,
+    /// Holds what the process prints, and the data unless they are on a medium of their own.
     directory: PathBuf,
+    data: PathBuf,
+    /// What stands before the program on its command line.
+    wrapper: Vec<String>,
     keep: bool,
     address: SocketAddr,
     /// `None` between an end and the next start.
@@ -83,6 +158,13 @@ impl Server {
     /// Starts a server on an empty directory, on one processor core if `core` is given, and waits
     /// until it answers.
     pub(crate) fn start(kind: Kind, core: Option<u32>, wait_max: Duration) -> Result<Self> {
+        let mut server = Self::new(kind, core)?;
+        server.restart(wait_max)?;
+        Ok(server)
+    }
+
+    /// A server with an empty directory that does not run yet.
+    pub(crate) fn new(kind: Kind, core: Option<u32>) -> Result<Self> {
         let program = kind.program()?;
         let started = std::time::UNIX_EPOCH.elapsed()?.as_nanos();
         let directory = std::env::temp_dir().join(format!(
@@ -90,18 +172,63 @@ impl Server {
             kind.name().replace(' ', "-"),
             std::process::id()
         ));
-        std::fs::create_dir_all(directory.join("data"))?;
-        let mut server = Self {
+        let data = directory.join("data");
+        std::fs::create_dir_all(&data)?;
+        Ok(Self {
             kind,
             program,
             core,
             directory,
+            data,
+            wrapper: Vec::new(),
             keep: false,
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             child: None,
-        };
-        server.restart(wait_max)?;
-        Ok(server)
+        })
+    }
+
+    /// Puts the data somewhere else, from the next start on.
+    pub(crate) fn set_data(&mut self, data: PathBuf) {
+        self.data = data;
+    }
+
+    /// Puts other programs before the server's own on its command line, from the next start on.
+    /// They must leave the server in the process that was started.
+    pub(crate) fn set_wrapper(&mut self, wrapper: Vec<String>) {
+        self.wrapper = wrapper;
+    }
+
+    /// Which program it is.
+    pub(crate) fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// Where this server's files are, its data apart.
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Waits until the process has ended by itself; whether it has in time.
+    pub(crate) fn wait(&mut self, wait_max: Duration) -> Result<bool> {
+        let child = self.child.as_mut().context("no process to wait for")?;
+        let deadline = Instant::now() + wait_max;
+        while Instant::now() < deadline {
+            if child.try_wait()?.is_some() {
+                self.child = None;
+                return Ok(true);
+            }
+            std::thread::sleep(POLL);
+        }
+        Ok(false)
+    }
+
+    /// Ends the process by SIGKILL, whether or not it has ended by itself before.
+    pub(crate) fn end(&mut self) -> Result<()> {
+        if let Some(mut child) = self.child.take() {
+            child.kill()?;
+            child.wait()?;
+        }
+        Ok(())
     }
 
     /// Starts the process again on the same data and waits until it answers PING. Answers how
@@ -129,6 +256,12 @@ impl Server {
             self.directory.display(),
             self.output()
         )
+    }
+
+    /// Starts the process once and waits until it answers PING; `false` where it ended instead.
+    pub(crate) fn try_start(&mut self, wait_max: Duration) -> Result<bool> {
+        self.launch()?;
+        self.wait_until_ready(Instant::now() + wait_max)
     }
 
     /// Starts the process and waits for nothing.
@@ -187,6 +320,11 @@ impl Server {
             .with_context(|| format!("{} takes no connection", self.kind.name()))
     }
 
+    /// Whether the directory stays; see [`Server::keep`].
+    pub(crate) fn is_kept(&self) -> bool {
+        self.keep
+    }
+
     /// The address of the process that runs now.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
@@ -221,31 +359,26 @@ impl Server {
 
     /// Bytes that the data directory occupies on disk.
     pub(crate) fn disk(&self) -> Result<u64> {
-        disk(&self.directory.join("data"))
+        disk(&self.data)
     }
 
     fn command(&self, port: u16) -> Command {
-        let mut command = match self.core {
-            None => Command::new(&self.program),
-            Some(core) => {
-                let mut command = Command::new("taskset");
-                command.args(["-c", &core.to_string()]).arg(&self.program);
-                command
-            }
+        let mut words: Vec<OsString> = Vec::new();
+        if let Some(core) = self.core {
+            words.extend(["taskset".into(), "-c".into(), core.to_string().into()]);
+        }
+        words.extend(self.wrapper.iter().map(OsString::from));
+        words.push(self.program.clone().into());
+        let mut command = Command::new(&words[0]);
+        command.args(&words[1..]);
+        let port = port.to_string();
+        match self.kind {
+            Kind::Levada => command.args(["serve", "--port", &port]),
+            Kind::Peer(_, fsync) => command
+                .args(["--port", &port, "--bind", "127.0.0.1", "--save", ""])
+                .args(["--appendonly", "yes", "--appendfsync", fsync.word()]),
         };
-        let (port, data) = (port.to_string(), self.directory.join("data"));
-        let fsync = match self.kind {
-            Kind::Levada => {
-                let arguments = ["serve", "--port", &port, "--dir"];
-                command.args(arguments).arg(data);
-                return command;
-            }
-            Kind::RedisAlways => "always",
-            Kind::RedisEverysec => "everysec",
-        };
-        command.args(["--port", &port, "--bind", "127.0.0.1", "--save", ""]);
-        command.args(["--appendonly", "yes", "--appendfsync", fsync, "--dir"]);
-        command.arg(data);
+        command.arg("--dir").arg(&self.data);
         command
     }
 

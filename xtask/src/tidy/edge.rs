@@ -5,11 +5,12 @@ use super::files::File;
 /// What a crate may use of ours, in every kind of dependency.
 const ALLOWED: &[(&str, &[&str])] = &[
     ("levada-core", &[]),
+    ("levada-rdb", &[]),
     ("levada-resp", &[]),
     ("levada-engine", &["levada-core"]),
-    ("levada-server", &["levada-core", "levada-engine", "levada-resp"]),
+    ("levada-server", &["levada-core", "levada-engine", "levada-rdb", "levada-resp"]),
     ("levada", &["levada-engine"]),
-    ("levada-cli", &["levada-server", "levada"]),
+    ("levada-cli", &["levada-core", "levada-engine", "levada-server", "levada-rdb", "levada"]),
     // The proving ground looks at everything; nothing looks at it.
     ("levada-sim", &["levada-core", "levada-resp", "levada-engine", "levada-server", "levada"]),
     // Tests only: the reply reader, and the server in process.

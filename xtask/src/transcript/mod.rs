@@ -15,10 +15,10 @@
 mod connection;
 mod pattern;
 mod record;
-mod render;
-mod reply;
+pub(crate) mod render;
+pub(crate) mod reply;
 mod runner;
 mod script;
-mod words;
+pub(crate) mod words;
 
 pub use runner::{Options, Summary, Target, run};

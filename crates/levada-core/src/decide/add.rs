@@ -2,10 +2,12 @@
 
 use alloc::{collections::BTreeSet, vec::Vec};
 
-use super::{Context, Decided, Decision, Refusal, create_key, integer, places, references};
+use super::{
+    Context, Decided, Decision, Refusal, create_stream, idempotent, integer, places, references,
+};
 use crate::{
     command::{Key, NewId, References, Trim, TrimKeep, Xadd, Xsetid},
-    effect::{Effect, EntryFields, Kind},
+    effect::{Effect, EntryFields},
     error::Error,
     id::StreamId,
     keyspace::KeyNumber,
@@ -30,8 +32,8 @@ pub(super) struct Newest {
     pub(super) starts_node: bool,
 }
 
-/// XADD key \[NOMKSTREAM] \[KEEPREF|DELREF|ACKED] \[MAXLEN|MINID \[=|~] threshold \[LIMIT n]]
-/// <*|id> field value ...
+/// XADD key \[NOMKSTREAM] \[KEEPREF|DELREF|ACKED] \[IDMPAUTO pid|IDMP pid iid]
+/// \[MAXLEN|MINID \[=|~] threshold \[LIMIT n]] <*|id> field value ...
 pub(super) fn xadd<'a>(context: Context<'_>, xadd: &Xadd<'a>) -> Decided<'a> {
     let found = context.stream(xadd.key)?;
     if found.is_none() && xadd.must_exist {
@@ -39,14 +41,17 @@ pub(super) fn xadd<'a>(context: Context<'_>, xadd: &Xadd<'a>) -> Decided<'a> {
     }
     let empty = Stream::default();
     let stream = found.map_or(&empty, |(_, stream)| stream);
+    let iid = idempotent::Asked::of(xadd);
+    if let (Some(iid), Some((key, stream))) = (&iid, found)
+        && let Some(duplicate) = iid.duplicate(context, key, stream)
+    {
+        return Ok(duplicate);
+    }
     let id = new_id(stream.last_id, xadd.id, context.now_ms)?;
     let mut effects = Vec::with_capacity(2);
-    let key = if let Some((key, _)) = found {
-        key
-    } else {
-        let (key, created) = create_key(context, xadd.key, Kind::Stream);
-        effects.push(created);
-        key
+    let key = match found {
+        Some((key, _)) => key,
+        None => create_stream(context, xadd.key, &mut effects),
     };
     let seals = stream.is_tail_full();
     if seals {
@@ -54,6 +59,7 @@ pub(super) fn xadd<'a>(context: Context<'_>, xadd: &Xadd<'a>) -> Decided<'a> {
     }
     let starts_node = seals || stream.starts_node(context.nodes);
     effects.push(Effect::Appended { key, id, starts_node, fields: EntryFields(xadd.fields) });
+    effects.extend(iid.map(|iid| iid.tracked(context, key, stream, id, context.now_ms)));
     if let Some(trim) = &xadd.trim {
         let (block, row) = match seals {
             true => (stream.tail_number() + 1, 0),

@@ -2,10 +2,10 @@
 
 use alloc::vec::Vec;
 
-use super::{Context, Decided, Decision, create_key, integer};
+use super::{Context, Decided, Decision, create_stream, integer};
 use crate::{
     command::{Key, XgroupCreate, XgroupSetid},
-    effect::{Effect, Kind},
+    effect::Effect,
     error::Error,
     group::Group,
     id::StreamId,
@@ -32,6 +32,21 @@ pub(super) fn find<'m>(
     let missing = || Error::NoGroup { key: key.name.into(), group: group.into() };
     let (number, stream) = context.stream(key)?.ok_or_else(missing)?;
     in_stream(number, stream, group).ok_or_else(missing)
+}
+
+/// Whether streams, and the group in each, are there.
+pub(super) fn check<'a>(
+    context: Context<'_>,
+    keys: &[Key<'_>],
+    group: Option<&[u8]>,
+) -> Decided<'a> {
+    for key in keys {
+        match group {
+            Some(group) => drop(find(context, *key, group)?),
+            None => drop(context.stream(*key)?),
+        }
+    }
+    Ok(Decision::answer(Reply::Ok))
 }
 
 fn in_stream<'m>(key: KeyNumber, stream: &'m Stream, name: &[u8]) -> Option<Found<'m>> {
@@ -79,8 +94,7 @@ pub(super) fn create<'a>(context: Context<'_>, create: &XgroupCreate<'a>) -> Dec
             (key, stream.groups.free_number(), stream.last_id, stream.entries_added)
         }
         None if create.create_stream => {
-            let (key, created) = create_key(context, create.key, Kind::Stream);
-            effects.push(created);
+            let key = create_stream(context, create.key, &mut effects);
             (key, 0, StreamId::MIN, 0)
         }
         None => return Err(Error::KeyRequired.into()),

@@ -1,6 +1,6 @@
 //! XINFO: facts about streams, groups, consumers.
 
-use alloc::{sync::Arc, vec::Vec};
+use alloc::{boxed::Box, sync::Arc, vec::Vec};
 
 use super::{Context, Decided, Decision, Refusal, group, lag::Counters, pending, places};
 use crate::{
@@ -10,7 +10,8 @@ use crate::{
     id::StreamId,
     keyspace::KeyNumber,
     reply::{
-        ConsumerInfo, Entries, GroupFull, GroupInfo, Reply, StreamFacts, StreamFull, StreamInfo,
+        ConsumerInfo, Entries, GroupFull, GroupInfo, IdmpFacts, Reply, StreamFacts, StreamFull,
+        StreamInfo,
     },
     stream::Stream,
 };
@@ -30,15 +31,28 @@ pub(super) fn stream<'a>(context: Context<'_>, key: Key<'a>) -> Decided<'a> {
     })))
 }
 
-fn facts(context: Context<'_>, key: KeyNumber, stream: &Stream) -> Result<StreamFacts, Refusal> {
-    Ok(StreamFacts {
+fn facts(
+    context: Context<'_>,
+    key: KeyNumber,
+    stream: &Stream,
+) -> Result<Box<StreamFacts>, Refusal> {
+    let idempotence = &stream.idempotence;
+    let (pids, iids) = idempotence.counts(context.now_ms);
+    Ok(Box::new(StreamFacts {
         length: stream.len(),
         nodes: stream.nodes(),
         last_id: stream.last_id,
         max_deleted_id: stream.max_deleted_id,
         entries_added: stream.entries_added,
         first_id: places::first_id(context, key, stream)?,
-    })
+        idmp: IdmpFacts {
+            limits: idempotence.limits,
+            pids,
+            iids,
+            added: idempotence.added,
+            duplicates: idempotence.duplicates,
+        },
+    }))
 }
 
 /// XINFO STREAM key FULL \[COUNT n]

@@ -193,6 +193,9 @@ fn copy<'a>(context: Context<'_>, asked: &Copied<'a>) -> Decided<'a> {
     let mut effects = match &object.value {
         Value::Text(value) => strings::copy(context, asked.to, value)?,
         Value::Stream(stream) => {
+            if stream.sealed_bytes() > limits::COPY_BYTES_MAX as u64 {
+                return Err(Error::CopyTooLarge.into());
+            }
             let blocks = sealed_blocks(context, from, stream)?;
             let (key, created) = create_key(context, asked.to, Kind::Stream);
             let mut effects = Vec::from_iter(target.map(|key| Effect::KeyRemoved { key }));
@@ -207,14 +210,11 @@ fn copy<'a>(context: Context<'_>, asked: &Copied<'a>) -> Decided<'a> {
 }
 
 /// All sealed blocks of a stream, which have to be in memory.
-fn sealed_blocks(
+pub(super) fn sealed_blocks(
     context: Context<'_>,
     key: KeyNumber,
     stream: &Stream,
 ) -> Result<Vec<(u64, Arc<Block>)>, Refusal> {
-    if stream.sealed_bytes() > limits::COPY_BYTES_MAX as u64 {
-        return Err(Error::CopyTooLarge.into());
-    }
     let numbers = || stream.first_block()..stream.tail_number();
     context.require(key, stream, numbers())?;
     let held = numbers().filter_map(|number| Some((number, context.blocks.block(key, number)?)));

@@ -9,6 +9,7 @@ mod budget;
 mod claim;
 mod deliver;
 mod group;
+mod idempotent;
 mod info;
 mod keys;
 mod lag;
@@ -16,6 +17,7 @@ mod pending;
 mod places;
 mod range;
 mod references;
+mod restore;
 mod strings;
 
 use alloc::{sync::Arc, vec::Vec};
@@ -26,6 +28,7 @@ use crate::{
     command::{Command, Key},
     effect::{Effect, Kind},
     error::Error,
+    idempotence::IdmpLimits,
     keyspace::{KeyNumber, Value},
     machine::Machine,
     reply::Reply,
@@ -43,6 +46,8 @@ pub struct Context<'m> {
     pub now_ms: u64,
     /// When a logical node is full.
     pub nodes: NodeLimits,
+    /// How new streams track idempotent ids.
+    pub idmp: IdmpLimits,
     /// Bytes that strings may take.
     pub text_bytes_max: u64,
 }
@@ -108,6 +113,8 @@ pub fn decide<'a>(context: Context<'_>, command: &Command<'a>) -> Decided<'a> {
             references::xackdel(context, *key, group, *references, ids)
         }
         Command::Xsetid(xsetid) => add::xsetid(context, xsetid),
+        Command::Xcfgset(xcfgset) => idempotent::xcfgset(context, xcfgset),
+        Command::Xidmprecord(record) => idempotent::xidmprecord(context, record),
         Command::Xlen(key) => range::xlen(context, *key),
         Command::Xrange(xrange) => range::xrange(context, xrange),
         Command::Xread(xread) => range::xread(context, xread),
@@ -122,6 +129,7 @@ pub fn decide<'a>(context: Context<'_>, command: &Command<'a>) -> Decided<'a> {
             group::delconsumer(context, *key, group, consumer)
         }
         Command::Xack(key, group, ids) => group::xack(context, *key, group, ids),
+        Command::CheckStreams(keys, group) => group::check(context, keys, *group),
         Command::XpendingSummary(key, group) => pending::summary(context, *key, group),
         Command::Xpending(xpending) => pending::rows(context, xpending),
         Command::Xclaim(xclaim) => claim::xclaim(context, xclaim),
@@ -131,6 +139,8 @@ pub fn decide<'a>(context: Context<'_>, command: &Command<'a>) -> Decided<'a> {
         Command::XinfoStream(key, Some(count)) => info::full(context, *key, *count),
         Command::XinfoGroups(key) => info::groups(context, *key),
         Command::XinfoConsumers(key, group) => info::consumers(context, *key, group),
+        Command::Dump(key) => restore::dump(context, *key),
+        Command::Restore(asked) => restore::restore(context, asked),
         _ => keys::decide(context, command),
     }
 }
@@ -204,6 +214,20 @@ impl<'m> Context<'m> {
 fn create_key<'a>(context: Context<'_>, key: Key<'a>, kind: Kind) -> (KeyNumber, Effect<'a>) {
     let number = context.machine.keys.next_number();
     (number, Effect::KeyCreated { key: number, database: key.database, kind, name: key.name })
+}
+
+/// The number of a new stream, with the effects that create it as the settings say.
+fn create_stream<'a>(
+    context: Context<'_>,
+    key: Key<'a>,
+    effects: &mut Vec<Effect<'a>>,
+) -> KeyNumber {
+    let (key, created) = create_key(context, key, Kind::Stream);
+    effects.push(created);
+    if context.idmp != IdmpLimits::default() {
+        effects.push(Effect::IdmpSet { key, limits: context.idmp });
+    }
+    key
 }
 
 fn integer(value: u64) -> Reply {

@@ -23,6 +23,8 @@ use crate::error::{Error, ErrorKind};
 
 /// Threads of the background lane.
 const WORKERS: usize = 2;
+/// The file that is locked.
+const LOCK: &str = "lock";
 /// Operations that may wait for them; the caller waits when there are more.
 const QUEUE_MAX: usize = 1024;
 
@@ -32,8 +34,10 @@ pub type Waker = Arc<dyn Fn() + Send + Sync>;
 /// See the module.
 pub struct FileDisk {
     directory: PathBuf,
-    /// Held open for its lock.
-    _lock: fs::File,
+    /// Whether nothing may change.
+    reads_only: bool,
+    /// Held open for its lock; a directory that is only read may have none.
+    _lock: Option<fs::File>,
     files: Vec<Option<Arc<fs::File>>>,
     next_ticket: u64,
     shared: Arc<Shared>,
@@ -71,7 +75,35 @@ impl FileDisk {
         let shown = directory.display().to_string();
         fs::create_dir_all(&directory)
             .map_err(|error| Error::io("cannot create data directory", &shown, &error))?;
-        let lock = lock(&directory, &shown)?;
+        let file = fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(directory.join(LOCK))
+            .map_err(|error| Error::io("cannot open the lock of data directory", &shown, &error))?;
+        held(file.try_lock(), &shown)?;
+        Self::start(directory, false, Some(file))
+    }
+
+    /// Looks into a data directory and changes nothing in it, not even by creating a file. Others
+    /// may do the same at once; fails with [`ErrorKind::Busy`] while a process has it to write.
+    pub fn open_to_read(directory: impl AsRef<Path>) -> Result<Self, Error> {
+        let directory = directory.as_ref().to_owned();
+        let shown = directory.display().to_string();
+        if !directory.is_dir() {
+            let what = format!("{shown} is no directory that can be read");
+            return Err(Error::new(ErrorKind::NotFound, what));
+        }
+        // Without a lock no process ever had it: it is a copy.
+        let lock = fs::File::open(directory.join(LOCK)).ok();
+        if let Some(lock) = &lock {
+            held(lock.try_lock_shared(), &shown)?;
+        }
+        Self::start(directory, true, lock)
+    }
+
+    fn start(directory: PathBuf, reads_only: bool, lock: Option<fs::File>) -> Result<Self, Error> {
+        let shown = directory.display().to_string();
         let shared = Arc::new(Shared::default());
         let (jobs, queue) = sync_channel(QUEUE_MAX);
         let queue = Arc::new(Mutex::new(queue));
@@ -81,6 +113,7 @@ impl FileDisk {
             .map_err(|error| Error::io("cannot start a disk thread for", &shown, &error))?;
         Ok(Self {
             directory,
+            reads_only,
             _lock: lock,
             files: Vec::new(),
             next_ticket: 0,
@@ -97,6 +130,10 @@ impl FileDisk {
 
     fn path(&self, path: &str) -> PathBuf {
         if path.is_empty() { self.directory.clone() } else { self.directory.join(path) }
+    }
+
+    fn may_change(&self) -> io::Result<()> {
+        if self.reads_only { Err(io::ErrorKind::PermissionDenied.into()) } else { Ok(()) }
     }
 
     fn file(&self, file: FileId) -> io::Result<Arc<fs::File>> {
@@ -128,7 +165,7 @@ impl Disk for FileDisk {
     fn open(&mut self, path: &str, how: Open) -> io::Result<FileId> {
         let file = fs::OpenOptions::new()
             .read(true)
-            .write(true)
+            .write(!self.reads_only)
             .create_new(how == Open::New)
             .open(self.path(path))?;
         let file = Some(Arc::new(file));
@@ -190,7 +227,11 @@ impl Disk for FileDisk {
 
     fn list(&mut self, directory: &str) -> io::Result<Vec<String>> {
         let path = self.path(directory);
-        fs::create_dir_all(&path)?;
+        match self.reads_only {
+            false => fs::create_dir_all(&path)?,
+            true if !path.exists() => return Ok(Vec::new()),
+            true => {}
+        }
         let mut names = Vec::new();
         for entry in fs::read_dir(path)? {
             let entry = entry?;
@@ -209,10 +250,12 @@ impl Disk for FileDisk {
     }
 
     fn rename(&mut self, from: &str, to: &str) -> io::Result<()> {
+        self.may_change()?;
         fs::rename(self.path(from), self.path(to))
     }
 
     fn unlink(&mut self, path: &str) -> io::Result<()> {
+        self.may_change()?;
         fs::remove_file(self.path(path))
     }
 
@@ -222,15 +265,9 @@ impl Disk for FileDisk {
     }
 }
 
-fn lock(directory: &Path, shown: &str) -> Result<fs::File, Error> {
-    let file = fs::OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(directory.join("lock"))
-        .map_err(|error| Error::io("cannot open the lock of data directory", shown, &error))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
+fn held(locked: Result<(), fs::TryLockError>, shown: &str) -> Result<(), Error> {
+    match locked {
+        Ok(()) => Ok(()),
         Err(fs::TryLockError::WouldBlock) => Err(Error::new(
             ErrorKind::Busy,
             format!("data directory {shown} is in use by another levada process"),

@@ -7,7 +7,7 @@
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use levada_core::{
-    command::{Command, Key, SetExpiry},
+    command::{Command, Key, Mset, Restore, Restored, SetExpiry},
     effect::Effect,
     keyspace::{KeyNumber, Value},
 };
@@ -116,9 +116,11 @@ impl<S: Store> Shard<S> {
             Command::Copy(copied) => {
                 let mut notes = vec![Note::new(NEW, "new", copied.to)];
                 notes.push(Note::new(GENERIC, "copy_to", copied.to));
-                notes.extend(self.note_overwritten(copied.from, copied.to));
+                notes.extend(self.note_overwritten(self.is_text(copied.from), copied.to));
                 notes
             }
+            Command::Restore(asked) => self.note_restored(asked, effects),
+            Command::Mset(mset) => self.note_mset(mset, effects),
             // In the order of the arguments, though effects are in that of numbers.
             Command::Del(keys) => {
                 let there = keys.iter().filter(|key| self.machine.keys.number(**key).is_some());
@@ -138,22 +140,70 @@ impl<S: Store> Shard<S> {
         let mut notes = vec![Note::new(NEW, "new", to)];
         notes.push(Note::new(GENERIC, left, from));
         notes.push(Note::new(GENERIC, came, to));
-        notes.extend(self.note_overwritten(from, to));
+        notes.extend(self.note_overwritten(self.is_text(from), to));
         notes
     }
 
     /// What is said of the key that another one replaces.
-    fn note_overwritten(&self, from: Key<'_>, to: Key<'_>) -> Vec<Note> {
-        let is_text = |key| {
-            let (_, object) = self.machine.keys.find(key)?;
-            Some(matches!(object.value, Value::Text(_)))
-        };
-        let Some(before) = is_text(to) else {
+    fn note_overwritten(&self, is_text: bool, to: Key<'_>) -> Vec<Note> {
+        if self.machine.keys.number(to).is_none() {
             return Vec::new();
-        };
+        }
         let mut notes = vec![Note::new(OVERWRITTEN, "overwritten", to)];
-        if is_text(from) != Some(before) {
+        if is_text != self.is_text(to) {
             notes.push(Note::new(TYPE_CHANGED, "type_changed", to));
+        }
+        notes
+    }
+
+    fn is_text(&self, key: Key<'_>) -> bool {
+        let found = self.machine.keys.find(key);
+        found.is_some_and(|(_, object)| matches!(object.value, Value::Text(_)))
+    }
+
+    /// A key that was restored is new, even where it replaces another.
+    fn note_restored(&self, asked: &Restore<'_>, effects: &[Effect<'_>]) -> Vec<Note> {
+        let comes = |effect: &Effect<'_>| {
+            matches!(effect, Effect::TextSet { .. } | Effect::StreamRestored { .. })
+        };
+        if !effects.iter().any(comes) {
+            return vec![Note::new(GENERIC, "del", asked.key)];
+        }
+        let mut notes = vec![Note::new(NEW, "new", asked.key)];
+        notes.push(Note::new(GENERIC, "restore", asked.key));
+        let is_text = matches!(asked.value, Some(Restored::Text(_)));
+        notes.extend(self.note_overwritten(is_text, asked.key));
+        notes
+    }
+
+    /// A key that is named twice is written twice, and told of twice, though one effect remains.
+    fn note_mset(&self, mset: &Mset<'_>, effects: &[Effect<'_>]) -> Vec<Note> {
+        let is_named = |key: KeyNumber| {
+            mset.pairs.iter().any(|(named, _)| self.machine.keys.number(*named) == Some(key))
+        };
+        let evicted = effects.iter().filter_map(|effect| match effect {
+            Effect::KeyRemoved { key } if !is_named(*key) => self.machine.keys.get(*key),
+            _ => None,
+        });
+        let mut notes: Vec<Note> = Vec::new();
+        for object in evicted {
+            let key = Key { database: object.database, name: &object.name };
+            notes.push(Note::new(EVICTED, "evicted", key));
+        }
+        for (at, (key, _)) in mset.pairs.iter().enumerate() {
+            let again = mset.pairs.iter().take(at).any(|(before, _)| before == key);
+            match self.machine.keys.find(*key) {
+                None if !again => notes.push(Note::new(NEW, "new", *key)),
+                Some((_, object)) if !again && !matches!(object.value, Value::Text(_)) => {
+                    notes.push(Note::new(OVERWRITTEN, "overwritten", *key));
+                    notes.push(Note::new(TYPE_CHANGED, "type_changed", *key));
+                }
+                _ => notes.push(Note::new(OVERWRITTEN, "overwritten", *key)),
+            }
+            if matches!(mset.expiry, SetExpiry::At(_)) {
+                notes.push(Note::new(GENERIC, "expire", *key));
+            }
+            notes.push(Note::new(STRING, "set", *key));
         }
         notes
     }
@@ -289,10 +339,6 @@ impl<'c, S: Store> Told<'_, 'c, S> {
     fn set(&mut self, key: KeyNumber) {
         let expires = |expiry: &SetExpiry| matches!(expiry, SetExpiry::At(_));
         match self.command {
-            Command::Mset(mset) if expires(&mset.expiry) => {
-                self.note(key, GENERIC, "expire");
-                self.note(key, STRING, "set");
-            }
             Command::Set(set) if expires(&set.expiry) => {
                 self.note(key, STRING, "set");
                 self.note(key, GENERIC, "expire");

@@ -9,7 +9,7 @@ use levada_core::{
     machine::{Applied, At},
 };
 
-use super::{Answer, ClientId, Outcome, Shard, Wait};
+use super::{Answer, ClientId, FORGET_AFTER_MS, Outcome, Shard, Wait};
 use crate::{
     clock::Now,
     error::Error,
@@ -83,6 +83,7 @@ impl<S: Store> Shard<S> {
                 blocks: &blocks,
                 now_ms: self.now_ms,
                 nodes: self.settings.nodes,
+                idmp: self.settings.idmp,
                 text_bytes_max: self.settings.strings_bytes_max,
             };
             match decide::decide(context, command) {
@@ -192,7 +193,7 @@ impl<S: Store> Shard<S> {
         match applied {
             Applied::Done => {}
             Applied::Sealed(key, number, block) => self.store.put_block(key.0, number, block)?,
-            Applied::Copied(key, blocks) => {
+            Applied::Filled(key, blocks) => {
                 for (number, block) in blocks {
                     self.store.put_block(key.0, number, block)?;
                 }
@@ -232,6 +233,20 @@ impl<S: Store> Shard<S> {
         let due = expiring.take_while(|(at_ms, _)| *at_ms < self.now_ms);
         let due: Vec<_> = due.take(KEYS_MAX).map(|(_, key)| key).collect();
         due.into_iter().for_each(|key| self.drop_expired(key));
+    }
+
+    /// Forgets idempotent ids that have been over for a while, of a bounded number of streams a
+    /// turn. No answer depends on it: they do not count any more.
+    pub(super) fn forget_over(&mut self) {
+        const STREAMS_MAX: usize = 100;
+        let over = self.machine.iter_over();
+        let due = over.take_while(|(at_ms, _)| at_ms + FORGET_AFTER_MS <= self.now_ms);
+        let due: Vec<_> = due.take(STREAMS_MAX).map(|(_, key)| key).collect();
+        for key in due {
+            if let Some(effect) = self.machine.forget_over(key, self.now_ms) {
+                self.perform(&effect);
+            }
+        }
     }
 
     /// Seals tails beyond their budget, down to three quarters of it, so that it is seldom done.

@@ -29,8 +29,8 @@ use std::{
 };
 
 use levada_core::{
-    block::Block, error::Error as Refused, keyspace::KeyNumber, machine::Machine, reply::Reply,
-    stream::NodeLimits,
+    block::Block, error::Error as Refused, idempotence::IdmpLimits, keyspace::KeyNumber,
+    machine::Machine, reply::Reply, stream::NodeLimits,
 };
 
 use self::{channels::Channels, checkpoint::Checkpointing, transaction::Watches, waiters::Waiters};
@@ -108,6 +108,8 @@ pub enum Event {
 pub struct ShardSettings {
     /// When a logical node is full.
     pub nodes: NodeLimits,
+    /// How new streams track idempotent ids.
+    pub idmp: IdmpLimits,
     /// Memory for strings in bytes.
     pub strings_bytes_max: u64,
     /// Memory for the tails of all streams in bytes; beyond it those that have rested longest are
@@ -128,6 +130,7 @@ impl Default for ShardSettings {
     fn default() -> Self {
         Self {
             nodes: NodeLimits::default(),
+            idmp: IdmpLimits::default(),
             strings_bytes_max: 256 << 20,
             tail_bytes_max: 64 << 20,
             events: Events::default(),
@@ -221,6 +224,8 @@ pub struct Facts {
 const BATCH_BYTES: usize = 8 << 20;
 /// How long relaxed records may stay unsynced, and the durable mark of the log behind.
 const IDLE_US: u64 = 100_000;
+/// How long idempotent ids that are over may take memory, so that a stream forgets many at once.
+const FORGET_AFTER_MS: u64 = 1000;
 
 impl<S: Store> Shard<S> {
     /// The state, for questions that no command asks (`INFO`, metrics).
@@ -359,6 +364,7 @@ impl<S: Store> Shard<S> {
         }
         self.time_out(now);
         self.expire(now);
+        self.forget_over();
         self.keep_tail_budget();
         self.go_on_with_checkpoint()?;
         let quiet = now.monotonic_us.saturating_sub(self.last_commit_us) >= IDLE_US;
@@ -386,12 +392,14 @@ impl<S: Store> Shard<S> {
             now.monotonic_us.saturating_add(left_ms.saturating_mul(1000))
         };
         let expiry = self.machine.keys.iter_expiring().next().map(|(at_ms, _)| until(at_ms));
+        let over = self.machine.iter_over().next();
+        let over = over.map(|(at_ms, _)| until(at_ms.saturating_add(FORGET_AFTER_MS)));
         let claim = self.waiters.next_claim_ms().map(until);
         let wanted = self.checkpointing.is_wanted() && self.store.checkpoint_due().is_some();
         let checkpoint = (wanted || self.checkpointing.is_under_way()).then_some(now.monotonic_us);
         let rests = self.last_lsn <= self.last_durable_wish && self.store.is_idle();
         let idle = (!rests).then_some(self.last_commit_us + IDLE_US);
-        [waits, expiry, claim, checkpoint, idle].into_iter().flatten().min()
+        [waits, expiry, over, claim, checkpoint, idle].into_iter().flatten().min()
     }
 
     /// Counts expired and evicted keys from 0 again.

@@ -59,12 +59,13 @@ impl<S: Store> Shard<S> {
         };
         if number != stream.tail_number() {
             let (first, last) = stream.id_range(number);
+            let is_named = stream.meta(number).is_some();
             let pinned = self.take_pinned(client, key, number);
             let fetched = pinned.map_or_else(|| self.store.fetch(key.0, number), Fetch::Ready);
             return match fetched {
                 Fetch::Ready(block) => BlockAccess::Here(BlockHere::Sealed(block)),
-                Fetch::Missing => BlockAccess::Gone,
-                Fetch::Corrupt => BlockAccess::Corrupt { first, last },
+                Fetch::Missing if !is_named => BlockAccess::Gone,
+                Fetch::Missing | Fetch::Corrupt => BlockAccess::Corrupt { first, last },
                 Fetch::Reading => {
                     self.park(client, key, number);
                     BlockAccess::Reading
@@ -183,11 +184,12 @@ impl<S: Store> Shard<S> {
         match self.machine.stream_of(key) {
             None => return Ok(None),
             Some(stream) if number == stream.tail_number() => {}
-            Some(_) => {
+            Some(stream) => {
+                let is_named = stream.meta(number).is_some();
                 return match self.store.fetch_now(key.0, number) {
                     Fetch::Ready(block) => Ok(Some(BlockHere::Sealed(block))),
-                    Fetch::Missing | Fetch::Reading => Ok(None),
-                    Fetch::Corrupt => Err(self.corrupt(key, number)),
+                    Fetch::Missing | Fetch::Reading if !is_named => Ok(None),
+                    _ => Err(self.corrupt(key, number)),
                 };
             }
         }

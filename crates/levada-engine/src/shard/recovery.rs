@@ -93,6 +93,12 @@ impl<S: Store> Shard<S> {
 
     /// Ends cleanly: everything durable, and a checkpoint, so that the next start replays nothing.
     pub fn shut_down(&mut self, now: Now) -> Result<(), Error> {
+        self.settle(now)?;
+        self.checkpoint_now()
+    }
+
+    /// Waits until everything is durable, what is written only included.
+    pub fn settle(&mut self, now: Now) -> Result<(), Error> {
         self.commit(now)?;
         while self.store.durable() < self.last_lsn {
             if self.last_durable_wish < self.last_lsn {
@@ -101,7 +107,7 @@ impl<S: Store> Shard<S> {
             self.store.wait();
             self.store.poll()?;
         }
-        self.checkpoint_now()
+        Ok(())
     }
 
     /// The stream or string of a number, for tools that walk everything.

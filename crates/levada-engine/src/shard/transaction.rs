@@ -114,13 +114,29 @@ impl<S: Store> Shard<S> {
                 self.touch_key(*key);
                 self.touch((*database, name.to_vec()));
             }
+            // As in Redis, only entries and keys break a WATCH; but readers may wait for these.
+            Effect::IdSet { key, .. }
+            | Effect::GroupCreated { key, .. }
+            | Effect::GroupIdSet { key, .. }
+            | Effect::GroupDestroyed { key, .. }
+            | Effect::ConsumerDeleted { key, .. } => {
+                if let Some(object) = self.machine.keys.get(*key) {
+                    self.waiters.feed((object.database, object.name.to_vec()));
+                }
+            }
             Effect::Claimed { key, .. } | Effect::Delivered { key, .. } => {
                 if let Some(object) = self.machine.keys.get(*key) {
                     self.waiters.shift((object.database, object.name.to_vec()));
                 }
             }
-            // As in Redis, what a group does with its entries breaks no WATCH.
-            Effect::Released { .. } | Effect::ConsumerCreated { .. } | Effect::Sealed { .. } => {}
+            // As in Redis, what a group does with its entries breaks no WATCH, and what is
+            // tracked of idempotent producers does not.
+            Effect::Released { .. }
+            | Effect::ConsumerCreated { .. }
+            | Effect::Sealed { .. }
+            | Effect::IdmpSet { .. }
+            | Effect::IidTracked { .. }
+            | Effect::IidsCounted { .. } => {}
             effect if effect.is_delivery() => {}
             effect => {
                 if let Some(key) = effect.key() {

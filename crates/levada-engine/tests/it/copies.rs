@@ -20,14 +20,14 @@ use levada_engine::{
     },
 };
 
-type Local = Shard<LocalStore<MemoryDisk>>;
+pub(crate) type Local = Shard<LocalStore<MemoryDisk>>;
 
-const NOW: Now = Now { wall_ms: 1_000, monotonic_us: 1_000_000 };
-const CLIENT: ClientId = ClientId(1);
-const SOURCE: Key<'_> = Key { database: 0, name: b"s" };
+pub(crate) const NOW: Now = Now { wall_ms: 1_000, monotonic_us: 1_000_000 };
+pub(crate) const CLIENT: ClientId = ClientId(1);
+pub(crate) const SOURCE: Key<'_> = Key { database: 0, name: b"s" };
 const COPY: Key<'_> = Key { database: 2, name: b"t" };
 
-fn open(disk: MemoryDisk) -> Local {
+pub(crate) fn open(disk: MemoryDisk) -> Local {
     // Blocks leave memory at once, so that a copy has to fetch them.
     let settings =
         LocalSettings { cache_bytes: 0, log_file_bytes: 32 << 20, ..LocalSettings::default() };
@@ -36,7 +36,7 @@ fn open(disk: MemoryDisk) -> Local {
 }
 
 /// Carries a command out, however often it has to wait for blocks.
-fn run(shard: &mut Local, command: &Command<'_>) -> Answer {
+pub(crate) fn run(shard: &mut Local, command: &Command<'_>) -> Answer {
     loop {
         if let Outcome::Done(answer) = shard.execute(NOW, CLIENT, command) {
             return answer;
@@ -47,19 +47,20 @@ fn run(shard: &mut Local, command: &Command<'_>) -> Answer {
     }
 }
 
-fn reply(shard: &mut Local, command: &Command<'_>) -> Reply {
+pub(crate) fn reply(shard: &mut Local, command: &Command<'_>) -> Reply {
     run(shard, command).result.expect("it is allowed")
 }
 
-fn add(shard: &mut Local, key: Key<'_>, value: &[u8]) {
+pub(crate) fn add(shard: &mut Local, key: Key<'_>, value: &[u8]) {
     let pair: [&[u8]; 2] = [b"f", value];
     let fields = Fields::Arguments(&pair);
-    let xadd = Xadd { key, must_exist: false, trim: None, id: NewId::Auto, fields };
+    let (id, idempotent) = (NewId::Auto, None);
+    let xadd = Xadd { key, must_exist: false, trim: None, id, fields, idempotent };
     reply(shard, &Command::Xadd(xadd));
     shard.commit(NOW).expect("a sound disk");
 }
 
-fn entries(shard: &mut Local, key: Key<'_>) -> Vec<Entry> {
+pub(crate) fn entries(shard: &mut Local, key: Key<'_>) -> Vec<Entry> {
     let (first, last) = (StreamId::MIN, StreamId::MAX);
     let range = Xrange { key, first, last, reverse: false, count: None };
     match reply(shard, &Command::Xrange(range)) {
@@ -68,12 +69,12 @@ fn entries(shard: &mut Local, key: Key<'_>) -> Vec<Entry> {
     }
 }
 
-fn pending(shard: &mut Local, key: Key<'_>) -> Reply {
+pub(crate) fn pending(shard: &mut Local, key: Key<'_>) -> Reply {
     reply(shard, &Command::XpendingSummary(key, b"g"))
 }
 
 /// A stream of several blocks, with a group that has something pending.
-fn fill(shard: &mut Local) {
+pub(crate) fn fill(shard: &mut Local) {
     for n in 0..250_u32 {
         add(shard, SOURCE, format!("{n:0700}").as_bytes());
     }

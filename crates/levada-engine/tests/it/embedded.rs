@@ -46,6 +46,25 @@ fn what_was_added_is_there_after_opening_again() {
 }
 
 #[test]
+fn what_is_added_once_is_there_once() {
+    let directory = Directory::new("once");
+    let pair: &[(&str, &[u8])] = &[("n", b"1")];
+    let first = {
+        let engine = Engine::open(&directory.0).expect("opens");
+        engine.add_once("s", ("p", b"1"), pair).expect("adds")
+    };
+    let engine = Engine::open(&directory.0).expect("opens again");
+    assert_eq!(engine.add_once("s", ("p", b"1"), pair).expect("is there"), first);
+    assert!(engine.add_once("s", ("p", b"2"), pair).expect("adds") > first);
+    assert!(engine.add_once("s", ("q", b"1"), pair).expect("adds") > first);
+    assert_eq!(engine.len("s").expect("counts"), 3);
+    for (pid, iid) in [("", &b"1"[..]), ("p", b"")] {
+        let error = engine.add_once("s", (pid, iid), pair).expect_err("is empty");
+        assert_eq!(error.kind, ErrorKind::Invalid);
+    }
+}
+
+#[test]
 fn a_directory_belongs_to_one_engine() {
     let directory = Directory::new("lock");
     let engine = Engine::open(&directory.0).expect("opens");

@@ -2,3 +2,6 @@
 
 mod copies;
 mod embedded;
+mod idempotent;
+mod restores;
+mod verify;

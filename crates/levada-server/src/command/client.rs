@@ -359,6 +359,7 @@ fn unblock(context: &mut Context<'_>, request: &Request<'_>) -> Result<Then, Wir
         [] => None,
         [word] if word.eq_ignore_ascii_case(b"TIMEOUT") => None,
         [word] if word.eq_ignore_ascii_case(b"ERROR") => Some(&WireError::UNBLOCKED),
+        [_, _, ..] => return Err(WireError::subcommand_syntax("CLIENT", request.arg(1))),
         _ => {
             return Err(WireError::Fixed("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR"));
         }

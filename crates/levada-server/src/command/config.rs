@@ -100,11 +100,16 @@ fn set(context: &mut Context<'_>, request: &Request<'_>) -> Result<Then, WireErr
             context.shard.set_settings(ShardSettings { events, ..*context.shard.settings() });
         }
     }
-    if names.iter().any(|name| name.starts_with("stream-node-max")) {
+    if names.iter().any(|name| name.starts_with("stream-")) {
         context.shard.set_settings(ShardSettings {
             nodes: context.state.config.node_limits(),
+            idmp: context.state.config.idmp_limits(),
             ..*context.shard.settings()
         });
+    }
+    if names.contains(&"delivery-sync") {
+        let delivery_strict = context.state.config.get("delivery-sync") == "strict";
+        context.shard.set_settings(ShardSettings { delivery_strict, ..*context.shard.settings() });
     }
     context.output.write().ok();
     Ok(Then::Done)

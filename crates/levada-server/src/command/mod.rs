@@ -15,6 +15,7 @@ mod copy;
 mod dbsize;
 mod del;
 mod delex;
+mod dump;
 mod echo;
 mod exists;
 mod expire;
@@ -40,6 +41,7 @@ mod quit;
 mod randomkey;
 mod rename;
 mod reset;
+mod restore;
 mod role;
 mod save;
 mod scan;
@@ -55,10 +57,12 @@ mod xack;
 mod xackdel;
 mod xadd;
 mod xautoclaim;
+mod xcfgset;
 mod xclaim;
 mod xdel;
 mod xdelex;
 mod xgroup;
+mod xidmprecord;
 mod xinfo;
 mod xlen;
 mod xnack;
@@ -90,12 +94,15 @@ static TABLE: &[CommandSpec] = &[
     config::SPEC,
     copy::SPEC,
     dbsize::SPEC,
+    #[cfg(feature = "debug-shim")]
+    crate::debug_shim::SPEC,
     incr::DECR,
     incr::DECRBY,
     del::DEL,
     delex::DELEX,
     delex::DIGEST,
     multi::DISCARD,
+    dump::SPEC,
     echo::SPEC,
     multi::EXEC,
     exists::EXISTS,
@@ -146,6 +153,7 @@ static TABLE: &[CommandSpec] = &[
     rename::RENAME,
     rename::RENAMENX,
     reset::SPEC,
+    restore::SPEC,
     role::SPEC,
     save::SAVE,
     scan::SPEC,
@@ -178,10 +186,12 @@ static TABLE: &[CommandSpec] = &[
     xackdel::SPEC,
     xadd::SPEC,
     xautoclaim::SPEC,
+    xcfgset::SPEC,
     xclaim::SPEC,
     xdel::SPEC,
     xdelex::SPEC,
     xgroup::SPEC,
+    xidmprecord::SPEC,
     xinfo::SPEC,
     xlen::SPEC,
     xnack::SPEC,
@@ -285,6 +295,12 @@ mod tests {
                 assert!(!sub.summary.is_empty() && sub.arity != 0, "{}", sub.name);
             }
         }
+    }
+
+    #[test]
+    fn debug_is_only_in_builds_for_tests() {
+        let has_debug = table().iter().any(|spec| spec.name == "debug");
+        assert_eq!(has_debug, cfg!(feature = "debug-shim"));
     }
 
     #[test]

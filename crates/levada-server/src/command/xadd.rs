@@ -1,20 +1,20 @@
-//! XADD key \[NOMKSTREAM] \[KEEPREF|DELREF|ACKED] \[MAXLEN|MINID \[=|~] threshold \[LIMIT n]]
-//! <*|ms-*|id> field value ...
+//! XADD key \[NOMKSTREAM] \[KEEPREF|DELREF|ACKED] \[IDMPAUTO pid|IDMP pid iid]
+//! \[MAXLEN|MINID \[=|~] threshold \[LIMIT n]] <*|ms-*|id> field value ...
 
-use levada_core::command::{Command, NewId, Xadd};
+use levada_core::command::{Command, Idempotent, NewId, Xadd};
 use levada_core::fields::Fields;
 use levada_core::id::{StreamId, parse_u64};
 
 use super::{KEY, STREAM};
 use crate::output::plain;
 use crate::spec::{Asked, CommandSpec, Request, Run, flag};
-use crate::stream_arguments::{TrimOptions, parse_id};
+use crate::stream_arguments::{TrimOptions, c_string, parse_id};
 use crate::wire_error::WireError;
 
 pub(super) const SPEC: CommandSpec = CommandSpec {
     name: "xadd",
-    syntax: "key [NOMKSTREAM] [KEEPREF|DELREF|ACKED] [MAXLEN|MINID [=|~] threshold [LIMIT n]] \
-             <*|ms-*|id> field value [field value ...]",
+    syntax: "key [NOMKSTREAM] [KEEPREF|DELREF|ACKED] [IDMPAUTO pid|IDMP pid iid] [MAXLEN|MINID \
+             [=|~] threshold [LIMIT n]] <*|ms-*|id> field value [field value ...]",
     summary: "Appends an entry to a stream, which is created where it is missing.",
     since: "5.0.0",
     complexity: "O(1), and O(log N) of the stream's blocks when trimming; with DELREF or ACKED \
@@ -29,10 +29,11 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
 fn parse<'a>(request: &Request<'a>) -> Result<Asked<'a>, WireError> {
     let mut options = TrimOptions::default();
     let mut must_exist = false;
+    let mut idempotent = None;
     let mut at = 2;
     while at < request.args.len() {
         let word = request.arg(at);
-        if word == b"*" {
+        if c_string(word) == b"*" {
             break;
         }
         at += match options.take(request.rest(at))? {
@@ -40,13 +41,20 @@ fn parse<'a>(request: &Request<'a>) -> Result<Asked<'a>, WireError> {
                 must_exist = true;
                 1
             }
-            0 => break,
+            0 => match take_idempotent(request.rest(at), &mut idempotent)? {
+                0 => break,
+                taken => taken,
+            },
             taken => taken,
         };
     }
+    let word = (at < request.args.len()).then(|| request.arg(at));
+    let id = word.map_or(Ok(NewId::Auto), new_id)?;
+    if idempotent.is_some() && word.is_some_and(|word| !word.starts_with(b"*")) {
+        return Err(WireError::IDMP_EXPLICIT_ID);
+    }
     let trim = options.finish()?;
     let fields = request.rest(at + 1);
-    let id = if at < request.args.len() { new_id(request.arg(at))? } else { NewId::Auto };
     if fields.is_empty() || !fields.len().is_multiple_of(2) {
         return Err(WireError::Arity(SPEC.name));
     }
@@ -55,10 +63,38 @@ fn parse<'a>(request: &Request<'a>) -> Result<Asked<'a>, WireError> {
     }
     let key = request.key(1);
     let fields = Fields::Arguments(fields);
-    Ok(Command::Xadd(Xadd { key, must_exist, trim, id, fields }).into())
+    Ok(Command::Xadd(Xadd { key, must_exist, trim, id, fields, idempotent }).into())
+}
+
+/// Reads IDMP or IDMPAUTO off the head of `args`: how many arguments it took, 0 if it is neither.
+fn take_idempotent<'a>(
+    args: &'a [&'a [u8]],
+    taken: &mut Option<Idempotent<'a>>,
+) -> Result<usize, WireError> {
+    let (found, length, pid_empty) = match *args {
+        [word, pid, ..] if word.eq_ignore_ascii_case(b"IDMPAUTO") => {
+            (Idempotent { pid, iid: None }, 2, WireError::IDMPAUTO_PID_EMPTY)
+        }
+        [word, pid, iid, ..] if word.eq_ignore_ascii_case(b"IDMP") => {
+            (Idempotent { pid, iid: Some(iid) }, 3, WireError::IDMP_PID_EMPTY)
+        }
+        _ => return Ok(0),
+    };
+    if taken.is_some() {
+        return Err(WireError::IDMP_TWICE);
+    }
+    if found.pid.is_empty() {
+        return Err(pid_empty);
+    }
+    if found.iid.is_some_and(<[u8]>::is_empty) {
+        return Err(WireError::IDMP_IID_EMPTY);
+    }
+    *taken = Some(found);
+    Ok(length)
 }
 
 fn new_id(text: &[u8]) -> Result<NewId, WireError> {
+    let text = c_string(text);
     if text == b"*" {
         return Ok(NewId::Auto);
     }
@@ -100,6 +136,10 @@ mod tests {
         check("XADD s NOMKSTREAM * a", "ERR wrong number of arguments for 'xadd' command");
         check(
             "XADD s MAXLEN 5 a b c",
+            "ERR Invalid stream ID specified as stream command argument",
+        );
+        check(
+            "XADD s LIMIT 4 x-1 a b",
             "ERR Invalid stream ID specified as stream command argument",
         );
         check("XADD s -* a b", "ERR Invalid stream ID specified as stream command argument");

@@ -16,6 +16,8 @@ mod accept;
 mod deliver;
 mod flush;
 mod pause;
+#[cfg(feature = "debug-shim")]
+mod reload;
 mod sweep;
 
 use std::collections::BTreeSet;
@@ -35,6 +37,8 @@ use mio::net::{TcpListener, UnixStream};
 use mio::{Events, Poll, Token, Waker};
 
 use self::flush::Waiting;
+#[cfg(feature = "debug-shim")]
+pub(crate) use self::reload::Reload;
 use crate::config::Config;
 use crate::connection::{Connection, Connections, READ_BYTES};
 use crate::context::State;
@@ -72,11 +76,12 @@ pub fn run(
     shutdown: StdUnixStream,
     settings: Settings,
 ) -> Result<(), Error> {
-    let mut server = Server::open(listeners, shutdown, settings)?;
-    (server.state.settings.log)("Ready to accept connections");
+    let log = settings.log;
+    let server = Server::open(listeners, shutdown, settings)?;
+    log("Ready to accept connections");
     let result = server.serve();
     if let Err(error) = &result {
-        (server.state.settings.log)(&format!("the engine has stopped: {error}"));
+        log(&format!("the engine has stopped: {error}"));
     }
     result
 }
@@ -86,6 +91,9 @@ struct Server {
     poll: Poll,
     listeners: Vec<TcpListener>,
     shutdown: UnixStream,
+    /// There may be only one.
+    #[cfg(feature = "debug-shim")]
+    waker: Arc<Waker>,
     shard: Shard,
     state: State,
     connections: Connections,
@@ -123,29 +131,23 @@ impl Server {
         let clock = Clock::new();
         let sockets = |error: io::Error| Error::io("preparing", "the sockets", &error);
         let poll = Poll::new().map_err(sockets)?;
-        let waker = Waker::new(poll.registry(), DISK).map_err(sockets)?;
+        let waker = Arc::new(Waker::new(poll.registry(), DISK).map_err(sockets)?);
         let exposed = accept::check_exposure(&listeners, &settings)?;
         let config = initial_config(&listeners, &settings);
-        let mut disk = FileDisk::open(&settings.directory)?;
-        disk.set_waker(Arc::new(move || {
-            // It fails only when the loop is gone, and then nobody waits.
-            let _ = waker.wake();
-        }));
-        let local = LocalSettings {
-            cache_bytes: settings.cache_bytes,
-            log_file_bytes: settings.log_file_bytes,
-            ..LocalSettings::default()
+        let shard_settings = ShardSettings {
+            nodes: config.node_limits(),
+            idmp: config.idmp_limits(),
+            ..ShardSettings::default()
         };
-        let (store, recovered) = LocalStore::open(disk, local)?;
-        let shard_settings =
-            ShardSettings { nodes: config.node_limits(), ..ShardSettings::default() };
-        let shard = Shard::recover(store, recovered, shard_settings, settings.seed)?;
+        let shard = recover(&waker, &settings, shard_settings)?;
         let (listeners, shutdown) =
             accept::register(&poll, listeners, shutdown).map_err(sockets)?;
         Ok(Self {
             poll,
             listeners,
             shutdown,
+            #[cfg(feature = "debug-shim")]
+            waker,
             shard,
             state: State::new(settings, config, exposed, clock),
             connections: Connections::default(),
@@ -166,10 +168,15 @@ impl Server {
         })
     }
 
-    fn serve(&mut self) -> Result<(), Error> {
+    fn serve(mut self) -> Result<(), Error> {
         let mut events = Events::with_capacity(EVENTS_MAX);
         while !self.stopping {
             self.iterate(&mut events)?;
+            #[cfg(feature = "debug-shim")]
+            {
+                self = self.reload_if_asked()?;
+            }
+            self.flush();
         }
         self.shard.shut_down(self.state.clock.now())?;
         self.flush_released();
@@ -203,9 +210,7 @@ impl Server {
             }
         }
         self.sweep(now);
-        self.commit(now)?;
-        self.flush();
-        Ok(())
+        self.commit(now)
     }
 
     /// How long nothing may happen.
@@ -495,6 +500,23 @@ impl Server {
     }
 }
 
+/// Opens the data directory and recovers what it holds. The disk wakes the loop when it has news.
+fn recover(waker: &Arc<Waker>, settings: &Settings, shard: ShardSettings) -> Result<Shard, Error> {
+    let waker = Arc::clone(waker);
+    let mut disk = FileDisk::open(&settings.directory)?;
+    disk.set_waker(Arc::new(move || {
+        // It fails only when the loop is gone, and then nobody waits.
+        let _ = waker.wake();
+    }));
+    let local = LocalSettings {
+        cache_bytes: settings.cache_bytes,
+        log_file_bytes: settings.log_file_bytes,
+        ..LocalSettings::default()
+    };
+    let (store, recovered) = LocalStore::open(disk, local)?;
+    Shard::recover(store, recovered, shard, settings.seed)
+}
+
 /// Writes on a long reply; whether it is written whole.
 fn draw(connection: &mut Connection, shard: &mut Shard) -> bool {
     let mut blocks = Blocks { shard, client: ClientId(connection.session.id) };
@@ -539,6 +561,8 @@ fn initial_config(listeners: &[net::TcpListener], settings: &Settings) -> Config
     config.put("dir", settings.directory.display().to_string());
     config.put("maxclients", settings.clients_max.to_string());
     config.put("requirepass", settings.requirepass.clone());
+    config.put("stream-idmp-duration", settings.idmp_duration_s.to_string());
+    config.put("stream-idmp-maxsize", settings.idmp_iids_max.to_string());
     config
 }
 

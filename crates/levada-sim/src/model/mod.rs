@@ -9,15 +9,18 @@
 //!   parser would hand over; each method takes the wall clock in ms, and nothing else is read.
 //! - [`Stream`]: entries, trimming, logical nodes, lag.
 //! - [`Group`]: consumer groups and their pending lists.
+//! - [`Once`]: idempotent producers.
 //!
 //! An answer that is an error has changed nothing, but for keys that expired.
 
 mod groups;
 mod keyspace;
+mod once;
 mod reply;
 mod stream;
 
 pub use groups::{ClaimOptions, Consumer, Delivered, Group, GroupFrom, GroupStart, Pending};
 pub use keyspace::{Key, Model, NewId, ReadFrom, Value};
+pub use once::{Iid, Once, OnceLimits, TrackedIid};
 pub use reply::{Answer, Entries, ErrorKind, Fields, Id, PendingRow, Reply};
 pub use stream::{Node, NodeLimits, References, Stream, Threshold, Trim};

@@ -129,6 +129,10 @@ pub enum ErrorKind {
     SetIdBelowTop,
     /// XSETID: ENTRIESADDED below the number of live entries.
     EntriesAddedTooSmall,
+    /// XIDMPRECORD of an entry that is not there.
+    NoSuchEntry,
+    /// XIDMPRECORD of an iid that counts with another entry.
+    IidTaken,
     /// INCR of something that is not a 64-bit number.
     NotInteger,
     /// INCR beyond 64 bits.

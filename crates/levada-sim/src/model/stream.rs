@@ -4,7 +4,7 @@
 //! `last_id` is at least the last live entry and at least `max_deleted_id`.
 
 use super::reply::{Fields, Id};
-use super::{Group, reply::ErrorKind};
+use super::{Group, Once, reply::ErrorKind};
 use std::collections::BTreeMap;
 
 /// A stream value.
@@ -22,6 +22,8 @@ pub struct Stream {
     pub nodes: Vec<Node>,
     /// Consumer groups by name.
     pub groups: BTreeMap<Vec<u8>, Group>,
+    /// Idempotent producers.
+    pub once: Once,
 }
 
 /// A logical node: neighbouring entries that `~` keeps or removes together.

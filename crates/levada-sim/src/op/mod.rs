@@ -12,7 +12,8 @@ pub mod reference;
 pub mod subject;
 
 use crate::model::{
-    ClaimOptions, Fields, GroupFrom, GroupStart, Id, NewId, NodeLimits, ReadFrom, References, Trim,
+    ClaimOptions, Fields, GroupFrom, GroupStart, Id, NewId, NodeLimits, OnceLimits, ReadFrom,
+    References, Trim,
 };
 
 /// A key: an index into [`KEYS`].
@@ -22,6 +23,8 @@ pub type KeyAt = usize;
 pub const KEYS: [(u8, &[u8]); 3] = [(0, b"a"), (0, b"b"), (1, b"a")];
 /// Names of groups.
 pub const GROUPS: [&[u8]; 2] = [b"g", b"h"];
+/// Names of idempotent producers.
+pub const PIDS: [&[u8]; 3] = [b"p", b"p\0", b"q"];
 /// Names of consumers.
 pub const CONSUMERS: [&[u8]; 3] = [b"x", b"y", b"z"];
 
@@ -46,6 +49,26 @@ pub enum Op {
         trim: Option<Trim>,
         id: NewId,
         fields: Fields,
+    },
+    /// XADD with `*` and IDMP, or IDMPAUTO where there is no iid.
+    XaddOnce {
+        key: KeyAt,
+        create: bool,
+        trim: Option<Trim>,
+        pid: usize,
+        iid: Option<Vec<u8>>,
+        fields: Fields,
+    },
+    Xcfgset {
+        key: KeyAt,
+        duration_s: Option<u64>,
+        iids_max: Option<usize>,
+    },
+    Xidmprecord {
+        key: KeyAt,
+        pid: usize,
+        iid: Vec<u8>,
+        id: Id,
     },
     Xdel(KeyAt, Vec<Id>),
     Xdelex(KeyAt, References, Vec<Id>),
@@ -139,6 +162,8 @@ pub enum Op {
     Multi(Vec<Op>),
     /// CONFIG SET of the node limits.
     Limits(NodeLimits),
+    /// CONFIG SET of what new streams track of idempotent producers.
+    OnceLimits(OnceLimits),
 }
 
 impl Op {

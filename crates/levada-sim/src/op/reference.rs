@@ -1,7 +1,7 @@
 //! Ops carried out on the model.
 
-use super::{CONSUMERS, GROUPS, Op, model_key};
-use crate::model::{Answer, ErrorKind, GroupFrom, Id, Model, ReadFrom, Reply};
+use super::{CONSUMERS, GROUPS, Op, PIDS, model_key};
+use crate::model::{Answer, ErrorKind, GroupFrom, Id, Iid, Model, ReadFrom, Reply};
 use std::ops::Bound;
 
 /// Carries an op out; the answers in order, one but for a transaction.
@@ -10,6 +10,10 @@ pub fn apply(model: &mut Model, now_ms: u64, op: &Op) -> Vec<Answer> {
         Op::Multi(ops) => ops.iter().flat_map(|op| apply(model, now_ms, op)).collect(),
         Op::Limits(limits) => {
             model.limits = *limits;
+            Vec::new()
+        }
+        Op::OnceLimits(limits) => {
+            model.once = *limits;
             Vec::new()
         }
         op => vec![apply_one(model, now_ms, op)],
@@ -21,6 +25,9 @@ fn apply_one(model: &mut Model, now_ms: u64, op: &Op) -> Answer {
     match op {
         Op::Xadd { key, create, trim, id, fields } => {
             model.xadd(now_ms, &model_key(*key), *create, *trim, *id, fields.clone())
+        }
+        Op::XaddOnce { .. } | Op::Xcfgset { .. } | Op::Xidmprecord { .. } => {
+            apply_once(model, now_ms, op)
         }
         Op::Xdel(key, ids) => model.xdel(now_ms, &model_key(*key), ids),
         Op::Xdelex(key, what, ids) => model.xdelex(now_ms, &model_key(*key), *what, ids),
@@ -51,6 +58,24 @@ fn apply_one(model: &mut Model, now_ms: u64, op: &Op) -> Answer {
             model.xpending_range(now_ms, &key, group, idle, first, last, *count, consumer)
         }
         _ => apply_to_group(model, now_ms, op),
+    }
+}
+
+fn apply_once(model: &mut Model, now_ms: u64, op: &Op) -> Answer {
+    match op {
+        Op::XaddOnce { key, create, trim, pid, iid, fields } => {
+            let given = iid.as_ref().map(|iid| Iid::Given(iid.clone()));
+            let iid = given.unwrap_or_else(|| Iid::of(fields));
+            let (key, fields) = (model_key(*key), fields.clone());
+            model.xadd_once(now_ms, &key, *create, *trim, fields, PIDS[*pid], iid)
+        }
+        Op::Xcfgset { key, duration_s, iids_max } => {
+            model.xcfgset(now_ms, &model_key(*key), *duration_s, *iids_max)
+        }
+        Op::Xidmprecord { key, pid, iid, id } => {
+            model.xidmprecord(now_ms, &model_key(*key), PIDS[*pid], iid, *id)
+        }
+        _ => unreachable!("the caller has told them apart"),
     }
 }
 

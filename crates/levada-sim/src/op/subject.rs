@@ -1,6 +1,6 @@
 //! Ops carried out on a shard, their answers told in the model's words.
 
-use super::{CONSUMERS, GROUPS, KEYS, KeyAt, Op};
+use super::{CONSUMERS, GROUPS, KEYS, KeyAt, Op, PIDS};
 use crate::model::{
     self, ClaimOptions, Delivered, Entries, ErrorKind, GroupFrom, GroupStart, Id, NewId,
     PendingRow, ReadFrom, References, Reply, Threshold, Trim,
@@ -9,6 +9,7 @@ use levada_core::command::{self, Command, Key};
 use levada_core::error::Error;
 use levada_core::fields::Fields;
 use levada_core::id::StreamId;
+use levada_core::idempotence::IdmpLimits;
 use levada_core::reply::{self, Claimed};
 use levada_core::stream::NodeLimits;
 use levada_engine::clock::Now;
@@ -49,6 +50,12 @@ pub fn set_limits<S: Store>(shard: &mut Shard<S>, limits: model::NodeLimits) {
     shard.set_settings(ShardSettings { nodes, ..*shard.settings() });
 }
 
+/// Sets what new streams track of idempotent producers.
+pub fn set_once_limits<S: Store>(shard: &mut Shard<S>, limits: model::OnceLimits) {
+    let idmp = IdmpLimits { duration_s: limits.duration_s, iids_max: limits.iids_max as u64 };
+    shard.set_settings(ShardSettings { idmp, ..*shard.settings() });
+}
+
 /// Calls `with` with the command of an op that is neither a transaction nor a setting.
 fn with_command<T>(now_ms: u64, op: &Op, with: impl FnOnce(&Command<'_>) -> T) -> T {
     match op {
@@ -65,7 +72,25 @@ fn with_command<T>(now_ms: u64, op: &Op, with: impl FnOnce(&Command<'_>) -> T) -
                     NewId::Exact(id) => command::NewId::Explicit(id_of(*id)),
                 },
                 fields: Fields::Arguments(&arguments),
+                idempotent: None,
             }))
+        }
+        Op::XaddOnce { key, create, trim, pid, iid, fields } => {
+            let pairs = fields.iter().flat_map(|(name, value)| [&name[..], value]);
+            let arguments: Vec<_> = pairs.collect();
+            let pid = PIDS[*pid];
+            with(&Command::Xadd(command::Xadd {
+                key: key_of(*key),
+                must_exist: !create,
+                trim: trim.map(trim_of),
+                id: command::NewId::Auto,
+                fields: Fields::Arguments(&arguments),
+                idempotent: Some(command::Idempotent { pid, iid: iid.as_deref() }),
+            }))
+        }
+        Op::Xidmprecord { key, pid, iid, id } => {
+            let (key, pid, id) = (key_of(*key), PIDS[*pid], id_of(*id));
+            with(&Command::Xidmprecord(command::Xidmprecord { key, pid, iid, id }))
         }
         Op::Set(key, value, ttl_ms) => with(&Command::Set(command::Set {
             key: key_of(*key),
@@ -97,6 +122,11 @@ fn on_stream(now_ms: u64, op: &Op) -> Command<'static> {
                 max_deleted_id: max_deleted_id.map(id_of),
             })
         }
+        Op::Xcfgset { key, duration_s, iids_max } => Command::Xcfgset(command::Xcfgset {
+            key: key_of(*key),
+            idmp_duration_s: *duration_s,
+            idmp_iids_max: iids_max.map(|max| max as u64),
+        }),
         Op::Xlen(key) => Command::Xlen(key_of(*key)),
         Op::Xrange { key, first, last, reverse, count } => Command::Xrange(command::Xrange {
             key: key_of(*key),
@@ -392,6 +422,8 @@ fn told_error(error: Error) -> Refused {
         Error::SetidBelowTop => ErrorKind::SetIdBelowTop,
         Error::SetidBelowDeleted => ErrorKind::SetIdBelowDeleted,
         Error::EntriesAddedBelowLength => ErrorKind::EntriesAddedTooSmall,
+        Error::NoSuchEntry => ErrorKind::NoSuchEntry,
+        Error::IidTaken => ErrorKind::IidTaken,
         Error::NotInteger => ErrorKind::NotInteger,
         Error::IncrementOverflow => ErrorKind::Overflow,
         Error::Corrupt { key, first, last } => {

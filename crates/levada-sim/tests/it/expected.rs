@@ -85,6 +85,8 @@ fn error_start(kind: ErrorKind) -> &'static str {
         ErrorKind::EntriesAddedTooSmall => {
             "ERR The entries_added specified in XSETID is smaller than the target stream length"
         }
+        ErrorKind::NoSuchEntry => "ERR No such message in stream",
+        ErrorKind::IidTaken => "ERR IID already exists for this producer with a different",
         ErrorKind::NotInteger => "ERR value is not an integer or out of range",
         ErrorKind::Overflow => "ERR increment or decrement would overflow",
     }

@@ -38,7 +38,10 @@ use crate::{
 /// The directory of checkpoints.
 pub(super) const DIRECTORY: &str = "checkpoint";
 const MAGIC: u32 = u32::from_le_bytes(*b"LVC1");
-const HEADER: usize = 48;
+/// Bytes before those of a piece.
+pub(super) const HEADER: usize = 48;
+/// Where their length stands.
+pub(super) const LEN_AT: usize = 40;
 /// Bytes gathered before they are written.
 const CHUNK: usize = 256 << 10;
 /// Persisted numbers of changes, never to be renumbered.
@@ -164,7 +167,7 @@ impl Writer {
         put(&mut header, 16, &self.lsn.to_le_bytes());
         put(&mut header, 24, &id.object.to_le_bytes());
         put(&mut header, 32, &id.part.to_le_bytes());
-        put(&mut header, 40, &len.to_le_bytes());
+        put(&mut header, LEN_AT, &len.to_le_bytes());
         put(&mut header, 44, &[change, id.kind]);
         let offset = self.to.len + self.chunk.len() as u64;
         self.to.crc = crc_of(&header, bytes, self.to.number, offset);
@@ -195,14 +198,9 @@ pub(super) fn read<D: Disk>(io: &mut Io<D>, named: CheckpointFile) -> Result<Pie
     let file = io.open(&path, Open::Existing)?;
     let mut reader =
         FrameReader { file, path: &path, named, at: 0, crc: 0, buffer: Vec::new(), buffer_at: 0 };
-    while reader.at < named.len {
-        reader.next(io, &mut pieces)?;
-    }
-    if reader.crc != named.crc {
-        return Err(reader.damaged("it does not end with the frame that the manifest names"));
-    }
+    let read = reader.all(io, &mut pieces);
     io.close(file);
-    Ok(pieces)
+    read.map(|()| pieces)
 }
 
 /// A cursor over the frames of a file.
@@ -218,6 +216,16 @@ struct FrameReader<'a> {
 }
 
 impl FrameReader<'_> {
+    fn all<D: Disk>(&mut self, io: &mut Io<D>, pieces: &mut Pieces) -> Result<(), Error> {
+        while self.at < self.named.len {
+            self.next(io, pieces)?;
+        }
+        match self.crc == self.named.crc {
+            true => Ok(()),
+            false => Err(self.damaged("it does not end with the frame that the manifest names")),
+        }
+    }
+
     fn next<D: Disk>(&mut self, io: &mut Io<D>, pieces: &mut Pieces) -> Result<(), Error> {
         let wrong = "a frame fails its checksum";
         let header: [u8; HEADER] = self
@@ -225,9 +233,8 @@ impl FrameReader<'_> {
             .and_then(|bytes| bytes.first_chunk().copied())
             .ok_or_else(|| self.damaged(wrong))?;
         let read_u32 = |at| u32_at(&header, at).expect("the header is whole");
-        let read_u64 = |at| u64_at(&header, at).expect("the header is whole");
         let (number, at, previous) = (self.named.number, self.at, self.crc);
-        let len = usize::try_from(read_u32(40)).map_err(|_| self.damaged(wrong))?;
+        let len = usize::try_from(read_u32(LEN_AT)).map_err(|_| self.damaged(wrong))?;
         if read_u32(0) != MAGIC || read_u32(12) != previous {
             return Err(self.damaged(wrong));
         }
@@ -240,7 +247,7 @@ impl FrameReader<'_> {
         if read_u32(4) != VERSION {
             return Err(format::newer(self.path, read_u32(4)));
         }
-        let id = PieceId { object: read_u64(24), kind: header[45], part: read_u64(32) };
+        let id = id_in(&header);
         if !apply(pieces, id, header[44], bytes) {
             return Err(format::newer(self.path, VERSION + 1));
         }
@@ -273,6 +280,17 @@ impl FrameReader<'_> {
     fn damaged(&self, what: &str) -> Error {
         format::damaged(self.path, self.at, what)
     }
+}
+
+/// The piece that a frame is about by what its header says, unchecked; `None` for a filler.
+pub(super) fn piece_of(header: &[u8]) -> Option<PieceId> {
+    let header: &[u8; HEADER] = header.first_chunk()?;
+    (header[44] != FILLER).then(|| id_in(header))
+}
+
+fn id_in(header: &[u8; HEADER]) -> PieceId {
+    let read = |at| u64_at(header, at).expect("the header is whole");
+    PieceId { object: read(24), kind: header[45], part: read(32) }
 }
 
 /// Applies a change; false where there is no such change.

@@ -59,8 +59,10 @@ pub(super) fn damaged(path: &str, offset: u64, what: &str) -> Error {
     Error::new(
         ErrorKind::Corrupt,
         format!(
-            "{path} is damaged at byte {offset}: {what}. Nothing was changed. Restore the data \
-             directory from a backup, or bring this file back from another copy"
+            "{path} is damaged at byte {offset}: {what}. Nothing was changed. `levada verify` says \
+             what is affected; restore the data directory from a backup, bring this file back from \
+             another copy, or keep what is whole with `levada verify --repair`"
         ),
     )
+    .at(path, offset)
 }

@@ -9,7 +9,7 @@ use std::{
 use super::blocks::{BlockKey, Location, SegmentId};
 use crate::{
     disk::{Completion, Disk, FileId, Lane, Open, Operation, Ticket},
-    error::{Error, ErrorKind},
+    error::{Error, ErrorKind, Place},
 };
 
 /// What an operation on the background lane was begun for.
@@ -39,11 +39,14 @@ pub(super) struct Io<D> {
     under_way: BTreeMap<Ticket, Purpose>,
     /// Finished while something else was waited for.
     ready: VecDeque<(Purpose, io::Result<Vec<u8>>)>,
+    /// Bytes that [`Io::read`] gives in place of those on disk: what a repair would write. Empty
+    /// but for an inspection.
+    patches: BTreeMap<Place, u8>,
 }
 
 impl<D: Disk> Io<D> {
     pub(super) fn new(disk: D) -> Self {
-        Self { disk, under_way: BTreeMap::new(), ready: VecDeque::new() }
+        Self { disk, under_way: BTreeMap::new(), ready: VecDeque::new(), patches: BTreeMap::new() }
     }
 
     pub(super) fn disk(&self) -> &D {
@@ -121,7 +124,19 @@ impl<D: Disk> Io<D> {
         buffer: &mut [u8],
     ) -> Result<usize, Error> {
         let read = self.disk.read_at(file, offset, buffer);
-        read.map_err(|error| Error::io("cannot read", path, &error))
+        let read = read.map_err(|error| Error::io("cannot read", path, &error))?;
+        for (place, byte) in self.patches.iter().filter(|(place, _)| place.path == path) {
+            let at = place.offset.checked_sub(offset).and_then(|at| usize::try_from(at).ok());
+            if let Some(at) = at.filter(|at| *at < read) {
+                buffer[at] = *byte;
+            }
+        }
+        Ok(read)
+    }
+
+    /// Lets later reads see another byte at a place.
+    pub(super) fn patch(&mut self, place: Place, byte: u8) {
+        self.patches.insert(place, byte);
     }
 
     pub(super) fn list(&mut self, directory: &str) -> Result<Vec<String>, Error> {

@@ -1,7 +1,9 @@
 //! The manifest: the one small file that says where everything else begins.
 //!
 //! It is replaced whole: written and synced under another name, renamed, the directory synced.
-//! What it names is durable before, so that a crash at any point leaves one whole manifest.
+//! What it names is durable before, so that a crash at any point leaves one whole manifest. It
+//! stands in the file twice, at byte 0 and at byte 4096: everything depends on these bytes, and one
+//! damaged page must not take all streams with it.
 //!
 //! ```text
 //!   0  u32  magic "LVM1"             64  u64  checkpoint file (0: none)
@@ -21,7 +23,7 @@ use std::sync::Arc;
 
 use super::{
     checkpoint::CheckpointFile,
-    format::{self, VERSION, checksum, put, u32_at, u64_at},
+    format::{self, PAGE, VERSION, checksum, put, u32_at, u64_at},
     io::Io,
     log::writer::Position,
 };
@@ -38,6 +40,9 @@ pub(super) const TEMPORARY: &str = "manifest.tmp";
 const MAGIC: u32 = u32::from_le_bytes(*b"LVM1");
 const LEN: u32 = 136;
 const LEN_BYTES: usize = LEN as usize;
+/// Where the second copy begins.
+const PAGE_BYTES: usize = 4096;
+const _: () = assert!(PAGE_BYTES as u64 == PAGE);
 
 /// See the module.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -54,7 +59,7 @@ pub(super) struct Manifest {
 }
 
 impl Manifest {
-    /// The bytes on disk.
+    /// The bytes of a copy.
     pub(super) fn encode(&self) -> Arc<[u8]> {
         let mut out = [0; LEN_BYTES];
         put(&mut out, 0, &MAGIC.to_le_bytes());
@@ -80,10 +85,12 @@ impl Manifest {
         Arc::from(&out[..])
     }
 
-    /// Reads what [`Manifest::encode`] wrote.
+    /// Reads what [`Manifest::encode`] wrote; something else may stand behind.
     pub(super) fn decode(bytes: &[u8]) -> Result<Self, Error> {
         let damaged = || format::damaged(PATH, 0, "its checksum does not fit");
-        let sound = bytes.len() >= 12
+        let len = u32_at(bytes, 12).and_then(|len| usize::try_from(len).ok());
+        let bytes = len.and_then(|len| bytes.get(..len)).ok_or_else(damaged)?;
+        let sound = bytes.len() >= 16
             && u32_at(bytes, 0) == Some(MAGIC)
             && u32_at(bytes, 8) == Some(checksum(&[&bytes[..8], &bytes[12..]]));
         match u32_at(bytes, 4) {
@@ -95,15 +102,30 @@ impl Manifest {
 
     /// The manifest of a data directory, if it has one.
     pub(super) fn read<D: Disk>(io: &mut Io<D>) -> Result<Option<Self>, Error> {
+        match Self::copies(io)? {
+            None => Ok(None),
+            Some([Ok(manifest), _] | [_, Ok(manifest)]) => Ok(Some(manifest)),
+            Some([Err(error), _]) => Err(error),
+        }
+    }
+
+    /// Both copies of the manifest, if there is one.
+    pub(super) fn copies<D: Disk>(
+        io: &mut Io<D>,
+    ) -> Result<Option<[Result<Self, Error>; 2]>, Error> {
         if !io.list("")?.iter().any(|name| name == PATH) {
             return Ok(None);
         }
         let file = io.open(PATH, Open::Existing)?;
-        let mut bytes = vec![0; 2 * LEN_BYTES];
-        let read = io.read(file, PATH, 0, &mut bytes);
+        let mut copy = |offset| {
+            let mut bytes = vec![0; PAGE_BYTES];
+            let read = io.read(file, PATH, offset, &mut bytes)?;
+            Ok(Self::decode(&bytes[..read]).map_err(|error| error.at(PATH, offset)))
+        };
+        let copies = [copy(0), copy(PAGE)];
         io.close(file);
-        bytes.truncate(read?);
-        Self::decode(&bytes).map(Some)
+        let [first, second] = copies;
+        Ok(Some([first?, second?]))
     }
 
     /// The write of the new manifest under its temporary name, and that file.
@@ -112,7 +134,11 @@ impl Manifest {
             io.unlink(TEMPORARY)?;
         }
         let file = io.open(TEMPORARY, Open::New)?;
-        let write = Operation::WriteSync { file, offset: 0, bytes: self.encode() };
+        let copy = self.encode();
+        let mut both = vec![0; PAGE_BYTES];
+        both[..copy.len()].copy_from_slice(&copy);
+        both.extend_from_slice(&copy);
+        let write = Operation::WriteSync { file, offset: 0, bytes: both.into() };
         Ok((file, write))
     }
 

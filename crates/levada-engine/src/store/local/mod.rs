@@ -31,6 +31,7 @@ mod manifest;
 mod open;
 pub mod settings;
 mod store;
+pub mod verify;
 
 #[cfg(test)]
 #[allow(clippy::cast_possible_truncation)] // Small numbers of tests.

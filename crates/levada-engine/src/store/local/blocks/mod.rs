@@ -29,7 +29,7 @@ use super::{
 };
 use crate::{
     disk::{Disk, Operation},
-    error::{Error, ErrorKind},
+    error::{Error, ErrorKind, Place},
     store::{Fetch, ObjectNumber, PieceChange, PieceId},
 };
 
@@ -80,6 +80,19 @@ impl SegmentId {
             format!("{DIRECTORY}/{object:016x}-{number:08x}.seg")
         }
     }
+}
+
+/// A block that is not what it should be.
+#[derive(Debug)]
+pub(super) struct Unsound {
+    /// Where it stands, or should.
+    pub(super) place: Place,
+    /// What is wrong.
+    pub(super) what: String,
+    /// The bytes that stand there, as far as there are some.
+    pub(super) bytes: Vec<u8>,
+    /// What its checksum covers besides.
+    pub(super) key: Vec<u8>,
 }
 
 /// See the module.
@@ -254,6 +267,43 @@ impl Blocks {
                 Fetch::Ready(block)
             }
             None => Fetch::Corrupt,
+        }
+    }
+
+    /// The block as it stands on disk, whatever is in memory.
+    pub(super) fn examine<D: Disk>(
+        &mut self,
+        io: &mut Io<D>,
+        key: BlockKey,
+    ) -> Result<Block, Unsound> {
+        let place = self.place(key);
+        let Some(location) = self.locations.get(key) else {
+            let what = "the checkpoint does not say where the block stands".to_owned();
+            return Err(Unsound { place, what, bytes: Vec::new(), key: Vec::new() });
+        };
+        let (number, offset) = (location.file.number(), u64::from(location.offset));
+        let read = self.files.open(io, location.file, key.object).and_then(|file| {
+            let mut bytes = vec![0; location.len as usize];
+            let read = io.read(file, &place.path, offset, &mut bytes)?;
+            bytes.truncate(read);
+            Ok(bytes)
+        });
+        let (bytes, what) = match read {
+            Err(error) => (Vec::new(), error.message),
+            Ok(bytes) => match format::decode(&bytes, key, number, offset) {
+                Ok(block) => return Ok(block),
+                Err(what) => (bytes, what.to_owned()),
+            },
+        };
+        let key = [number.to_le_bytes(), offset.to_le_bytes()].concat();
+        Err(Unsound { place, what, bytes, key })
+    }
+
+    /// Where a block stands.
+    pub(super) fn place(&self, key: BlockKey) -> Place {
+        match self.locations.get(key) {
+            None => Place { path: DIRECTORY.to_owned(), offset: 0 },
+            Some(at) => Place { path: at.file.path(key.object), offset: u64::from(at.offset) },
         }
     }
 

@@ -24,6 +24,8 @@ use crate::store::Lsn;
 
 /// Bytes before the effects.
 pub(in super::super) const HEADER: usize = 56;
+/// Where the length of the effects stands.
+pub(in super::super) const LEN_AT: usize = 4;
 const MAGIC: u32 = u32::from_le_bytes(*b"LVB1");
 
 /// Where a batch stands.
@@ -69,7 +71,7 @@ pub(in super::super) fn encode(header: &Header, effects: &[u8], place: Place) ->
     let mut bytes: Arc<[u8]> = std::iter::repeat_n(0, total).collect();
     let out = Arc::get_mut(&mut bytes).expect("nobody else has it yet");
     put(out, 0, &MAGIC.to_le_bytes());
-    put(out, 4, &len.to_le_bytes());
+    put(out, LEN_AT, &len.to_le_bytes());
     put(out, 12, &header.previous_crc.to_le_bytes());
     put(out, 16, &header.shard.to_le_bytes());
     put(out, 20, &VERSION.to_le_bytes());
@@ -85,7 +87,7 @@ pub(in super::super) fn encode(header: &Header, effects: &[u8], place: Place) ->
 
 /// Bytes that the batch at the beginning of `bytes` says to have, unchecked; 0 where there is none.
 pub(in super::super) fn announced(bytes: &[u8]) -> usize {
-    match (u32_at(bytes, 0), u32_at(bytes, 4)) {
+    match (u32_at(bytes, 0), u32_at(bytes, LEN_AT)) {
         (Some(MAGIC), Some(len)) => usize::try_from(len).map_or(0, |len| HEADER + len),
         _ => 0,
     }

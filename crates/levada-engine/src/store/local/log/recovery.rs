@@ -76,6 +76,21 @@ pub(in super::super) struct Tail {
     pub(in super::super) discarded: u64,
 }
 
+/// A log that is cut at damage; see [`Tail::read_whole`].
+#[derive(Debug)]
+pub(in super::super) struct Cut {
+    /// What follows without a gap.
+    pub(in super::super) tail: Tail,
+    /// Valid batches behind the damage or beside what follows, with their places.
+    pub(in super::super) lost: Vec<(Place, Batch)>,
+    /// Where the next batch should stand, unless it is the first of a later file.
+    pub(in super::super) end: Place,
+    /// The highest batch that was durable.
+    pub(in super::super) durable: Lsn,
+    /// The same in words.
+    error: Error,
+}
+
 /// A valid batch in a file.
 #[derive(Debug)]
 struct Found {
@@ -120,34 +135,27 @@ impl Tail {
         shard: u32,
         listing: &Listing,
     ) -> Result<Self, Error> {
-        let mut walk = Walk::new(from);
-        if !listing.logs.contains(&from.position.file) {
-            let path = path(from.position.file);
-            return Err(Error::new(
-                ErrorKind::Corrupt,
-                format!(
-                    "{path} is missing, and the log goes on in it: nothing was changed. Bring the \
-                     file back, or restore the data directory from a backup"
-                ),
-            ));
-        }
-        let mut buffer = Vec::new();
-        for number in listing.logs.range(from.position.file..) {
-            let start = if *number == from.position.file { from.position.offset } else { 0 };
-            let mut found = scan(io, *number, start, from.position.lsn, &mut buffer)?;
-            found.retain(|batch| batch.header.shard == shard);
-            walk.file(*number, start, found);
-        }
-        walk.finish()
+        Walk::over(io, from, shard, listing)?.finish().map_err(|cut| cut.error)
+    }
+
+    /// The same; where acknowledged batches are damaged, what stands before them and what behind.
+    pub(in super::super) fn read_whole<D: Disk>(
+        io: &mut Io<D>,
+        from: From,
+        shard: u32,
+        listing: &Listing,
+    ) -> Result<Result<Self, Box<Cut>>, Error> {
+        Ok(Walk::over(io, from, shard, listing)?.finish())
+    }
+
+    /// The last kept batch.
+    pub(in super::super) fn end(&self) -> Lsn {
+        self.last().lsn
     }
 
     /// The kept batches.
     pub(in super::super) fn into_batches(self) -> impl Iterator<Item = Batch> {
-        self.kept.into_iter().map(|found| Batch {
-            lsn: found.header.lsn,
-            now_ms: found.header.now_ms,
-            effects: found.effects,
-        })
+        self.kept.into_iter().map(Found::into_batch)
     }
 
     /// Begins the next epoch; see the module. Everything is durable when this returns.
@@ -233,6 +241,11 @@ impl Tail {
 }
 
 impl Found {
+    fn into_batch(self) -> Batch {
+        let Header { lsn, now_ms, .. } = self.header;
+        Batch { lsn, now_ms, effects: self.effects }
+    }
+
     fn len(&self) -> u64 {
         self.end - self.place.offset
     }
@@ -242,7 +255,7 @@ impl Found {
 struct Walk {
     from: From,
     kept: Vec<Found>,
-    others: Vec<(Lsn, u64)>,
+    others: Vec<Found>,
     durable: Lsn,
     epoch_kept: u64,
     epoch: u64,
@@ -253,6 +266,33 @@ struct Walk {
 }
 
 impl Walk {
+    fn over<D: Disk>(
+        io: &mut Io<D>,
+        from: From,
+        shard: u32,
+        listing: &Listing,
+    ) -> Result<Self, Error> {
+        let mut walk = Walk::new(from);
+        if !listing.logs.contains(&from.position.file) {
+            let path = path(from.position.file);
+            return Err(Error::new(
+                ErrorKind::Corrupt,
+                format!(
+                    "{path} is missing, and the log goes on in it: nothing was changed. Bring the \
+                     file back, or restore the data directory from a backup"
+                ),
+            ));
+        }
+        let mut buffer = Vec::new();
+        for number in listing.logs.range(from.position.file..) {
+            let start = if *number == from.position.file { from.position.offset } else { 0 };
+            let mut found = scan(io, *number, start, from.position.lsn, &mut buffer)?;
+            found.retain(|batch| batch.header.shard == shard);
+            walk.file(*number, start, found);
+        }
+        Ok(walk)
+    }
+
     fn new(from: From) -> Self {
         Self {
             from,
@@ -298,7 +338,7 @@ impl Walk {
                 self.end = at;
             }
             self.gap = true;
-            self.others.push((batch.header.lsn, batch.header.epoch));
+            self.others.push(batch);
         }
     }
 
@@ -313,7 +353,7 @@ impl Walk {
         let keep = usize::try_from(first.lsn - 1 - base.lsn).expect("batches in memory");
         let before = keep.checked_sub(1).and_then(|last| self.kept.get(last));
         if first.previous_crc == before.map_or(base.crc, |found| found.crc) {
-            self.kept.truncate(keep);
+            self.others.extend(self.kept.drain(keep..));
         }
     }
 
@@ -324,24 +364,30 @@ impl Walk {
             && (epoch == self.epoch_kept || first && epoch > self.epoch_kept)
     }
 
-    fn finish(self) -> Result<Tail, Error> {
+    fn finish(mut self) -> Result<Tail, Box<Cut>> {
         let (expected, _) = self.expected();
-        if expected <= self.durable {
-            let what = format!(
-                "batch {expected} does not stand here, though everything up to batch {} was \
-                 durable",
-                self.durable
-            );
-            return Err(format::damaged(&path(self.end.file), self.end.offset, &what));
-        }
-        let behind = |other: &&(Lsn, u64)| other.0 >= expected && other.1 >= self.epoch_kept;
-        Ok(Tail {
+        let (durable, epoch) = (self.durable, self.epoch_kept);
+        self.others.retain(|other| other.header.lsn >= expected);
+        let behind = |other: &&Found| other.header.epoch >= epoch;
+        let mut tail = Tail {
             discarded: self.others.iter().filter(behind).count() as u64,
             from: self.from,
             kept: self.kept,
-            durable: self.durable,
+            durable,
             epoch: self.epoch,
-        })
+        };
+        if expected > durable {
+            return Ok(tail);
+        }
+        let what = format!(
+            "batch {expected} does not stand here, though everything up to batch {durable} was \
+             durable"
+        );
+        tail.durable = expected - 1;
+        let end = self.end;
+        let error = format::damaged(&path(end.file), end.offset, &what);
+        let lost = self.others.into_iter().map(|found| (found.place, found.into_batch())).collect();
+        Err(Box::new(Cut { tail, lost, end, durable, error }))
     }
 }
 

@@ -1,0 +1,236 @@
+//! Reads streams from a server that runs.
+//!
+//! XPENDING tells how long ago something was delivered, in pages; XINFO STREAM FULL tells when, but
+//! from the beginning only. Both together give the time to the millisecond: the *anchor* is one
+//! pending entry whose time FULL told. It is asked for before and behind each page, in one
+//! transaction; if its idle time is the same both times, then the page was made in that
+//! millisecond, and which one that was follows from the anchor's time.
+
+use anyhow::{Context as _, Result, bail};
+use redis::{Pipeline, Value};
+
+use super::id::Id;
+use super::peer::Peer;
+use super::reply::{self, Pairs};
+use super::source::{Entry, Group, Owner, Pending, Source, Summary};
+
+/// How often a page of pending entries is asked for until the clock stood still meanwhile.
+const ATTEMPTS_MAX: u32 = 64;
+
+/// A server that streams are read from.
+pub(crate) struct Live {
+    pub(crate) peer: Peer,
+    /// The anchor of the group that was read last.
+    anchor: Option<Anchor>,
+}
+
+/// A pending entry whose time of delivery is known.
+#[derive(Clone)]
+struct Anchor {
+    key: Vec<u8>,
+    group: Vec<u8>,
+    id: Id,
+    delivered_ms: i64,
+}
+
+impl Live {
+    pub(crate) fn new(peer: Peer) -> Self {
+        Self { peer, anchor: None }
+    }
+
+    /// The anchor of a group; `None` where nobody owns anything in it.
+    fn anchor(&mut self, key: &[u8], group: &[u8]) -> Result<Option<Anchor>> {
+        if let Some(anchor) = &self.anchor
+            && anchor.key == key
+            && anchor.group == group
+        {
+            return Ok(Some(anchor.clone()));
+        }
+        let full = self
+            .peer
+            .ask(redis::cmd("XINFO").arg("STREAM").arg(key).arg("FULL").arg("COUNT").arg(1))?;
+        self.anchor = find_anchor(full, key, group)
+            .with_context(|| format!("XINFO STREAM FULL at {}", self.peer.name))?;
+        Ok(self.anchor.clone())
+    }
+
+    /// A page, if the clock stood still while it was made and the anchor is pending still.
+    fn exact_page(
+        &mut self,
+        anchor: &Anchor,
+        from: Id,
+        count: usize,
+    ) -> Result<Option<Vec<Pending>>> {
+        let mut commands = redis::pipe();
+        xpending(&mut commands, &anchor.key, &anchor.group, (anchor.id, anchor.id), 1);
+        xpending(&mut commands, &anchor.key, &anchor.group, (from, Id::MAX), count);
+        xpending(&mut commands, &anchor.key, &anchor.group, (anchor.id, anchor.id), 1);
+        let [before, page, behind]: [Value; 3] = self
+            .peer
+            .together(&commands)?
+            .try_into()
+            .ok()
+            .context("three commands have three replies")?;
+        let (before, behind) = (rows(before)?, rows(behind)?);
+        let ([before], [behind]) = (&before[..], &behind[..]) else {
+            return Ok(None);
+        };
+        if before.idle_ms != behind.idle_ms || before.idle_ms < 0 {
+            return Ok(None);
+        }
+        let now_ms = anchor.delivered_ms + before.idle_ms;
+        rows(page)?.into_iter().map(|row| row.at(now_ms)).collect::<Result<_>>().map(Some)
+    }
+}
+
+impl Source for Live {
+    fn summary(&mut self, key: &[u8]) -> Result<Summary> {
+        let info = self.peer.ask(redis::cmd("XINFO").arg("STREAM").arg(key))?;
+        let mut pairs = Pairs::new(info)?;
+        Ok(Summary {
+            length: reply::count(&pairs.take("length")?)?,
+            last_id: reply::id(pairs.take("last-generated-id")?)?,
+            entries_added: pairs
+                .find("entries-added")
+                .map(|added| reply::count(&added))
+                .transpose()?,
+            deleted_id_max: pairs.find("max-deleted-entry-id").map(reply::id).transpose()?,
+            idempotent: pairs.find("iids-tracked").map_or(Ok(0), |ids| reply::count(&ids))?,
+        })
+    }
+
+    fn entries(&mut self, key: &[u8], from: Id, to: Id, count: usize) -> Result<Vec<Entry>> {
+        let mut command = redis::cmd("XRANGE");
+        command.arg(key).arg(from.to_string()).arg(to.to_string()).arg("COUNT").arg(count);
+        let page = reply::array(self.peer.ask(&command)?)?;
+        page.into_iter()
+            .map(|entry| {
+                let [id, fields] = reply::tuple(entry)?;
+                Ok(Entry { id: reply::id(id)?, fields: reply::strings(fields)? })
+            })
+            .collect()
+    }
+
+    fn groups(&mut self, key: &[u8]) -> Result<Vec<Group>> {
+        let info = self.peer.ask(redis::cmd("XINFO").arg("GROUPS").arg(key))?;
+        let mut groups = Vec::new();
+        for group in reply::array(info)? {
+            let mut pairs = Pairs::new(group)?;
+            let name = reply::bytes(pairs.take("name")?)?;
+            let info = self.peer.ask(redis::cmd("XINFO").arg("CONSUMERS").arg(key).arg(&name))?;
+            let mut consumers = reply::array(info)?
+                .into_iter()
+                .map(|consumer| reply::bytes(Pairs::new(consumer)?.take("name")?))
+                .collect::<Result<Vec<_>>>()?;
+            consumers.sort();
+            groups.push(Group {
+                name,
+                last_id: reply::id(pairs.take("last-delivered-id")?)?,
+                entries_read: pairs
+                    .find("entries-read")
+                    .map(|read| reply::count(&read))
+                    .transpose()?,
+                consumers,
+            });
+        }
+        groups.sort_by(|one, other| one.name.cmp(&other.name));
+        Ok(groups)
+    }
+
+    fn pending(
+        &mut self,
+        key: &[u8],
+        group: &[u8],
+        from: Id,
+        count: usize,
+    ) -> Result<Vec<Pending>> {
+        let mut count = count;
+        for _ in 0..ATTEMPTS_MAX {
+            let Some(anchor) = self.anchor(key, group)? else {
+                let mut commands = Pipeline::new();
+                xpending(&mut commands, key, group, (from, Id::MAX), count);
+                let page = self.peer.ask_all(&commands)?.pop().unwrap_or_default();
+                // Somebody may have taken one since the anchor was looked for.
+                let page = rows(page)?;
+                if page.iter().any(|row| row.idle_ms >= 0) {
+                    continue;
+                }
+                return page.into_iter().map(|row| row.at(0)).collect();
+            };
+            if let Some(page) = self.exact_page(&anchor, from, count)? {
+                return Ok(page);
+            }
+            // Either the clock moved, which is rarer the shorter the page, or the anchor did.
+            count = (count / 2).max(1);
+            self.anchor = None;
+        }
+        bail!(
+            "XPENDING {} at {}: no page in {ATTEMPTS_MAX} attempts while the clock stood still",
+            super::peer::readable(key),
+            self.peer.name
+        )
+    }
+}
+
+/// A row of XPENDING.
+struct Row {
+    id: Id,
+    consumer: Vec<u8>,
+    /// Below zero where nobody owns it.
+    idle_ms: i64,
+    count: u64,
+}
+
+impl Row {
+    fn at(self, now_ms: i64) -> Result<Pending> {
+        let delivered_ms = now_ms.checked_sub(self.idle_ms).context("an idle time out of range")?;
+        let owner = Owner { consumer: self.consumer, delivered_ms };
+        let owner = (self.idle_ms >= 0).then_some(owner);
+        Ok(Pending { id: self.id, owner, count: self.count })
+    }
+}
+
+fn rows(reply: Value) -> Result<Vec<Row>> {
+    let row = |row| {
+        let [id, consumer, idle, count] = reply::tuple(row)?;
+        Ok(Row {
+            id: reply::id(id)?,
+            consumer: reply::bytes(consumer)?,
+            idle_ms: reply::integer(&idle)?,
+            count: reply::count(&count)?,
+        })
+    };
+    reply::array(reply)?.into_iter().map(row).collect()
+}
+
+fn xpending(commands: &mut Pipeline, key: &[u8], group: &[u8], ids: (Id, Id), count: usize) {
+    let command = commands.cmd("XPENDING").arg(key).arg(group);
+    command.arg(ids.0.to_string()).arg(ids.1.to_string()).arg(count);
+}
+
+/// The first pending entry of any consumer of the group.
+fn find_anchor(full: Value, key: &[u8], group: &[u8]) -> Result<Option<Anchor>> {
+    for known in reply::array(Pairs::new(full)?.take("groups")?)? {
+        let mut known = Pairs::new(known)?;
+        if reply::bytes(known.take("name")?)? != group {
+            continue;
+        }
+        for consumer in reply::array(known.take("consumers")?)? {
+            let mut consumer = Pairs::new(consumer)?;
+            // Some versions call it pel, some pending.
+            let pending = consumer.find("pel").or_else(|| consumer.find("pending"));
+            let first =
+                pending.map(reply::array).transpose()?.unwrap_or_default().into_iter().next();
+            if let Some(first) = first {
+                let [id, delivered, _] = reply::tuple(first)?;
+                return Ok(Some(Anchor {
+                    key: key.to_owned(),
+                    group: group.to_owned(),
+                    id: reply::id(id)?,
+                    delivered_ms: reply::integer(&delivered)?,
+                }));
+            }
+        }
+    }
+    Ok(None)
+}

@@ -1,0 +1,12 @@
+//! `levada import` and `levada export` between real servers.
+//!
+//! - `rig`: starts a Levada and a Redis, runs the program, and compares what servers hold.
+//! - `fill`: streams with all that can be in one, from a seed.
+//! - `transfer`: what is carried, what is refused, what survives being killed.
+//!
+//! Without a redis-server (`REDIS_SERVER` names another one than the installed) the tests that need
+//! one say so and pass; with `CI=true` they fail.
+
+mod fill;
+mod rig;
+mod transfer;
