@@ -49,8 +49,8 @@ cargo xtask VERB
                             memory, disk and restart of one long stream
   compare [--rounds 5] [--seconds 3] [--servers levada,always,everysec] [--load-max 2] [--dry]
                             throughput beside Redis, into BENCHMARKS.md
-  differential [--commands 1000000] [--seed S] [--peer 8.6|PATH] [--replay FILE] [--most 5]
   differential [--commands 1000000] [--seed S] [--peer PATH] [--replay FILE] [--from 0] [--most 5]
+  differential [--commands 1000000] [--seed S] [--peer 8.6|PATH] [--replay FILE] [--most 5]
                             random commands: the same replies as a real Redis?
   transfer [--entries 1000000] [--redis PROGRAM]
                             a stream with groups from Redis to Levada and back, compared

@@ -563,6 +563,27 @@ pub enum SetExpiry {
 }
 
 impl<'a> Command<'a> {
+    /// Whether it is refused while the disk is full: what Redis refuses when it is out of memory
+    /// (the flag DENYOOM). What reads, acknowledges, deletes and trims is not.
+    pub fn needs_space(&self) -> bool {
+        matches!(
+            self,
+            Self::Xadd(_)
+                | Self::Xsetid(_)
+                | Self::Xidmprecord(_)
+                | Self::XgroupCreate(_)
+                | Self::XgroupCreateconsumer(..)
+                | Self::Set(_)
+                | Self::Mset(..)
+                | Self::Incrby(..)
+                | Self::Incrbyfloat(..)
+                | Self::Setrange(..)
+                | Self::Append(..)
+                | Self::Restore(_)
+                | Self::Copy(_)
+        )
+    }
+
     /// Calls `each` with every key that the command names, in order, duplicates included.
     pub fn for_each_key(&self, mut each: impl FnMut(Key<'a>)) {
         match self {

@@ -404,6 +404,7 @@ fn refused(refused: &Refused) -> Error {
         Refused::GroupExists | Refused::IdTooSmall => ErrorKind::Conflict,
         Refused::NoSuchKey | Refused::KeyRequired | Refused::NoGroup { .. } => ErrorKind::NotFound,
         Refused::Corrupt { .. } => ErrorKind::Corrupt,
+        Refused::DiskFull => ErrorKind::Full,
         _ => ErrorKind::Invalid,
     };
     Error::new(kind, format!("refused, nothing changed: {refused:?}"))

@@ -35,6 +35,8 @@ pub enum ErrorKind {
     NotFound,
     /// Somebody else has the data directory: stop one of the two.
     Busy,
+    /// The disk is full: nothing changed; free space, or delete and trim, which goes on.
+    Full,
     /// The device failed: nothing more is acknowledged; restart on a sound device.
     Io,
     /// Bytes on disk are damaged, or of a format that this version does not know: nothing was

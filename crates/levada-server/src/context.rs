@@ -50,13 +50,13 @@ pub(crate) struct State {
     pub(crate) slow_log: SlowLog,
     /// Connections that are shown what others do.
     pub(crate) monitors: Vec<u64>,
+    /// A recovery that a client has asked for.
+    #[cfg(feature = "debug-shim")]
+    pub(crate) reload: Option<(crate::server::Reload, u64)>,
     pub(crate) saves: Saves,
     pub(crate) usage: Usage,
     /// CLIENT PAUSE.
     pub(crate) pause: Option<Pause>,
-    /// A recovery that a client has asked for.
-    #[cfg(feature = "debug-shim")]
-    pub(crate) reload: Option<(crate::server::Reload, u64)>,
     random: u64,
 }
 
@@ -86,11 +86,11 @@ impl State {
             wake: Vec::new(),
             slow_log,
             monitors: Vec::new(),
+            #[cfg(feature = "debug-shim")]
+            reload: None,
             saves: Saves::new(started),
             usage: Usage::new(started),
             pause: None,
-            #[cfg(feature = "debug-shim")]
-            reload: None,
             random: settings.seed | 1,
             settings,
         }

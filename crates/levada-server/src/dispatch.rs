@@ -145,7 +145,21 @@ impl Turn<'_> {
         if self.session.transaction.is_some() && flags & flag::NO_MULTI != 0 {
             return refused(WireError::NOT_IN_TRANSACTION);
         }
+        if self.shard.is_full() && self.needs_space(number) {
+            let name = self.state.registry.spec(number).name;
+            return refused(WireError::Core(CoreError::DiskFull, name));
+        }
         Ok(number)
+    }
+
+    /// Whether a command is one that is refused while there is no room; EXEC, if it would run one.
+    fn needs_space(&self, number: CommandNumber) -> bool {
+        let registry = &self.state.registry;
+        let denied = |number| registry.spec(number).flags & flag::DENYOOM != 0;
+        let queued =
+            self.session.transaction.as_ref().filter(|_| registry.spec(number).name == "exec");
+        let queued = queued.into_iter().flat_map(|transaction| transaction.commands());
+        denied(number) || queued.map(|queued| queued.number).any(denied)
     }
 
     /// Whether replies could be taken for messages: a listener in RESP2.
@@ -279,8 +293,8 @@ impl Turn<'_> {
         write: fn(&mut Output<'_>, Reply, &Names<'_>),
     ) -> Ran {
         let client = ClientId(self.session.id);
-        let found = Usage::look(self.shard.machine(), &asked.command, self.now);
         let is_change = self.is_change(request, &asked.command);
+        let found = Usage::look(self.shard.machine(), &asked.command, self.now);
         let Outcome::Done(answer) = self.shard.execute(self.now, client, &asked.command) else {
             return Ran::NeedBlocks;
         };
@@ -312,16 +326,6 @@ impl Turn<'_> {
         }
     }
 
-    /// Whether a command counts as a use of its keys.
-    fn touches(&self, spec: &CommandSpec) -> bool {
-        let looks_only = match spec.name {
-            "touch" => return true,
-            "exists" | "type" | "ttl" | "pttl" | "expiretime" | "pexpiretime" => true,
-            name => name.starts_with("object|") || name == "memory|usage",
-        };
-        !looks_only && !self.session.no_touch
-    }
-
     /// Whether a command counts as a change of data: a group's history that is read again does not,
     /// unless that makes the consumer.
     fn is_change(&self, request: &Request<'_>, command: &Command<'_>) -> bool {
@@ -338,6 +342,16 @@ impl Turn<'_> {
                 group.is_some_and(|(_, group)| group.consumers.number(read.consumer).is_some());
             after.is_none() || !is_known
         })
+    }
+
+    /// Whether a command counts as a use of its keys.
+    fn touches(&self, spec: &CommandSpec) -> bool {
+        let looks_only = match spec.name {
+            "touch" => return true,
+            "exists" | "type" | "ttl" | "pttl" | "expiretime" | "pexpiretime" => true,
+            name => name.starts_with("object|") || name == "memory|usage",
+        };
+        !looks_only && !self.session.no_touch
     }
 
     /// Arguments are wrong, and what Redis checks before them has been checked.

@@ -130,14 +130,24 @@ impl<S: Store> Shard<S> {
     /// A checkpoint of everything, waited for: the end of a clean shutdown, which makes the next
     /// start as fast as it can be.
     pub fn checkpoint_now(&mut self) -> Result<(), Error> {
-        while self.checkpointing.snapshot.is_some() || self.store.checkpoint_due().is_none() {
-            self.turn_of_checkpoint()?;
-        }
-        self.begin_checkpoint()?;
-        while self.checkpointing.snapshot.is_some() || self.store.checkpoint_due().is_none() {
-            self.turn_of_checkpoint()?;
+        self.store.look_for_space()?;
+        if self.end_checkpoint()? {
+            self.begin_checkpoint()?;
+            self.end_checkpoint()?;
         }
         Ok(())
+    }
+
+    /// Waits for the checkpoint under way, if there is one; false where it will not end, because
+    /// the disk is full and the reserve spent. Then the log holds what it would.
+    fn end_checkpoint(&mut self) -> Result<bool, Error> {
+        while self.checkpointing.snapshot.is_some() || self.store.checkpoint_due().is_none() {
+            if self.store.is_starved() {
+                return Ok(false);
+            }
+            self.turn_of_checkpoint()?;
+        }
+        Ok(true)
     }
 
     fn turn_of_checkpoint(&mut self) -> Result<(), Error> {

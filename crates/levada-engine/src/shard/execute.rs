@@ -40,6 +40,9 @@ impl<S: Store> Shard<S> {
     pub fn execute(&mut self, now: Now, client: ClientId, command: &Command<'_>) -> Outcome {
         self.keep_batch_bounded();
         self.advance(now);
+        if self.is_full() && !self.in_transaction && command.needs_space() {
+            return Outcome::Done(Answer { result: Err(Refused::DiskFull), wait: Wait::Nothing });
+        }
         match command.sees_whole_keyspace() {
             true => self.expire_due(),
             false => command.for_each_key(|key| self.expire_key(key)),
@@ -152,6 +155,11 @@ impl<S: Store> Shard<S> {
     fn log(&mut self, effects: &[Effect<'_>]) -> Result<(), Refused> {
         let start = self.batch.len();
         effects.iter().for_each(|effect| effect.encode(&mut self.batch));
+        // On a full disk the log lives on what it has until a checkpoint gives a file back.
+        if self.is_full() && !effects.is_empty() && !self.store.has_log_room(self.batch.len()) {
+            self.batch.truncate(start);
+            return Err(Refused::DiskFull);
+        }
         if self.batch.len() <= self.store.batch_bytes_max() {
             return Ok(());
         }
@@ -192,8 +200,12 @@ impl<S: Store> Shard<S> {
     pub(super) fn tell_store(&mut self, applied: Applied) -> Result<(), Error> {
         match applied {
             Applied::Done => {}
-            Applied::Sealed(key, number, block) => self.store.put_block(key.0, number, block)?,
+            Applied::Sealed(key, number, block) => {
+                self.looked_us = None;
+                self.store.put_block(key.0, number, block)?;
+            }
             Applied::Filled(key, blocks) => {
+                self.looked_us = None;
                 for (number, block) in blocks {
                     self.store.put_block(key.0, number, block)?;
                 }
@@ -229,6 +241,9 @@ impl<S: Store> Shard<S> {
 
     fn expire_due(&mut self) {
         const KEYS_MAX: usize = 1000;
+        if self.is_full() && !self.store.has_log_room(self.batch.len()) {
+            return;
+        }
         let expiring = self.machine.keys.iter_expiring();
         let due = expiring.take_while(|(at_ms, _)| *at_ms < self.now_ms);
         let due: Vec<_> = due.take(KEYS_MAX).map(|(_, key)| key).collect();
@@ -252,6 +267,9 @@ impl<S: Store> Shard<S> {
     /// Seals tails beyond their budget, down to three quarters of it, so that it is seldom done.
     pub(super) fn keep_tail_budget(&mut self) {
         let bytes_max = self.settings.tail_bytes_max;
+        if self.is_full() {
+            return;
+        }
         if self.machine.tail_bytes() > bytes_max {
             for effect in self.machine.seal_rested_tails(bytes_max / 4 * 3) {
                 self.perform(&effect);

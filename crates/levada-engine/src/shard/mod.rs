@@ -44,7 +44,7 @@ pub use self::{
 use crate::{
     clock::Now,
     error::Error,
-    store::{Lsn, Store, Urgency},
+    store::{Lsn, Space, Store, Urgency},
 };
 
 /// Names whoever sent a command; chosen by the caller, unique among those that are under way.
@@ -187,6 +187,9 @@ pub struct Shard<S> {
     residual_reads: u64,
     expired_keys: u64,
     evicted_keys: u64,
+    /// Monotonic microseconds of the last look at the space on the device; `None` where blocks
+    /// were handed over since.
+    looked_us: Option<u64>,
     /// An error of the store in the middle of a turn; the turn's commit returns it.
     failed: Option<Error>,
 }
@@ -218,12 +221,16 @@ pub struct Facts {
     pub sync_us_average: u64,
     /// What recovery found.
     pub recovery: Recovery,
+    /// Space on the device.
+    pub space: Space,
 }
 
 /// Bytes of effects at which a batch ends before its turn does.
 const BATCH_BYTES: usize = 8 << 20;
 /// How long relaxed records may stay unsynced, and the durable mark of the log behind.
 const IDLE_US: u64 = 100_000;
+/// How often the space on the device is looked at.
+const LOOK_US: u64 = 200_000;
 /// How long idempotent ids that are over may take memory, so that a stream forgets many at once.
 const FORGET_AFTER_MS: u64 = 1000;
 
@@ -280,6 +287,11 @@ impl<S: Store> Shard<S> {
     /// Whether no more commands should be read for now: too much is on its way to the disk.
     pub fn is_congested(&self) -> bool {
         self.store.is_congested()
+    }
+
+    /// Whether the disk is full: commands that need space are refused until it is not.
+    pub fn is_full(&self) -> bool {
+        self.store.space().is_full
     }
 
     /// The next piece of news.
@@ -362,6 +374,7 @@ impl<S: Store> Shard<S> {
         for (object, number) in progress.fetched {
             self.wake_parked(KeyNumber(object), number);
         }
+        self.look_for_space(now)?;
         self.time_out(now);
         self.expire(now);
         self.forget_over();
@@ -372,6 +385,16 @@ impl<S: Store> Shard<S> {
             self.rest()?;
         }
         Ok(())
+    }
+
+    /// Looks at the space on the device, now and then and after whatever takes some.
+    fn look_for_space(&mut self, now: Now) -> Result<(), Error> {
+        let fresh = |at_us: u64| now.monotonic_us.saturating_sub(at_us) < LOOK_US;
+        if self.looked_us.is_some_and(fresh) {
+            return Ok(());
+        }
+        self.looked_us = Some(now.monotonic_us);
+        self.store.look_for_space()
     }
 
     /// Nothing changes at the moment: what is written only becomes durable, and the log is marked.
@@ -397,9 +420,10 @@ impl<S: Store> Shard<S> {
         let claim = self.waiters.next_claim_ms().map(until);
         let wanted = self.checkpointing.is_wanted() && self.store.checkpoint_due().is_some();
         let checkpoint = (wanted || self.checkpointing.is_under_way()).then_some(now.monotonic_us);
+        let full = self.looked_us.filter(|_| self.is_full()).map(|at_us| at_us + LOOK_US);
         let rests = self.last_lsn <= self.last_durable_wish && self.store.is_idle();
         let idle = (!rests).then_some(self.last_commit_us + IDLE_US);
-        [waits, expiry, over, claim, checkpoint, idle].into_iter().flatten().min()
+        [waits, expiry, over, claim, checkpoint, full, idle].into_iter().flatten().min()
     }
 
     /// Counts expired and evicted keys from 0 again.
@@ -422,6 +446,7 @@ impl<S: Store> Shard<S> {
             checkpoints: self.checkpointing.finished(),
             sync_us_average: self.sync_us_average,
             recovery: self.recovery,
+            space: self.store.space(),
         }
     }
 

@@ -63,6 +63,7 @@ impl<S: Store> Shard<S> {
             residual_reads: 0,
             expired_keys: 0,
             evicted_keys: 0,
+            looked_us: None,
             failed: None,
         };
         for batch in recovered.batches {

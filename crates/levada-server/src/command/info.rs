@@ -196,6 +196,9 @@ fn persistence(context: &Context<'_>, text: &mut String) {
             ("levada_commit_usec_average", &facts.sync_us_average),
             ("levada_batches_replayed", &facts.recovery.batches_replayed),
             ("levada_batches_discarded", &facts.recovery.batches_discarded),
+            ("levada_disk_full", &u8::from(facts.space.is_full)),
+            ("levada_disk_free_bytes", &facts.space.free_bytes),
+            ("levada_disk_reserve_bytes", &facts.space.reserve_bytes),
         ],
     );
 }

@@ -31,6 +31,7 @@ use levada_engine::clock::Clock;
 use levada_engine::disk::file::FileDisk;
 use levada_engine::error::Error;
 use levada_engine::shard::ShardSettings;
+use levada_engine::store::Store as _;
 use levada_engine::store::local::{LocalSettings, LocalStore};
 use levada_resp::{Limits, Progress, Writer};
 use mio::net::{TcpListener, UnixStream};
@@ -110,6 +111,7 @@ struct Server {
     /// A listener has more connections than could be accepted.
     accept_again: bool,
     stopping: bool,
+    was_full: bool,
     last_sweep_ms: u64,
     /// Bytes of requests that were run since the last commit.
     uncommitted_bytes: usize,
@@ -159,6 +161,7 @@ impl Server {
             next_client: 1,
             accept_again: false,
             stopping: false,
+            was_full: false,
             last_sweep_ms: 0,
             uncommitted_bytes: 0,
             scratch: vec![0; READ_BYTES].into_boxed_slice(),
@@ -194,6 +197,7 @@ impl Server {
         self.state.stats.iterations += 1;
         self.shard.poll(now)?;
         self.state.saves.note(self.shard.checkpoints(), &mut self.state.stats, now);
+        self.note_space();
         self.drain_events(now);
         self.note_readiness(events, now);
         self.wake_sleepers(now);
@@ -211,6 +215,22 @@ impl Server {
         }
         self.sweep(now);
         self.commit(now)
+    }
+
+    /// Says when the disk becomes full, and when it no longer is.
+    fn note_space(&mut self) {
+        let space = self.shard.store().space();
+        if std::mem::replace(&mut self.was_full, space.is_full) == space.is_full {
+            return;
+        }
+        let (free, kept) = (space.free_bytes >> 20, space.reserve_bytes >> 20);
+        (self.state.settings.log)(&match space.is_full {
+            true => format!(
+                "The disk is full ({free} MiB free, {kept} MiB kept in reserve): what needs space \
+                 is refused with OOMDISK; reading, acknowledging, deleting and trimming go on"
+            ),
+            false => format!("The disk has space again ({free} MiB free): everything is accepted"),
+        });
     }
 
     /// How long nothing may happen.
