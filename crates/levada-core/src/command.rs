@@ -623,9 +623,6 @@ impl<'a> Command<'a> {
             | Self::Xclaim(Xclaim { key, .. })
             | Self::Xnack(Xnack { key, .. })
             | Self::Xautoclaim(Xautoclaim { key, .. })
-            | Self::Set(Set { key, .. })
-            | Self::Restore(Restore { key, .. })
-            | Self::Dump(key)
             | Self::Xlen(key)
             | Self::Xdel(key, _)
             | Self::Xdelex(key, ..)
@@ -638,7 +635,17 @@ impl<'a> Command<'a> {
             | Self::XpendingSummary(key, _)
             | Self::XinfoStream(key, _)
             | Self::XinfoGroups(key)
-            | Self::XinfoConsumers(key, _)
+            | Self::XinfoConsumers(key, _) => each(*key),
+            _ => self.for_each_other_key(each),
+        }
+    }
+
+    /// The keys of what is no command about one stream.
+    fn for_each_other_key(&self, mut each: impl FnMut(Key<'a>)) {
+        match self {
+            Self::Set(Set { key, .. })
+            | Self::Restore(Restore { key, .. })
+            | Self::Dump(key)
             | Self::Type(key)
             | Self::Expire(key, ..)
             | Self::Persist(key)
@@ -678,6 +685,7 @@ impl<'a> Command<'a> {
             | Self::Dbsize(_)
             | Self::Randomkey(..)
             | Self::Flush(_) => {}
+            _ => unreachable!("for_each_key() keeps commands about one stream"),
         }
     }
 

@@ -331,17 +331,6 @@ fn core_text(error: &CoreError, command: &str) -> Cow<'static, [u8]> {
         CoreError::NotInteger => b"ERR value is not an integer or out of range",
         CoreError::IncrementOverflow => b"ERR increment or decrement would overflow",
         CoreError::Limit(limit) => return limit_text(limit),
-        CoreError::DeadLettersToSource => {
-            b"ERR DLQ names the stream itself: dead letters need another key"
-        }
-        CoreError::DeadLettersNoStream => {
-            b"ERR DLQ names a key that holds no stream: name another one, or delete it"
-        }
-        CoreError::HandoverToSelf => b"ERR TO names the consumer that goes",
-        CoreError::DiskFull => {
-            b"OOMDISK the disk is full: the command was refused and nothing changed. Free space on \
-              it, or delete and trim (DEL, XDEL, XTRIM): reading and acknowledging go on"
-        }
         CoreError::NotFloat => return WireError::NOT_FLOAT.text().into_owned().into(),
         CoreError::SumNotFinite => b"ERR increment would produce NaN or Infinity",
         CoreError::NotString => b"ERR Key should be of string type if conditions are specified",
@@ -368,7 +357,26 @@ fn core_text(error: &CoreError, command: &str) -> Cow<'static, [u8]> {
             return WireError::Corrupt(*first, *last).text().into_owned().into();
         }
         CoreError::OutOfMemory => b"OOM command not allowed when used memory > 'maxmemory'.",
+        own => return Cow::Borrowed(own_text(own)),
     })
+}
+
+/// Errors that Redis has not.
+fn own_text(error: &CoreError) -> &'static [u8] {
+    match error {
+        CoreError::DeadLettersToSource => {
+            b"ERR DLQ names the stream itself: dead letters need another key"
+        }
+        CoreError::DeadLettersNoStream => {
+            b"ERR DLQ names a key that holds no stream: name another one, or delete it"
+        }
+        CoreError::HandoverToSelf => b"ERR TO names the consumer that goes",
+        CoreError::DiskFull => {
+            b"OOMDISK the disk is full: the command was refused and nothing changed. Free space on \
+              it, or delete and trim (DEL, XDEL, XTRIM): reading and acknowledging go on"
+        }
+        _ => unreachable!("core_text() keeps what Redis has"),
+    }
 }
 
 /// Which limit, its value, what it holds, and what to do.
@@ -378,8 +386,8 @@ fn limit_text(limit: &Limit) -> Cow<'static, [u8]> {
         Limit::Bytes { max, held } => ("MAX-BYTES", max, held, "bytes"),
     };
     format!(
-        "LIMIT {option} of the stream is {max} and it holds {held} {unit} that a group still needs: \
-         acknowledge or delete some, raise the limit, or set ON-LIMIT TRIM"
+        "LIMIT {option} of the stream is {max} and it holds {held} {unit} that a group still \
+         needs: acknowledge or delete some, raise the limit, or set ON-LIMIT TRIM"
     )
     .into_bytes()
     .into()

@@ -89,7 +89,8 @@ pub(super) fn xautoclaim<'a>(context: Context<'_>, asked: &Xautoclaim<'a>) -> De
     Ok(Decision { reply: Reply::Autoclaimed(Autoclaimed { cursor, claimed, deleted }), effects })
 }
 
-/// XNACK key group SILENT|FAIL|FATAL \[DELAY ms] \[REASON text] IDS n id ... \[RETRYCOUNT c] \[FORCE]
+/// XNACK key group SILENT|FAIL|FATAL \[DELAY ms] \[REASON text] IDS n id ... \[RETRYCOUNT c]
+/// \[FORCE]
 pub(super) fn xnack<'a>(context: Context<'_>, xnack: &Xnack<'a>) -> Decided<'a> {
     let Found { key, stream, number: group, group: found } =
         group::find(context, xnack.key, xnack.group)?;
@@ -128,10 +129,22 @@ pub(super) fn xnack<'a>(context: Context<'_>, xnack: &Xnack<'a>) -> Decided<'a> 
             Pending { leases: lease.of(held.leases), ..held }
         });
         let over: Vec<_> = over.collect();
-        let (consumer, delivered_ms) = (NOBODY, 0);
-        effects.push(Effect::Claimed { key, group, consumer, delivered_ms, rows, lease });
-        let acts = returned_by_hand(context, xnack, group, &found.policy, &over);
-        effects.extend(acts.into_iter().map(|act| Effect::Policy { key, act }));
+        let (condemned, offered) = returned_by_hand(context, xnack, group, &found.policy, &over);
+        // A dead letter tells who had it last, and when.
+        let is_condemned = |id: &StreamId| match &condemned {
+            Some(Act::Condemned { ids, .. }) => ids.binary_search(id).is_ok(),
+            _ => false,
+        };
+        let rows: Vec<_> = rows
+            .into_iter()
+            .filter(|(id, _)| !(is_condemned(id) && found.pending.get(*id).is_some()))
+            .collect();
+        if !rows.is_empty() {
+            let (consumer, delivered_ms) = (NOBODY, 0);
+            effects.push(Effect::Claimed { key, group, consumer, delivered_ms, rows, lease });
+        }
+        let acts = condemned.into_iter().chain(offered);
+        effects.extend(acts.map(|act| Effect::Policy { key, act }));
     }
     Ok(Decision { reply: Reply::Integer(released), effects })
 }
@@ -144,22 +157,21 @@ fn returned_by_hand(
     group: u32,
     policy: &GroupPolicy,
     over: &[Pending],
-) -> Vec<Act> {
+) -> (Option<Act>, Option<Act>) {
     if !policy.has_lease() && xnack.delay_ms.is_none() {
-        return Vec::new();
+        return (None, None);
     }
     let is_last = |held: &&Pending| {
         let fails = xnack.mode == NackMode::Fail && policy.is_last(held.leases);
         policy.has_lease() && (xnack.mode == NackMode::Fatal || fails)
     };
     let (last, rest): (Vec<&Pending>, Vec<&Pending>) = over.iter().partition(is_last);
-    let mut acts = Vec::new();
-    if !last.is_empty() {
+    let condemned = (!last.is_empty()).then(|| {
         let ids = last.iter().map(|held| held.id).collect();
         let by_mode = if xnack.mode == NackMode::Fatal { "fatal" } else { "max-deliver" };
         let reason = xnack.reason.unwrap_or(by_mode.as_bytes()).into();
-        acts.push(Act::Condemned { group, ids, reason });
-    }
+        Act::Condemned { group, ids, reason }
+    });
     let due = |held: &Pending| {
         let backoff = match xnack.mode {
             NackMode::Silent => 0,
@@ -170,11 +182,11 @@ fn returned_by_hand(
             rest_ms => context.now_ms.saturating_add(rest_ms),
         }
     };
-    if !rest.is_empty() {
+    let offered = (!rest.is_empty()).then(|| {
         let rows = rest.iter().map(|held| (held.id, due(held))).collect();
-        acts.push(Act::Offered { group, rows });
-    }
-    acts
+        Act::Offered { group, rows }
+    });
+    (condemned, offered)
 }
 
 /// What a claim comes to.

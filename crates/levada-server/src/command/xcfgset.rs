@@ -15,8 +15,9 @@ use crate::wire_error::WireError;
 
 pub(super) const SPEC: CommandSpec = CommandSpec {
     name: "xcfgset",
-    syntax: "key [IDMP-DURATION seconds] [IDMP-MAXSIZE count] [RETENTION KEEP|ACKED] [RETAIN-ACKED ms] \
-             [MAX-AGE ms] [MAX-LEN count] [MAX-BYTES bytes] [ON-LIMIT REJECT|TRIM]",
+    syntax: "key [IDMP-DURATION seconds] [IDMP-MAXSIZE count] [RETENTION KEEP|ACKED] \
+             [RETAIN-ACKED ms] [MAX-AGE ms] [MAX-LEN count] [MAX-BYTES bytes] \
+             [ON-LIMIT REJECT|TRIM]",
     summary: "Sets the policy of a stream: idempotent ids, retention, limits.",
     since: "8.6.0",
     arity: -2,
