@@ -62,6 +62,8 @@ pub enum Error {
     StringTooLong,
     /// Strings would exceed their memory; nothing could be evicted.
     OutOfMemory,
+    /// The disk is full, and the command would need more of it.
+    DiskFull,
     /// The changes do not fit in one record of the log.
     TooLarge,
     /// A block of the stream failed its check on disk: it is never served and never skipped.

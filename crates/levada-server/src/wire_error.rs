@@ -330,6 +330,10 @@ fn core_text(error: &CoreError, command: &str) -> Cow<'static, [u8]> {
         }
         CoreError::NotInteger => b"ERR value is not an integer or out of range",
         CoreError::IncrementOverflow => b"ERR increment or decrement would overflow",
+        CoreError::DiskFull => {
+            b"OOMDISK the disk is full: the command was refused and nothing changed. Free space on \
+              it, or delete and trim (DEL, XDEL, XTRIM): reading and acknowledging go on"
+        }
         CoreError::NotFloat => return WireError::NOT_FLOAT.text().into_owned().into(),
         CoreError::SumNotFinite => b"ERR increment would produce NaN or Infinity",
         CoreError::NotString => b"ERR Key should be of string type if conditions are specified",

@@ -77,10 +77,11 @@ impl Comparer {
         }
         let name = step.lower(0);
         match name.as_slice() {
-            b"keys" => self.same_set(one, other),
-            b"scan" if step.lower(1) == b"0" => self.same_scan(one, other),
-            b"scan" => same_kind(one, other),
-            b"randomkey" | b"dump" | b"time" | b"hello" | b"lastsave" => same_kind(one, other),
+            b"keys" => same_set(one, other),
+            b"scan" if step.lower(1) == b"0" => same_scan(one, other),
+            b"scan" | b"randomkey" | b"dump" | b"time" | b"hello" | b"lastsave" => {
+                same_kind(one, other)
+            }
             b"memory" if step.lower(1) == b"usage" => same_kind(one, other),
             _ => self.same_value(times(&name, step), one, other),
         }
@@ -158,29 +159,29 @@ impl Comparer {
                 self.same_value(times, a, b)
             })
     }
+}
 
-    fn same_set(&self, one: &Reply, other: &Reply) -> bool {
-        match (one, other) {
-            (Reply::Array(a), Reply::Array(b)) => {
-                let sorted = |list: &[Reply]| {
-                    let mut texts: Vec<_> = list.iter().map(|key| format!("{key:?}")).collect();
-                    texts.sort();
-                    texts
-                };
-                sorted(a) == sorted(b)
-            }
-            _ => one == other,
+fn same_set(one: &Reply, other: &Reply) -> bool {
+    match (one, other) {
+        (Reply::Array(a), Reply::Array(b)) => {
+            let sorted = |list: &[Reply]| {
+                let mut texts: Vec<_> = list.iter().map(|key| format!("{key:?}")).collect();
+                texts.sort();
+                texts
+            };
+            sorted(a) == sorted(b)
         }
+        _ => one == other,
     }
+}
 
-    fn same_scan(&self, one: &Reply, other: &Reply) -> bool {
-        let is_whole = |list: &[Reply]| list.first() == Some(&Reply::Bulk(b"0".to_vec()));
-        match (one, other) {
-            (Reply::Array(a), Reply::Array(b)) if is_whole(a) && is_whole(b) => {
-                a.len() == 2 && b.len() == 2 && self.same_set(&a[1], &b[1])
-            }
-            _ => same_kind(one, other),
+fn same_scan(one: &Reply, other: &Reply) -> bool {
+    let is_whole = |list: &[Reply]| list.first() == Some(&Reply::Bulk(b"0".to_vec()));
+    match (one, other) {
+        (Reply::Array(a), Reply::Array(b)) if is_whole(a) && is_whole(b) => {
+            a.len() == 2 && b.len() == 2 && same_set(&a[1], &b[1])
         }
+        _ => same_kind(one, other),
     }
 }
 

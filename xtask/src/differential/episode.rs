@@ -6,6 +6,8 @@
 //! chose for itself; such an append ends in ` #7`. `@other7`, `@peer7`, `@cut7/3`, `@flip7/99` are
 //! payloads of the DUMP numbered 7. A literal word never begins with `@` unquoted.
 
+use std::fmt::Write as _;
+
 use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::transcript::words;
@@ -142,7 +144,7 @@ impl Episode {
         for step in &self.steps {
             let name =
                 if is_named(step.number) { format!(" #{}", step.number) } else { String::new() };
-            text += &format!("{}> {}{name}\n", step.client, step.command());
+            let _ = writeln!(text, "{}> {}{name}", step.client, step.command());
         }
         text
     }
@@ -179,7 +181,7 @@ impl Episode {
             };
             self.resp3 = resp == "3";
             self.node_entries = nodes.parse()?;
-            self.events = events.trim_matches('"').to_owned();
+            events.trim_matches('"').clone_into(&mut self.events);
             return Ok(());
         }
         let (client, command) = line.split_once("> ").context("a client and `> ` come first")?;
@@ -233,7 +235,9 @@ fn quote(bytes: &[u8]) -> String {
             b'\\' => text += "\\\\",
             b' ' => text.push(' '),
             byte if byte.is_ascii_graphic() => text.push(char::from(*byte)),
-            byte => text += &format!("\\x{byte:02x}"),
+            byte => {
+                let _ = write!(text, "\\x{byte:02x}");
+            }
         }
     }
     text + "\""

@@ -14,7 +14,7 @@ pub(crate) struct Known {
     /// Whether what follows may differ too, so that the episode ends here.
     pub(crate) ends: bool,
     /// For which peers, as [`Capability`] tells them apart.
-    is_for: fn(&Capability) -> bool,
+    pub(crate) is_for: fn(&Capability) -> bool,
     /// Whether these replies, of the peer and of Levada, are this difference.
     matches: fn(&Step, &Reply, &Reply) -> bool,
 }
@@ -54,7 +54,7 @@ pub(crate) const KNOWN: &[Known] = &[
         matches: |step, theirs, ours| {
             step.lower(0) == b"object"
                 && *theirs == Reply::Bulk(b"raw".to_vec())
-                && *ours == Reply::Bulk(b"embstr".to_vec())
+                && [&b"embstr"[..], b"int"].contains(&ours.text().unwrap_or_default())
         },
     },
     Known {
@@ -67,6 +67,23 @@ pub(crate) const KNOWN: &[Known] = &[
             step.lower(0) == b"xreadgroup"
                 && step.find("claim").is_some()
                 && idle_times(theirs).is_some_and(|theirs| Some(theirs) == idle_times(ours))
+        },
+    },
+    Known {
+        name: "older words",
+        why: "before 8.6, and in Valkey, many errors are worded otherwise",
+        ends: true,
+        is_for: |peer| !peer.is_newest(),
+        matches: |_, theirs, ours| theirs.is_error("") && ours.is_error(""),
+    },
+    Known {
+        name: "older facts",
+        why: "before 8.6, and in Valkey, XINFO STREAM knows nothing of idempotent producers",
+        ends: false,
+        is_for: |peer| !peer.is_newest(),
+        matches: |step, theirs, ours| {
+            let is_error = theirs.is_error("") || ours.is_error("");
+            step.lower(0) == b"xinfo" && step.lower(1) == b"stream" && !is_error
         },
     },
     Known {

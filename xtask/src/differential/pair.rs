@@ -171,7 +171,7 @@ impl Pair {
         }
         for step in at..end {
             let [theirs, ours] = &mut self.clients;
-            let answers = [&mut theirs[client], &mut ours[client]].map(|wire| receive(wire));
+            let answers = [&mut theirs[client], &mut ours[client]].map(receive);
             course.compare(step, &answers, &self.capability);
             if course.is_over() {
                 break;
@@ -240,11 +240,9 @@ impl Course<'_> {
     fn may_wait(&self, at: usize) -> bool {
         let step = &self.episode.steps[at];
         let same = self.episode.steps[..at].iter().filter(|each| each.client == step.client);
-        let last = same
-            .filter(|each| each.words.len() == 1)
-            .map(|each| each.lower(0))
-            .filter(|name| [&b"multi"[..], b"exec", b"discard", b"reset"].contains(&&name[..]))
-            .next_back();
+        let ends = [&b"multi"[..], b"exec", b"discard", b"reset"];
+        let mut names = same.filter(|each| each.words.len() == 1).map(|each| each.lower(0));
+        let last = names.rfind(|name| ends.contains(&&name[..]));
         step.find("block").is_some() && last.is_none_or(|name| name != b"multi")
     }
 
@@ -289,15 +287,12 @@ impl Course<'_> {
         if self.is_over() || self.comparer.same(step, theirs, ours) {
             return;
         }
-        match explain(peer, step, theirs, ours) {
-            Some(known) => {
-                *self.played.known.entry(known).or_default() += 1;
-                self.ended |= KNOWN[known].ends;
-            }
-            None => {
-                let said = [render(theirs), render(ours)];
-                self.played.difference = Some(Difference { at, said });
-            }
+        if let Some(known) = explain(peer, step, theirs, ours) {
+            *self.played.known.entry(known).or_default() += 1;
+            self.ended |= KNOWN[known].ends;
+        } else {
+            let said = [render(theirs), render(ours)];
+            self.played.difference = Some(Difference { at, said });
         }
     }
 

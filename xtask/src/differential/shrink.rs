@@ -11,7 +11,7 @@ use super::pair::{Difference, Pair};
 /// Episodes that are played for one difference.
 const TRIALS_MAX: u32 = 1500;
 /// Longest time for it: a reply that never comes is waited for in each trial.
-const TIME_MAX: Duration = Duration::from_secs(60);
+const TIME_MAX: Duration = Duration::from_mins(1);
 
 /// The smallest episode found that still differs, and how.
 pub(crate) fn shrink(

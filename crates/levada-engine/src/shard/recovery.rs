@@ -61,6 +61,9 @@ impl<S: Store> Shard<S> {
             parked: BTreeMap::new(),
             checkpointing: Checkpointing::at(recovered.lsn),
             residual_reads: 0,
+            expired_keys: 0,
+            evicted_keys: 0,
+            looked_us: None,
             failed: None,
         };
         for batch in recovered.batches {

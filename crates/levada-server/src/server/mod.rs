@@ -15,6 +15,7 @@
 mod accept;
 mod deliver;
 mod flush;
+mod pause;
 #[cfg(feature = "debug-shim")]
 mod reload;
 mod sweep;
@@ -30,6 +31,7 @@ use levada_engine::clock::Clock;
 use levada_engine::disk::file::FileDisk;
 use levada_engine::error::Error;
 use levada_engine::shard::ShardSettings;
+use levada_engine::store::Store as _;
 use levada_engine::store::local::{LocalSettings, LocalStore};
 use levada_resp::{Limits, Progress, Writer};
 use mio::net::{TcpListener, UnixStream};
@@ -103,10 +105,13 @@ struct Server {
     waiting: Waiting,
     /// Sleepers of WAIT: when, who.
     timers: BTreeSet<(u64, u64)>,
+    /// Connections whose command waits for the end of a pause, by token.
+    paused: BTreeSet<usize>,
     next_client: u64,
     /// A listener has more connections than could be accepted.
     accept_again: bool,
     stopping: bool,
+    was_full: bool,
     last_sweep_ms: u64,
     /// Bytes of requests that were run since the last commit.
     uncommitted_bytes: usize,
@@ -152,9 +157,11 @@ impl Server {
             touched: Vec::new(),
             waiting: Waiting::default(),
             timers: BTreeSet::new(),
+            paused: BTreeSet::new(),
             next_client: 1,
             accept_again: false,
             stopping: false,
+            was_full: false,
             last_sweep_ms: 0,
             uncommitted_bytes: 0,
             scratch: vec![0; READ_BYTES].into_boxed_slice(),
@@ -189,9 +196,12 @@ impl Server {
         let now = self.state.clock.now();
         self.state.stats.iterations += 1;
         self.shard.poll(now)?;
+        self.state.saves.note(self.shard.checkpoints(), &mut self.state.stats, now);
+        self.note_space();
         self.drain_events(now);
         self.note_readiness(events, now);
         self.wake_sleepers(now);
+        self.end_pause(now);
         // With too much on its way to the disk nothing more is taken on: sockets fill up, and
         // producers slow down.
         if !self.shard.is_congested() {
@@ -207,6 +217,22 @@ impl Server {
         self.commit(now)
     }
 
+    /// Says when the disk becomes full, and when it no longer is.
+    fn note_space(&mut self) {
+        let space = self.shard.store().space();
+        if std::mem::replace(&mut self.was_full, space.is_full) == space.is_full {
+            return;
+        }
+        let (free, kept) = (space.free_bytes >> 20, space.reserve_bytes >> 20);
+        (self.state.settings.log)(&match space.is_full {
+            true => format!(
+                "The disk is full ({free} MiB free, {kept} MiB kept in reserve): what needs space \
+                 is refused with OOMDISK; reading, acknowledging, deleting and trimming go on"
+            ),
+            false => format!("The disk has space again ({free} MiB free): everything is accepted"),
+        });
+    }
+
     /// How long nothing may happen.
     fn timeout(&self, now: Now) -> Duration {
         if !self.ready.is_empty() && !self.shard.is_congested() {
@@ -219,6 +245,7 @@ impl Server {
         if let Some((at_ms, _)) = self.timers.first() {
             sleep_us = sleep_us.min(at_ms.saturating_mul(1000).saturating_sub(now.monotonic_us));
         }
+        sleep_us = sleep_us.min(self.pause_left_us(now).unwrap_or(u64::MAX));
         if self.accept_again {
             sleep_us = sleep_us.min(accept::RETRY_US);
         }
@@ -382,6 +409,11 @@ impl Server {
             Ran::Shutdown => self.stopping = true,
             Ran::NeedBlocks => {
                 connection.awaits_blocks = true;
+                return false;
+            }
+            Ran::Paused => {
+                connection.paused = true;
+                self.paused.insert(connection.token);
                 return false;
             }
         }

@@ -135,6 +135,8 @@ impl World {
             open_files_max: 2,
             checkpoint_payload_bytes: *random.pick(&[200, 1000, 5000]),
             checkpoint_ring_bytes: 16 << 10,
+            reserve_bytes: 16 << 10,
+            headroom_bytes: 32 << 10,
             congested_bytes: 32 << 10,
         };
         let (limits, once) = (generate::limits(&mut random), generate::once_limits(&mut random));

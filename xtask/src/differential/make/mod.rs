@@ -66,7 +66,7 @@ pub(crate) fn episode(seed: u64, number: u64, peer: &Capability) -> Episode {
         0 => "",
         1 => "KEA",
         2 if random.chance(20) => peer.all_events(),
-        2 => "KEAnoc",
+        2 => peer.all_events().trim_end_matches('m'),
         _ => random.pick(&["E$gt", "Kt", "EgnA", "K$x", "KEt"]),
     };
     let episode = Episode {
@@ -135,7 +135,7 @@ impl Maker<'_> {
         if step.words.is_empty() || !self.peer.knows(&step) {
             return;
         }
-        self.avoid_the_near_future(&mut step);
+        avoid_the_near_future(&mut step);
         let name = step.lower(0);
         match name.as_slice() {
             b"multi" if step.words.len() == 1 => self.in_multi[self.client] = true,
@@ -149,45 +149,6 @@ impl Maker<'_> {
             _ => {}
         }
         self.episode.steps.push(step);
-    }
-
-    /// Moves times that would pass during the episode to where they do not.
-    fn avoid_the_near_future(&mut self, step: &mut Step) {
-        let name = step.lower(0);
-        let range = match name.as_slice() {
-            b"expire" | b"pexpire" | b"set" | b"getex" | b"setex" | b"psetex" | b"msetex" => {
-                2..step.words.len()
-            }
-            b"xclaim" | b"xautoclaim" => 4..5,
-            b"restore" => 2..3,
-            b"xreadgroup" => match step.find("claim") {
-                Some(at) => at + 1..at + 2,
-                None => return,
-            },
-            b"xpending" => match step.find("idle") {
-                Some(at) => at + 1..at + 2,
-                None => return,
-            },
-            _ => return,
-        };
-        for at in range {
-            let number = match step.words.get(at) {
-                Some(Word::Bytes(bytes)) => std::str::from_utf8(bytes).ok(),
-                _ => None,
-            };
-            let number = number.and_then(|text| text.parse::<i64>().ok());
-            // What SET writes with a time that is over goes when a server happens to look.
-            let before = step.lower(at - 1);
-            let is_point = [&b"set"[..], b"msetex"].contains(&&name[..])
-                && [&b"exat"[..], b"pxat"].contains(&&before[..]);
-            if is_point && number.is_some_and(|number| (1..FAR).contains(&number)) {
-                step.words[at] = word(FAR.to_string());
-                continue;
-            }
-            if number.is_some_and(|number| SOON.contains(&number)) {
-                step.words[at] = word("100000000");
-            }
-        }
     }
 
     /// Damages a command: any part but its name may be lost, doubled, moved or replaced.
@@ -218,6 +179,45 @@ impl Maker<'_> {
                     }
                 }
             }
+        }
+    }
+}
+
+/// Moves times that would pass during the episode to where they do not.
+fn avoid_the_near_future(step: &mut Step) {
+    let name = step.lower(0);
+    let range = match name.as_slice() {
+        b"expire" | b"pexpire" | b"set" | b"getex" | b"setex" | b"psetex" | b"msetex" => {
+            2..step.words.len()
+        }
+        b"xclaim" | b"xautoclaim" => 4..5,
+        b"restore" => 2..3,
+        b"xreadgroup" => match step.find("claim") {
+            Some(at) => at + 1..at + 2,
+            None => return,
+        },
+        b"xpending" => match step.find("idle") {
+            Some(at) => at + 1..at + 2,
+            None => return,
+        },
+        _ => return,
+    };
+    for at in range {
+        let number = match step.words.get(at) {
+            Some(Word::Bytes(bytes)) => std::str::from_utf8(bytes).ok(),
+            _ => None,
+        };
+        let number = number.and_then(|text| text.parse::<i64>().ok());
+        // What SET writes with a time that is over goes when a server happens to look.
+        let before = step.lower(at - 1);
+        let is_point = [&b"set"[..], b"msetex"].contains(&&name[..])
+            && [&b"exat"[..], b"pxat"].contains(&&before[..]);
+        if is_point && number.is_some_and(|number| (1..FAR).contains(&number)) {
+            step.words[at] = word(FAR.to_string());
+            continue;
+        }
+        if number.is_some_and(|number| SOON.contains(&number)) {
+            step.words[at] = word("100000000");
         }
     }
 }

@@ -99,18 +99,13 @@ impl Maker<'_> {
             "nothing",
             "slowlog-max-len",
         ]);
-        match self.random.below(3) {
-            0 => vec![word("CONFIG"), word("GET"), word(name)],
-            _ => {
-                // Whether clients are dropped for idling is none of our business.
-                let value = self.random.pick(&["0", "7", "x", "-1", "KEA", "", "Et", "q"]);
-                let value = match name {
-                    "timeout" => "x",
-                    _ => value,
-                };
-                vec![word("CONFIG"), word("SET"), word(name), word(value)]
-            }
+        if self.random.chance(33) {
+            return vec![word("CONFIG"), word("GET"), word(name)];
         }
+        let value = self.random.pick(&["0", "7", "x", "-1", "KEA", "", "Et", "q"]);
+        // Whether clients are dropped for idling is none of our business.
+        let value = if name == "timeout" { "x" } else { value };
+        vec![word("CONFIG"), word("SET"), word(name), word(value)]
     }
 
     fn unknown(&mut self) -> Line {

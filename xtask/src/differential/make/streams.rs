@@ -64,7 +64,7 @@ impl Maker<'_> {
         line.extend(self.some_of(options));
         let generates = is_idempotent && !self.auto && self.random.chance(70);
         line.push(if generates { word("*") } else { self.next_id(&key) });
-        for _ in 0..1 + self.random.below(3) * self.random.below(2) {
+        for _ in 0..=self.random.below(3) * self.random.below(2) {
             line.extend([self.value(), self.value()]);
         }
         line
@@ -124,7 +124,7 @@ impl Maker<'_> {
         let mut line = vec![word("XREAD")];
         line.extend(self.some_of(options));
         line.push(word("STREAMS"));
-        let keys: Vec<_> = (0..1 + self.random.below(3)).map(|_| self.stream()).collect();
+        let keys: Vec<_> = (0..=self.random.below(3)).map(|_| self.stream()).collect();
         line.extend(keys.iter().map(word));
         for key in &keys {
             line.push(match self.random.below(8) {
