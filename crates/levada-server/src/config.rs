@@ -161,14 +161,15 @@ impl Config {
         for pair in pairs.chunks(2) {
             places.push(place(pair[0]).ok_or_else(|| WireError::unknown_setting(pair[0]))?);
         }
-        let refused = |at: usize, why: &str| WireError::setting(PARAMETERS[at].name, why);
-        // Redis looks at all names before it looks at a value.
-        for (index, at) in places.iter().enumerate() {
+        // Redis looks at all names before it looks at a value, and quotes them as they were typed.
+        for (index, (at, pair)) in places.iter().zip(pairs.chunks(2)).enumerate() {
+            let name = String::from_utf8_lossy(pair[0]);
+            let refused = |why| Err(WireError::setting(&name, why));
             match PARAMETERS[*at].access {
-                Access::Immutable => return Err(refused(*at, "can't set immutable config")),
-                Access::Protected => return Err(refused(*at, "can't set protected config")),
+                Access::Immutable => return refused("can't set immutable config"),
+                Access::Protected => return refused("can't set protected config"),
                 Access::Free if places[..index].contains(at) => {
-                    return Err(refused(*at, "duplicate parameter"));
+                    return refused("duplicate parameter");
                 }
                 Access::Free => {}
             }
@@ -176,7 +177,8 @@ impl Config {
         let mut accepted: Vec<(usize, String)> = Vec::new();
         for (at, pair) in places.into_iter().zip(pairs.chunks(2)) {
             let value = PARAMETERS[at].kind.parse(pair.get(1).copied().unwrap_or_default());
-            accepted.push((at, value.map_err(|why| refused(at, &why))?));
+            let refused = |why: String| WireError::setting(PARAMETERS[at].name, &why);
+            accepted.push((at, value.map_err(refused)?));
         }
         let names = accepted.iter().map(|(at, _)| PARAMETERS[*at].name).collect();
         for (at, value) in accepted {
@@ -242,8 +244,8 @@ mod tests {
              a memory value",
         );
         check(
-            &["dir", "/tmp"],
-            "ERR CONFIG SET failed (possibly related to argument 'dir') - can't set protected \
+            &["Dir", "/tmp"],
+            "ERR CONFIG SET failed (possibly related to argument 'Dir') - can't set protected \
              config",
         );
         check(
@@ -253,7 +255,7 @@ mod tests {
         );
         check(
             &["timeout", "1", "TIMEOUT", "2"],
-            "ERR CONFIG SET failed (possibly related to argument 'timeout') - duplicate parameter",
+            "ERR CONFIG SET failed (possibly related to argument 'TIMEOUT') - duplicate parameter",
         );
         check(
             &["appendfsync", "foo"],
