@@ -77,8 +77,10 @@ impl Outcome {
     pub(super) fn text(&self) -> String {
         let line = |(name, part): (&String, &Part)| {
             let Part { passed, failed, skipped, ignored } = part;
-            let ran = format!("{passed} passed, {failed} failed");
-            format!("{name}: {ran}, {skipped} left out, {ignored} not for a running server")
+            format!(
+                "{name}: {passed} passed, {failed} failed, {skipped} left out, {ignored} not for a \
+                 running server"
+            )
         };
         self.parts.iter().map(line).collect::<Vec<_>>().join("\n")
     }
