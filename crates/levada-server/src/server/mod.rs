@@ -26,6 +26,7 @@ use std::os::unix::net::UnixStream as StdUnixStream;
 use std::sync::Arc;
 use std::time::Duration;
 
+use levada_core::error::Error as Refused;
 use levada_engine::clock::Clock;
 use levada_engine::disk::file::FileDisk;
 use levada_engine::error::Error;
@@ -192,7 +193,7 @@ impl Server {
         let now = self.state.clock.now();
         self.state.stats.iterations += 1;
         self.shard.poll(now)?;
-        self.note_space();
+        self.note_disk();
         self.drain_events(now);
         self.note_readiness(events, now);
         self.wake_sleepers(now);
@@ -211,8 +212,15 @@ impl Server {
         self.commit(now)
     }
 
-    /// Says when the disk becomes full, and when it no longer is.
-    fn note_space(&mut self) {
+    /// Says when the disk becomes full, and when it no longer is; and what the scrub has found.
+    fn note_disk(&mut self) {
+        if let Some(Refused::Corrupt { key, first, last }) = self.shard.found_damaged() {
+            (self.state.settings.log)(&format!(
+                "damaged on disk: stream {}, ids {first} to {last}; everything else is served. \
+                 `levada verify` says more",
+                key.escape_ascii()
+            ));
+        }
         let space = self.shard.store().space();
         if std::mem::replace(&mut self.was_full, space.is_full) == space.is_full {
             return;

@@ -40,6 +40,8 @@ pub(super) enum Purpose {
     ManifestWrite,
     /// A piece of the reserve.
     Reserve,
+    /// A block that nobody asked for, read to see whether it is whole.
+    Scrub(BlockKey, Location),
 }
 
 /// See the module.
