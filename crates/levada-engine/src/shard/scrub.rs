@@ -1,5 +1,5 @@
 //! Blocks that nobody asks for are read now and then, so that damage is found while a copy of the
-//! data is still at hand. One block at a time, at a rate in bytes a second by the clock of the turns.
+//! data is still at hand. One block at a time, at a rate in bytes a second by the clock of turns.
 
 use levada_core::{error::Error as Refused, keyspace::KeyNumber};
 
