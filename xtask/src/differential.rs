@@ -18,16 +18,19 @@ mod wire;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use self::episode::Episode;
+use self::episode::{Episode, Step};
 use self::known::KNOWN;
 use self::pair::{Difference, Pair};
 use self::shrink::shrink;
+use crate::ci::{Outcome, lacking};
 use crate::peer::Peer;
 use crate::peers::{self, Version};
+use crate::workspace;
 
 /// Connections to each server.
 pub(crate) const CLIENTS: usize = 3;
@@ -35,6 +38,8 @@ pub(crate) const CLIENTS: usize = 3;
 pub(crate) const LISTENER: usize = 2;
 /// Differences that are made small before the run gives up.
 const SHOWN_MAX: usize = 5;
+/// Commands of the short run.
+const SHORT: u64 = 20_000;
 /// Compared steps between two lines of progress.
 const PROGRESS: u64 = 100_000;
 
@@ -45,6 +50,8 @@ struct Options {
     seed: u64,
     peer: String,
     replay: Option<PathBuf>,
+    /// Number of the first episode.
+    from: u64,
     /// Differences after which the run stops.
     most: usize,
 }
@@ -63,12 +70,34 @@ struct Totals {
 
 /// Runs the verb with its arguments. Fails on any difference that is not known.
 pub fn run(arguments: &[String]) -> Result<()> {
-    let options = parse(arguments)?;
+    start(&parse(arguments)?)
+}
+
+/// A short run against the newest peer for `ci`: one seed that never changes, and one of the
+/// commit.
+pub fn short() -> Result<Outcome> {
+    let Some(program) = peers::find(Version::Redis86) else {
+        return lacking("redis-server 8.6 is not there: run `cargo xtask peers`");
+    };
+    let mut git = Command::new("git");
+    let head = git.args(["rev-parse", "HEAD"]).current_dir(workspace::root()).output();
+    let head = String::from_utf8(head.context("git rev-parse HEAD")?.stdout)?;
+    let commit = u64::from_str_radix(head.get(..12).context("no commit")?, 16)?;
+    for seed in [1, commit] {
+        let peer = program.to_string_lossy().into_owned();
+        let commands = SHORT / 2;
+        start(&Options { commands, seed, peer, replay: None, from: 0, most: SHOWN_MAX })?;
+    }
+    Ok(Outcome::Passed)
+}
+
+/// Starts both servers and does what is asked.
+fn start(options: &Options) -> Result<()> {
     let servers = [peer(&options.peer)?, Peer::levada()?];
     let mut pair = Pair::new(servers)?;
     match &options.replay {
         Some(file) => replay(&mut pair, file),
-        None => explore(&mut pair, &options),
+        None => explore(&mut pair, options),
     }
 }
 
@@ -79,6 +108,7 @@ fn parse(arguments: &[String]) -> Result<Options> {
         seed: clock,
         peer: "8.6".to_owned(),
         replay: None,
+        from: 0,
         most: SHOWN_MAX,
     };
     let mut rest = arguments.iter();
@@ -89,6 +119,7 @@ fn parse(arguments: &[String]) -> Result<Options> {
             "--seed" => options.seed = value.parse().context("--seed")?,
             "--peer" => options.peer.clone_from(value),
             "--replay" => options.replay = Some(value.into()),
+            "--from" => options.from = value.parse().context("--from")?,
             "--most" => options.most = value.parse().context("--most")?,
             other => bail!("unknown option {other}"),
         }
@@ -114,7 +145,7 @@ fn explore(pair: &mut Pair, options: &Options) -> Result<()> {
     let mut totals = Totals::default();
     let mut shown = 0;
     while totals.compared < options.commands && totals.differences.len() < options.most {
-        let number = totals.episodes;
+        let number = options.from + totals.episodes;
         totals.episodes += 1;
         let episode = make::episode(seed, number, &pair.capability);
         let played = pair.play(&episode)?;
@@ -134,7 +165,10 @@ fn explore(pair: &mut Pair, options: &Options) -> Result<()> {
                     }
                 }
                 None => {
-                    println!("episode {number} differed once: {}", describe(&episode, &difference));
+                    let step = episode.steps.get(difference.at).map(Step::command);
+                    let [theirs, ours] = &difference.said;
+                    let step = step.as_deref().unwrap_or("events");
+                    println!("episode {number} differed once: {step}\n{theirs}\n{ours}");
                     totals.unsteady.push(number);
                 }
             }

@@ -7,7 +7,7 @@
 //! packages of the distribution where it runs as root. None of what it fetches may enter the
 //! repository: Redis is not under a licence that would allow it.
 
-mod apt;
+pub(crate) mod apt;
 mod programs;
 mod source;
 

@@ -44,7 +44,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     ensure!(entries >= 1000, "--entries must be at least 1000");
     if redis.is_empty() {
         for peer in [Version::Redis70, Version::Redis86] {
-            match (peers::find(peer), ci::lacking(&format!("{} is not installed", peer.name()))) {
+            match (peers::find(peer), ci::lacking(&format!("{peer} is not installed"))) {
                 (Some(program), _) => redis.push(program),
                 (None, Ok(_)) => println!("SKIPPED: {peer} is not installed: cargo xtask peers"),
                 (None, Err(error)) => return Err(error),

@@ -57,6 +57,9 @@ pub enum Command<'a> {
     Xackdel(Key<'a>, &'a [u8], References, Vec<StreamId>),
     /// XPENDING key group.
     XpendingSummary(Key<'a>, &'a [u8]),
+    /// No command of its own: whether each key holds a stream, with this group, in this order.
+    /// Without a group a key may be missing. Answers OK.
+    CheckStreams(Vec<Key<'a>>, Option<&'a [u8]>),
     /// XPENDING key group with a range.
     Xpending(Xpending<'a>),
     /// XCLAIM.
@@ -627,7 +630,10 @@ impl<'a> Command<'a> {
             | Self::Incrbyfloat(key, _)
             | Self::Getrange(key, ..)
             | Self::Setrange(key, ..) => each(*key),
-            Self::Del(keys) | Self::Exists(keys) | Self::Mget(keys) => {
+            Self::Del(keys)
+            | Self::Exists(keys)
+            | Self::Mget(keys)
+            | Self::CheckStreams(keys, _) => {
                 keys.iter().for_each(|key| each(*key));
             }
             Self::Mset(mset) => mset.pairs.iter().for_each(|(key, _)| each(*key)),
@@ -648,6 +654,39 @@ impl<'a> Command<'a> {
             | Self::Randomkey(..)
             | Self::Flush(_) => {}
         }
+    }
+
+    /// Whether it looks its keys up in order to read them: a key that is missing is a miss.
+    pub fn looks_up_keys(&self) -> bool {
+        matches!(
+            self,
+            Self::Get(_)
+                | Self::Mget(_)
+                | Self::Getdel(_)
+                | Self::Getex(..)
+                | Self::Strlen(_)
+                | Self::Digest(_)
+                | Self::Getrange(..)
+                | Self::Delex(..)
+                | Self::Set(Set { get: true, .. })
+                | Self::Exists(_)
+                | Self::Type(_)
+                | Self::Dump(_)
+                | Self::Expiretime(_)
+                | Self::Xlen(_)
+                | Self::Xrange(_)
+                | Self::Xread(_)
+                | Self::Xreadgroup(_)
+                | Self::Xack(..)
+                | Self::XpendingSummary(..)
+                | Self::Xpending(_)
+                | Self::Xclaim(_)
+                | Self::Xautoclaim(_)
+                | Self::XinfoStream(..)
+                | Self::XinfoGroups(_)
+                | Self::XinfoConsumers(..)
+                | Self::Xackdel(..)
+        )
     }
 
     /// Whether the answer depends on which keys exist, beyond the keys it names.

@@ -349,7 +349,8 @@ fn apply_to_groups(stream: &mut Stream, effect: &Effect<'_>, at: At) {
     }
 }
 
-fn apply_to_group(group: &mut Group, effect: &Effect<'_>, at: At) {
+/// What an effect does to the group that it names.
+pub(crate) fn apply_to_group(group: &mut Group, effect: &Effect<'_>, at: At) {
     match effect {
         Effect::GroupIdSet { last_id, entries_read, .. } => {
             set_place(group, *last_id, *entries_read);

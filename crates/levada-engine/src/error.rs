@@ -42,6 +42,8 @@ pub enum ErrorKind {
     /// Bytes on disk are damaged, or of a format that this version does not know: nothing was
     /// touched.
     Corrupt,
+    /// A subscriber took messages slower than they came, and was closed: subscribe again.
+    Overrun,
     /// The engine has stopped after an earlier error.
     Closed,
 }

@@ -157,25 +157,26 @@ impl Config {
 
     /// CONFIG SET: all of `pairs` or none. The names that were set.
     pub(crate) fn set(&mut self, pairs: &[&[u8]]) -> Result<Vec<&'static str>, WireError> {
-        let mut accepted: Vec<(usize, String)> = Vec::new();
         let mut places = Vec::new();
         for pair in pairs.chunks(2) {
             places.push(place(pair[0]).ok_or_else(|| WireError::unknown_setting(pair[0]))?);
         }
+        let refused = |at: usize, why: &str| WireError::setting(PARAMETERS[at].name, why);
+        // Redis looks at all names before it looks at a value.
+        for (index, (at, pair)) in places.iter().zip(pairs.chunks(2)).enumerate() {
+            let why = match PARAMETERS[*at].access {
+                Access::Immutable => "can't set immutable config",
+                Access::Protected => "can't set protected config",
+                Access::Free if places[..index].contains(at) => "duplicate parameter",
+                Access::Free => continue,
+            };
+            // As it was spelled; what is wrong with a value is told with the name of the table.
+            return Err(WireError::setting(&String::from_utf8_lossy(pair[0]), why));
+        }
+        let mut accepted: Vec<(usize, String)> = Vec::new();
         for (at, pair) in places.into_iter().zip(pairs.chunks(2)) {
-            let parameter = &PARAMETERS[at];
-            let refused = |why: &str| WireError::setting(parameter.name, why);
-            match parameter.access {
-                Access::Immutable => return Err(refused("can't set immutable config")),
-                Access::Protected => return Err(refused("can't set protected config")),
-                Access::Free if accepted.iter().any(|(taken, _)| *taken == at) => {
-                    return Err(refused("duplicate parameter"));
-                }
-                Access::Free => {}
-            }
-            let value = parameter.kind.parse(pair.get(1).copied().unwrap_or_default());
-            let value = value.map_err(|why| refused(&why))?;
-            accepted.push((at, value));
+            let value = PARAMETERS[at].kind.parse(pair.get(1).copied().unwrap_or_default());
+            accepted.push((at, value.map_err(|why| refused(at, &why))?));
         }
         let names = accepted.iter().map(|(at, _)| PARAMETERS[*at].name).collect();
         for (at, value) in accepted {
@@ -252,7 +253,7 @@ mod tests {
         );
         check(
             &["timeout", "1", "TIMEOUT", "2"],
-            "ERR CONFIG SET failed (possibly related to argument 'timeout') - duplicate parameter",
+            "ERR CONFIG SET failed (possibly related to argument 'TIMEOUT') - duplicate parameter",
         );
         check(
             &["appendfsync", "foo"],

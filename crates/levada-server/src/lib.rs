@@ -22,6 +22,7 @@ mod out;
 mod output;
 mod read_arguments;
 mod registry;
+mod saves;
 mod server;
 mod session;
 mod settings;
@@ -29,6 +30,7 @@ mod spec;
 mod stats;
 mod stream_arguments;
 mod transaction;
+mod usage;
 mod wire_error;
 
 pub use command::table as command_table;

@@ -79,7 +79,8 @@ impl<'a> Output<'a> {
     }
 
     pub(crate) fn unsigned(&mut self, value: u64) {
-        self.write().integer(i64::try_from(value).unwrap_or(i64::MAX));
+        // Redis has signed integers on the wire; what is beyond them wraps.
+        self.write().integer(value.cast_signed());
     }
 
     /// A count, or a null where it is not known.

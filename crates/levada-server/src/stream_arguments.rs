@@ -133,19 +133,46 @@ pub(crate) fn id(text: &[u8]) -> Result<StreamId, WireError> {
     parse_id(text, 0).ok_or(WireError::INVALID_ID)
 }
 
-/// An id as Redis reads it: where the strict form fails, spaces and a plus sign may stand before
-/// each of its numbers.
+/// An id as Redis reads it; see [`loose_u64`].
 pub(crate) fn parse_id(text: &[u8], seq_missing: u64) -> Option<StreamId> {
-    let loose = |text: &[u8]| {
-        let text = text.trim_ascii_start();
-        parse_u64(text.strip_prefix(b"+").unwrap_or(text))
-    };
+    let text = c_string(text);
     StreamId::parse(text, seq_missing).or_else(|| {
         let dash = text.iter().position(|byte| *byte == b'-');
         let (ms, seq) = text.split_at_checked(dash.unwrap_or(text.len()))?;
-        let seq = seq.get(1..).map_or(Some(seq_missing), loose)?;
-        Some(StreamId::new(loose(ms)?, seq))
+        let seq = seq.get(1..).map_or(Some(seq_missing), loose_u64)?;
+        Some(StreamId::new(loose_u64(ms)?, seq))
     })
+}
+
+/// What Redis sees of a word that it takes for a string of C.
+pub(crate) fn c_string(text: &[u8]) -> &[u8] {
+    text.split(|byte| *byte == 0).next().unwrap_or_default()
+}
+
+/// A number of 64 bits as Redis reads it in ids and cursors. What is no number as it writes them
+/// is read as C does: behind white space and a sign, a minus counting down from 2^64.
+fn loose_u64(text: &[u8]) -> Option<u64> {
+    let text = c_string(text);
+    match parse_i64(text) {
+        Some(number) => return u64::try_from(number).ok(),
+        None if text.is_empty() => return None,
+        None => {}
+    }
+    let is_space = |byte: &u8| matches!(byte, b' ' | b'\t'..=b'\r');
+    let start = text.iter().position(|byte| !is_space(byte))?;
+    match text.get(start..)? {
+        [b'-', digits @ ..] => long_u64(digits).map(u64::wrapping_neg),
+        [b'+', digits @ ..] | digits => long_u64(digits),
+    }
+}
+
+/// Decimal digits, with zeros in front.
+fn long_u64(digits: &[u8]) -> Option<u64> {
+    let zeros = digits.iter().take_while(|byte| **byte == b'0').count();
+    match digits.get(zeros..)? {
+        [] if zeros > 0 => Some(0),
+        digits => parse_u64(digits),
+    }
 }
 
 /// Ids, all or none.
@@ -155,7 +182,7 @@ pub(crate) fn ids(args: &[&[u8]]) -> Result<Vec<StreamId>, WireError> {
 
 /// The lower end of a range: `-`, an id, or `(` and an id; inclusive.
 pub(crate) fn range_first(text: &[u8]) -> Result<StreamId, WireError> {
-    match text {
+    match c_string(text) {
         [b'(', text @ ..] => {
             parse_id(text, 0).ok_or(WireError::INVALID_ID)?.next().ok_or(WireError::INVALID_START)
         }
@@ -165,7 +192,7 @@ pub(crate) fn range_first(text: &[u8]) -> Result<StreamId, WireError> {
 
 /// The upper end of a range: `+`, an id, or `(` and an id; inclusive.
 pub(crate) fn range_last(text: &[u8]) -> Result<StreamId, WireError> {
-    match text {
+    match c_string(text) {
         [b'(', text @ ..] => parse_id(text, u64::MAX)
             .ok_or(WireError::INVALID_ID)?
             .previous()
@@ -192,9 +219,9 @@ pub(crate) fn unsigned(text: &[u8], negative: &WireError) -> Result<u64, WireErr
     u64::try_from(integer(text)?).map_err(|_| negative.clone())
 }
 
-/// A decimal number without sign, of up to 64 bits.
+/// The cursor of a SCAN; see [`loose_u64`].
 pub(crate) fn cursor(text: &[u8]) -> Result<u64, WireError> {
-    parse_u64(text).ok_or(WireError::INVALID_CURSOR)
+    loose_u64(text).ok_or(WireError::INVALID_CURSOR)
 }
 
 #[cfg(test)]
@@ -211,7 +238,12 @@ mod tests {
         check("5", Some((5, 7)));
         check(" 1-1", Some((1, 1)));
         check("+1-1", Some((1, 1)));
-        for bad in ["", "-", "-1", "1-", "1 -1", "1-1 ", "++1", "a", "1-1-1"] {
+        check("1-1\0x", Some((1, 1)));
+        check("01-\t007", Some((1, 7)));
+        check("1--0", Some((1, 0)));
+        check("1--01", Some((1, u64::MAX)));
+        check("1--18446744073709551615", Some((1, 1)));
+        for bad in ["", "-", "-1", "1-", "1 -1", "1-1 ", "++1", "a", "1-1-1", "1--1", "1-+", "\0"] {
             check(bad, None);
         }
     }

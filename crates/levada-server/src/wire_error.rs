@@ -31,6 +31,8 @@ pub(crate) enum WireError {
 impl WireError {
     pub(crate) const SYNTAX: Self = Self::Fixed("ERR syntax error");
     pub(crate) const NOT_INTEGER: Self = Self::Fixed("ERR value is not an integer or out of range");
+    pub(crate) const NOT_32_BITS: Self =
+        Self::Fixed("ERR value is out of range, value must between -2147483648 and 2147483647");
     pub(crate) const INVALID_ID: Self =
         Self::Fixed("ERR Invalid stream ID specified as stream command argument");
     pub(crate) const INVALID_START: Self = Self::Fixed("ERR invalid start ID for the interval");

@@ -78,7 +78,8 @@ impl Outcome {
         let line = |(name, part): (&String, &Part)| {
             let Part { passed, failed, skipped, ignored } = part;
             format!(
-                "{name}: {passed} passed, {failed} failed, {skipped} left out, {ignored} not for a running server"
+                "{name}: {passed} passed, {failed} failed, {skipped} left out, {ignored} not for a \
+                 running server"
             )
         };
         self.parts.iter().map(line).collect::<Vec<_>>().join("\n")

@@ -3,7 +3,10 @@
 //!
 //! The text form is one command a line, quoted as `redis-cli` reads it, behind `N> `, the client
 //! that sends it. `@7` stands for the id that the append numbered 7 generated, which each server
-//! chose for itself; such an append ends in ` #7`. A literal word never begins with `@` unquoted.
+//! chose for itself; such an append ends in ` #7`. `@other7`, `@peer7`, `@cut7/3`, `@flip7/99` are
+//! payloads of the DUMP numbered 7. A literal word never begins with `@` unquoted.
+
+use std::fmt::Write as _;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
@@ -16,6 +19,21 @@ pub(crate) enum Word {
     Bytes(Vec<u8>),
     /// What stands before, then the id that each server generated in the step of this number.
     Id(&'static str, u32),
+    /// What DUMP answered in the step of this number.
+    Dump(u32, Payload),
+}
+
+/// Which payload of a DUMP a RESTORE gets, and how it is damaged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Payload {
+    /// That of the other server.
+    Other,
+    /// That of the peer.
+    Peer,
+    /// That of the peer, so many bytes short.
+    Cut(u32),
+    /// That of the peer, this bit of it flipped, the checksum left as it was.
+    Flipped(u32),
 }
 
 /// A command of one client.
@@ -47,10 +65,27 @@ impl Word {
         match self {
             Self::Id(before, number) => format!("{before}@{number}"),
             Self::Bytes(bytes) => quote(bytes),
+            Self::Dump(number, payload) => match payload {
+                Payload::Other => format!("@other{number}"),
+                Payload::Peer => format!("@peer{number}"),
+                Payload::Cut(bytes) => format!("@cut{number}/{bytes}"),
+                Payload::Flipped(bit) => format!("@flip{number}/{bit}"),
+            },
+        }
+    }
+
+    /// The step whose reply it is made of.
+    pub(crate) fn source(&self) -> Option<u32> {
+        match self {
+            Self::Bytes(_) => None,
+            Self::Id(_, number) | Self::Dump(number, _) => Some(*number),
         }
     }
 
     fn parse(line_word: &str) -> Result<Self> {
+        if let Some(dump) = dump(line_word)? {
+            return Ok(dump);
+        }
         for before in ["", "("] {
             let number = line_word.strip_prefix(before).and_then(|rest| rest.strip_prefix('@'));
             if let Some(number) = number {
@@ -61,6 +96,23 @@ impl Word {
         ensure!(split.len() == 1, "one word was expected: {line_word}");
         Ok(Self::Bytes(split.remove(0)))
     }
+}
+
+/// Reads the notation of a payload.
+fn dump(text: &str) -> Result<Option<Word>> {
+    for name in ["@other", "@peer", "@cut", "@flip"] {
+        let Some(rest) = text.strip_prefix(name) else { continue };
+        let (number, damage) = rest.split_once('/').unwrap_or((rest, "0"));
+        let damage = damage.parse()?;
+        let payload = match name {
+            "@other" => Payload::Other,
+            "@peer" => Payload::Peer,
+            "@cut" => Payload::Cut(damage),
+            _ => Payload::Flipped(damage),
+        };
+        return Ok(Some(Word::Dump(number.parse()?, payload)));
+    }
+    Ok(None)
 }
 
 impl Step {
@@ -92,7 +144,7 @@ impl Episode {
         for step in &self.steps {
             let name =
                 if is_named(step.number) { format!(" #{}", step.number) } else { String::new() };
-            text += &format!("{}> {}{name}\n", step.client, step.command());
+            let _ = writeln!(text, "{}> {}{name}", step.client, step.command());
         }
         text
     }
@@ -101,7 +153,7 @@ impl Episode {
     pub(crate) fn to_text(&self) -> String {
         let used = |number| {
             let words = self.steps.iter().flat_map(|step| &step.words);
-            words.into_iter().any(|word| matches!(word, Word::Id(_, used) if *used == number))
+            words.into_iter().any(|word| word.source() == Some(number))
         };
         self.text(used)
     }
@@ -129,7 +181,7 @@ impl Episode {
             };
             self.resp3 = resp == "3";
             self.node_entries = nodes.parse()?;
-            self.events = events.trim_matches('"').to_owned();
+            events.trim_matches('"').clone_into(&mut self.events);
             return Ok(());
         }
         let (client, command) = line.split_once("> ").context("a client and `> ` come first")?;
@@ -183,7 +235,9 @@ fn quote(bytes: &[u8]) -> String {
             b'\\' => text += "\\\\",
             b' ' => text.push(' '),
             byte if byte.is_ascii_graphic() => text.push(char::from(*byte)),
-            byte => text += &format!("\\x{byte:02x}"),
+            byte => {
+                let _ = write!(text, "\\x{byte:02x}");
+            }
         }
     }
     text + "\""
@@ -199,6 +253,8 @@ mod tests {
         let step = |number, words| Step { client: 1, number, words };
         let steps = vec![
             step(4, vec![bytes(b"XADD"), bytes(b"a b"), bytes(b"*"), bytes(b""), bytes(b"@4")]),
+            step(5, vec![bytes(b"DUMP"), bytes(b"k")]),
+            step(6, vec![Word::Dump(5, Payload::Other), Word::Dump(5, Payload::Flipped(9))]),
             step(9, vec![bytes(b"XRANGE"), bytes(b"\x00\"\\\xff"), Word::Id("(", 4)]),
         ];
         let events = "KEA".to_owned();
@@ -206,9 +262,12 @@ mod tests {
         let text = episode.to_text();
         let expect = "! resp 3 node-entries 3 events \"KEA\"\n\
                       1> XADD \"a b\" * \"\" \"@4\" #4\n\
+                      1> DUMP k #5\n\
+                      1> @other5 @flip5/9\n\
                       1> XRANGE \"\\x00\\\"\\\\\\xff\" (@4\n";
         assert_eq!(text, expect);
-        episode.steps[1].number = 1_000_002;
+        episode.steps[2].number = 1_000_003;
+        episode.steps[3].number = 1_000_004;
         assert_eq!(Episode::parse(&text).expect("it was written"), episode);
     }
 }

@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result, ensure};
 use super::capability::Capability;
 use super::compare::Comparer;
 use super::episode::{Episode, Step, Word};
-use super::known::{KNOWN, explain};
+use super::known::{KNOWN, explain, missed};
 use super::wire::{Wire, encode};
 use super::{CLIENTS, LISTENER};
 use crate::peer::Peer;
@@ -171,7 +171,7 @@ impl Pair {
         }
         for step in at..end {
             let [theirs, ours] = &mut self.clients;
-            let answers = [&mut theirs[client], &mut ours[client]].map(|wire| receive(wire));
+            let answers = [&mut theirs[client], &mut ours[client]].map(receive);
             course.compare(step, &answers, &self.capability);
             if course.is_over() {
                 break;
@@ -203,7 +203,9 @@ impl Pair {
                 if is_last && answer.is_ok() {
                     break;
                 }
-                heard.push(answer);
+                if !answer.as_ref().is_ok_and(|it| is(it, "expired")) {
+                    heard.push(answer);
+                }
                 if is_last {
                     break;
                 }
@@ -228,10 +230,7 @@ impl Course<'_> {
         let fits = |behind: usize, step: &Step| {
             let pending = &numbers[..behind];
             step.client == client
-                && !step
-                    .words
-                    .iter()
-                    .any(|word| matches!(word, Word::Id(_, number) if pending.contains(number)))
+                && !step.words.iter().filter_map(Word::source).any(|it| pending.contains(&it))
         };
         let more = steps.iter().enumerate().take(BATCH_MAX);
         at + more.take_while(|(behind, step)| *behind == 0 || fits(*behind, step)).count()
@@ -241,11 +240,9 @@ impl Course<'_> {
     fn may_wait(&self, at: usize) -> bool {
         let step = &self.episode.steps[at];
         let same = self.episode.steps[..at].iter().filter(|each| each.client == step.client);
-        let last = same
-            .filter(|each| each.words.len() == 1)
-            .map(|each| each.lower(0))
-            .filter(|name| [&b"multi"[..], b"exec", b"discard", b"reset"].contains(&&name[..]))
-            .next_back();
+        let ends = [&b"multi"[..], b"exec", b"discard", b"reset"];
+        let mut names = same.filter(|each| each.words.len() == 1).map(|each| each.lower(0));
+        let last = names.rfind(|name| ends.contains(&&name[..]));
         step.find("block").is_some() && last.is_none_or(|name| name != b"multi")
     }
 
@@ -265,6 +262,10 @@ impl Course<'_> {
             return;
         }
         let name = step.lower(0);
+        // One that was refused leaves the transaction before it as it is.
+        if name == b"multi" && !matches!(theirs, Reply::Error(_)) {
+            self.queued[step.client].clear();
+        }
         if [&b"exec"[..], b"discard", b"reset"].contains(&&name[..]) && step.words.len() == 1 {
             let queued = std::mem::take(&mut self.queued[step.client]);
             if let (b"exec", Reply::Array(theirs), Reply::Array(ours)) = (&name[..], theirs, ours)
@@ -286,30 +287,35 @@ impl Course<'_> {
         if self.is_over() || self.comparer.same(step, theirs, ours) {
             return;
         }
-        match explain(peer, step, theirs, ours) {
-            Some(known) => {
-                *self.played.known.entry(known).or_default() += 1;
-                self.ended |= KNOWN[known].ends;
-            }
-            None => {
-                let said = [render(theirs), render(ours)];
-                self.played.difference = Some(Difference { at, said });
-            }
+        if let Some(known) = explain(peer, step, theirs, ours) {
+            *self.played.known.entry(known).or_default() += 1;
+            self.ended |= KNOWN[known].ends;
+        } else {
+            let said = [render(theirs), render(ours)];
+            self.played.difference = Some(Difference { at, said });
         }
     }
 
     /// Compares what the listener got.
     fn compare_heard(&mut self, at: usize, heard: &[Vec<Answer>; 2]) {
+        let heard = if self.same_heard(heard) {
+            return;
+        } else {
+            let kept = |side: usize| {
+                let is_miss = |answer: &&Answer| answer.as_ref().is_ok_and(|it| is(it, "keymiss"));
+                heard[side].iter().filter(|answer| !is_miss(answer)).cloned().collect()
+            };
+            let kept: [Vec<Answer>; 2] = [kept(0), kept(1)];
+            if self.same_heard(&kept) {
+                *self.played.known.entry(missed()).or_default() += 1;
+                return;
+            }
+            kept
+        };
         let none: Answer = Err(io::ErrorKind::NotFound);
-        let ping = Step { client: LISTENER, number: 0, words: vec![Word::Bytes(b"PING".into())] };
         for place in 0..heard[0].len().max(heard[1].len()) {
             let both = [0, 1].map(|side: usize| heard[side].get(place).unwrap_or(&none));
-            let same = match both {
-                [Ok(theirs), Ok(ours)] => self.comparer.same(&ping, theirs, ours),
-                [Err(theirs), Err(ours)] => theirs == ours,
-                _ => false,
-            };
-            if !same {
+            if !self.same_message((both[0], both[1])) {
                 let before = place.saturating_sub(3);
                 let said = [0, 1].map(|side: usize| {
                     let shown = heard[side].iter().skip(before).take(6);
@@ -319,6 +325,20 @@ impl Course<'_> {
                 self.played.difference = Some(Difference { at, said });
                 return;
             }
+        }
+    }
+
+    fn same_heard(&self, heard: &[Vec<Answer>; 2]) -> bool {
+        heard[0].len() == heard[1].len()
+            && heard[0].iter().zip(&heard[1]).all(|answers| self.same_message(answers))
+    }
+
+    fn same_message(&self, answers: (&Answer, &Answer)) -> bool {
+        let ping = Step { client: LISTENER, number: 0, words: vec![Word::Bytes(b"PING".into())] };
+        match answers {
+            (Ok(theirs), Ok(ours)) => self.comparer.same(&ping, theirs, ours),
+            (Err(theirs), Err(ours)) => theirs == ours,
+            _ => false,
         }
     }
 
@@ -338,6 +358,7 @@ fn encode_step(to: &mut Vec<u8>, step: &Step, comparer: &Comparer, side: usize, 
         .map(|(at, word)| match word {
             Word::Bytes(bytes) if wait == Some(at) && is_a_wait(bytes) => b"1".to_vec(),
             Word::Bytes(bytes) => bytes.clone(),
+            Word::Dump(number, payload) => comparer.payload(side, *number, *payload),
             Word::Id(before, number) => [before.as_bytes(), comparer.id(side, *number)].concat(),
         })
         .collect();
@@ -364,6 +385,15 @@ fn is_marker(reply: &Reply, marker: &[u8]) -> bool {
         Reply::Array(values) => values.last().is_some_and(|last| is_marker(last, marker)),
         _ => false,
     }
+}
+
+/// Whether it is a message of this event.
+fn is(message: &Reply, event: &str) -> bool {
+    let (Reply::Array(values) | Reply::Push(values)) = message else { return false };
+    let mut texts = values.iter().filter_map(Reply::text);
+    let behind =
+        |text: &[u8]| text.strip_suffix(event.as_bytes()).is_some_and(|text| text.ends_with(b":"));
+    texts.any(|text| text == event.as_bytes() || behind(text))
 }
 
 fn show(answer: &Answer) -> String {

@@ -1,6 +1,8 @@
 //! Makes a differing episode small: first fewer steps, then plainer settings, then shorter
 //! commands, as long as some difference remains.
 
+use std::time::{Duration, Instant};
+
 use anyhow::Result;
 
 use super::episode::Episode;
@@ -8,6 +10,8 @@ use super::pair::{Difference, Pair};
 
 /// Episodes that are played for one difference.
 const TRIALS_MAX: u32 = 1500;
+/// Longest time for it: a reply that never comes is waited for in each trial.
+const TIME_MAX: Duration = Duration::from_mins(1);
 
 /// The smallest episode found that still differs, and how.
 pub(crate) fn shrink(
@@ -15,7 +19,8 @@ pub(crate) fn shrink(
     episode: &Episode,
     difference: Difference,
 ) -> Result<(Episode, Difference)> {
-    let mut search = Search { pair, best: episode.clone(), difference, trials: 0 };
+    let mut search =
+        Search { pair, best: episode.clone(), difference, trials: 0, start: Instant::now() };
     let end = search.best.steps.len().min(search.difference.at + 1);
     let mut cut = search.best.clone();
     cut.steps.truncate(end);
@@ -25,7 +30,7 @@ pub(crate) fn shrink(
         search.fewer_steps()?;
         search.plainer_settings()?;
         search.shorter_steps()?;
-        if search.best == before || search.trials >= TRIALS_MAX {
+        if search.best == before || search.is_over() {
             return Ok((search.best, search.difference));
         }
     }
@@ -36,12 +41,17 @@ struct Search<'a> {
     best: Episode,
     difference: Difference,
     trials: u32,
+    start: Instant,
 }
 
 impl Search<'_> {
+    fn is_over(&self) -> bool {
+        self.trials >= TRIALS_MAX || self.start.elapsed() >= TIME_MAX
+    }
+
     /// Keeps a candidate if it differs.
     fn keep(&mut self, candidate: Episode) -> Result<bool> {
-        if self.trials >= TRIALS_MAX || candidate.steps.is_empty() {
+        if self.is_over() || candidate.steps.is_empty() {
             return Ok(false);
         }
         self.trials += 1;

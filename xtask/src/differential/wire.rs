@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::transcript::reply::Reply;
 
 /// Longest wait for a reply. Only a server that hangs reaches it.
-const REPLY_WAIT_MAX: Duration = Duration::from_secs(20);
+const REPLY_WAIT_MAX: Duration = Duration::from_secs(10);
 
 /// A connected client.
 #[derive(Debug)]

@@ -54,6 +54,11 @@ impl Reply {
         }
     }
 
+    /// Whether it is an error whose text begins so.
+    pub(crate) fn is_error(&self, start: &str) -> bool {
+        matches!(self, Self::Error(text) if text.starts_with(start.as_bytes()))
+    }
+
     /// Reads exactly one reply. End of stream is [`io::ErrorKind::UnexpectedEof`]; bytes that are
     /// no RESP are [`io::ErrorKind::InvalidData`].
     pub(crate) fn read(source: &mut impl BufRead) -> io::Result<Self> {

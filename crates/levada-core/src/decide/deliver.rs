@@ -1,6 +1,6 @@
 //! XREADGROUP: entries are delivered to a consumer, or delivered again.
 
-use alloc::vec::Vec;
+use alloc::{collections::BTreeMap, vec::Vec};
 
 use super::{
     Context, Decided, Decision, Refusal,
@@ -12,8 +12,11 @@ use super::{
 use crate::{
     command::{Key, Xreadgroup},
     effect::Effect,
+    group::Group,
     id::StreamId,
+    keyspace::KeyNumber,
     limits,
+    machine::{At, apply_to_group},
     pending::Pending,
     reply::{Entries, Part, Reply},
 };
@@ -27,12 +30,15 @@ pub(super) fn xreadgroup<'a>(context: Context<'_>, read: &Xreadgroup<'a>) -> Dec
     let mut claim_idle_ms = read.claim_idle_ms;
     let mut effects = Vec::new();
     let mut streams = Vec::new();
+    let mut changed: BTreeMap<KeyNumber, Group> = BTreeMap::new();
     for (at, (found, (key, history))) in found.iter().zip(&read.streams).enumerate() {
-        // A stream that is named twice is read once: the second time nothing is new.
-        let again = read.streams.iter().take(at).any(|(before, _)| before == key);
-        if again || budget.is_spent() {
+        if budget.is_spent() {
             continue;
         }
+        // A stream that was named before is read as that read has left it.
+        let left = changed.get(&found.key).cloned();
+        let found = &Found { group: left.as_ref().unwrap_or(found.group), ..*found };
+        let told = effects.len();
         // Redis knows `>` as the largest id, however it is spelt.
         let history = history.filter(|after| *after != StreamId::MAX);
         let mut delivery = Delivery { context, found: *found, read, budget: &mut budget };
@@ -46,6 +52,11 @@ pub(super) fn xreadgroup<'a>(context: Context<'_>, read: &Xreadgroup<'a>) -> Dec
         };
         if history.is_some() || entries.count > 0 {
             streams.push((at, entries));
+        }
+        if read.streams.iter().skip(at + 1).any(|(other, _)| other == key) {
+            let group = changed.entry(found.key).or_insert_with(|| found.group.clone());
+            let now = At { position: group.changed, now_ms: context.now_ms };
+            effects.iter().skip(told).for_each(|effect| apply_to_group(group, effect, now));
         }
     }
     let reply = if streams.is_empty() { Reply::NilList } else { Reply::Streams(streams) };

@@ -34,6 +34,21 @@ pub(super) fn find<'m>(
     in_stream(number, stream, group).ok_or_else(missing)
 }
 
+/// Whether streams, and the group in each, are there.
+pub(super) fn check<'a>(
+    context: Context<'_>,
+    keys: &[Key<'_>],
+    group: Option<&[u8]>,
+) -> Decided<'a> {
+    for key in keys {
+        match group {
+            Some(group) => drop(find(context, *key, group)?),
+            None => drop(context.stream(*key)?),
+        }
+    }
+    Ok(Decision::answer(Reply::Ok))
+}
+
 fn in_stream<'m>(key: KeyNumber, stream: &'m Stream, name: &[u8]) -> Option<Found<'m>> {
     let (number, group) = stream.groups.find(name)?;
     Some(Found { key, stream, number, group })

@@ -25,7 +25,8 @@ impl<'m> Counters<'m> {
     /// The lag of a group, where Redis knows it.
     pub(super) fn lag(&self, group: &Group) -> Option<i64> {
         let added = self.stream.entries_added;
-        let behind = |read: u64| i64::try_from(added).ok()?.checked_sub_unsigned(read);
+        // As in Redis, where the difference wraps.
+        let behind = |read: u64| Some(added.wrapping_sub(read).cast_signed());
         if added == 0 || self.stream.is_empty() {
             return Some(0);
         }

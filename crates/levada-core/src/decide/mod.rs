@@ -129,6 +129,7 @@ pub fn decide<'a>(context: Context<'_>, command: &Command<'a>) -> Decided<'a> {
             group::delconsumer(context, *key, group, consumer)
         }
         Command::Xack(key, group, ids) => group::xack(context, *key, group, ids),
+        Command::CheckStreams(keys, group) => group::check(context, keys, *group),
         Command::XpendingSummary(key, group) => pending::summary(context, *key, group),
         Command::Xpending(xpending) => pending::rows(context, xpending),
         Command::Xclaim(xclaim) => claim::xclaim(context, xclaim),

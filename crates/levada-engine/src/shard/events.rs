@@ -7,7 +7,7 @@
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use levada_core::{
-    command::{Command, Key, Restore, Restored, Set, SetExpiry},
+    command::{Command, Key, Mset, Restore, Restored, SetExpiry},
     effect::Effect,
     keyspace::{KeyNumber, Value},
 };
@@ -120,6 +120,7 @@ impl<S: Store> Shard<S> {
                 notes
             }
             Command::Restore(asked) => self.note_restored(asked, effects),
+            Command::Mset(mset) => self.note_mset(mset, effects),
             // In the order of the arguments, though effects are in that of numbers.
             Command::Del(keys) => {
                 let there = keys.iter().filter(|key| self.machine.keys.number(**key).is_some());
@@ -175,6 +176,38 @@ impl<S: Store> Shard<S> {
         notes
     }
 
+    /// A key that is named twice is written twice, and told of twice, though one effect remains.
+    fn note_mset(&self, mset: &Mset<'_>, effects: &[Effect<'_>]) -> Vec<Note> {
+        let is_named = |key: KeyNumber| {
+            mset.pairs.iter().any(|(named, _)| self.machine.keys.number(*named) == Some(key))
+        };
+        let evicted = effects.iter().filter_map(|effect| match effect {
+            Effect::KeyRemoved { key } if !is_named(*key) => self.machine.keys.get(*key),
+            _ => None,
+        });
+        let mut notes: Vec<Note> = Vec::new();
+        for object in evicted {
+            let key = Key { database: object.database, name: &object.name };
+            notes.push(Note::new(EVICTED, "evicted", key));
+        }
+        for (at, (key, _)) in mset.pairs.iter().enumerate() {
+            let again = mset.pairs.iter().take(at).any(|(before, _)| before == key);
+            match self.machine.keys.find(*key) {
+                None if !again => notes.push(Note::new(NEW, "new", *key)),
+                Some((_, object)) if !again && !matches!(object.value, Value::Text(_)) => {
+                    notes.push(Note::new(OVERWRITTEN, "overwritten", *key));
+                    notes.push(Note::new(TYPE_CHANGED, "type_changed", *key));
+                }
+                _ => notes.push(Note::new(OVERWRITTEN, "overwritten", *key)),
+            }
+            if matches!(mset.expiry, SetExpiry::At(_)) {
+                notes.push(Note::new(GENERIC, "expire", *key));
+            }
+            notes.push(Note::new(STRING, "set", *key));
+        }
+        notes
+    }
+
     fn note_effects(&self, command: &Command<'_>, effects: &[Effect<'_>]) -> Vec<Note> {
         let mut told = Told { shard: self, command, created: BTreeMap::new(), notes: Vec::new() };
         effects.iter().for_each(|effect| told.tell(effect));
@@ -211,6 +244,15 @@ impl<S: Store> Shard<S> {
         }
     }
 
+    /// Whether a command removes this key to make room for another.
+    pub(super) fn is_eviction(&self, command: &Command<'_>, key: KeyNumber) -> bool {
+        let mut own = false;
+        if writes_strings(command) {
+            command.for_each_key(|named| own |= self.machine.keys.number(named) == Some(key));
+        }
+        writes_strings(command) && !own
+    }
+
     /// Says which keys a command looked for in vain.
     pub(super) fn announce_misses(&mut self, command: &Command<'_>) {
         if !self.announces(MISS) {
@@ -224,43 +266,23 @@ impl<S: Store> Shard<S> {
         };
         match command {
             Command::Copy(copied) => look_up(copied.from),
-            command if looks_up(command) => command.for_each_key(look_up),
+            command if command.looks_up_keys() => command.for_each_key(look_up),
             _ => {}
         }
         self.announce(notes);
     }
 }
 
-/// Whether a command looks keys up to read them.
-fn looks_up(command: &Command<'_>) -> bool {
+/// Whether a command gives a string its value: other keys that it removes made room for it.
+fn writes_strings(command: &Command<'_>) -> bool {
     matches!(
         command,
-        Command::Get(_)
-            | Command::Mget(_)
-            | Command::Getdel(_)
-            | Command::Getex(..)
-            | Command::Strlen(_)
-            | Command::Digest(_)
-            | Command::Getrange(..)
-            | Command::Delex(..)
-            | Command::Set(Set { get: true, .. })
-            | Command::Exists(_)
-            | Command::Type(_)
-            | Command::Dump(_)
-            | Command::Expiretime(_)
-            | Command::Xlen(_)
-            | Command::Xrange(_)
-            | Command::Xread(_)
-            | Command::Xreadgroup(_)
-            | Command::Xack(..)
-            | Command::XpendingSummary(..)
-            | Command::Xpending(_)
-            | Command::Xclaim(_)
-            | Command::Xautoclaim(_)
-            | Command::XinfoStream(..)
-            | Command::XinfoGroups(_)
-            | Command::XinfoConsumers(..)
-            | Command::Xackdel(..)
+        Command::Set(_)
+            | Command::Mset(_)
+            | Command::Incrby(..)
+            | Command::Incrbyfloat(..)
+            | Command::Setrange(..)
+            | Command::Append(..)
     )
 }
 
@@ -317,10 +339,6 @@ impl<'c, S: Store> Told<'_, 'c, S> {
     fn set(&mut self, key: KeyNumber) {
         let expires = |expiry: &SetExpiry| matches!(expiry, SetExpiry::At(_));
         match self.command {
-            Command::Mset(mset) if expires(&mset.expiry) => {
-                self.note(key, GENERIC, "expire");
-                self.note(key, STRING, "set");
-            }
             Command::Set(set) if expires(&set.expiry) => {
                 self.note(key, STRING, "set");
                 self.note(key, GENERIC, "expire");
@@ -331,25 +349,13 @@ impl<'c, S: Store> Told<'_, 'c, S> {
 
     /// A key goes: by command, replaced by another value, or for want of room.
     fn removed(&mut self, key: KeyNumber) {
-        if !matches!(
-            self.command,
-            Command::Set(_)
-                | Command::Mset(_)
-                | Command::Incrby(..)
-                | Command::Incrbyfloat(..)
-                | Command::Setrange(..)
-                | Command::Append(..)
-        ) {
-            return self.note(key, GENERIC, "del");
-        }
-        let mut own = false;
-        let keys = &self.shard.machine.keys;
-        self.command.for_each_key(|named| own |= keys.number(named) == Some(key));
-        if own {
+        if !writes_strings(self.command) {
+            self.note(key, GENERIC, "del");
+        } else if self.shard.is_eviction(self.command, key) {
+            self.note(key, EVICTED, "evicted");
+        } else {
             self.note(key, OVERWRITTEN, "overwritten");
             self.note(key, TYPE_CHANGED, "type_changed");
-        } else {
-            self.note(key, EVICTED, "evicted");
         }
     }
 

@@ -137,6 +137,11 @@ impl<S: Store> Shard<S> {
             return self.refuse(command, refused);
         }
         let notes = self.notes(command, &decision.effects);
+        let evicts = |effect: &&Effect<'_>| match effect {
+            Effect::KeyRemoved { key } => self.is_eviction(command, *key),
+            _ => false,
+        };
+        self.evicted_keys += decision.effects.iter().filter(evicts).count() as u64;
         for effect in &decision.effects {
             self.apply(effect);
         }
@@ -217,9 +222,14 @@ impl<S: Store> Shard<S> {
         let expired = found
             .filter(|(_, object)| object.expires_at_ms.is_some_and(|at_ms| at_ms < self.now_ms));
         if let Some((key, _)) = expired {
-            self.announce_expired(key);
-            self.perform(&Effect::KeyRemoved { key });
+            self.drop_expired(key);
         }
+    }
+
+    fn drop_expired(&mut self, key: KeyNumber) {
+        self.expired_keys += 1;
+        self.announce_expired(key);
+        self.perform(&Effect::KeyRemoved { key });
     }
 
     /// Removes keys that have expired, a bounded number a turn, and serves whom that concerns.
@@ -237,10 +247,7 @@ impl<S: Store> Shard<S> {
         let expiring = self.machine.keys.iter_expiring();
         let due = expiring.take_while(|(at_ms, _)| *at_ms < self.now_ms);
         let due: Vec<_> = due.take(KEYS_MAX).map(|(_, key)| key).collect();
-        for key in due {
-            self.announce_expired(key);
-            self.perform(&Effect::KeyRemoved { key });
-        }
+        due.into_iter().for_each(|key| self.drop_expired(key));
     }
 
     /// Forgets idempotent ids that have been over for a while, of a bounded number of streams a

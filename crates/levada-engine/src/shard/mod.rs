@@ -40,6 +40,7 @@ use self::{
 };
 pub use self::{
     channels::{Delivery, Listening, NAME_BYTES, NAMES_BYTES_MAX, Subscriptions},
+    checkpoint::Checkpoints,
     events::Events,
     reads::{BlockAccess, BlockHere, Entry},
     waiters::{BlockedRead, BlockedReadgroup},
@@ -193,6 +194,8 @@ pub struct Shard<S> {
     parked: BTreeMap<(KeyNumber, u64), Vec<ClientId>>,
     checkpointing: Checkpointing,
     residual_reads: u64,
+    expired_keys: u64,
+    evicted_keys: u64,
     /// Monotonic microseconds of the last look at the space on the device; `None` where blocks
     /// were handed over since.
     looked_us: Option<u64>,
@@ -210,6 +213,10 @@ pub struct Facts {
     pub blocking_keys: u64,
     /// Bytes of strings and their names.
     pub strings_bytes: u64,
+    /// Keys that went because their time was over.
+    pub expired_keys: u64,
+    /// Strings that went for want of room.
+    pub evicted_keys: u64,
     /// Blocks read synchronously, inside a transaction or for a waiting reader.
     pub residual_reads: u64,
     /// The last batch.
@@ -426,11 +433,17 @@ impl<S: Store> Shard<S> {
         let over = self.machine.iter_over().next();
         let over = over.map(|(at_ms, _)| until(at_ms.saturating_add(FORGET_AFTER_MS)));
         let claim = self.waiters.next_claim_ms().map(until);
-        let checkpoint = self.checkpointing.is_under_way().then_some(now.monotonic_us);
+        let wanted = self.checkpointing.is_wanted() && self.store.checkpoint_due().is_some();
+        let checkpoint = (wanted || self.checkpointing.is_under_way()).then_some(now.monotonic_us);
         let full = self.looked_us.filter(|_| self.is_full()).map(|at_us| at_us + LOOK_US);
         let rests = self.last_lsn <= self.last_durable_wish && self.store.is_idle();
         let idle = (!rests).then_some(self.last_commit_us + IDLE_US);
         [waits, expiry, over, claim, checkpoint, full, idle].into_iter().flatten().min()
+    }
+
+    /// Counts expired and evicted keys from 0 again.
+    pub fn reset_counts(&mut self) {
+        (self.expired_keys, self.evicted_keys) = (0, 0);
     }
 
     /// Numbers for INFO and metrics.
@@ -439,6 +452,8 @@ impl<S: Store> Shard<S> {
             blocked_clients: self.waiters.len() as u64,
             blocking_keys: self.waiters.keys() as u64,
             strings_bytes: self.machine.keys.text_bytes(),
+            expired_keys: self.expired_keys,
+            evicted_keys: self.evicted_keys,
             residual_reads: self.residual_reads,
             last_lsn: self.last_lsn,
             durable_lsn: self.store.durable(),

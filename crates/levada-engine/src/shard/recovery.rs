@@ -61,6 +61,8 @@ impl<S: Store> Shard<S> {
             parked: BTreeMap::new(),
             checkpointing: Checkpointing::at(recovered.lsn),
             residual_reads: 0,
+            expired_keys: 0,
+            evicted_keys: 0,
             looked_us: None,
             scrubbing: Scrubbing::default(),
             failed: None,

@@ -27,7 +27,7 @@ fn parse<'a>(request: &Request<'a>) -> Result<Asked<'a>, WireError> {
     while let [word, rest @ ..] = options {
         options = match rest {
             [number, rest @ ..] if word.eq_ignore_ascii_case(b"DB") => {
-                to = Key { database: database(number, &WireError::NOT_INTEGER)?, ..to };
+                to = Key { database: database(number)?, ..to };
                 rest
             }
             rest if word.eq_ignore_ascii_case(b"REPLACE") => {

@@ -35,7 +35,8 @@ fn flush_functions(context: &mut Context<'_>, request: &Request<'_>) -> Result<T
     match request.rest(2) {
         [] => {}
         [word] if word.eq_ignore_ascii_case(b"ASYNC") || word.eq_ignore_ascii_case(b"SYNC") => {}
-        _ => return Err(WireError::Fixed(FUNCTION_ERROR)),
+        [_] => return Err(WireError::Fixed(FUNCTION_ERROR)),
+        _ => return Err(WireError::subcommand_syntax("FUNCTION", request.arg(1))),
     }
     context.output.write().ok();
     Ok(Then::Done)

@@ -84,7 +84,9 @@ pub fn table() -> &'static [CommandSpec] {
 static TABLE: &[CommandSpec] = &[
     acl::SPEC,
     set::APPEND,
+    cluster::ASKING,
     auth::SPEC,
+    save::BGREWRITEAOF,
     save::BGSAVE,
     client::SPEC,
     cluster::SPEC,
@@ -146,6 +148,8 @@ static TABLE: &[CommandSpec] = &[
     pubsub::PUNSUBSCRIBE,
     quit::SPEC,
     randomkey::SPEC,
+    cluster::READONLY,
+    cluster::READWRITE,
     rename::RENAME,
     rename::RENAMENX,
     reset::SPEC,

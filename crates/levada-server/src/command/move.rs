@@ -21,7 +21,7 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
 };
 
 fn parse<'a>(request: &Request<'a>) -> Result<Asked<'a>, WireError> {
-    let to = database(request.arg(2), &WireError::NOT_INTEGER)?;
+    let to = database(request.arg(2))?;
     if to == request.database {
         return Err(WireError::SAME_OBJECT);
     }

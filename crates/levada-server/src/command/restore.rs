@@ -105,7 +105,8 @@ fn contents<'a>(
         return Err(WireError::INVALID_TTL);
     }
     let base = if options.absolute { 0 } else { request.now.wall_ms };
-    let expires_at_ms = (ttl_ms > 0).then(|| ttl_ms.saturating_add_unsigned(base));
+    // As in Redis, a time beyond all numbers has wrapped around and is over.
+    let expires_at_ms = (ttl_ms > 0).then(|| ttl_ms.wrapping_add_unsigned(base));
     let value = match levada_rdb::decode(request.arg(3), UNPACK_BYTES_MAX) {
         Ok(Value::Text(text)) => Restored::Text(Cow::Owned(text)),
         Ok(Value::Stream(stream)) => {

@@ -20,19 +20,36 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
 };
 
 fn run(context: &mut Context<'_>, request: &Request<'_>) -> Result<Then, WireError> {
-    context.session.database = database(request.arg(1), &WireError::NOT_INTEGER)?;
+    context.session.database = database(request.arg(1))?;
     context.output.write().ok();
     Ok(Then::Done)
 }
 
-/// The number of a database; `malformed` where it is no number.
-pub(super) fn database(text: &[u8], malformed: &WireError) -> Result<u8, WireError> {
-    let number = number(text).ok_or_else(|| malformed.clone())?;
+/// The number of a database.
+pub(super) fn database(text: &[u8]) -> Result<u8, WireError> {
+    let number = parse_i64(text).ok_or(WireError::NOT_INTEGER)?;
+    known(i32::try_from(number).map_err(|_| WireError::NOT_32_BITS)?)
+}
+
+/// The number of a database, if there is one of this number.
+pub(super) fn known(number: i32) -> Result<u8, WireError> {
     let known = u8::try_from(number).ok().filter(|number| *number < DATABASES);
     known.ok_or(WireError::DATABASE_OUT_OF_RANGE)
 }
 
-/// A number as Redis takes it for a database: 32 bits.
-pub(super) fn number(text: &[u8]) -> Option<i32> {
-    i32::try_from(parse_i64(text)?).ok()
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn databases_are_numbers_of_32_bits() {
+        let check = |text: &str, expect: Result<u8, WireError>| {
+            assert_eq!(database(text.as_bytes()), expect, "{text}");
+        };
+        check("15", Ok(15));
+        check("16", Err(WireError::DATABASE_OUT_OF_RANGE));
+        check("-2147483648", Err(WireError::DATABASE_OUT_OF_RANGE));
+        check("2147483648", Err(WireError::NOT_32_BITS));
+        check("9223372036854775808", Err(WireError::NOT_INTEGER));
+    }
 }

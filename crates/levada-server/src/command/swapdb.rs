@@ -3,7 +3,8 @@
 use levada_core::command::Command;
 
 use super::GENERIC;
-use super::select::{database, number};
+use super::select::known;
+use crate::number::parse_i64;
 use crate::output::plain;
 use crate::spec::{Asked, CommandSpec, Request, Run, category, flag};
 use crate::wire_error::WireError;
@@ -23,10 +24,13 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
 
 fn parse<'a>(request: &Request<'a>) -> Result<Asked<'a>, WireError> {
     // Both must be numbers before either has to be a database.
-    number(request.arg(1)).ok_or(WireError::Fixed("ERR invalid first DB index"))?;
-    let second = database(request.arg(2), &WireError::Fixed("ERR invalid second DB index"))?;
-    let first = database(request.arg(1), &WireError::NOT_INTEGER)?;
-    Ok(Command::Swapdb(first, second).into())
+    let number = |at, malformed| {
+        let number = parse_i64(request.arg(at)).and_then(|number| i32::try_from(number).ok());
+        number.ok_or(WireError::Fixed(malformed))
+    };
+    let first = number(1, "ERR invalid first DB index")?;
+    let second = number(2, "ERR invalid second DB index")?;
+    Ok(Command::Swapdb(known(first)?, known(second)?).into())
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use levada_core::id::{StreamId, parse_u64};
 use super::{KEY, STREAM};
 use crate::output::plain;
 use crate::spec::{Asked, CommandSpec, Request, Run, flag};
-use crate::stream_arguments::{TrimOptions, parse_id};
+use crate::stream_arguments::{TrimOptions, c_string, parse_id};
 use crate::wire_error::WireError;
 
 pub(super) const SPEC: CommandSpec = CommandSpec {
@@ -33,7 +33,7 @@ fn parse<'a>(request: &Request<'a>) -> Result<Asked<'a>, WireError> {
     let mut at = 2;
     while at < request.args.len() {
         let word = request.arg(at);
-        if word == b"*" {
+        if c_string(word) == b"*" {
             break;
         }
         at += match options.take(request.rest(at))? {
@@ -94,6 +94,7 @@ fn take_idempotent<'a>(
 }
 
 fn new_id(text: &[u8]) -> Result<NewId, WireError> {
+    let text = c_string(text);
     if text == b"*" {
         return Ok(NewId::Auto);
     }
@@ -135,6 +136,10 @@ mod tests {
         check("XADD s NOMKSTREAM * a", "ERR wrong number of arguments for 'xadd' command");
         check(
             "XADD s MAXLEN 5 a b c",
+            "ERR Invalid stream ID specified as stream command argument",
+        );
+        check(
+            "XADD s LIMIT 4 x-1 a b",
             "ERR Invalid stream ID specified as stream command argument",
         );
         check("XADD s -* a b", "ERR Invalid stream ID specified as stream command argument");

@@ -123,10 +123,19 @@ fn start(text: &[u8]) -> Result<Option<StreamId>, WireError> {
     }
 }
 
+/// Words of XGROUP CREATE with each option once; Redis counts them, but looks for no doubles.
+const CREATE_WORDS_MAX: usize = 8;
+
 fn create<'a>(request: &Request<'a>) -> Result<Asked<'a>, WireError> {
     let (create_stream, entries_read) = options(request, true)?;
     let (key, group) = (request.key(2), request.arg(3));
     let id = match start(request.arg(4)) {
+        Ok(_) if request.args.len() > CREATE_WORDS_MAX => {
+            Err(WireError::subcommand_syntax("XGROUP", request.arg(1)))
+        }
+        id => id,
+    };
+    let id = match id {
         Ok(id) => id,
         // The key is looked for first.
         Err(error) if create_stream => {

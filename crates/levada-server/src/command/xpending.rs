@@ -27,15 +27,15 @@ fn parse<'a>(request: &Request<'a>) -> Result<Asked<'a>, WireError> {
     if args == 3 {
         return Ok(Command::XpendingSummary(key, group).into());
     }
-    // As in Redis, what stands behind the consumer is not looked at.
-    if args < 6 {
+    // As in Redis, what stands behind the consumer is not looked at, up to a length.
+    if !(6..=9).contains(&args) {
         return Err(WireError::SYNTAX);
     }
     let mut at = 3;
     let mut idle_ms_min = 0;
     if request.arg(3).eq_ignore_ascii_case(b"IDLE") {
         idle_ms_min = u64::try_from(integer(request.arg(4))?).unwrap_or(0);
-        if !(8..=9).contains(&args) {
+        if args < 8 {
             return Err(WireError::SYNTAX);
         }
         at = 5;
@@ -61,7 +61,9 @@ mod tests {
         check("XPENDING s g x", "ERR syntax error");
         check("XPENDING s g - +", "ERR syntax error");
         check("XPENDING s g IDLE 1 - +", "ERR syntax error");
-        check("XPENDING s g IDLE 1 - + 10 c d", "ERR syntax error");
+        check("XPENDING s g IDLE x - + 10 c d", "ERR syntax error");
+        check("XPENDING s g - + 10 c d e", "consumer: Some");
+        check("XPENDING s g - + 10 c d e f", "ERR syntax error");
         check("XPENDING s g IDLE x - + 10", "ERR value is not an integer or out of range");
         check("XPENDING s g - (0-0 1", "ERR invalid end ID for the interval");
     }

@@ -6,7 +6,7 @@ use super::STREAM;
 use crate::output::plain;
 use crate::read_arguments::{Read, Reader};
 use crate::spec::{Asked, CommandSpec, Keys, Request, Run, flag};
-use crate::stream_arguments::id;
+use crate::stream_arguments::{c_string, id};
 use crate::wire_error::WireError;
 
 pub(super) const SPEC: CommandSpec = CommandSpec {
@@ -27,13 +27,21 @@ fn parse<'a>(request: &Request<'a>) -> Result<Asked<'a>, WireError> {
     let read = Read::parse(request, Reader::Xread)?;
     let mut streams = Vec::with_capacity(read.keys.len());
     for (name, from) in read.keys.iter().zip(read.ids) {
-        let from = match *from {
-            b"$" => ReadFrom::New,
-            b"+" => ReadFrom::Last,
-            b">" => return Err(WireError::NEW_ONLY_IN_GROUP),
-            text => ReadFrom::After(id(text)?),
+        let from = match c_string(from) {
+            b"$" => Ok(ReadFrom::New),
+            b"+" => Ok(ReadFrom::Last),
+            b">" => Err(WireError::NEW_ONLY_IN_GROUP),
+            text => id(text).map(ReadFrom::After),
         };
-        streams.push((request.key_named(name), from));
+        match from {
+            Ok(from) => streams.push((request.key_named(name), from)),
+            // The keys up to this one are looked at first.
+            Err(error) => {
+                let before = read.keys.iter().take(streams.len() + 1);
+                let keys = before.map(|name| request.key_named(name)).collect();
+                return Ok(Asked::check_first(Command::CheckStreams(keys, None), error, None));
+            }
+        }
     }
     let command = Command::Xread(Xread { streams, count: read.count, most: read.most });
     Ok(Asked { names: read.keys, block_ms: read.block_ms, ..Asked::from(command) })

@@ -8,7 +8,7 @@ use super::STREAM;
 use crate::output::plain;
 use crate::read_arguments::{Read, Reader};
 use crate::spec::{Asked, CommandSpec, Keys, Request, Run, flag};
-use crate::stream_arguments::id;
+use crate::stream_arguments::{c_string, id};
 use crate::wire_error::WireError;
 
 pub(super) const SPEC: CommandSpec = CommandSpec {
@@ -31,7 +31,7 @@ fn parse<'a>(request: &Request<'a>) -> Result<Asked<'a>, WireError> {
     let mut streams = Vec::with_capacity(read.keys.len());
     for (name, after) in read.keys.iter().zip(read.ids) {
         let key = request.key_named(name);
-        let after = match *after {
+        let after = match c_string(after) {
             b">" => Ok(None),
             b"$" => Err(WireError::meaningless_id('$')),
             b"+" => Err(WireError::meaningless_id('+')),
@@ -40,9 +40,11 @@ fn parse<'a>(request: &Request<'a>) -> Result<Asked<'a>, WireError> {
         };
         match after {
             Ok(after) => streams.push((key, after)),
-            // The group is looked for first.
+            // The keys up to this one, and the group in each, are looked for first.
             Err(error) => {
-                let check = Command::XpendingSummary(key, group);
+                let before = read.keys.iter().take(streams.len() + 1);
+                let keys = before.map(|name| request.key_named(name)).collect();
+                let check = Command::CheckStreams(keys, Some(group));
                 return Ok(Asked::check_first(check, error, None));
             }
         }

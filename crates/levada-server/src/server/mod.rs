@@ -15,6 +15,7 @@
 mod accept;
 mod deliver;
 mod flush;
+mod pause;
 #[cfg(feature = "debug-shim")]
 mod reload;
 mod sweep;
@@ -105,6 +106,8 @@ struct Server {
     waiting: Waiting,
     /// Sleepers of WAIT: when, who.
     timers: BTreeSet<(u64, u64)>,
+    /// Connections whose command waits for the end of a pause, by token.
+    paused: BTreeSet<usize>,
     next_client: u64,
     /// A listener has more connections than could be accepted.
     accept_again: bool,
@@ -155,6 +158,7 @@ impl Server {
             touched: Vec::new(),
             waiting: Waiting::default(),
             timers: BTreeSet::new(),
+            paused: BTreeSet::new(),
             next_client: 1,
             accept_again: false,
             stopping: false,
@@ -193,10 +197,12 @@ impl Server {
         let now = self.state.clock.now();
         self.state.stats.iterations += 1;
         self.shard.poll(now)?;
+        self.state.saves.note(self.shard.checkpoints(), &mut self.state.stats, now);
         self.note_disk();
         self.drain_events(now);
         self.note_readiness(events, now);
         self.wake_sleepers(now);
+        self.end_pause(now);
         // With too much on its way to the disk nothing more is taken on: sockets fill up, and
         // producers slow down.
         if !self.shard.is_congested() {
@@ -247,6 +253,7 @@ impl Server {
         if let Some((at_ms, _)) = self.timers.first() {
             sleep_us = sleep_us.min(at_ms.saturating_mul(1000).saturating_sub(now.monotonic_us));
         }
+        sleep_us = sleep_us.min(self.pause_left_us(now).unwrap_or(u64::MAX));
         if self.accept_again {
             sleep_us = sleep_us.min(accept::RETRY_US);
         }
@@ -410,6 +417,11 @@ impl Server {
             Ran::Shutdown => self.stopping = true,
             Ran::NeedBlocks => {
                 connection.awaits_blocks = true;
+                return false;
+            }
+            Ran::Paused => {
+                connection.paused = true;
+                self.paused.insert(connection.token);
                 return false;
             }
         }

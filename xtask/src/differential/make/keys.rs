@@ -1,12 +1,13 @@
 //! Keys of any type, their expiry, and databases.
 
 use super::{Line, Maker, line, word};
+use crate::differential::episode::{Payload, Word};
 
 impl Maker<'_> {
     /// One command.
     pub(crate) fn keys(&mut self) -> Line {
         let key = word(self.key());
-        match self.random.below(40) {
+        match self.random.below(46) {
             0..=4 => {
                 let name = self.random.pick(&["DEL", "UNLINK", "EXISTS", "TOUCH", "EXISTS"]);
                 let mut line = vec![word(name), key];
@@ -39,8 +40,36 @@ impl Maker<'_> {
                 vec![word("OBJECT"), word(sub), key]
             }
             34 => vec![word("MEMORY"), word("USAGE"), key],
+            35..=37 => vec![word("DUMP"), key],
+            38..=40 if !self.dumped.is_empty() => self.restore(),
             _ => self.databases(),
         }
+    }
+
+    fn restore(&mut self) -> Line {
+        let number = self.dumped[self.random.below(self.dumped.len())];
+        let some = u32::try_from(self.random.below(4000)).expect("it is small");
+        let payload = match self.random.below(8) {
+            0 => Payload::Cut(some / 40),
+            1 => Payload::Flipped(some),
+            // An older server cannot read what is written for a newer one.
+            // Where nodes end, which `~` trims by, is what the payload says: Levada's has one node.
+            2..=4 if self.peer.is_newest() && [0, 100].contains(&self.episode.node_entries) => {
+                Payload::Other
+            }
+            _ => Payload::Peer,
+        };
+        let ttl = if self.random.chance(70) { word("0") } else { self.ahead() };
+        let mut line = vec![word("RESTORE"), word(self.key()), ttl, Word::Dump(number, payload)];
+        let (idle, often) = (self.count(), self.count());
+        let options = vec![
+            (60, vec![word("REPLACE")]),
+            (10, vec![word("ABSTTL")]),
+            (8, vec![word("IDLETIME"), idle]),
+            (8, vec![word("FREQ"), often]),
+        ];
+        line.extend(self.some_of(options));
+        line
     }
 
     fn copy(&mut self) -> Line {
@@ -92,7 +121,7 @@ impl Maker<'_> {
         }
     }
 
-    fn database(&mut self) -> super::Word {
+    fn database(&mut self) -> Word {
         if self.random.chance(12) {
             return self.number();
         }

@@ -25,6 +25,8 @@ const STEPS: usize = 240;
 pub(crate) const AUTO: &str = "auto";
 /// In ms or s: a time between these may pass while an episode runs, and is not asked for.
 const SOON: std::ops::RangeInclusive<i64> = 1..=99_999;
+/// A point in time far ahead, in ms as in s.
+const FAR: i64 = 4_000_000_000_000;
 
 /// A command in the making.
 pub(crate) type Line = Vec<Word>;
@@ -38,6 +40,8 @@ pub(crate) struct Maker<'a> {
     auto: bool,
     /// Steps that may have generated an id in [`AUTO`].
     generated: Vec<u32>,
+    /// Steps that may have dumped a value.
+    dumped: Vec<u32>,
     /// Where the next id of a stream probably goes.
     tops: HashMap<String, (u64, u64)>,
     client: usize,
@@ -62,7 +66,7 @@ pub(crate) fn episode(seed: u64, number: u64, peer: &Capability) -> Episode {
         0 => "",
         1 => "KEA",
         2 if random.chance(20) => peer.all_events(),
-        2 => "KEAnoc",
+        2 => peer.all_events().trim_end_matches('m'),
         _ => random.pick(&["E$gt", "Kt", "EgnA", "K$x", "KEt"]),
     };
     let episode = Episode {
@@ -77,6 +81,7 @@ pub(crate) fn episode(seed: u64, number: u64, peer: &Capability) -> Episode {
         peer,
         auto,
         generated: Vec::new(),
+        dumped: Vec::new(),
         tops: HashMap::new(),
         client: 0,
         in_multi: [false; super::CLIENTS],
@@ -99,6 +104,7 @@ impl Maker<'_> {
         if self.random.chance(3) {
             self.client = usize::from(self.random.chance(30));
         }
+        // Two round trips each.
         if self.random.chance(1) && self.random.chance(40) {
             let here = std::mem::replace(&mut self.client, super::LISTENER);
             let listen = self.listen();
@@ -129,7 +135,7 @@ impl Maker<'_> {
         if step.words.is_empty() || !self.peer.knows(&step) {
             return;
         }
-        self.avoid_the_near_future(&mut step);
+        avoid_the_near_future(&mut step);
         let name = step.lower(0);
         match name.as_slice() {
             b"multi" if step.words.len() == 1 => self.in_multi[self.client] = true,
@@ -139,40 +145,10 @@ impl Maker<'_> {
             b"xadd" if step.find("*").is_some() && step.find(AUTO).is_some() => {
                 self.generated.push(number);
             }
+            b"dump" => self.dumped.push(number),
             _ => {}
         }
         self.episode.steps.push(step);
-    }
-
-    /// Moves times that would pass during the episode to where they do not.
-    fn avoid_the_near_future(&mut self, step: &mut Step) {
-        let name = step.lower(0);
-        let range = match name.as_slice() {
-            b"expire" | b"pexpire" | b"set" | b"getex" | b"setex" | b"psetex" | b"msetex" => {
-                2..step.words.len()
-            }
-            b"xclaim" | b"xautoclaim" => 4..5,
-            b"restore" => 2..3,
-            b"xreadgroup" => match step.find("claim") {
-                Some(at) => at + 1..at + 2,
-                None => return,
-            },
-            b"xpending" => match step.find("idle") {
-                Some(at) => at + 1..at + 2,
-                None => return,
-            },
-            _ => return,
-        };
-        for at in range {
-            let number = match step.words.get(at) {
-                Some(Word::Bytes(bytes)) => std::str::from_utf8(bytes).ok(),
-                _ => None,
-            };
-            let number = number.and_then(|text| text.parse::<i64>().ok());
-            if number.is_some_and(|number| SOON.contains(&number)) {
-                step.words[at] = word("100000000");
-            }
-        }
     }
 
     /// Damages a command: any part but its name may be lost, doubled, moved or replaced.
@@ -203,6 +179,45 @@ impl Maker<'_> {
                     }
                 }
             }
+        }
+    }
+}
+
+/// Moves times that would pass during the episode to where they do not.
+fn avoid_the_near_future(step: &mut Step) {
+    let name = step.lower(0);
+    let range = match name.as_slice() {
+        b"expire" | b"pexpire" | b"set" | b"getex" | b"setex" | b"psetex" | b"msetex" => {
+            2..step.words.len()
+        }
+        b"xclaim" | b"xautoclaim" => 4..5,
+        b"restore" => 2..3,
+        b"xreadgroup" => match step.find("claim") {
+            Some(at) => at + 1..at + 2,
+            None => return,
+        },
+        b"xpending" => match step.find("idle") {
+            Some(at) => at + 1..at + 2,
+            None => return,
+        },
+        _ => return,
+    };
+    for at in range {
+        let number = match step.words.get(at) {
+            Some(Word::Bytes(bytes)) => std::str::from_utf8(bytes).ok(),
+            _ => None,
+        };
+        let number = number.and_then(|text| text.parse::<i64>().ok());
+        // What SET writes with a time that is over goes when a server happens to look.
+        let before = step.lower(at - 1);
+        let is_point = [&b"set"[..], b"msetex"].contains(&&name[..])
+            && [&b"exat"[..], b"pxat"].contains(&&before[..]);
+        if is_point && number.is_some_and(|number| (1..FAR).contains(&number)) {
+            step.words[at] = word(FAR.to_string());
+            continue;
+        }
+        if number.is_some_and(|number| SOON.contains(&number)) {
+            step.words[at] = word("100000000");
         }
     }
 }

@@ -1,11 +1,11 @@
 //! Commands on a stream without groups.
 
-use super::{Line, Maker, line, word};
+use super::{Line, Maker, Word, line, word};
 
 impl Maker<'_> {
     /// One of them.
     pub(crate) fn streams(&mut self) -> Line {
-        match self.random.below(62) {
+        match self.random.below(66) {
             0..=23 => self.xadd(),
             24..=27 => self.xdel(),
             28..=30 => self.xdelex(),
@@ -15,8 +15,36 @@ impl Maker<'_> {
             43..=46 => self.xrange("XREVRANGE"),
             47..=51 => self.xread(),
             52..=54 => self.xsetid(),
-            _ => self.xinfo(),
+            55..=61 => self.xinfo(),
+            62 | 63 => self.xcfgset(),
+            _ => self.xidmprecord(),
         }
+    }
+
+    fn xcfgset(&mut self) -> Line {
+        let key = word(self.stream());
+        let (seconds, most) = (self.count(), self.count());
+        let options = vec![
+            // Nothing is forgotten for its age while an episode runs.
+            (50, vec![word("IDMP-DURATION"), word(self.random.pick(&["100", "86400", "5000"]))]),
+            (3, vec![word("IDMP-DURATION"), seconds]),
+            (60, vec![word("IDMP-MAXSIZE"), most]),
+        ];
+        [vec![word("XCFGSET"), key], self.some_of(options)].concat()
+    }
+
+    fn xidmprecord(&mut self) -> Line {
+        let key = self.stream();
+        // What is as old as a small id is forgotten when a server happens to look.
+        let id = match self.random.below(10) {
+            0 => word("0-0"),
+            far => word(format!("40000000000{far:02}-1")),
+        };
+        vec![word("XIDMPRECORD"), word(&key), self.producer(), self.value(), id]
+    }
+
+    fn producer(&mut self) -> Word {
+        word(self.random.pick(&["p", "p", "q", "", "p\0"]))
     }
 
     fn xadd(&mut self) -> Line {
@@ -24,10 +52,19 @@ impl Maker<'_> {
         let mut line = vec![word("XADD"), word(&key)];
         let trim = self.trim(&key);
         let references = self.references();
-        let options = vec![(8, vec![word("NOMKSTREAM")]), (18, trim), (10, references)];
+        let mut options = vec![(8, vec![word("NOMKSTREAM")]), (18, trim), (10, references)];
+        let (producer, number) = (self.producer(), word(self.random.pick(&["1", "2", "3", ""])));
+        let idempotent = match self.random.below(3) {
+            0 => vec![word("IDMPAUTO"), producer],
+            _ => vec![word("IDMP"), producer, number],
+        };
+        // Only with an id that is generated, so mostly in the one stream that has them.
+        let is_idempotent = self.random.chance(if key == super::AUTO { 30 } else { 3 });
+        options.push((if is_idempotent { 100 } else { 0 }, idempotent));
         line.extend(self.some_of(options));
-        line.push(self.next_id(&key));
-        for _ in 0..1 + self.random.below(3) * self.random.below(2) {
+        let generates = is_idempotent && !self.auto && self.random.chance(70);
+        line.push(if generates { word("*") } else { self.next_id(&key) });
+        for _ in 0..=self.random.below(3) * self.random.below(2) {
             line.extend([self.value(), self.value()]);
         }
         line
@@ -87,7 +124,7 @@ impl Maker<'_> {
         let mut line = vec![word("XREAD")];
         line.extend(self.some_of(options));
         line.push(word("STREAMS"));
-        let keys: Vec<_> = (0..1 + self.random.below(3)).map(|_| self.stream()).collect();
+        let keys: Vec<_> = (0..=self.random.below(3)).map(|_| self.stream()).collect();
         line.extend(keys.iter().map(word));
         for key in &keys {
             line.push(match self.random.below(8) {
@@ -101,7 +138,7 @@ impl Maker<'_> {
     }
 
     /// A time to wait; 0, for ever, ends at once in a transaction and is changed outside of one.
-    pub(crate) fn wait(&mut self) -> super::Word {
+    pub(crate) fn wait(&mut self) -> Word {
         if self.random.chance(80) { word(self.random.pick(&["1", "0"])) } else { self.number() }
     }
 

@@ -11,7 +11,7 @@ impl Maker<'_> {
     /// One command.
     pub(crate) fn strings(&mut self) -> Line {
         let key = word(self.string());
-        match self.random.below(30) {
+        match self.random.below(38) {
             0..=9 => self.set(),
             10 | 11 => vec![word("GET"), key],
             12 => vec![word("GETDEL"), key],
@@ -38,10 +38,16 @@ impl Maker<'_> {
                 }
                 line
             }
-            _ => {
+            27..=29 => {
                 let other = word(self.key());
                 vec![word("MGET"), key, other]
             }
+            30..=33 => self.msetex(),
+            34..=36 => {
+                let compare = self.compare();
+                [vec![word("DELEX"), key], self.some_of(vec![(85, compare)])].concat()
+            }
+            _ => vec![word("DIGEST"), key],
         }
     }
 
@@ -49,9 +55,8 @@ impl Maker<'_> {
         let mut line = vec![word("SET"), word(self.string()), self.value()];
         let expiry = self.expiry();
         let condition = self.random.pick(&["NX", "XX", "NX", "XX", "nx"]);
-        let value = self.value();
-        let compare = if self.peer.has_compare() { 8 } else { 0 };
-        let compared = vec![word(self.random.pick(&["IFEQ", "IFNE"])), value];
+        let compare = if self.peer.has_compare() { 10 } else { 0 };
+        let compared = self.compare();
         let options = vec![
             (20, vec![word(condition)]),
             (20, vec![word("GET")]),
@@ -60,6 +65,30 @@ impl Maker<'_> {
         ];
         line.extend(self.some_of(options));
         line
+    }
+
+    fn msetex(&mut self) -> Line {
+        let pairs = 1 + self.random.below(3);
+        let count = if self.random.chance(90) { word(pairs.to_string()) } else { self.count() };
+        let mut line = vec![word("MSETEX"), count];
+        for _ in 0..pairs {
+            line.extend([word(self.string()), self.value()]);
+        }
+        let (expiry, condition) = (self.expiry(), self.random.pick(&["NX", "XX"]));
+        line.extend(self.some_of(vec![(40, expiry), (40, vec![word(condition)])]));
+        line
+    }
+
+    /// A comparison with a value or with its digest.
+    fn compare(&mut self) -> Line {
+        // Of "v", of "hello", and of nothing much.
+        let digests = ["4ef4a7b1b7e1b4d5", "555c6f602f9383e3", "555C6F602F9383E3", "0", "xyz"];
+        match self.random.below(4) {
+            0 => vec![word("IFEQ"), self.value()],
+            1 => vec![word("IFNE"), self.value()],
+            2 => vec![word("IFDEQ"), word(self.random.pick(&digests))],
+            _ => vec![word("IFDNE"), word(self.random.pick(&digests))],
+        }
     }
 
     /// An option of GETEX and SET that sets or keeps a time to live.

@@ -130,6 +130,12 @@ const OPTIONS: &[&str] = &[
     "TYPE",
     "IFEQ",
     "IFNE",
+    "IFDEQ",
+    "IFDNE",
+    "IDMP",
+    "IDMPAUTO",
+    "IDMP-DURATION",
+    "IDMP-MAXSIZE",
     "xyz",
 ];
 
