@@ -14,6 +14,7 @@
 
 mod accept;
 mod deliver;
+mod disk;
 mod flush;
 mod pause;
 #[cfg(feature = "debug-shim")]
@@ -27,12 +28,10 @@ use std::os::unix::net::UnixStream as StdUnixStream;
 use std::sync::Arc;
 use std::time::Duration;
 
-use levada_core::error::Error as Refused;
 use levada_engine::clock::Clock;
 use levada_engine::disk::file::FileDisk;
 use levada_engine::error::Error;
 use levada_engine::shard::ShardSettings;
-use levada_engine::store::Store as _;
 use levada_engine::store::local::{LocalSettings, LocalStore};
 use levada_resp::{Limits, Progress, Writer};
 use mio::net::{TcpListener, UnixStream};
@@ -216,29 +215,6 @@ impl Server {
         }
         self.sweep(now);
         self.commit(now)
-    }
-
-    /// Says when the disk becomes full, and when it no longer is; and what the scrub has found.
-    fn note_disk(&mut self) {
-        if let Some(Refused::Corrupt { key, first, last }) = self.shard.found_damaged() {
-            (self.state.settings.log)(&format!(
-                "damaged on disk: stream {}, ids {first} to {last}; everything else is served. \
-                 `levada verify` says more",
-                key.escape_ascii()
-            ));
-        }
-        let space = self.shard.store().space();
-        if std::mem::replace(&mut self.was_full, space.is_full) == space.is_full {
-            return;
-        }
-        let (free, kept) = (space.free_bytes >> 20, space.reserve_bytes >> 20);
-        (self.state.settings.log)(&match space.is_full {
-            true => format!(
-                "The disk is full ({free} MiB free, {kept} MiB kept in reserve): what needs space \
-                 is refused with OOMDISK; reading, acknowledging, deleting and trimming go on"
-            ),
-            false => format!("The disk has space again ({free} MiB free): everything is accepted"),
-        });
     }
 
     /// How long nothing may happen.
