@@ -85,6 +85,7 @@ impl<D: Disk> Io<D> {
     }
 
     /// Does something here and now; on a full disk with space from the reserve.
+    #[expect(clippy::needless_pass_by_value, reason = "an operation is handed over")]
     pub(super) fn run(
         &mut self,
         doing: &str,
