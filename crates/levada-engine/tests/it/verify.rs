@@ -189,7 +189,7 @@ fn the_scrub_finds_damage_before_a_reader_does() {
     let mut disk = filled();
     let path = file(&disk, "segments/");
     let mut shard = open(disk.clone());
-    let mut turn = |shard: &mut Local, turns: u64| {
+    let turn = |shard: &mut Local, turns: u64| {
         for n in 0..turns {
             let now = Now { wall_ms: NOW.wall_ms, monotonic_us: NOW.monotonic_us + n * 10_000 };
             shard.poll(now).expect("a sound disk");
