@@ -6,7 +6,7 @@ use levada_core::{effect, keyspace::KeyNumber, machine::At, snapshot};
 
 use super::{
     Recovery, Shard, ShardSettings, channels::Channels, checkpoint::Checkpointing,
-    transaction::Watches, waiters::Waiters,
+    scrub::Scrubbing, transaction::Watches, waiters::Waiters,
 };
 use crate::{
     clock::Now,
@@ -64,6 +64,7 @@ impl<S: Store> Shard<S> {
             expired_keys: 0,
             evicted_keys: 0,
             looked_us: None,
+            scrubbing: Scrubbing::default(),
             failed: None,
         };
         for batch in recovered.batches {
