@@ -11,6 +11,7 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::clients::{self, Server};
+use crate::conformance;
 use crate::peer::Peer;
 use crate::peers::{self, Version};
 use crate::transcript::{self, Options, Target};
@@ -48,8 +49,10 @@ const STAGES: &[Stage] = &[
     ("transcripts 7.0", |_| transcripts(PeerKind::Real(Version::Redis70), &[], Options::default())),
     ("transcripts 8.6", |_| transcripts(PeerKind::Real(Version::Redis86), &[], Options::default())),
     ("transcripts levada", |_| transcripts(PeerKind::Levada, &[], Options::default())),
-    ("clients redis", |_| clients::matrix(&Server::Peer(PeerKind::Real(Version::Redis70)), &[])),
+    ("clients 7.0", |_| clients::matrix(&Server::Peer(PeerKind::Real(Version::Redis70)), &[])),
+    ("clients 8.6", |_| clients::matrix(&Server::Peer(PeerKind::Real(Version::Redis86)), &[])),
     ("clients levada", |_| clients::matrix(&Server::Peer(PeerKind::Levada), &[])),
+    ("conformance", |_| conformance::run(&conformance::Options::default())),
     ("differential", |_| crate::differential::short()),
     ("crash schedules", |_| cargo(&["run", "--release", "-p", "levada-sim", "--", "run"])),
     ("kill -9 loop", |_| cargo(&["run", "-p", "xtask", "--", "kills", "--rounds", "50"])),
@@ -60,6 +63,8 @@ const STAGES: &[Stage] = &[
     ("failed writes", |_| faults("write-error", "5")),
     ("no space", |_| faults("no-space", "5")),
     ("bit flips", |_| cargo(&["run", "--release", "-p", "levada-sim", "--", "flips", "1000", "1"])),
+    ("kill -9 loop", |_| cargo(&["run", "-p", "xtask", "--", "kills", "--rounds", "20"])),
+    ("transfer", |_| cargo(&["run", "-p", "xtask", "--", "transfer", "--entries", "20000"])),
     ("flights", |_| {
         let demo = ["demo", "--records", "5000", "--language", "all"];
         cargo(&[&["run", "--release", "-p", "flights", "--"], &demo[..]].concat())
@@ -216,9 +221,16 @@ fn install_peers() -> Result<Outcome> {
 }
 
 /// The outcome of what cannot run here: a skip, or a failure under `CI=true`.
-pub(crate) fn lacking(what: &str) -> Result<Outcome> {
+pub fn lacking(what: &str) -> Result<Outcome> {
     ensure!(!in_ci(), "{what}");
     Ok(Outcome::Skipped(what.to_owned()))
+}
+
+/// Prints that a verb was skipped, and why, if it was.
+pub fn say(outcome: &Outcome) {
+    if let Outcome::Skipped(why) = outcome {
+        println!("SKIPPED: {why}");
+    }
 }
 
 /// Whether a skip would hide a failure.

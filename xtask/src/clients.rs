@@ -53,6 +53,7 @@ pub fn run(arguments: &[String]) -> Result<()> {
 fn parse_server(value: &str) -> Server {
     match value {
         "levada" => Server::Peer(PeerKind::Levada),
+        "redis" => Server::Peer(PeerKind::Real(Version::Redis70)),
         name => match Version::parse(name) {
             Ok(version) => Server::Peer(PeerKind::Real(version)),
             Err(_) => Server::Program(PathBuf::from(name)),

@@ -7,6 +7,7 @@
 
 pub mod ci;
 pub mod clients;
+pub mod conformance;
 pub mod differential;
 pub mod peer;
 pub mod peers;

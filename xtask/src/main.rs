@@ -6,6 +6,7 @@ mod faults;
 mod flips;
 mod footprint;
 mod kills;
+mod transfer;
 
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::path::PathBuf;
@@ -14,7 +15,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result, bail};
 use xtask::peers::{self, Version};
 use xtask::transcript::{Options, Target};
-use xtask::{ci, clients, differential, tidy, workspace};
+use xtask::{ci, clients, conformance, differential, tidy, workspace};
 
 const HELP: &str = "\
 cargo xtask VERB
@@ -29,13 +30,16 @@ cargo xtask VERB
   transcripts --port P [--host H]   ... against a server that runs already: IT IS FLUSHED
               [--record]    write the replies that a file does not have yet into it
               [FILE ...]    only these files
+  conformance [--plain] [--peer] [--only NAME]
+                            the Tcl suite of Redis 8.6.3 against a levada that has DEBUG for it;
+                            --plain without DEBUG, --peer against the real Redis
   kills [--rounds 100] [--seed S] [--server levada|redis] [--fault kill] [--canary] [--record]
                             a fault under load, and a ledger of what was acknowledged; faults:
                             kill, power-cut, sync-error, sync-kill, slow-sync, write-error, no-space
   faults [--rounds 10] [--flips 100] [--seed S] [--servers levada,redis-8.6-always,...] [--dry]
                             the same faults for all, into RELIABILITY.md
-  clients [--server levada|redis|PROGRAM] [NAME ...]
   clients [--server levada|8.6|PROGRAM] [NAME ...]
+  clients [--server levada|7.0|8.2|8.6|valkey|PROGRAM] [NAME ...]
                             other people's clients against a server, into a table
   kills [--rounds 100] [--seed S] [--server levada|redis] [--canary]
                             kill -9 under load, and a ledger of what was acknowledged
@@ -48,6 +52,8 @@ cargo xtask VERB
   differential [--commands 1000000] [--seed S] [--peer PATH] [--replay FILE] [--from 0] [--most 5]
   differential [--commands 1000000] [--seed S] [--peer 8.6|PATH] [--replay FILE] [--most 5]
                             random commands: the same replies as a real Redis?
+  transfer [--entries 1000000] [--redis PROGRAM]
+                            a stream with groups from Redis to Levada and back, compared
   ci                        every stage in order, with a table of minutes
   help                      this text";
 
@@ -65,11 +71,16 @@ fn main() -> ExitCode {
         "peers" => peers::install(),
         "transcripts" => transcripts(rest),
         "clients" => clients::run(rest),
+        "conformance" => {
+            let options = conformance::Options::parse(rest);
+            options.and_then(|it| conformance::run(&it)).map(|outcome| ci::say(&outcome))
+        }
         "kills" => kills::run(rest),
         "faults" => faults::run(rest),
         "flips" => flips::run(rest),
         "footprint" => footprint::run(rest),
         "differential" => differential::run(rest),
+        "transfer" => transfer::run(rest),
         "compare" => compare::run(rest),
         "ci" => ci::run_all(),
         "help" | "--help" | "-h" => {
@@ -113,13 +124,9 @@ fn transcripts(arguments: &[String]) -> Result<()> {
                 (host.as_str(), port).to_socket_addrs()?.next().context("host has no address")?;
             ci::run_transcripts(&Target { name: address.to_string(), address }, &files, options)
         }
-        (None, Some(peer)) => match ci::transcripts(peer, &files, options)? {
-            ci::Outcome::Passed => Ok(()),
-            ci::Outcome::Skipped(why) => {
-                println!("SKIPPED: {why}");
-                Ok(())
-            }
-        },
+        (None, Some(peer)) => {
+            ci::transcripts(peer, &files, options).map(|outcome| ci::say(&outcome))
+        }
         _ => bail!("say either --port P, --peer NAME or --levada"),
     }
 }

@@ -7,7 +7,7 @@
 //! packages of the distribution where it runs as root. None of what it fetches may enter the
 //! repository: Redis is not under a licence that would allow it.
 
-mod apt;
+pub(crate) mod apt;
 mod programs;
 mod source;
 
@@ -183,7 +183,7 @@ fn run(command: &mut Command) -> Result<String> {
 }
 
 /// The last lines, where programs say what went wrong.
-fn tail(text: &str) -> String {
+pub(crate) fn tail(text: &str) -> String {
     let lines: Vec<_> = text.lines().collect();
     lines[lines.len().saturating_sub(10)..].join("\n")
 }

@@ -5,7 +5,7 @@
 
 use alloc::{borrow::Cow, sync::Arc, vec::Vec};
 
-use crate::{fields::Fields, id::StreamId, restored::RestoredStream};
+use crate::{extended::Extended, fields::Fields, id::StreamId, restored::RestoredStream};
 
 /// A key of one of the databases.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -128,6 +128,12 @@ pub enum Command<'a> {
     Getex(Key<'a>, SetExpiry),
     /// INCR, DECR, INCRBY, DECRBY.
     Incrby(Key<'a>, i64),
+    /// INCRBYFLOAT.
+    Incrbyfloat(Key<'a>, Extended),
+    /// GETRANGE, SUBSTR: key, first and last byte, negative ones counted from the end.
+    Getrange(Key<'a>, i64, i64),
+    /// SETRANGE: key, place, what stands there then; zeros where there was nothing.
+    Setrange(Key<'a>, u64, &'a [u8]),
     /// APPEND.
     Append(Key<'a>, &'a [u8]),
     /// STRLEN.
@@ -557,6 +563,27 @@ pub enum SetExpiry {
 }
 
 impl<'a> Command<'a> {
+    /// Whether it is refused while the disk is full: what Redis refuses when it is out of memory
+    /// (the flag DENYOOM). What reads, acknowledges, deletes and trims is not.
+    pub fn needs_space(&self) -> bool {
+        matches!(
+            self,
+            Self::Xadd(_)
+                | Self::Xsetid(_)
+                | Self::Xidmprecord(_)
+                | Self::XgroupCreate(_)
+                | Self::XgroupCreateconsumer(..)
+                | Self::Set(_)
+                | Self::Mset(..)
+                | Self::Incrby(..)
+                | Self::Incrbyfloat(..)
+                | Self::Setrange(..)
+                | Self::Append(..)
+                | Self::Restore(_)
+                | Self::Copy(_)
+        )
+    }
+
     /// Calls `each` with every key that the command names, in order, duplicates included.
     pub fn for_each_key(&self, mut each: impl FnMut(Key<'a>)) {
         match self {
@@ -599,7 +626,10 @@ impl<'a> Command<'a> {
             | Self::Append(key, _)
             | Self::Strlen(key)
             | Self::Delex(key, _)
-            | Self::Digest(key) => each(*key),
+            | Self::Digest(key)
+            | Self::Incrbyfloat(key, _)
+            | Self::Getrange(key, ..)
+            | Self::Setrange(key, ..) => each(*key),
             Self::Del(keys)
             | Self::Exists(keys)
             | Self::Mget(keys)
@@ -624,6 +654,39 @@ impl<'a> Command<'a> {
             | Self::Randomkey(..)
             | Self::Flush(_) => {}
         }
+    }
+
+    /// Whether it looks its keys up in order to read them: a key that is missing is a miss.
+    pub fn looks_up_keys(&self) -> bool {
+        matches!(
+            self,
+            Self::Get(_)
+                | Self::Mget(_)
+                | Self::Getdel(_)
+                | Self::Getex(..)
+                | Self::Strlen(_)
+                | Self::Digest(_)
+                | Self::Getrange(..)
+                | Self::Delex(..)
+                | Self::Set(Set { get: true, .. })
+                | Self::Exists(_)
+                | Self::Type(_)
+                | Self::Dump(_)
+                | Self::Expiretime(_)
+                | Self::Xlen(_)
+                | Self::Xrange(_)
+                | Self::Xread(_)
+                | Self::Xreadgroup(_)
+                | Self::Xack(..)
+                | Self::XpendingSummary(..)
+                | Self::Xpending(_)
+                | Self::Xclaim(_)
+                | Self::Xautoclaim(_)
+                | Self::XinfoStream(..)
+                | Self::XinfoGroups(_)
+                | Self::XinfoConsumers(..)
+                | Self::Xackdel(..)
+        )
     }
 
     /// Whether the answer depends on which keys exist, beyond the keys it names.

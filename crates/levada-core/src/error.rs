@@ -40,6 +40,10 @@ pub enum Error {
     NotInteger,
     /// An increment would overflow.
     IncrementOverflow,
+    /// The value of a string is not a floating point number.
+    NotFloat,
+    /// INCRBYFLOAT would end in no finite number.
+    SumNotFinite,
     /// DELEX with a condition of what is no string.
     NotString,
     /// IFDEQ, IFDNE with anything but 16 characters.
@@ -58,6 +62,8 @@ pub enum Error {
     StringTooLong,
     /// Strings would exceed their memory; nothing could be evicted.
     OutOfMemory,
+    /// The disk is full, and the command would need more of it.
+    DiskFull,
     /// The changes do not fit in one record of the log.
     TooLarge,
     /// A block of the stream failed its check on disk: it is never served and never skipped.

@@ -22,6 +22,7 @@ pub mod command;
 pub mod decide;
 pub mod effect;
 pub mod error;
+pub mod extended;
 pub mod fields;
 pub mod glob;
 pub mod group;

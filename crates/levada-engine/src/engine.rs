@@ -4,6 +4,7 @@
 //! one: that is group commit. A call returns when what it did is durable.
 
 use std::{
+    collections::{BTreeMap, VecDeque},
     path::Path,
     sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender},
     thread::{self, JoinHandle},
@@ -26,14 +27,15 @@ use crate::{
     disk::file::FileDisk,
     error::{Error, ErrorKind},
     shard::{
-        Answer, BlockedRead, BlockedReadgroup, ClientId, Entry, Event, Outcome, Shard,
-        ShardSettings, Wait,
+        Answer, BlockedRead, BlockedReadgroup, ClientId, Delivery, Entry, Event, Listening,
+        Outcome, Shard, ShardSettings, Wait,
     },
     store::{
         Recovered, Store,
         local::{LocalSettings, LocalStore},
         memory::MemStore,
     },
+    subscription::{Queue, Subscription},
 };
 
 /// Names and values of an entry.
@@ -82,9 +84,15 @@ enum Answered {
     Entries(Vec<Entry>),
 }
 
-/// The one thing that a call does with the shard.
+/// What a call does with the shard.
 trait Execute {
     fn execute(&mut self, command: &Command<'_>) -> Outcome;
+
+    /// Answers how many messages that makes.
+    fn publish(&mut self, channel: &[u8], payload: &[u8]) -> Outcome;
+
+    /// Lets the caller listen; answers 1, or 0 where the names are too long.
+    fn subscribe(&mut self, listening: Listening, names: &[Vec<u8>], queue: &Queue) -> Outcome;
 }
 
 impl Engine {
@@ -285,6 +293,46 @@ impl Engine {
         count(&self.call(move |shard| shard.execute(&Command::Xtrim(key(&stream), trim)))?)
     }
 
+    /// Publishes to a channel; returns how many messages that makes. Nothing is kept of it: only
+    /// who listens now gets it, behind everything that was changed before.
+    pub fn publish(&self, channel: &str, payload: &[u8]) -> Result<u64, Error> {
+        let (channel, payload) = (channel.as_bytes().to_vec(), payload.to_vec());
+        count(&self.call(move |shard| shard.publish(&channel, &payload))?)
+    }
+
+    /// Listens to channels from now on. Messages wait in a queue of bounded size; see
+    /// [`Subscription::recv`].
+    ///
+    /// ```
+    /// use levada_engine::Engine;
+    ///
+    /// # fn main() -> Result<(), levada_engine::Error> {
+    /// let engine = Engine::in_memory()?;
+    /// let alarms = engine.subscribe(&["alarms"])?;
+    /// assert_eq!(engine.publish("alarms", b"smoke")?, 1);
+    /// let message = alarms.recv(None)?.expect("it was published before");
+    /// assert_eq!(&*message.payload, b"smoke");
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn subscribe(&self, channels: &[&str]) -> Result<Subscription, Error> {
+        self.listen(Listening::Channel, channels)
+    }
+
+    /// Listens to all channels whose name matches one of the patterns (`*`, `?`, `[a-z]`).
+    pub fn subscribe_patterns(&self, patterns: &[&str]) -> Result<Subscription, Error> {
+        self.listen(Listening::Pattern, patterns)
+    }
+
+    fn listen(&self, listening: Listening, names: &[&str]) -> Result<Subscription, Error> {
+        let names: Vec<_> = names.iter().map(|name| name.as_bytes().to_vec()).collect();
+        let (queue, subscription) = Subscription::pair();
+        match count(&self.call(move |shard| shard.subscribe(listening, &names, &queue))?)? {
+            0 => Err(Error::new(ErrorKind::Invalid, "more than 16 MiB of names to listen to")),
+            _ => Ok(subscription),
+        }
+    }
+
     fn call(
         &self,
         run: impl FnMut(&mut dyn Execute) -> Outcome + Send + 'static,
@@ -356,6 +404,7 @@ fn refused(refused: &Refused) -> Error {
         Refused::GroupExists | Refused::IdTooSmall => ErrorKind::Conflict,
         Refused::NoSuchKey | Refused::KeyRequired | Refused::NoGroup { .. } => ErrorKind::NotFound,
         Refused::Corrupt { .. } => ErrorKind::Corrupt,
+        Refused::DiskFull => ErrorKind::Full,
         _ => ErrorKind::Invalid,
     };
     Error::new(kind, format!("refused, nothing changed: {refused:?}"))
@@ -367,9 +416,14 @@ struct Driver<S> {
     clock: Clock,
     inbox: Receiver<Request>,
     /// Calls that have no outcome yet, by the client number that stands for them.
-    open: std::collections::BTreeMap<ClientId, Request>,
+    open: BTreeMap<ClientId, Request>,
     /// Calls whose outcome is not durable yet, in order.
     waiting: Vec<(Wait, Caller, Result<Answered, Error>)>,
+    subscribers: BTreeMap<ClientId, Queue>,
+    /// Messages that are not durable yet, or rather what was changed before them; in order.
+    messages: VecDeque<Delivery>,
+    /// Subscribers that fell behind: they go when the messages before that are sent.
+    closed: Vec<ClientId>,
     next_client: u64,
 }
 
@@ -378,20 +432,59 @@ const CALLS_MAX: usize = 1024;
 
 struct Bound<'s, S> {
     shard: &'s mut Shard<S>,
+    subscribers: &'s mut BTreeMap<ClientId, Queue>,
     now: crate::clock::Now,
     client: ClientId,
+}
+
+fn done(count: u64) -> Outcome {
+    let result = Ok(Reply::Integer(i64::try_from(count).unwrap_or(i64::MAX)));
+    Outcome::Done(Answer { result, wait: Wait::Nothing })
 }
 
 impl<S: Store> Execute for Bound<'_, S> {
     fn execute(&mut self, command: &Command<'_>) -> Outcome {
         self.shard.execute(self.now, self.client, command)
     }
+
+    fn publish(&mut self, channel: &[u8], payload: &[u8]) -> Outcome {
+        done(self.shard.publish(Listening::Channel, channel, payload))
+    }
+
+    fn subscribe(&mut self, listening: Listening, names: &[Vec<u8>], queue: &Queue) -> Outcome {
+        // Those who left are found when somebody comes, so that there are never many of them.
+        self.subscribers.retain(|client, queue| {
+            let stays = !queue.is_abandoned();
+            if !stays {
+                self.shard.forget(*client);
+            }
+            stays
+        });
+        let client = self.client;
+        if !names.iter().all(|name| self.shard.subscribe(client, listening, name)) {
+            self.shard.forget(client);
+            return done(0);
+        }
+        self.subscribers.insert(client, queue.clone());
+        done(1)
+    }
 }
 
 impl<S: Store> Driver<S> {
     fn new(shard: Shard<S>, clock: Clock, inbox: Receiver<Request>) -> Self {
-        let (open, waiting) = (std::collections::BTreeMap::new(), Vec::new());
-        Self { shard, clock, inbox, open, waiting, next_client: 0 }
+        let (open, subscribers) = (BTreeMap::new(), BTreeMap::new());
+        let (waiting, messages) = (Vec::new(), VecDeque::new());
+        Self {
+            shard,
+            clock,
+            inbox,
+            open,
+            waiting,
+            subscribers,
+            messages,
+            closed: Vec::new(),
+            next_client: 0,
+        }
     }
 
     /// Turns until the last handle is gone or the disk fails; callers whose answer was not durable
@@ -407,7 +500,7 @@ impl<S: Store> Driver<S> {
         let now = self.clock.now();
         let deadline = self.shard.next_deadline_us(now);
         let patience = deadline.map_or(1_000_000, |at| at.saturating_sub(now.monotonic_us));
-        let patience = if self.waiting.is_empty() { patience } else { 0 };
+        let patience = if self.owes_nothing() { patience } else { 0 };
         match self.inbox.recv_timeout(Duration::from_micros(patience)) {
             Ok(request) => self.begin(request),
             Err(RecvTimeoutError::Timeout) => {}
@@ -426,10 +519,14 @@ impl<S: Store> Driver<S> {
         self.shard.poll(self.clock.now())?;
         self.drain_events();
         self.release();
-        if !self.waiting.is_empty() {
+        if !self.owes_nothing() {
             self.shard.store_mut().wait();
         }
         Ok(true)
+    }
+
+    fn owes_nothing(&self) -> bool {
+        self.waiting.is_empty() && self.messages.is_empty()
     }
 
     fn begin(&mut self, request: Request) {
@@ -442,7 +539,8 @@ impl<S: Store> Driver<S> {
     /// Carries a call out, or leaves it open until its blocks are here or entries come.
     fn go_on(&mut self, client: ClientId, mut request: Request) {
         let now = self.clock.now();
-        let outcome = (request.run)(&mut Bound { shard: &mut self.shard, now, client });
+        let Self { shard, subscribers, .. } = self;
+        let outcome = (request.run)(&mut Bound { shard, subscribers, now, client });
         let Outcome::Done(answer) = outcome else {
             self.open.insert(client, request);
             return;
@@ -461,6 +559,7 @@ impl<S: Store> Driver<S> {
     }
 
     fn drain_events(&mut self) {
+        self.drain_messages();
         while let Some(event) = self.shard.poll_event() {
             match event {
                 Event::Retry { client } => {
@@ -483,6 +582,22 @@ impl<S: Store> Driver<S> {
         }
     }
 
+    /// Counts messages for their subscribers, and ends those that fell behind.
+    fn drain_messages(&mut self) {
+        while let Some(message) = self.shard.poll_message() {
+            let client = message.client;
+            match self.subscribers.get(&client).map(|queue| queue.reserve(&message)) {
+                Some(true) => self.messages.push_back(message),
+                Some(false) => {
+                    // What was counted before still comes, then its end.
+                    self.shard.forget(client);
+                    self.closed.push(client);
+                }
+                None => {}
+            }
+        }
+    }
+
     /// Errors wait like anything else: they too show state.
     fn answered(&mut self, request: Request, answer: Answer) {
         let mut entries = |entries| self.shard.entries(&entries).map(Answered::Entries);
@@ -499,8 +614,22 @@ impl<S: Store> Driver<S> {
         self.waiting.push((answer.wait, request.answer, answered));
     }
 
-    /// Answers the calls whose outcome is durable.
+    /// Answers the calls whose outcome is durable, and sends messages.
     fn release(&mut self) {
+        while let Some(message) = self.messages.pop_front() {
+            if !self.shard.is_over(message.wait) {
+                self.messages.push_front(message);
+                break;
+            }
+            if let Some(queue) = self.subscribers.get(&message.client) {
+                queue.send(message);
+            }
+        }
+        if self.messages.is_empty() {
+            for client in self.closed.drain(..) {
+                self.subscribers.remove(&client);
+            }
+        }
         for (wait, sender, answered) in std::mem::take(&mut self.waiting) {
             if self.shard.is_over(wait) {
                 // The caller may have gone; its outcome stands all the same.

@@ -35,11 +35,15 @@ pub enum ErrorKind {
     NotFound,
     /// Somebody else has the data directory: stop one of the two.
     Busy,
+    /// The disk is full: nothing changed; free space, or delete and trim, which goes on.
+    Full,
     /// The device failed: nothing more is acknowledged; restart on a sound device.
     Io,
     /// Bytes on disk are damaged, or of a format that this version does not know: nothing was
     /// touched.
     Corrupt,
+    /// A subscriber took messages slower than they came, and was closed: subscribe again.
+    Overrun,
     /// The engine has stopped after an earlier error.
     Closed,
 }

@@ -22,8 +22,10 @@ mod engine;
 pub mod error;
 pub mod shard;
 pub mod store;
+mod subscription;
 
 pub use engine::{Engine, FieldsOf};
 pub use error::{Error, ErrorKind, Place};
 pub use levada_core::id::StreamId;
 pub use shard::Entry;
+pub use subscription::{MESSAGE_BYTES, Message, QUEUE_BYTES_MAX, Subscription};

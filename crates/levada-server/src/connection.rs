@@ -43,6 +43,8 @@ pub(crate) struct Connection {
     pub(crate) queued: bool,
     /// A command waits for blocks, or a reply does: nothing is run until the engine says so.
     pub(crate) awaits_blocks: bool,
+    /// A command waits for the end of a pause.
+    pub(crate) paused: bool,
     /// No more commands; the connection ends when all is sent.
     pub(crate) closing: bool,
     /// The connection ends now.
@@ -54,6 +56,7 @@ impl Connection {
     pub(crate) fn is_ready(&self) -> bool {
         self.session.blocked.is_none()
             && !self.awaits_blocks
+            && !self.paused
             && !self.closing
             && !self.broken
             && !self.out.is_drawing()

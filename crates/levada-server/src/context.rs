@@ -11,9 +11,11 @@ use crate::observe::SlowLog;
 use crate::out::Release;
 use crate::output::Output;
 use crate::registry::Registry;
+use crate::saves::Saves;
 use crate::session::{Reason, Session};
 use crate::settings::Settings;
 use crate::stats::Stats;
+use crate::usage::Usage;
 use crate::wire_error::WireError;
 
 /// A command's view of the server.
@@ -48,12 +50,29 @@ pub(crate) struct State {
     pub(crate) slow_log: SlowLog,
     /// Connections that are shown what others do.
     pub(crate) monitors: Vec<u64>,
+    /// A recovery that a client has asked for.
+    #[cfg(feature = "debug-shim")]
+    pub(crate) reload: Option<(crate::server::Reload, u64)>,
+    pub(crate) saves: Saves,
+    pub(crate) usage: Usage,
+    /// CLIENT PAUSE.
+    pub(crate) pause: Option<Pause>,
     random: u64,
+}
+
+/// Commands wait until then.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pause {
+    /// Monotonic milliseconds.
+    pub(crate) until_ms: u64,
+    /// All of them, not only those that write.
+    pub(crate) all: bool,
 }
 
 impl State {
     pub(crate) fn new(settings: Settings, config: Config, exposed: bool, clock: Clock) -> Self {
         let registry = Registry::new(crate::command::table());
+        let started = clock.now();
         let mut slow_log = SlowLog::default();
         slow_log.configure(&config);
         Self {
@@ -62,11 +81,16 @@ impl State {
             config,
             exposed,
             clock,
-            started: clock.now(),
+            started,
             blocked_clients: 0,
             wake: Vec::new(),
             slow_log,
             monitors: Vec::new(),
+            #[cfg(feature = "debug-shim")]
+            reload: None,
+            saves: Saves::new(started),
+            usage: Usage::new(started),
+            pause: None,
             random: settings.seed | 1,
             settings,
         }

@@ -21,7 +21,8 @@ use crate::out::{Out, QUEUED_BYTES_MAX, Release};
 use crate::output::Output;
 use crate::registry::{CommandNumber, Registry};
 use crate::session::{Blocked, Reason, Replies, Session};
-use crate::spec::{After, Asked, NameList, Names, Request, Run, Then, flag};
+use crate::spec::{After, Asked, CommandSpec, NameList, Names, Request, Run, Then, flag};
+use crate::usage::Usage;
 use crate::wire_error::WireError;
 
 /// A request that was refused before its command ran.
@@ -41,6 +42,8 @@ pub(crate) enum Ran {
     Close,
     /// Blocks are being read: the same request again, later.
     NeedBlocks,
+    /// Commands wait for the end of a pause: the same request again behind it.
+    Paused,
     /// It speaks another protocol: no reply, no connection.
     Foreign,
     /// The server ends.
@@ -97,6 +100,7 @@ impl Turn<'_> {
             self.session.replies = Replies::Skip;
         }
         let ran = match self.admit(args) {
+            Ok(number) if self.is_paused(number) => return Ran::Paused,
             Ok(number) if self.must_queue(number) => {
                 self.queue(number, args);
                 Ran::Done
@@ -141,12 +145,43 @@ impl Turn<'_> {
         if self.session.transaction.is_some() && flags & flag::NO_MULTI != 0 {
             return refused(WireError::NOT_IN_TRANSACTION);
         }
+        if self.shard.is_full() && self.needs_space(number) {
+            let name = self.state.registry.spec(number).name;
+            return refused(WireError::Core(CoreError::DiskFull, name));
+        }
         Ok(number)
+    }
+
+    /// Whether a command is one that is refused while there is no room; EXEC, if it would run one.
+    fn needs_space(&self, number: CommandNumber) -> bool {
+        let registry = &self.state.registry;
+        let denied = |number| registry.spec(number).flags & flag::DENYOOM != 0;
+        let queued =
+            self.session.transaction.as_ref().filter(|_| registry.spec(number).name == "exec");
+        let queued = queued.into_iter().flat_map(|transaction| transaction.commands());
+        denied(number) || queued.map(|queued| queued.number).any(denied)
     }
 
     /// Whether replies could be taken for messages: a listener in RESP2.
     fn is_restricted(&self) -> bool {
         self.session.subscriptions.any() && self.session.protocol == Protocol::Resp2
+    }
+
+    /// Whether CLIENT PAUSE lets a command wait.
+    fn is_paused(&self, number: CommandNumber) -> bool {
+        let Some(pause) = self.state.pause.filter(|pause| pause.until_ms > self.now.monotonic_ms())
+        else {
+            return false;
+        };
+        let writes = |number| {
+            let spec = self.state.registry.spec(number);
+            // Messages count as changes: they would reach replicas.
+            spec.flags & flag::WRITE != 0 || matches!(spec.name, "publish" | "spublish")
+        };
+        let is_exec = self.state.registry.spec(number).name == "exec";
+        let queued = self.session.transaction.as_ref().filter(|_| is_exec);
+        let queued = queued.into_iter().flat_map(|queue| queue.commands());
+        pause.all || writes(number) || queued.into_iter().any(|queued| writes(queued.number))
     }
 
     fn must_queue(&self, number: CommandNumber) -> bool {
@@ -258,9 +293,15 @@ impl Turn<'_> {
         write: fn(&mut Output<'_>, Reply, &Names<'_>),
     ) -> Ran {
         let client = ClientId(self.session.id);
+        let is_change = self.is_change(request, &asked.command);
+        let found = Usage::look(self.shard.machine(), &asked.command, self.now);
         let Outcome::Done(answer) = self.shard.execute(self.now, client, &asked.command) else {
             return Ran::NeedBlocks;
         };
+        self.state.usage.count(found);
+        if self.touches(request.spec) {
+            self.state.usage.touch(self.shard.machine(), &asked.command, self.now);
+        }
         if let (Some(block_ms), Ok(Reply::NilList), false) =
             (asked.block_ms, &answer.result, self.in_transaction)
         {
@@ -272,7 +313,7 @@ impl Turn<'_> {
         }
         match answer.result {
             Ok(reply) => {
-                self.state.stats.changes += u64::from(changes(request, &asked.command));
+                self.state.stats.changes += u64::from(is_change);
                 let keys = NameList::Borrowed(asked.names);
                 let names = Names { keys, now: self.now };
                 write(&mut self.output(), reply, &names);
@@ -283,6 +324,34 @@ impl Turn<'_> {
             }
             Err(error) => self.fail(number, &WireError::Core(error, request.spec.name)),
         }
+    }
+
+    /// Whether a command counts as a change of data: a group's history that is read again does not,
+    /// unless that makes the consumer.
+    fn is_change(&self, request: &Request<'_>, command: &Command<'_>) -> bool {
+        if request.spec.flags & flag::WRITE == 0 {
+            return false;
+        }
+        let Command::Xreadgroup(read) = command else {
+            return true;
+        };
+        read.streams.iter().any(|(key, after)| {
+            let found = self.shard.machine().stream(*key);
+            let group = found.and_then(|(_, stream)| stream.groups.find(read.group));
+            let is_known =
+                group.is_some_and(|(_, group)| group.consumers.number(read.consumer).is_some());
+            after.is_none() || !is_known
+        })
+    }
+
+    /// Whether a command counts as a use of its keys.
+    fn touches(&self, spec: &CommandSpec) -> bool {
+        let looks_only = match spec.name {
+            "touch" => return true,
+            "exists" | "type" | "ttl" | "pttl" | "expiretime" | "pexpiretime" => true,
+            name => name.starts_with("object|") || name == "memory|usage",
+        };
+        !looks_only && !self.session.no_touch
     }
 
     /// Arguments are wrong, and what Redis checks before them has been checked.
@@ -427,15 +496,6 @@ impl Turn<'_> {
             Err(error) => self.fail(number, &error),
         }
     }
-}
-
-/// Whether a command counts as a change of data: a group's history that is read again does not.
-fn changes(request: &Request<'_>, command: &Command<'_>) -> bool {
-    let is_history = match command {
-        Command::Xreadgroup(read) => read.streams.iter().all(|(_, after)| after.is_some()),
-        _ => false,
-    };
-    request.spec.flags & flag::WRITE != 0 && !is_history
 }
 
 /// Blocks for the replies inside EXEC.

@@ -5,8 +5,8 @@ use levada_engine::store::local::LocalStore;
 
 pub(crate) use levada_engine::clock::Now;
 pub(crate) use levada_engine::shard::{
-    Answer, BlockAccess, BlockedRead, BlockedReadgroup, ClientId, Delivery, Event, Events,
-    Listening, NAME_BYTES, Outcome, Subscriptions, Wait,
+    Answer, BlockAccess, BlockedRead, BlockedReadgroup, Checkpoints, ClientId, Delivery, Event,
+    Events, Listening, NAME_BYTES, Outcome, Subscriptions, Wait,
 };
 pub(crate) use levada_engine::store::Lsn;
 

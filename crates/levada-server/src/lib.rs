@@ -10,6 +10,8 @@ mod command;
 mod config;
 mod connection;
 mod context;
+#[cfg(feature = "debug-shim")]
+mod debug_shim;
 mod describe_client;
 mod dispatch;
 mod engine;
@@ -20,6 +22,7 @@ mod out;
 mod output;
 mod read_arguments;
 mod registry;
+mod saves;
 mod server;
 mod session;
 mod settings;
@@ -27,6 +30,7 @@ mod spec;
 mod stats;
 mod stream_arguments;
 mod transaction;
+mod usage;
 mod wire_error;
 
 pub use command::table as command_table;

@@ -102,9 +102,9 @@ impl Stats {
         &self.errors
     }
 
-    /// CONFIG RESETSTAT.
+    /// CONFIG RESETSTAT. What a checkpoint does not cover is a fact, not a statistic.
     pub(crate) fn reset(&mut self) {
-        *self = Self::new(self.commands.len());
+        *self = Self { changes: self.changes, ..Self::new(self.commands.len()) };
     }
 }
 

@@ -152,6 +152,8 @@ impl WireError {
     pub(crate) const MAX_CLIENTS: Self = Self::Fixed("ERR max number of clients reached");
     pub(crate) const CLUSTER_DISABLED: Self =
         Self::Fixed("ERR This instance has cluster support disabled");
+    pub(crate) const NOT_FLOAT: Self = Self::Fixed("ERR value is not a valid float");
+    pub(crate) const OFFSET_OUT_OF_RANGE: Self = Self::Fixed("ERR offset is out of range");
     pub(crate) const NUMKEYS: Self = Self::Fixed("ERR invalid numkeys value");
     pub(crate) const PAIRS_MISCOUNTED: Self = Self::Fixed("ERR wrong number of key-value pairs");
     pub(crate) const INVALID_CURSOR: Self = Self::Fixed("ERR invalid cursor");
@@ -328,6 +330,12 @@ fn core_text(error: &CoreError, command: &str) -> Cow<'static, [u8]> {
         }
         CoreError::NotInteger => b"ERR value is not an integer or out of range",
         CoreError::IncrementOverflow => b"ERR increment or decrement would overflow",
+        CoreError::DiskFull => {
+            b"OOMDISK the disk is full: the command was refused and nothing changed. Free space on \
+              it, or delete and trim (DEL, XDEL, XTRIM): reading and acknowledging go on"
+        }
+        CoreError::NotFloat => return WireError::NOT_FLOAT.text().into_owned().into(),
+        CoreError::SumNotFinite => b"ERR increment would produce NaN or Infinity",
         CoreError::NotString => b"ERR Key should be of string type if conditions are specified",
         CoreError::DigestLength => b"ERR must be exactly 16 hexadecimal characters",
         CoreError::ConditionUnknown => b"ERR Invalid condition. Use IFEQ, IFNE, IFDEQ, or IFDNE",

@@ -70,7 +70,7 @@ fn model_stream(text: &mut String, stream: &Stream) {
         entry(text, *id, fields);
     }
     let once = &stream.once;
-    let settings = (once.duration_s, once.iids_max as u64);
+    let settings = (once.limits.duration_s, once.limits.iids_max as u64);
     once_facts(text, settings, once.added, once.duplicates);
     for (pid, tracked) in &once.tracked {
         for TrackedIid { iid, id, since_ms } in tracked {

@@ -113,8 +113,10 @@ impl Course {
         let mut pair = Pair::new(Model::default(), shard, START_MS, START_MS)
             .expect("a store in memory does not fail");
         let limits = Op::Limits(generate::limits(&mut random));
-        pair.step(&Step { clock_ms: 0, op: limits, ends_turn: false })
-            .expect("a setting cannot fail");
+        let once = Op::OnceLimits(generate::once_limits(&mut random));
+        for op in [limits, once] {
+            pair.step(&Step { clock_ms: 0, op, ends_turn: false }).expect("a setting cannot fail");
+        }
         Self { pair, replica: Replica::default(), random, thorough: false }
     }
 

@@ -8,6 +8,7 @@ use crate::dump::{self, SealedBlocks};
 use crate::model::{Answer, Id, Key, Model, Stream, Value};
 use crate::op::subject::{self, Refused, Seen};
 use crate::op::{KEYS, KeyAt, Op, Step, model_key, reference};
+use levada_core::error::Error as CoreError;
 use levada_core::keyspace::KeyNumber;
 use levada_engine::clock::Now;
 use levada_engine::shard::{Event, Shard, Wait};
@@ -107,6 +108,11 @@ impl<S: Store> Pair<S> {
                 self.model.limits = *limits;
                 Ok(Vec::new())
             }
+            Op::OnceLimits(limits) => {
+                subject::set_once_limits(&mut self.shard, *limits);
+                self.model.once = *limits;
+                Ok(Vec::new())
+            }
             op => {
                 self.advance();
                 Ok(vec![self.command(op)?])
@@ -177,6 +183,10 @@ impl<S: Store> Pair<S> {
             let full = self.seals_before(op);
             let now = self.now();
             if let Some(answer) = subject::ask(&mut self.shard, now, self.now_ms, op) {
+                if let Err(Refused::Unexpected(CoreError::DiskFull)) = answer.0 {
+                    // Nothing happened, which is to be seen when the states are compared.
+                    return Ok(Promise { wait: answer.1, durable: 0, written: 0 });
+                }
                 if let Some(key) = full.filter(|key| self.has_sealed(*key)) {
                     self.end_node(&model_key(key));
                 }
@@ -398,7 +408,7 @@ fn named(op: &Op) -> Vec<KeyAt> {
         Op::Flush(None) => (0..KEYS.len()).collect(),
         Op::Flush(Some(database)) | Op::Dbsize(database) => of_database(*database).collect(),
         Op::Multi(ops) => ops.iter().flat_map(named).collect(),
-        Op::Limits(_) => Vec::new(),
+        Op::Limits(_) | Op::OnceLimits(_) => Vec::new(),
     }
 }
 

@@ -11,6 +11,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result, ensure};
 
 use super::catalogue::{Client, Source};
+use crate::peers::{self, apt};
 use crate::workspace;
 
 /// The file that ends an installation.
@@ -121,8 +122,9 @@ const GO_PATH: &str = "/usr/share/gocode";
 /// A program of Go, built without a network from what Debian ships.
 fn go(cache: &Path, name: &str) -> Result<Installed> {
     let library = Path::new(GO_PATH).join("src/github.com/gomodule/redigo");
-    if Command::new("go").arg("version").output().is_err() || !library.exists() {
-        apt(&GO_PACKAGES)?;
+    if !peers::has("go") || !library.exists() {
+        println!("installing {}", GO_PACKAGES.join(" "));
+        apt::install(&GO_PACKAGES)?;
     }
     let program = cache.join(name).join(name);
     let mut build = Command::new("go");
@@ -136,23 +138,6 @@ fn go(cache: &Path, name: &str) -> Result<Installed> {
 fn tool(name: &str) -> Result<Installed> {
     succeed(Command::new(name).arg("--version"))?;
     Ok(Installed::Interpreter { program: "python3".into(), scripts: sources("python") })
-}
-
-/// Installs Debian's packages; it needs root.
-fn apt(packages: &[&str]) -> Result<()> {
-    println!("installing {}", packages.join(" "));
-    let get = || {
-        let mut command = Command::new("apt-get");
-        command.env("DEBIAN_FRONTEND", "noninteractive").arg("--quiet");
-        command
-    };
-    succeed(get().arg("update"))
-        .and_then(|()| {
-            let mut install = get();
-            install.args(["install", "--yes", "--no-install-recommends"]);
-            succeed(install.args(packages))
-        })
-        .with_context(|| format!("Debian's {} are needed", packages.join(" and ")))
 }
 
 /// The directory `name` of the cache, filled anew unless it was filled with the same pins.

@@ -12,7 +12,7 @@ use super::run;
 const POLICY: &str = "/usr/sbin/policy-rc.d";
 
 /// Installs packages without starting any service. Fails where this process is not root.
-pub(super) fn install(packages: &[&str]) -> Result<()> {
+pub(crate) fn install(packages: &[&str]) -> Result<()> {
     ensure!(super::has("apt-get"), "install {packages:?}: this system has no apt-get");
     ensure!(is_root()?, "install {packages:?}: only root can do that here");
     let _forbidden = Policy::forbid()?;

@@ -1,9 +1,9 @@
 //! Reads streams and strings from an RDB file.
 //!
 //! A file can only be read from its beginning, and a stream's groups stand behind its entries,
-//! though the entries cannot be written without knowing what is pending. So the file is walked three
-//! times: once for strings and for all streams' numbers and groups, then by two cursors, one that
-//! serves the copying and one that serves the comparison, each going forward only.
+//! though the entries cannot be written without knowing what is pending. So the file is walked
+//! three times: once for strings and for all streams' numbers and groups, then by two cursors, one
+//! that serves the copying and one that serves the comparison, each going forward only.
 //!
 //! Memory: what is pending in the file, 40 bytes each; names of groups and consumers; and one node.
 

@@ -52,7 +52,7 @@ pub(crate) struct Work<'a> {
 }
 
 impl Work<'_> {
-    /// Carries a key of a server. An error only where the connection is of no more use.
+    /// Carries a key of a server. An error only where a server cannot be reached any more.
     pub(crate) fn carry(&mut self, source: &mut Live, item: &Item) -> Result<Row> {
         let mut row = row(item);
         let result = source
@@ -79,10 +79,13 @@ impl Work<'_> {
             }
             result => result,
         };
-        settle(row, result)
+        if result.as_ref().is_err_and(is_broken) {
+            source.peer.renew().with_context(|| about(&result))?;
+        }
+        self.settle(row, result)
     }
 
-    /// Carries a key of a file. An error only where the connection is of no more use.
+    /// Carries a key of a file. An error only where a server cannot be reached any more.
     pub(crate) fn carry_from_file(
         &mut self,
         item: &Item,
@@ -98,7 +101,7 @@ impl Work<'_> {
             FromFile::Stream(streams) => self.stream(streams, item, &mut row),
             FromFile::Unsupported => Ok(Outcome::Skipped),
         });
-        settle(row, result)
+        self.settle(row, result)
     }
 
     /// Carries a stream as one payload, if it may and can.
@@ -277,6 +280,16 @@ impl Work<'_> {
         Ok(())
     }
 
+    /// Puts what became of a key into its row. A connection that broke on it is made anew, so that
+    /// a value that a server refuses by hanging up does not end the work on the other keys.
+    fn settle(&mut self, mut row: Row, result: Result<Outcome>) -> Result<Row> {
+        if result.as_ref().is_err_and(is_broken) {
+            self.target.peer.renew().with_context(|| about(&result))?;
+        }
+        row.outcome = result.unwrap_or_else(|error| Outcome::Failed(format!("{error:#}")));
+        Ok(row)
+    }
+
     fn carriage<'b>(&'b mut self, source: &'b mut dyn Source, item: &'b Item) -> Carriage<'b> {
         Carriage {
             source,
@@ -302,16 +315,9 @@ fn row(item: &Item) -> Row {
     }
 }
 
-/// Puts what became of a key into its row.
-fn settle(mut row: Row, result: Result<Outcome>) -> Result<Row> {
-    row.outcome = match result {
-        Ok(outcome) => outcome,
-        Err(error) if is_broken(&error) => {
-            return Err(error.context(format!("key {}", super::peer::readable(&row.key))));
-        }
-        Err(error) => Outcome::Failed(format!("{error:#}")),
-    };
-    Ok(row)
+/// The error that came first, for a connection that could not be had again behind it.
+fn about(result: &Result<Outcome>) -> String {
+    result.as_ref().err().map(|error| format!("after {error:#}")).unwrap_or_default()
 }
 
 fn exists(peer: &mut Peer, key: &[u8]) -> Result<bool> {

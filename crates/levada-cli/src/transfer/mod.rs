@@ -4,8 +4,8 @@
 //! `run` goes through the keys, `key` decides what may be done to one, `stream` carries a stream in
 //! steps, `writer` writes it so that any step can be cut short, `dump` carries a small one whole,
 //! `compare` looks at both sides.
-//! `source` is what can be read: a server (`live`) or an RDB file (`file`). Below them `pages`, `peer`, `reply`, `id`;
-//! beside them `options`, `progress`, `report`.
+//! `source` is what can be read: a server (`live`) or an RDB file (`file`). Below them `pages`,
+//! `peer`, `reply`, `id`; beside them `options`, `progress`, `report`.
 
 mod compare;
 mod dump;

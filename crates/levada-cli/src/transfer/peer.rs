@@ -29,6 +29,8 @@ pub(crate) struct Peer {
     pub(crate) payloads: bool,
     /// It has XNACK, and so entries that are pending and nobody's.
     pub(crate) releases: bool,
+    /// With credentials: never shown.
+    url: String,
     connection: Connection,
 }
 
@@ -49,6 +51,7 @@ impl Peer {
             database,
             payloads: false,
             releases: false,
+            url: url.to_owned(),
             connection,
         };
         let info = peer.ask(redis::cmd("INFO").arg("server"))?;
@@ -64,6 +67,12 @@ impl Peer {
         peer.releases = peer.has("xnack")?;
         ensure!(peer.version >= (6, 2), "{} speaks Redis {version}: 6.2 is needed", peer.name);
         Ok(peer)
+    }
+
+    /// Replaces the connection by a new one.
+    pub(crate) fn renew(&mut self) -> Result<()> {
+        *self = Self::connect(&self.url)?;
+        Ok(())
     }
 
     fn has(&mut self, command: &str) -> Result<bool> {
@@ -140,7 +149,7 @@ impl Peer {
     }
 }
 
-/// Whether the connection is of no more use, so that going on with other keys would be idle.
+/// Whether the connection is of no more use.
 pub(crate) fn is_broken(error: &Error) -> bool {
     error.downcast_ref::<RedisError>().is_some_and(|error| {
         error.is_io_error() || error.is_unrecoverable_error() || error.is_timeout()

@@ -67,6 +67,62 @@ fn small_streams_come_whole_with_all_their_times() {
 }
 
 #[test]
+fn entries_that_nobody_owns_are_carried_where_they_are_known() {
+    let (one, other) = (Server::levada(), Server::levada());
+    let mut there = one.connect();
+    for number in 1..=6 {
+        ask(&mut there, &format!("XADD s {number}-1 f v"));
+    }
+    ask(&mut there, "XGROUP CREATE s g 0");
+    ask(&mut there, "XREADGROUP GROUP g c COUNT 4 STREAMS s >");
+    ask(&mut there, "XNACK s g SILENT IDS 2 1-1 3-1 RETRYCOUNT 7");
+    ask(&mut there, "XGROUP CREATE s nobody 0");
+    ask(&mut there, "XNACK s nobody FAIL IDS 1 5-1 FORCE");
+    import(&one, &other, &["--by-pages"], 0);
+    assert_eq!(state(&other, false), state(&one, false));
+    let Some(redis) = Server::redis() else {
+        return;
+    };
+    // The comparison tells, too.
+    let said = transfer("export", &one, &redis, &["--by-pages"], 3);
+    assert!(said.contains("Not carried: pending entries, 3"), "{said}");
+    assert!(said.contains("DIFFERS pending: missing: 3, first g 1-1"), "{said}");
+}
+
+#[test]
+fn an_error_names_the_key_and_the_command_and_spares_the_other_keys() {
+    let Some(source) = Server::redis() else {
+        return;
+    };
+    let ours = Server::levada();
+    let mut there = source.connect();
+    let long = vec![b'x'; 17 << 20];
+    redis::cmd("SET").arg("long").arg(&long).exec(&mut there).expect("Redis takes it");
+    ask(&mut there, "SET short value");
+    let said = import(&source, &ours, &[], 1);
+    assert!(said.contains("SET long at 127.0.0.1"), "{said}");
+    assert!(
+        said.contains("(1 failed, 1 copied)") || said.contains("(1 copied, 1 failed)"),
+        "{said}"
+    );
+    assert!(!said.contains("xxxx"), "{said}");
+}
+
+#[test]
+fn a_password_is_used_and_not_shown() {
+    let Some(source) = Server::redis() else {
+        return;
+    };
+    let ours = Server::levada();
+    ask(&mut source.connect(), "SET t value");
+    ask(&mut source.connect(), "CONFIG SET requirepass secret");
+    let from = |password: &str| format!("redis://:{password}@127.0.0.1:{}", source.port);
+    levada(&["import", "--from", &from("secret"), "--to", &ours.url()], 0);
+    let said = levada(&["import", "--from", &from("wrong"), "--to", &ours.url()], 1);
+    assert!(said.contains("the source") && !said.contains("wrong"), "{said}");
+}
+
+#[test]
 fn what_the_target_has_is_not_touched() {
     let Some(source) = Server::redis() else {
         return;

@@ -7,6 +7,8 @@ use alloc::{
     vec::Vec,
 };
 
+use core::ops::Range;
+
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::{Context, Decided, Decision, create_key, integer};
@@ -14,6 +16,7 @@ use crate::{
     command::{Command, Compare, Key, Mset, Set, SetExpiry},
     effect::{Effect, Kind},
     error::Error,
+    extended::Extended,
     fields::append_decimal,
     keyspace::{KeyNumber, Object, Value},
     limits,
@@ -48,6 +51,13 @@ pub(super) fn decide<'a>(context: Context<'_>, command: &Command<'a>) -> Decided
         }
         Command::Getex(key, expiry) => getex(context, *key, *expiry),
         Command::Incrby(key, by) => incrby(context, *key, *by),
+        Command::Incrbyfloat(key, by) => incrbyfloat(context, *key, *by),
+        Command::Getrange(key, first, last) => {
+            let held = text(context, *key)?.map_or(&[][..], |held| held);
+            let range = byte_range(held.len(), *first, *last);
+            Ok(Decision::answer(Reply::Bytes(held[range].into())))
+        }
+        Command::Setrange(key, offset, value) => setrange(context, *key, *offset, value),
         Command::Append(key, more) => append(context, *key, more),
         _ => unreachable!("every other command has its own file"),
     }
@@ -64,6 +74,44 @@ fn incrby<'a>(context: Context<'_>, key: Key<'a>, by: i64) -> Decided<'a> {
     append_decimal(&mut value, sum);
     let effects = write(context, key, value.into(), SetExpiry::Keep)?;
     Ok(Decision { reply: Reply::Integer(sum), effects })
+}
+
+/// INCRBYFLOAT key n
+fn incrbyfloat<'a>(context: Context<'_>, key: Key<'a>, by: Extended) -> Decided<'a> {
+    let held = match text(context, key)? {
+        None => Extended::ZERO,
+        Some(value) => Extended::parse(value).ok_or(Error::NotFloat)?,
+    };
+    let sum = held.checked_add(by).ok_or(Error::SumNotFinite)?.to_decimal();
+    let reply = Reply::Bytes(sum.as_slice().into());
+    let effects = write(context, key, sum.into(), SetExpiry::Keep)?;
+    Ok(Decision { reply, effects })
+}
+
+/// SETRANGE key offset value
+fn setrange<'a>(context: Context<'_>, key: Key<'a>, offset: u64, value: &[u8]) -> Decided<'a> {
+    let held = text(context, key)?.map_or(&[][..], |held| held);
+    if value.is_empty() {
+        return Ok(Decision::answer(integer(held.len() as u64)));
+    }
+    let end = usize::try_from(offset).ok().and_then(|offset| offset.checked_add(value.len()));
+    let end = end.filter(|end| *end <= limits::STRING_BYTES_MAX).ok_or(Error::StringTooLong)?;
+    let mut changed = held.to_vec();
+    changed.resize(end.max(held.len()), 0);
+    changed[end - value.len()..end].copy_from_slice(value);
+    let reply = integer(changed.len() as u64);
+    let effects = write(context, key, changed.into(), SetExpiry::Keep)?;
+    Ok(Decision { reply, effects })
+}
+
+/// The bytes that GETRANGE asks for.
+fn byte_range(len: usize, first: i64, last: i64) -> Range<usize> {
+    let from_end = |place: i64| match usize::try_from(place) {
+        Ok(place) => place,
+        Err(_) => len.saturating_sub(usize::try_from(place.unsigned_abs()).unwrap_or(len)),
+    };
+    let (start, end) = (from_end(first), from_end(last).saturating_add(1).min(len));
+    if (first < 0 && last < 0 && first > last) || start >= end { 0..0 } else { start..end }
 }
 
 /// APPEND key value

@@ -21,6 +21,8 @@ pub struct MemoryDisk {
     open: BTreeMap<FileId, u32>,
     completed: VecDeque<(Ticket, Result<Vec<u8>, io::ErrorKind>)>,
     next: u64,
+    /// Bytes that all files together may have.
+    capacity: Option<u64>,
 }
 
 impl MemoryDisk {
@@ -44,6 +46,16 @@ impl MemoryDisk {
         self.files.get_mut(self.names.get(path)?).map(Arc::make_mut)
     }
 
+    /// Lets all files together have so many bytes, or any number.
+    pub fn set_capacity(&mut self, bytes: Option<u64>) {
+        self.capacity = bytes;
+    }
+
+    fn free(&self) -> u64 {
+        let used: usize = self.files.values().map(|bytes| bytes.len()).sum();
+        self.capacity.map_or(u64::MAX, |capacity| capacity.saturating_sub(used as u64))
+    }
+
     fn number(&mut self) -> u64 {
         self.next += 1;
         self.next
@@ -55,10 +67,14 @@ impl MemoryDisk {
     }
 
     fn write(&mut self, file: FileId, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let free = self.free();
         let content = Arc::make_mut(self.content(file)?);
         let start = usize::try_from(offset).map_err(|_| io::ErrorKind::FileTooLarge)?;
         let end = start.checked_add(bytes.len()).ok_or(io::ErrorKind::FileTooLarge)?;
         if content.len() < end {
+            if (end - content.len()) as u64 > free {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
             content.resize(end, 0);
         }
         content[start..end].copy_from_slice(bytes);
@@ -173,7 +189,7 @@ impl Disk for MemoryDisk {
     }
 
     fn free_space(&mut self) -> io::Result<u64> {
-        Ok(u64::MAX)
+        Ok(self.free())
     }
 }
 

@@ -24,6 +24,8 @@ pub(super) struct Checkpointing {
     /// Changes up to here are in the last checkpoint.
     position: Lsn,
     finished: u64,
+    /// One was asked for.
+    wanted: bool,
     piece: Vec<u8>,
 }
 
@@ -37,12 +39,41 @@ impl Checkpointing {
         self.snapshot.is_some()
     }
 
+    pub(super) fn is_wanted(&self) -> bool {
+        self.wanted
+    }
+
+    pub(super) fn facts(&self) -> Checkpoints {
+        let in_progress = self.snapshot.is_some() || self.ending || self.wanted;
+        Checkpoints { finished: self.finished, in_progress }
+    }
+
     pub(super) fn finished(&self) -> u64 {
         self.finished
     }
 }
 
+/// How checkpoints stand.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Checkpoints {
+    /// How many were finished since the start.
+    pub finished: u64,
+    /// Whether one is asked for, being written, or on its way to disk.
+    pub in_progress: bool,
+}
+
 impl<S: Store> Shard<S> {
+    /// Asks for a checkpoint, which begins at the next poll between two batches, behind one that is
+    /// under way already.
+    pub fn want_checkpoint(&mut self) {
+        self.checkpointing.wanted = true;
+    }
+
+    /// How checkpoints stand.
+    pub fn checkpoints(&self) -> Checkpoints {
+        self.checkpointing.facts()
+    }
+
     /// Begins a checkpoint if one is due, or goes on with the one under way.
     pub(super) fn go_on_with_checkpoint(&mut self) -> Result<(), Error> {
         if self.checkpointing.snapshot.is_some() {
@@ -54,7 +85,8 @@ impl<S: Store> Shard<S> {
                 if std::mem::take(&mut self.checkpointing.ending) {
                     self.checkpointing.finished += 1;
                 }
-                if due && self.batch.is_empty() {
+                if (due || self.checkpointing.wanted) && self.batch.is_empty() {
+                    self.checkpointing.wanted = false;
                     self.begin_checkpoint()?;
                 }
             }
@@ -98,14 +130,24 @@ impl<S: Store> Shard<S> {
     /// A checkpoint of everything, waited for: the end of a clean shutdown, which makes the next
     /// start as fast as it can be.
     pub fn checkpoint_now(&mut self) -> Result<(), Error> {
-        while self.checkpointing.snapshot.is_some() || self.store.checkpoint_due().is_none() {
-            self.turn_of_checkpoint()?;
-        }
-        self.begin_checkpoint()?;
-        while self.checkpointing.snapshot.is_some() || self.store.checkpoint_due().is_none() {
-            self.turn_of_checkpoint()?;
+        self.store.look_for_space()?;
+        if self.end_checkpoint()? {
+            self.begin_checkpoint()?;
+            self.end_checkpoint()?;
         }
         Ok(())
+    }
+
+    /// Waits for the checkpoint under way, if there is one; false where it will not end, because
+    /// the disk is full and the reserve spent. Then the log holds what it would.
+    fn end_checkpoint(&mut self) -> Result<bool, Error> {
+        while self.checkpointing.snapshot.is_some() || self.store.checkpoint_due().is_none() {
+            if self.store.is_starved() {
+                return Ok(false);
+            }
+            self.turn_of_checkpoint()?;
+        }
+        Ok(true)
     }
 
     fn turn_of_checkpoint(&mut self) -> Result<(), Error> {

@@ -7,7 +7,7 @@
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use levada_core::{
-    command::{Command, Key, Mset, Restore, Restored, Set, SetExpiry},
+    command::{Command, Key, Mset, Restore, Restored, SetExpiry},
     effect::Effect,
     keyspace::{KeyNumber, Value},
 };
@@ -244,6 +244,15 @@ impl<S: Store> Shard<S> {
         }
     }
 
+    /// Whether a command removes this key to make room for another.
+    pub(super) fn is_eviction(&self, command: &Command<'_>, key: KeyNumber) -> bool {
+        let mut own = false;
+        if writes_strings(command) {
+            command.for_each_key(|named| own |= self.machine.keys.number(named) == Some(key));
+        }
+        writes_strings(command) && !own
+    }
+
     /// Says which keys a command looked for in vain.
     pub(super) fn announce_misses(&mut self, command: &Command<'_>) {
         if !self.announces(MISS) {
@@ -257,42 +266,23 @@ impl<S: Store> Shard<S> {
         };
         match command {
             Command::Copy(copied) => look_up(copied.from),
-            command if looks_up(command) => command.for_each_key(look_up),
+            command if command.looks_up_keys() => command.for_each_key(look_up),
             _ => {}
         }
         self.announce(notes);
     }
 }
 
-/// Whether a command looks keys up to read them.
-fn looks_up(command: &Command<'_>) -> bool {
+/// Whether a command gives a string its value: other keys that it removes made room for it.
+fn writes_strings(command: &Command<'_>) -> bool {
     matches!(
         command,
-        Command::Get(_)
-            | Command::Mget(_)
-            | Command::Getdel(_)
-            | Command::Getex(..)
-            | Command::Strlen(_)
-            | Command::Digest(_)
-            | Command::Delex(..)
-            | Command::Set(Set { get: true, .. })
-            | Command::Exists(_)
-            | Command::Type(_)
-            | Command::Dump(_)
-            | Command::Expiretime(_)
-            | Command::Xlen(_)
-            | Command::Xrange(_)
-            | Command::Xread(_)
-            | Command::Xreadgroup(_)
-            | Command::Xack(..)
-            | Command::XpendingSummary(..)
-            | Command::Xpending(_)
-            | Command::Xclaim(_)
-            | Command::Xautoclaim(_)
-            | Command::XinfoStream(..)
-            | Command::XinfoGroups(_)
-            | Command::XinfoConsumers(..)
-            | Command::Xackdel(..)
+        Command::Set(_)
+            | Command::Mset(_)
+            | Command::Incrby(..)
+            | Command::Incrbyfloat(..)
+            | Command::Setrange(..)
+            | Command::Append(..)
     )
 }
 
@@ -319,6 +309,8 @@ impl<'c, S: Store> Told<'_, 'c, S> {
             Effect::KeyRemoved { key } => self.removed(*key),
             Effect::TextSet { key, .. } => match self.command {
                 Command::Incrby(..) => self.note(*key, STRING, "incrby"),
+                Command::Incrbyfloat(..) => self.note(*key, STRING, "incrbyfloat"),
+                Command::Setrange(..) => self.note(*key, STRING, "setrange"),
                 Command::Append(..) => self.note(*key, STRING, "append"),
                 _ => {
                     if !self.created.contains_key(key) {
@@ -357,17 +349,13 @@ impl<'c, S: Store> Told<'_, 'c, S> {
 
     /// A key goes: by command, replaced by another value, or for want of room.
     fn removed(&mut self, key: KeyNumber) {
-        if !matches!(self.command, Command::Set(_) | Command::Incrby(..) | Command::Append(..)) {
-            return self.note(key, GENERIC, "del");
-        }
-        let mut own = false;
-        let keys = &self.shard.machine.keys;
-        self.command.for_each_key(|named| own |= keys.number(named) == Some(key));
-        if own {
+        if !writes_strings(self.command) {
+            self.note(key, GENERIC, "del");
+        } else if self.shard.is_eviction(self.command, key) {
+            self.note(key, EVICTED, "evicted");
+        } else {
             self.note(key, OVERWRITTEN, "overwritten");
             self.note(key, TYPE_CHANGED, "type_changed");
-        } else {
-            self.note(key, EVICTED, "evicted");
         }
     }
 

@@ -40,6 +40,9 @@ impl<S: Store> Shard<S> {
     pub fn execute(&mut self, now: Now, client: ClientId, command: &Command<'_>) -> Outcome {
         self.keep_batch_bounded();
         self.advance(now);
+        if self.is_full() && !self.in_transaction && command.needs_space() {
+            return Outcome::Done(Answer { result: Err(Refused::DiskFull), wait: Wait::Nothing });
+        }
         match command.sees_whole_keyspace() {
             true => self.expire_due(),
             false => command.for_each_key(|key| self.expire_key(key)),
@@ -134,6 +137,11 @@ impl<S: Store> Shard<S> {
             return self.refuse(command, refused);
         }
         let notes = self.notes(command, &decision.effects);
+        let evicts = |effect: &&Effect<'_>| match effect {
+            Effect::KeyRemoved { key } => self.is_eviction(command, *key),
+            _ => false,
+        };
+        self.evicted_keys += decision.effects.iter().filter(evicts).count() as u64;
         for effect in &decision.effects {
             self.apply(effect);
         }
@@ -147,6 +155,11 @@ impl<S: Store> Shard<S> {
     fn log(&mut self, effects: &[Effect<'_>]) -> Result<(), Refused> {
         let start = self.batch.len();
         effects.iter().for_each(|effect| effect.encode(&mut self.batch));
+        // On a full disk the log lives on what it has until a checkpoint gives a file back.
+        if self.is_full() && !effects.is_empty() && !self.store.has_log_room(self.batch.len()) {
+            self.batch.truncate(start);
+            return Err(Refused::DiskFull);
+        }
         if self.batch.len() <= self.store.batch_bytes_max() {
             return Ok(());
         }
@@ -187,8 +200,12 @@ impl<S: Store> Shard<S> {
     pub(super) fn tell_store(&mut self, applied: Applied) -> Result<(), Error> {
         match applied {
             Applied::Done => {}
-            Applied::Sealed(key, number, block) => self.store.put_block(key.0, number, block)?,
+            Applied::Sealed(key, number, block) => {
+                self.looked_us = None;
+                self.store.put_block(key.0, number, block)?;
+            }
             Applied::Filled(key, blocks) => {
+                self.looked_us = None;
                 for (number, block) in blocks {
                     self.store.put_block(key.0, number, block)?;
                 }
@@ -205,9 +222,14 @@ impl<S: Store> Shard<S> {
         let expired = found
             .filter(|(_, object)| object.expires_at_ms.is_some_and(|at_ms| at_ms < self.now_ms));
         if let Some((key, _)) = expired {
-            self.announce_expired(key);
-            self.perform(&Effect::KeyRemoved { key });
+            self.drop_expired(key);
         }
+    }
+
+    fn drop_expired(&mut self, key: KeyNumber) {
+        self.expired_keys += 1;
+        self.announce_expired(key);
+        self.perform(&Effect::KeyRemoved { key });
     }
 
     /// Removes keys that have expired, a bounded number a turn, and serves whom that concerns.
@@ -219,13 +241,13 @@ impl<S: Store> Shard<S> {
 
     fn expire_due(&mut self) {
         const KEYS_MAX: usize = 1000;
+        if self.is_full() && !self.store.has_log_room(self.batch.len()) {
+            return;
+        }
         let expiring = self.machine.keys.iter_expiring();
         let due = expiring.take_while(|(at_ms, _)| *at_ms < self.now_ms);
         let due: Vec<_> = due.take(KEYS_MAX).map(|(_, key)| key).collect();
-        for key in due {
-            self.announce_expired(key);
-            self.perform(&Effect::KeyRemoved { key });
-        }
+        due.into_iter().for_each(|key| self.drop_expired(key));
     }
 
     /// Forgets idempotent ids that have been over for a while, of a bounded number of streams a
@@ -245,6 +267,9 @@ impl<S: Store> Shard<S> {
     /// Seals tails beyond their budget, down to three quarters of it, so that it is seldom done.
     pub(super) fn keep_tail_budget(&mut self) {
         let bytes_max = self.settings.tail_bytes_max;
+        if self.is_full() {
+            return;
+        }
         if self.machine.tail_bytes() > bytes_max {
             for effect in self.machine.seal_rested_tails(bytes_max / 4 * 3) {
                 self.perform(&effect);

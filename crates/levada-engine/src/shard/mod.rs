@@ -36,6 +36,7 @@ use levada_core::{
 use self::{channels::Channels, checkpoint::Checkpointing, transaction::Watches, waiters::Waiters};
 pub use self::{
     channels::{Delivery, Listening, NAME_BYTES, NAMES_BYTES_MAX, Subscriptions},
+    checkpoint::Checkpoints,
     events::Events,
     reads::{BlockAccess, BlockHere, Entry},
     waiters::{BlockedRead, BlockedReadgroup},
@@ -43,7 +44,7 @@ pub use self::{
 use crate::{
     clock::Now,
     error::Error,
-    store::{Lsn, Store, Urgency},
+    store::{Lsn, Space, Store, Urgency},
 };
 
 /// Names whoever sent a command; chosen by the caller, unique among those that are under way.
@@ -184,6 +185,11 @@ pub struct Shard<S> {
     parked: BTreeMap<(KeyNumber, u64), Vec<ClientId>>,
     checkpointing: Checkpointing,
     residual_reads: u64,
+    expired_keys: u64,
+    evicted_keys: u64,
+    /// Monotonic microseconds of the last look at the space on the device; `None` where blocks
+    /// were handed over since.
+    looked_us: Option<u64>,
     /// An error of the store in the middle of a turn; the turn's commit returns it.
     failed: Option<Error>,
 }
@@ -197,6 +203,10 @@ pub struct Facts {
     pub blocking_keys: u64,
     /// Bytes of strings and their names.
     pub strings_bytes: u64,
+    /// Keys that went because their time was over.
+    pub expired_keys: u64,
+    /// Strings that went for want of room.
+    pub evicted_keys: u64,
     /// Blocks read synchronously, inside a transaction or for a waiting reader.
     pub residual_reads: u64,
     /// The last batch.
@@ -211,12 +221,16 @@ pub struct Facts {
     pub sync_us_average: u64,
     /// What recovery found.
     pub recovery: Recovery,
+    /// Space on the device.
+    pub space: Space,
 }
 
 /// Bytes of effects at which a batch ends before its turn does.
 const BATCH_BYTES: usize = 8 << 20;
 /// How long relaxed records may stay unsynced, and the durable mark of the log behind.
 const IDLE_US: u64 = 100_000;
+/// How often the space on the device is looked at.
+const LOOK_US: u64 = 200_000;
 /// How long idempotent ids that are over may take memory, so that a stream forgets many at once.
 const FORGET_AFTER_MS: u64 = 1000;
 
@@ -273,6 +287,11 @@ impl<S: Store> Shard<S> {
     /// Whether no more commands should be read for now: too much is on its way to the disk.
     pub fn is_congested(&self) -> bool {
         self.store.is_congested()
+    }
+
+    /// Whether the disk is full: commands that need space are refused until it is not.
+    pub fn is_full(&self) -> bool {
+        self.store.space().is_full
     }
 
     /// The next piece of news.
@@ -355,6 +374,7 @@ impl<S: Store> Shard<S> {
         for (object, number) in progress.fetched {
             self.wake_parked(KeyNumber(object), number);
         }
+        self.look_for_space(now)?;
         self.time_out(now);
         self.expire(now);
         self.forget_over();
@@ -365,6 +385,16 @@ impl<S: Store> Shard<S> {
             self.rest()?;
         }
         Ok(())
+    }
+
+    /// Looks at the space on the device, now and then and after whatever takes some.
+    fn look_for_space(&mut self, now: Now) -> Result<(), Error> {
+        let fresh = |at_us: u64| now.monotonic_us.saturating_sub(at_us) < LOOK_US;
+        if self.looked_us.is_some_and(fresh) {
+            return Ok(());
+        }
+        self.looked_us = Some(now.monotonic_us);
+        self.store.look_for_space()
     }
 
     /// Nothing changes at the moment: what is written only becomes durable, and the log is marked.
@@ -388,10 +418,17 @@ impl<S: Store> Shard<S> {
         let over = self.machine.iter_over().next();
         let over = over.map(|(at_ms, _)| until(at_ms.saturating_add(FORGET_AFTER_MS)));
         let claim = self.waiters.next_claim_ms().map(until);
-        let checkpoint = self.checkpointing.is_under_way().then_some(now.monotonic_us);
+        let wanted = self.checkpointing.is_wanted() && self.store.checkpoint_due().is_some();
+        let checkpoint = (wanted || self.checkpointing.is_under_way()).then_some(now.monotonic_us);
+        let full = self.looked_us.filter(|_| self.is_full()).map(|at_us| at_us + LOOK_US);
         let rests = self.last_lsn <= self.last_durable_wish && self.store.is_idle();
         let idle = (!rests).then_some(self.last_commit_us + IDLE_US);
-        [waits, expiry, over, claim, checkpoint, idle].into_iter().flatten().min()
+        [waits, expiry, over, claim, checkpoint, full, idle].into_iter().flatten().min()
+    }
+
+    /// Counts expired and evicted keys from 0 again.
+    pub fn reset_counts(&mut self) {
+        (self.expired_keys, self.evicted_keys) = (0, 0);
     }
 
     /// Numbers for INFO and metrics.
@@ -400,6 +437,8 @@ impl<S: Store> Shard<S> {
             blocked_clients: self.waiters.len() as u64,
             blocking_keys: self.waiters.keys() as u64,
             strings_bytes: self.machine.keys.text_bytes(),
+            expired_keys: self.expired_keys,
+            evicted_keys: self.evicted_keys,
             residual_reads: self.residual_reads,
             last_lsn: self.last_lsn,
             durable_lsn: self.store.durable(),
@@ -407,6 +446,7 @@ impl<S: Store> Shard<S> {
             checkpoints: self.checkpointing.finished(),
             sync_us_average: self.sync_us_average,
             recovery: self.recovery,
+            space: self.store.space(),
         }
     }
 

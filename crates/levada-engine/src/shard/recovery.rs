@@ -61,6 +61,9 @@ impl<S: Store> Shard<S> {
             parked: BTreeMap::new(),
             checkpointing: Checkpointing::at(recovered.lsn),
             residual_reads: 0,
+            expired_keys: 0,
+            evicted_keys: 0,
+            looked_us: None,
             failed: None,
         };
         for batch in recovered.batches {
@@ -91,6 +94,12 @@ impl<S: Store> Shard<S> {
 
     /// Ends cleanly: everything durable, and a checkpoint, so that the next start replays nothing.
     pub fn shut_down(&mut self, now: Now) -> Result<(), Error> {
+        self.settle(now)?;
+        self.checkpoint_now()
+    }
+
+    /// Waits until everything is durable, what is written only included.
+    pub fn settle(&mut self, now: Now) -> Result<(), Error> {
         self.commit(now)?;
         while self.store.durable() < self.last_lsn {
             if self.last_durable_wish < self.last_lsn {
@@ -99,7 +108,7 @@ impl<S: Store> Shard<S> {
             self.store.wait();
             self.store.poll()?;
         }
-        self.checkpoint_now()
+        Ok(())
     }
 
     /// The stream or string of a number, for tools that walk everything.

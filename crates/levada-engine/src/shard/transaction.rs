@@ -114,6 +114,16 @@ impl<S: Store> Shard<S> {
                 self.touch_key(*key);
                 self.touch((*database, name.to_vec()));
             }
+            // As in Redis, only entries and keys break a WATCH; but readers may wait for these.
+            Effect::IdSet { key, .. }
+            | Effect::GroupCreated { key, .. }
+            | Effect::GroupIdSet { key, .. }
+            | Effect::GroupDestroyed { key, .. }
+            | Effect::ConsumerDeleted { key, .. } => {
+                if let Some(object) = self.machine.keys.get(*key) {
+                    self.waiters.feed((object.database, object.name.to_vec()));
+                }
+            }
             Effect::Claimed { key, .. } | Effect::Delivered { key, .. } => {
                 if let Some(object) = self.machine.keys.get(*key) {
                     self.waiters.shift((object.database, object.name.to_vec()));
@@ -128,16 +138,6 @@ impl<S: Store> Shard<S> {
             | Effect::IidTracked { .. }
             | Effect::IidsCounted { .. } => {}
             effect if effect.is_delivery() => {}
-            // Nor does a change of a group, but those who wait in it have to know.
-            Effect::GroupCreated { key, .. }
-            | Effect::GroupIdSet { key, .. }
-            | Effect::GroupDestroyed { key, .. }
-            | Effect::ConsumerDeleted { key, .. }
-            | Effect::IdSet { key, .. } => {
-                if let Some(object) = self.machine.keys.get(*key) {
-                    self.waiters.feed((object.database, object.name.to_vec()));
-                }
-            }
             effect => {
                 if let Some(key) = effect.key() {
                     self.touch_key(key);

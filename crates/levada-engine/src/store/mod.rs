@@ -76,6 +76,17 @@ pub struct Progress {
     pub committed: bool,
 }
 
+/// Space on the device.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Space {
+    /// Whether commands that need space are to be refused.
+    pub is_full: bool,
+    /// Bytes that can still be written.
+    pub free_bytes: u64,
+    /// Bytes kept for acknowledgements, deletions and checkpoints on a full disk.
+    pub reserve_bytes: u64,
+}
+
 /// What an opened store holds.
 #[derive(Default, Debug)]
 pub struct Recovered {
@@ -148,6 +159,24 @@ pub trait Store {
     fn drop_before(&mut self, object: ObjectNumber, number: u64);
     /// The object is gone for ever with all its blocks.
     fn drop_object(&mut self, object: ObjectNumber);
+
+    /// Looks how much space there is, and acts on it; to be called every now and then, and after
+    /// blocks were handed over.
+    fn look_for_space(&mut self) -> Result<(), Error> {
+        Ok(())
+    }
+    /// How much space there was at the last look.
+    fn space(&self) -> Space {
+        Space::default()
+    }
+    /// Whether a batch of so many bytes can be written although the disk is full.
+    fn has_log_room(&self, _effects: usize) -> bool {
+        true
+    }
+    /// Whether something waits for space, and there is nothing else to wait for.
+    fn is_starved(&self) -> bool {
+        false
+    }
 
     /// Whether the log has grown enough for a checkpoint; `None` while one is under way.
     fn checkpoint_due(&self) -> Option<bool>;

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc, thread, time::Duration};
 
-use levada_engine::{Engine, ErrorKind, StreamId};
+use levada_engine::{Engine, ErrorKind, MESSAGE_BYTES, QUEUE_BYTES_MAX, StreamId};
 
 /// A directory of this test's own, removed at its end.
 struct Directory(PathBuf);
@@ -96,4 +96,47 @@ fn readers_that_wait_are_served_by_whoever_adds() {
     assert_eq!(read.iter().map(|entry| entry.id).collect::<Vec<_>>(), added);
     let nothing = engine.read_group("s", "g", "c", 1, Some(Duration::from_millis(1)));
     assert_eq!(nothing.expect("reads"), []);
+}
+
+#[test]
+fn subscribers_get_what_is_published_in_order() {
+    let engine = Engine::in_memory().expect("memory");
+    let both = engine.subscribe(&["a", "b"]).expect("short names");
+    let pattern = engine.subscribe_patterns(&["?"]).expect("short names");
+    assert_eq!(engine.publish("a", b"1").expect("runs"), 2);
+    assert_eq!(engine.publish("b", b"2").expect("runs"), 2);
+    assert_eq!(engine.publish("other", b"3").expect("runs"), 0);
+    for (channel, payload) in [(b"a", b"1"), (b"b", b"2")] {
+        let message = both.recv(None).expect("runs").expect("no time to be over");
+        assert_eq!((&*message.channel, &*message.payload), (&channel[..], &payload[..]));
+        let message = pattern.recv(None).expect("runs").expect("no time to be over");
+        assert_eq!(message.pattern.as_deref(), Some(&b"?"[..]));
+    }
+    assert_eq!(both.recv(Some(Duration::ZERO)).expect("runs"), None);
+    drop(pattern);
+    let _third = engine.subscribe(&["c"]).expect("short names");
+    assert_eq!(engine.publish("a", b"4").expect("runs"), 1, "who left is forgotten");
+    drop(engine);
+    assert!(both.recv(None).expect("sent before the end").is_some());
+    assert_eq!(both.recv(None).expect_err("the engine is gone").kind, ErrorKind::Closed);
+}
+
+#[test]
+fn a_slow_subscriber_is_closed_and_told_so() {
+    let engine = Engine::in_memory().expect("memory");
+    let slow = engine.subscribe(&["c"]).expect("short names");
+    let payload = vec![0; 1 << 20];
+    let fits = (QUEUE_BYTES_MAX / (payload.len() + MESSAGE_BYTES + 1)) as u64;
+    for _ in 0..fits {
+        assert_eq!(engine.publish("c", &payload).expect("runs"), 1);
+    }
+    assert_eq!(engine.publish("c", &payload).expect("runs"), 1, "the one that is too much");
+    assert_eq!(engine.publish("c", b"small").expect("runs"), 0);
+    for _ in 0..fits {
+        assert!(slow.recv(None).expect("counted before").is_some());
+    }
+    assert_eq!(slow.recv(None).expect_err("fell behind").kind, ErrorKind::Overrun);
+    let again = engine.subscribe(&["c"]).expect("short names");
+    assert_eq!(engine.publish("c", b"small").expect("runs"), 1);
+    assert!(again.recv(None).expect("runs").is_some());
 }

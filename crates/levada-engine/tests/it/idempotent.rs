@@ -73,10 +73,12 @@ fn what_is_tracked_survives_the_log_and_the_checkpoint() {
     reply(&mut shard, now, &Command::Xcfgset(asked));
     let ids: Vec<StreamId> =
         (0..700_u32).map(|n| add(&mut shard, now, STREAM, &n.to_le_bytes())).collect();
+    // What is in the checkpoint of the one is not in that of its copy.
+    shard.checkpoint_now().expect("a sound disk");
     let copied = Copied { from: STREAM, to: OTHER, replace: false };
     assert_eq!(reply(&mut shard, now, &Command::Copy(copied)), Reply::Integer(1));
     shard.commit(now).expect("a sound disk");
-    for (round, checkpoint) in [false, true, true, false].into_iter().enumerate() {
+    for (round, checkpoint) in [true, false, true].into_iter().enumerate() {
         shard = reopened(shard, checkpoint);
         for key in [STREAM, OTHER] {
             let seen = facts(&mut shard, now, key);

@@ -2,6 +2,7 @@
 
 mod copies;
 mod embedded;
+mod full_disk;
 mod idempotent;
 mod restores;
 mod verify;

@@ -1,11 +1,16 @@
-//! CLIENT ID|GETNAME|SETNAME|SETINFO|INFO|LIST|KILL|UNBLOCK|REPLY|NO-EVICT|NO-TOUCH|HELP
+//! CLIENT ID|GETNAME|SETNAME|SETINFO|INFO|LIST|KILL|UNBLOCK|PAUSE|UNPAUSE|REPLY|NO-EVICT|NO-TOUCH
+//! CLIENT CACHING|GETREDIR|TRACKINGINFO|HELP
+//!
+//! Keys are not tracked for caches of clients: CLIENT TRACKING is unknown, and what asks about it
+//! answers that it is off.
 
 use std::net::SocketAddr;
 
 use super::{BASE, CONTAINER, OPERATOR, help_flags};
-use crate::context::Context;
+use crate::context::{Context, Pause};
 use crate::describe_client::Described;
 use crate::number::parse_i64;
+use crate::read_arguments::timeout_ms;
 use crate::session::{Replies, Session};
 use crate::spec::{CommandSpec, Request, Run, Then, category, flag};
 use crate::wire_error::WireError;
@@ -17,7 +22,9 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
     since: "2.4.0",
     group: "connection",
     subcommands: &[
+        own("client|caching", 3, "6.0.0", "Refuses: keys are not tracked.", "YES|NO", caching),
         own("client|getname", 2, "2.6.9", "Tells the name of the connection.", "", get_name),
+        own("client|getredir", 2, "6.0.0", "Tells that keys are not tracked.", "", redirection),
         CommandSpec {
             flags: help_flags(),
             ..own("client|help", 2, "5.0.0", "Lists the subcommands.", "", help)
@@ -68,6 +75,17 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
             "ON|OFF",
             no_touch,
         ),
+        CommandSpec {
+            flags: OPERATOR,
+            ..own(
+                "client|pause",
+                -3,
+                "3.0.0",
+                "Lets commands wait, all or those that write.",
+                "milliseconds [WRITE|ALL]",
+                pause,
+            )
+        },
         own("client|reply", 3, "3.2.0", "Turns replies on and off.", "ON|OFF|SKIP", reply),
         own(
             "client|setinfo",
@@ -78,6 +96,14 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
             set_info,
         ),
         own("client|setname", 3, "2.6.9", "Names the connection.", "name", set_name),
+        own(
+            "client|trackinginfo",
+            2,
+            "6.2.0",
+            "Tells that keys are not tracked.",
+            "",
+            tracking_info,
+        ),
         CommandSpec {
             flags: OPERATOR,
             ..own(
@@ -88,6 +114,11 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
                 "id [TIMEOUT|ERROR]",
                 unblock,
             )
+        },
+        CommandSpec {
+            flags: OPERATOR,
+            complexity: "O(N), N connections that wait",
+            ..own("client|unpause", 2, "6.2.0", "Ends a pause.", "", unpause)
         },
     ],
     ..CONTAINER
@@ -182,13 +213,13 @@ fn list(context: &mut Context<'_>, request: &Request<'_>) -> Result<Then, WireEr
             None
         }
         [word, ids @ ..] if word.eq_ignore_ascii_case(b"ID") && !ids.is_empty() => {
-            let id = |text: &&[u8]| parse_i64(text).and_then(|id| u64::try_from(id).ok());
-            let ids: Option<Vec<u64>> = ids.iter().map(id).collect();
+            let ids: Option<Vec<i64>> = ids.iter().map(|id| parse_i64(id)).collect();
             Some(ids.ok_or(WireError::Fixed("ERR Invalid client ID"))?)
         }
         _ => return Err(WireError::SYNTAX),
     };
-    let wanted = |id: u64| ids.as_ref().is_none_or(|ids| ids.contains(&id));
+    let is = |id: u64| move |asked: &i64| u64::try_from(*asked) == Ok(id);
+    let wanted = |id: u64| ids.as_ref().is_none_or(|ids| ids.iter().any(is(id)));
     let mut all = vec![Described::own(context)];
     all.extend(context.others.iter().map(Described::of));
     all.retain(|one| wanted(one.session.id) && is_of(one.session, of_type));
@@ -266,9 +297,11 @@ impl Victims {
                 b"ADDR" => victims.address = Some(value.to_vec()),
                 b"LADDR" => victims.local_address = Some(value.to_vec()),
                 b"MAXAGE" => {
-                    let age = parse_i64(value).and_then(|age| u64::try_from(age).ok());
-                    victims.age_s_min = age
-                        .ok_or(WireError::Fixed("ERR maxage is not an integer or out of range"))?;
+                    let error = WireError::Fixed("ERR maxage is not an integer or out of range");
+                    let age = parse_i64(value).ok_or(error)?;
+                    let age = u64::try_from(age).ok().filter(|age| *age > 0);
+                    let error = WireError::Fixed("ERR maxage should be greater than 0");
+                    victims.age_s_min = age.ok_or(error)?;
                 }
                 b"SKIPME" => {
                     victims.skip_own = match value.to_ascii_lowercase().as_slice() {
@@ -337,6 +370,57 @@ fn unblock(context: &mut Context<'_>, request: &Request<'_>) -> Result<Then, Wir
     Ok(Then::Done)
 }
 
+fn pause(context: &mut Context<'_>, request: &Request<'_>) -> Result<Then, WireError> {
+    let all = match request.rest(3) {
+        [] => true,
+        [word] if word.eq_ignore_ascii_case(b"ALL") => true,
+        [word] if word.eq_ignore_ascii_case(b"WRITE") => false,
+        [_] => return Err(WireError::Fixed("ERR CLIENT PAUSE mode must be WRITE or ALL")),
+        _ => return Err(WireError::subcommand_syntax("CLIENT", request.arg(1))),
+    };
+    let now_ms = context.now.monotonic_ms();
+    let until_ms = now_ms.saturating_add(timeout_ms(request.arg(2), now_ms)?);
+    // Of two pauses the longer time counts, and the kind of the later one.
+    let before = context.state.pause.map_or(0, |pause| pause.until_ms);
+    context.state.pause = Some(Pause { until_ms: until_ms.max(before), all });
+    context.output.write().ok();
+    Ok(Then::Done)
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "the type of every command")]
+fn unpause(context: &mut Context<'_>, _: &Request<'_>) -> Result<Then, WireError> {
+    context.state.pause = None;
+    context.output.write().ok();
+    Ok(Then::Done)
+}
+
+fn caching(_: &mut Context<'_>, _: &Request<'_>) -> Result<Then, WireError> {
+    Err(WireError::Fixed(
+        "ERR CLIENT CACHING can be called only when the client is in tracking mode with OPTIN or \
+         OPTOUT mode enabled",
+    ))
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "the type of every command")]
+fn redirection(context: &mut Context<'_>, _: &Request<'_>) -> Result<Then, WireError> {
+    context.output.write().integer(-1);
+    Ok(Then::Done)
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "the type of every command")]
+fn tracking_info(context: &mut Context<'_>, _: &Request<'_>) -> Result<Then, WireError> {
+    let mut writer = context.output.write();
+    writer.map(3);
+    writer.bulk(b"flags");
+    writer.set(1);
+    writer.bulk(b"off");
+    writer.bulk(b"redirect");
+    writer.integer(-1);
+    writer.bulk(b"prefixes");
+    writer.array(0);
+    Ok(Then::Done)
+}
+
 fn reply(context: &mut Context<'_>, request: &Request<'_>) -> Result<Then, WireError> {
     context.session.replies = match request.arg(2).to_ascii_uppercase().as_slice() {
         b"ON" => {
@@ -376,8 +460,12 @@ fn no_touch(context: &mut Context<'_>, request: &Request<'_>) -> Result<Then, Wi
 fn help(context: &mut Context<'_>, _: &Request<'_>) -> Result<Then, WireError> {
     context.output.help(&[
         "CLIENT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+        "CACHING (YES|NO)",
+        "    Refused: keys are not tracked.",
         "GETNAME",
         "    Tell the name of the connection.",
+        "GETREDIR",
+        "    Tell that keys are not tracked.",
         "ID",
         "    Tell the number of the connection.",
         "INFO",
@@ -392,14 +480,20 @@ fn help(context: &mut Context<'_>, _: &Request<'_>) -> Result<Then, WireError> {
         "    Accepted: connections are not evicted.",
         "NO-TOUCH (ON|OFF)",
         "    Accepted: when keys are used is not noted.",
+        "PAUSE <timeout> [WRITE|ALL]",
+        "    Let commands wait for so many milliseconds.",
         "REPLY (ON|OFF|SKIP)",
         "    Turn replies on and off.",
         "SETINFO (LIB-NAME|LIB-VER) <value>",
         "    Note the library of the client.",
         "SETNAME <name>",
         "    Name the connection.",
+        "TRACKINGINFO",
+        "    Tell that keys are not tracked.",
         "UNBLOCK <clientid> [TIMEOUT|ERROR]",
         "    End the wait of a blocked connection.",
+        "UNPAUSE",
+        "    End a pause.",
         "HELP",
         "    Print this help.",
     ]);

@@ -118,6 +118,8 @@ fn set(context: &mut Context<'_>, request: &Request<'_>) -> Result<Then, WireErr
 #[expect(clippy::unnecessary_wraps, reason = "the type of every command")]
 fn reset_statistics(context: &mut Context<'_>, _: &Request<'_>) -> Result<Then, WireError> {
     context.state.stats.reset();
+    (context.state.usage.hits, context.state.usage.misses) = (0, 0);
+    context.shard.reset_counts();
     context.output.write().ok();
     Ok(Then::Done)
 }

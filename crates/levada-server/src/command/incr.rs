@@ -1,6 +1,7 @@
-//! INCR key, DECR key, INCRBY key n, DECRBY key n
+//! INCR key, DECR key, INCRBY key n, DECRBY key n, INCRBYFLOAT key n
 
 use levada_core::command::Command;
+use levada_core::extended::Extended;
 
 use super::{KEY, STRING};
 use crate::output::plain;
@@ -44,6 +45,18 @@ pub(super) const INCRBY: CommandSpec = CommandSpec {
     ..STRING
 };
 
+pub(super) const INCRBYFLOAT: CommandSpec = CommandSpec {
+    name: "incrbyfloat",
+    syntax: "key n",
+    summary: "Adds to a number that may have decimals.",
+    since: "2.6.0",
+    arity: 3,
+    flags: flag::WRITE | flag::DENYOOM | flag::FAST,
+    keys: KEY,
+    run: Run::Engine(incrbyfloat, plain),
+    ..STRING
+};
+
 pub(super) const DECRBY: CommandSpec = CommandSpec {
     name: "decrby",
     syntax: "key n",
@@ -74,4 +87,14 @@ fn decrby<'a>(request: &Request<'a>) -> Result<Asked<'a>, WireError> {
     let by = integer(request.arg(2))?;
     let by = by.checked_neg().ok_or(WireError::DECREMENT_OVERFLOW)?;
     Ok(Command::Incrby(request.key(1), by).into())
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "the type of every parser")]
+fn incrbyfloat<'a>(request: &Request<'a>) -> Result<Asked<'a>, WireError> {
+    let key = request.key(1);
+    Ok(match Extended::parse(request.arg(2)) {
+        Some(by) => Command::Incrbyfloat(key, by).into(),
+        // The type of the key is looked at first.
+        None => Asked::check_first(Command::Strlen(key), WireError::NOT_FLOAT, None),
+    })
 }

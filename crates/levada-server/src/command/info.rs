@@ -134,7 +134,7 @@ fn clients(context: &Context<'_>, text: &mut String) {
 }
 
 /// Bytes of memory that the process has; 0 where the system does not say.
-fn resident_bytes() -> u64 {
+pub(super) fn resident_bytes() -> u64 {
     let pages = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
     let pages = pages.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok());
     pages.unwrap_or(0) * 4096
@@ -171,17 +171,21 @@ fn human(bytes: u64) -> String {
 
 fn persistence(context: &Context<'_>, text: &mut String) {
     let facts = context.shard.facts();
+    // A checkpoint is what a snapshot and a rewritten log are to Redis. One that fails ends the
+    // process, so that no status but this one can be seen.
+    let saving = u8::from(context.shard.checkpoints().in_progress);
     put(
         text,
         &[
             ("loading", &0),
             ("async_loading", &0),
             ("rdb_changes_since_last_save", &context.state.stats.changes),
-            ("rdb_bgsave_in_progress", &0),
-            ("rdb_last_save_time", &(context.now.wall_ms / 1000)),
+            ("rdb_bgsave_in_progress", &saving),
+            ("rdb_last_save_time", &context.state.saves.last_s),
             ("rdb_last_bgsave_status", &"ok"),
+            ("rdb_saves", &facts.checkpoints),
             ("aof_enabled", &1),
-            ("aof_rewrite_in_progress", &0),
+            ("aof_rewrite_in_progress", &saving),
             ("aof_rewrite_scheduled", &0),
             ("aof_last_bgrewrite_status", &"ok"),
             ("aof_last_write_status", &"ok"),
@@ -192,12 +196,16 @@ fn persistence(context: &Context<'_>, text: &mut String) {
             ("levada_commit_usec_average", &facts.sync_us_average),
             ("levada_batches_replayed", &facts.recovery.batches_replayed),
             ("levada_batches_discarded", &facts.recovery.batches_discarded),
+            ("levada_disk_full", &u8::from(facts.space.is_full)),
+            ("levada_disk_free_bytes", &facts.space.free_bytes),
+            ("levada_disk_reserve_bytes", &facts.space.reserve_bytes),
         ],
     );
 }
 
 fn stats(context: &Context<'_>, text: &mut String) {
     let stats = &context.state.stats;
+    let facts = context.shard.facts();
     let count = |listening| context.shard.listeners(listening).count();
     put(
         text,
@@ -207,7 +215,10 @@ fn stats(context: &Context<'_>, text: &mut String) {
             ("total_net_input_bytes", &stats.bytes_in),
             ("total_net_output_bytes", &stats.bytes_out),
             ("rejected_connections", &stats.connections_refused),
-            ("evicted_keys", &0),
+            ("expired_keys", &facts.expired_keys),
+            ("evicted_keys", &facts.evicted_keys),
+            ("keyspace_hits", &context.state.usage.hits),
+            ("keyspace_misses", &context.state.usage.misses),
             ("pubsub_channels", &count(Listening::Channel)),
             ("pubsub_patterns", &count(Listening::Pattern)),
             ("pubsubshard_channels", &count(Listening::Shard)),

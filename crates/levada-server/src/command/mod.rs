@@ -22,6 +22,7 @@ mod expire;
 mod flushall;
 mod function;
 mod get;
+mod getrange;
 mod hello;
 mod incr;
 mod info;
@@ -83,7 +84,9 @@ pub fn table() -> &'static [CommandSpec] {
 static TABLE: &[CommandSpec] = &[
     acl::SPEC,
     set::APPEND,
+    cluster::ASKING,
     auth::SPEC,
+    save::BGREWRITEAOF,
     save::BGSAVE,
     client::SPEC,
     cluster::SPEC,
@@ -91,6 +94,8 @@ static TABLE: &[CommandSpec] = &[
     config::SPEC,
     copy::SPEC,
     dbsize::SPEC,
+    #[cfg(feature = "debug-shim")]
+    crate::debug_shim::SPEC,
     incr::DECR,
     incr::DECRBY,
     del::DEL,
@@ -110,10 +115,12 @@ static TABLE: &[CommandSpec] = &[
     get::GET,
     get::GETDEL,
     set::GETEX,
+    getrange::GETRANGE,
     set::GETSET,
     hello::SPEC,
     incr::INCR,
     incr::INCRBY,
+    incr::INCRBYFLOAT,
     info::SPEC,
     keys::SPEC,
     save::LASTSAVE,
@@ -141,6 +148,8 @@ static TABLE: &[CommandSpec] = &[
     pubsub::PUNSUBSCRIBE,
     quit::SPEC,
     randomkey::SPEC,
+    cluster::READONLY,
+    cluster::READWRITE,
     rename::RENAME,
     rename::RENAMENX,
     reset::SPEC,
@@ -153,12 +162,14 @@ static TABLE: &[CommandSpec] = &[
     set::SET,
     set::SETEX,
     set::SETNX,
+    getrange::SETRANGE,
     shutdown::SPEC,
     slowlog::SPEC,
     pubsub::SPUBLISH,
     pubsub::SSUBSCRIBE,
     get::STRLEN,
     pubsub::SUBSCRIBE,
+    getrange::SUBSTR,
     pubsub::SUNSUBSCRIBE,
     swapdb::SPEC,
     time::SPEC,
@@ -284,6 +295,12 @@ mod tests {
                 assert!(!sub.summary.is_empty() && sub.arity != 0, "{}", sub.name);
             }
         }
+    }
+
+    #[test]
+    fn debug_is_only_in_builds_for_tests() {
+        let has_debug = table().iter().any(|spec| spec.name == "debug");
+        assert_eq!(has_debug, cfg!(feature = "debug-shim"));
     }
 
     #[test]

@@ -35,9 +35,9 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
         ),
         about(
             "object|idletime",
-            "Answers 0: when keys were used is not noted.",
+            "Tells for how many seconds a key was not used.",
             "2.2.3",
-            Run::Engine(exists, idle_time),
+            Run::Server(idle_time),
         ),
         about(
             "object|refcount",
@@ -112,9 +112,18 @@ fn frequency(output: &mut Output<'_>, reply: Reply, _: &Names<'_>) {
     }
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "the type of every reply")]
-fn idle_time(output: &mut Output<'_>, reply: Reply, _: &Names<'_>) {
-    of_existing(output, &reply, 0);
+#[expect(clippy::unnecessary_wraps, reason = "the type of every command")]
+fn idle_time(context: &mut Context<'_>, request: &Request<'_>) -> Result<Then, WireError> {
+    let key = request.key(2);
+    let answer = context.ask(&Command::Exists(vec![key]));
+    match context.shard.machine().keys.number(key) {
+        Some(number) => {
+            let idle_s = context.state.usage.idle_s(number, context.now);
+            context.output.unsigned(idle_s);
+        }
+        None => context.output.write().null(),
+    }
+    Ok(Then::Wait(answer.wait))
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the type of every reply")]
@@ -138,7 +147,7 @@ fn help(context: &mut Context<'_>, _: &Request<'_>) -> Result<Then, WireError> {
         "FREQ <key>",
         "    How often the key is used; not counted here.",
         "IDLETIME <key>",
-        "    How long the key has not been used; not noted here.",
+        "    For how many seconds the key was not used.",
         "REFCOUNT <key>",
         "    How often the value is referred to.",
         "HELP",

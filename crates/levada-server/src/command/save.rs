@@ -1,4 +1,4 @@
-//! SAVE, BGSAVE \[SCHEDULE], LASTSAVE
+//! SAVE, BGSAVE \[SCHEDULE], BGREWRITEAOF, LASTSAVE
 //!
 //! Everything acknowledged is on disk already: SAVE answers when all that was written before it is.
 
@@ -10,7 +10,7 @@ use crate::wire_error::WireError;
 
 pub(super) const SAVE: CommandSpec = CommandSpec {
     name: "save",
-    summary: "Answers when everything written so far is on disk.",
+    summary: "Asks for a checkpoint, and answers when everything written so far is on disk.",
     since: "1.0.0",
     arity: 1,
     flags: flag::ADMIN | flag::NOSCRIPT | flag::NO_MULTI,
@@ -21,7 +21,7 @@ pub(super) const SAVE: CommandSpec = CommandSpec {
 pub(super) const BGSAVE: CommandSpec = CommandSpec {
     name: "bgsave",
     syntax: "[SCHEDULE]",
-    summary: "Does nothing: everything acknowledged is on disk.",
+    summary: "Asks for a checkpoint; everything acknowledged is on disk without it.",
     since: "1.0.0",
     arity: -1,
     flags: flag::ADMIN | flag::NOSCRIPT,
@@ -29,9 +29,19 @@ pub(super) const BGSAVE: CommandSpec = CommandSpec {
     ..SERVER
 };
 
+pub(super) const BGREWRITEAOF: CommandSpec = CommandSpec {
+    name: "bgrewriteaof",
+    summary: "Asks for a checkpoint, behind which the log may be cut off.",
+    since: "1.0.0",
+    arity: 1,
+    flags: flag::ADMIN | flag::NOSCRIPT,
+    run: Run::Server(bgrewriteaof),
+    ..SERVER
+};
+
 pub(super) const LASTSAVE: CommandSpec = CommandSpec {
     name: "lastsave",
-    summary: "Tells the unix second at which everything acknowledged was on disk: now.",
+    summary: "Tells the unix second at which the last checkpoint ended.",
     since: "1.0.0",
     arity: 1,
     flags: flag::LOADING | flag::STALE | flag::FAST,
@@ -42,6 +52,7 @@ pub(super) const LASTSAVE: CommandSpec = CommandSpec {
 
 #[expect(clippy::unnecessary_wraps, reason = "the type of every command")]
 fn save(context: &mut Context<'_>, _: &Request<'_>) -> Result<Then, WireError> {
+    context.shard.want_checkpoint();
     context.output.write().ok();
     Ok(Then::Wait(Wait::Durable(context.shard.position())))
 }
@@ -52,12 +63,20 @@ fn bgsave(context: &mut Context<'_>, request: &Request<'_>) -> Result<Then, Wire
         [word] if word.eq_ignore_ascii_case(b"SCHEDULE") => {}
         _ => return Err(WireError::SYNTAX),
     }
+    context.shard.want_checkpoint();
     context.output.write().simple("Background saving started");
     Ok(Then::Done)
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "the type of every command")]
 fn lastsave(context: &mut Context<'_>, _: &Request<'_>) -> Result<Then, WireError> {
-    context.output.unsigned(context.now.wall_ms / 1000);
+    context.output.unsigned(context.state.saves.last_s);
+    Ok(Then::Done)
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "the type of every command")]
+fn bgrewriteaof(context: &mut Context<'_>, _: &Request<'_>) -> Result<Then, WireError> {
+    context.shard.want_checkpoint();
+    context.output.write().simple("Background append only file rewriting started");
     Ok(Then::Done)
 }

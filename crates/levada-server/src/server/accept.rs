@@ -131,6 +131,7 @@ impl Server {
             writable: true,
             queued: false,
             awaits_blocks: false,
+            paused: false,
             closing: false,
             broken: false,
         }));

@@ -15,6 +15,9 @@
 mod accept;
 mod deliver;
 mod flush;
+mod pause;
+#[cfg(feature = "debug-shim")]
+mod reload;
 mod sweep;
 
 use std::collections::BTreeSet;
@@ -28,12 +31,15 @@ use levada_engine::clock::Clock;
 use levada_engine::disk::file::FileDisk;
 use levada_engine::error::Error;
 use levada_engine::shard::ShardSettings;
+use levada_engine::store::Store as _;
 use levada_engine::store::local::{LocalSettings, LocalStore};
 use levada_resp::{Limits, Progress, Writer};
 use mio::net::{TcpListener, UnixStream};
 use mio::{Events, Poll, Token, Waker};
 
 use self::flush::Waiting;
+#[cfg(feature = "debug-shim")]
+pub(crate) use self::reload::Reload;
 use crate::config::Config;
 use crate::connection::{Connection, Connections, READ_BYTES};
 use crate::context::State;
@@ -71,11 +77,12 @@ pub fn run(
     shutdown: StdUnixStream,
     settings: Settings,
 ) -> Result<(), Error> {
-    let mut server = Server::open(listeners, shutdown, settings)?;
-    (server.state.settings.log)("Ready to accept connections");
+    let log = settings.log;
+    let server = Server::open(listeners, shutdown, settings)?;
+    log("Ready to accept connections");
     let result = server.serve();
     if let Err(error) = &result {
-        (server.state.settings.log)(&format!("the engine has stopped: {error}"));
+        log(&format!("the engine has stopped: {error}"));
     }
     result
 }
@@ -85,6 +92,9 @@ struct Server {
     poll: Poll,
     listeners: Vec<TcpListener>,
     shutdown: UnixStream,
+    /// There may be only one.
+    #[cfg(feature = "debug-shim")]
+    waker: Arc<Waker>,
     shard: Shard,
     state: State,
     connections: Connections,
@@ -95,10 +105,13 @@ struct Server {
     waiting: Waiting,
     /// Sleepers of WAIT: when, who.
     timers: BTreeSet<(u64, u64)>,
+    /// Connections whose command waits for the end of a pause, by token.
+    paused: BTreeSet<usize>,
     next_client: u64,
     /// A listener has more connections than could be accepted.
     accept_again: bool,
     stopping: bool,
+    was_full: bool,
     last_sweep_ms: u64,
     /// Bytes of requests that were run since the last commit.
     uncommitted_bytes: usize,
@@ -120,32 +133,23 @@ impl Server {
         let clock = Clock::new();
         let sockets = |error: io::Error| Error::io("preparing", "the sockets", &error);
         let poll = Poll::new().map_err(sockets)?;
-        let waker = Waker::new(poll.registry(), DISK).map_err(sockets)?;
+        let waker = Arc::new(Waker::new(poll.registry(), DISK).map_err(sockets)?);
         let exposed = accept::check_exposure(&listeners, &settings)?;
         let config = initial_config(&listeners, &settings);
-        let mut disk = FileDisk::open(&settings.directory)?;
-        disk.set_waker(Arc::new(move || {
-            // It fails only when the loop is gone, and then nobody waits.
-            let _ = waker.wake();
-        }));
-        let local = LocalSettings {
-            cache_bytes: settings.cache_bytes,
-            log_file_bytes: settings.log_file_bytes,
-            ..LocalSettings::default()
-        };
-        let (store, recovered) = LocalStore::open(disk, local)?;
         let shard_settings = ShardSettings {
             nodes: config.node_limits(),
             idmp: config.idmp_limits(),
             ..ShardSettings::default()
         };
-        let shard = Shard::recover(store, recovered, shard_settings, settings.seed)?;
+        let shard = recover(&waker, &settings, shard_settings)?;
         let (listeners, shutdown) =
             accept::register(&poll, listeners, shutdown).map_err(sockets)?;
         Ok(Self {
             poll,
             listeners,
             shutdown,
+            #[cfg(feature = "debug-shim")]
+            waker,
             shard,
             state: State::new(settings, config, exposed, clock),
             connections: Connections::default(),
@@ -153,9 +157,11 @@ impl Server {
             touched: Vec::new(),
             waiting: Waiting::default(),
             timers: BTreeSet::new(),
+            paused: BTreeSet::new(),
             next_client: 1,
             accept_again: false,
             stopping: false,
+            was_full: false,
             last_sweep_ms: 0,
             uncommitted_bytes: 0,
             scratch: vec![0; READ_BYTES].into_boxed_slice(),
@@ -165,10 +171,15 @@ impl Server {
         })
     }
 
-    fn serve(&mut self) -> Result<(), Error> {
+    fn serve(mut self) -> Result<(), Error> {
         let mut events = Events::with_capacity(EVENTS_MAX);
         while !self.stopping {
             self.iterate(&mut events)?;
+            #[cfg(feature = "debug-shim")]
+            {
+                self = self.reload_if_asked()?;
+            }
+            self.flush();
         }
         self.shard.shut_down(self.state.clock.now())?;
         self.flush_released();
@@ -185,9 +196,12 @@ impl Server {
         let now = self.state.clock.now();
         self.state.stats.iterations += 1;
         self.shard.poll(now)?;
+        self.state.saves.note(self.shard.checkpoints(), &mut self.state.stats, now);
+        self.note_space();
         self.drain_events(now);
         self.note_readiness(events, now);
         self.wake_sleepers(now);
+        self.end_pause(now);
         // With too much on its way to the disk nothing more is taken on: sockets fill up, and
         // producers slow down.
         if !self.shard.is_congested() {
@@ -200,9 +214,23 @@ impl Server {
             }
         }
         self.sweep(now);
-        self.commit(now)?;
-        self.flush();
-        Ok(())
+        self.commit(now)
+    }
+
+    /// Says when the disk becomes full, and when it no longer is.
+    fn note_space(&mut self) {
+        let space = self.shard.store().space();
+        if std::mem::replace(&mut self.was_full, space.is_full) == space.is_full {
+            return;
+        }
+        let (free, kept) = (space.free_bytes >> 20, space.reserve_bytes >> 20);
+        (self.state.settings.log)(&match space.is_full {
+            true => format!(
+                "The disk is full ({free} MiB free, {kept} MiB kept in reserve): what needs space \
+                 is refused with OOMDISK; reading, acknowledging, deleting and trimming go on"
+            ),
+            false => format!("The disk has space again ({free} MiB free): everything is accepted"),
+        });
     }
 
     /// How long nothing may happen.
@@ -217,6 +245,7 @@ impl Server {
         if let Some((at_ms, _)) = self.timers.first() {
             sleep_us = sleep_us.min(at_ms.saturating_mul(1000).saturating_sub(now.monotonic_us));
         }
+        sleep_us = sleep_us.min(self.pause_left_us(now).unwrap_or(u64::MAX));
         if self.accept_again {
             sleep_us = sleep_us.min(accept::RETRY_US);
         }
@@ -382,6 +411,11 @@ impl Server {
                 connection.awaits_blocks = true;
                 return false;
             }
+            Ran::Paused => {
+                connection.paused = true;
+                self.paused.insert(connection.token);
+                return false;
+            }
         }
         if connection.session.authenticated != connection.decoder.limits().authenticated {
             connection.decoder.set_limits(limits(connection.session.authenticated));
@@ -484,6 +518,23 @@ impl Server {
             self.touched.push(token);
         }
     }
+}
+
+/// Opens the data directory and recovers what it holds. The disk wakes the loop when it has news.
+fn recover(waker: &Arc<Waker>, settings: &Settings, shard: ShardSettings) -> Result<Shard, Error> {
+    let waker = Arc::clone(waker);
+    let mut disk = FileDisk::open(&settings.directory)?;
+    disk.set_waker(Arc::new(move || {
+        // It fails only when the loop is gone, and then nobody waits.
+        let _ = waker.wake();
+    }));
+    let local = LocalSettings {
+        cache_bytes: settings.cache_bytes,
+        log_file_bytes: settings.log_file_bytes,
+        ..LocalSettings::default()
+    };
+    let (store, recovered) = LocalStore::open(disk, local)?;
+    Shard::recover(store, recovered, shard, settings.seed)
 }
 
 /// Writes on a long reply; whether it is written whole.

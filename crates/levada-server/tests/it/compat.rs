@@ -1,4 +1,5 @@
-//! COMPAT.md is made from the command table and the transcripts, and this test keeps it fresh.
+//! COMPAT.md is made from the command table, the transcripts and the results of the Tcl suite, and
+//! this test keeps it fresh.
 //! `UPDATE_COMPAT=1 cargo test -p levada-server compat` writes it anew.
 
 use std::{
@@ -18,6 +19,17 @@ a test keeps it fresh. Each transcript runs against Levada and, unchanged, again
 (`cargo xtask transcripts --peer 8.6`). The target is Redis 8.6.3, replies and error texts to the
 byte.
 
+";
+
+const SUITE: &str = "\
+## Redis' own tests
+
+The Tcl suite of Redis 8.6.3, run by `cargo xtask conformance` against a Levada that has DEBUG for
+it, where a reload means that the store is closed and recovered from disk. Levada must pass as many
+as Redis and fail none; tests for servers that the suite starts itself do not count.
+
+| suite | Levada passes | Redis 8.6.3 passes | left out |
+|---|---|---|---|
 ";
 
 const OUT: &str = "\
@@ -92,6 +104,27 @@ fn rows(text: &mut String, specs: &[CommandSpec], uses: &BTreeMap<String, BTreeS
     }
 }
 
+/// The counts of the Tcl suite, and what is left out for which reason.
+fn suite(text: &mut String) {
+    let read = |name| {
+        let path = root().join("tests/conformance").join(name);
+        fs::read_to_string(path).expect("it is in the repository")
+    };
+    text.push_str(SUITE);
+    for line in read("results.txt").lines().filter(|line| !line.starts_with('#')) {
+        let _ = writeln!(text, "| {} |", line.split(' ').collect::<Vec<_>>().join(" | "));
+    }
+    text.push_str("\nLeft out (tests/conformance/skip.txt):\n\n");
+    for line in read("skip.txt").lines() {
+        if let Some(reason) = line.strip_prefix("because ") {
+            let _ = writeln!(text, "- because {reason}:");
+        } else if let Some(name) = line.strip_prefix("    ") {
+            let _ = writeln!(text, "  - `{name}`");
+        }
+    }
+    text.push('\n');
+}
+
 fn compat() -> String {
     let uses = uses();
     let mut groups: BTreeMap<&str, Vec<CommandSpec>> = BTreeMap::new();
@@ -109,11 +142,14 @@ fn compat() -> String {
     let list = root().join("tests/transcripts/not-yet.list");
     let list = fs::read_to_string(list).expect("the list is there");
     let not_yet: Vec<_> = list.lines().filter(|line| !line.starts_with('#')).collect();
-    let _ = writeln!(text, "## Not built yet\n\nSections of the transcripts that do not pass:\n");
-    for line in not_yet {
-        let _ = writeln!(text, "- {line}");
+    if !not_yet.is_empty() {
+        text.push_str("## Not built yet\n\nSections of the transcripts that do not pass:\n\n");
+        for line in not_yet {
+            let _ = writeln!(text, "- {line}");
+        }
+        text.push('\n');
     }
-    text.push('\n');
+    suite(&mut text);
     text.push_str(OUT);
     text
 }

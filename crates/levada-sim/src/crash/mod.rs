@@ -135,9 +135,12 @@ impl World {
             open_files_max: 2,
             checkpoint_payload_bytes: *random.pick(&[200, 1000, 5000]),
             checkpoint_ring_bytes: 16 << 10,
+            reserve_bytes: 16 << 10,
+            headroom_bytes: 32 << 10,
             congested_bytes: 32 << 10,
         };
-        let model = Model { limits: generate::limits(&mut random), ..Model::default() };
+        let (limits, once) = (generate::limits(&mut random), generate::once_limits(&mut random));
+        let model = Model { limits, once, ..Model::default() };
         Self {
             disturbance: *random.pick(&[10, 30, 80]),
             bursts: if random.chance(6) { 30 } else { 0 },
@@ -381,15 +384,16 @@ impl World {
             ));
         }
         let struck = self.struck();
-        let limits = self.points.last().expect("it begins with one").model.limits;
+        let Model { limits, once, .. } = self.points.last().expect("it begins with one").model;
         self.points.retain(|point| point.lsn <= lsn);
         if self.reused {
             self.forget_reused(&mut shard, needed, clock);
         }
         let point = self.points.last().expect("batch 0 is below all");
         let mut model = point.model.clone();
-        model.limits = limits;
+        (model.limits, model.once) = (limits, once);
         subject::set_limits(&mut shard, limits);
+        subject::set_once_limits(&mut shard, once);
         let begun = Pair::new(model, shard, clock, self.wall_ms).and_then(|mut pair| {
             pair.compare()?;
             Ok(pair)

@@ -1,7 +1,7 @@
 //! Keys, strings and expiry, and the stream commands that need no group.
 
 use super::reply::{Answer, Entries, ErrorKind, Fields, Id, Reply, first_of, integer, last_of};
-use super::{NodeLimits, References, Stream, Trim};
+use super::{NodeLimits, Once, OnceLimits, References, Stream, Trim};
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
@@ -12,6 +12,8 @@ pub struct Model {
     pub keys: BTreeMap<Vec<u8>, Key>,
     /// The node settings in force; they may change between any two commands.
     pub limits: NodeLimits,
+    /// What new streams track of idempotent producers; it may change likewise.
+    pub once: OnceLimits,
 }
 
 /// What a key holds.
@@ -58,7 +60,7 @@ impl Default for Model {
     /// No keys, and the node settings that Redis ships with.
     fn default() -> Self {
         let limits = NodeLimits { max_entries: 100, max_bytes: 4096 };
-        Self { keys: BTreeMap::new(), limits }
+        Self { keys: BTreeMap::new(), limits, once: OnceLimits::default() }
     }
 }
 
@@ -303,7 +305,9 @@ impl Model {
 
     /// The stream at a key that is known to hold one or nothing.
     pub(super) fn stream_or_new(&mut self, key: &[u8]) -> &mut Stream {
-        let empty = || Key { value: Value::Stream(Stream::default()), expires_ms: None };
+        let once = Once { limits: self.once, ..Once::default() };
+        let stream = Stream { once, ..Stream::default() };
+        let empty = || Key { value: Value::Stream(stream), expires_ms: None };
         match &mut self.keys.entry(key.to_vec()).or_insert_with(empty).value {
             Value::Stream(stream) => stream,
             Value::Text(_) => panic!("the caller has checked the type"),

@@ -21,6 +21,6 @@ mod stream;
 
 pub use groups::{ClaimOptions, Consumer, Delivered, Group, GroupFrom, GroupStart, Pending};
 pub use keyspace::{Key, Model, NewId, ReadFrom, Value};
-pub use once::{Iid, Once, TrackedIid};
+pub use once::{Iid, Once, OnceLimits, TrackedIid};
 pub use reply::{Answer, Entries, ErrorKind, Fields, Id, PendingRow, Reply};
 pub use stream::{Node, NodeLimits, References, Stream, Threshold, Trim};

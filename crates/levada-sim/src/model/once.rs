@@ -4,13 +4,20 @@ use super::reply::{Answer, ErrorKind, Fields, Id, Reply};
 use super::{Model, NewId, Stream, Trim, Value};
 use std::collections::BTreeMap;
 
-/// What a stream knows of idempotent producers.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Once {
+/// How long and how many iids are tracked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OnceLimits {
     /// IDMP-DURATION in seconds.
     pub duration_s: u64,
     /// IDMP-MAXSIZE.
     pub iids_max: usize,
+}
+
+/// What a stream knows of idempotent producers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Once {
+    /// How long and how many.
+    pub limits: OnceLimits,
     /// Iids ever tracked.
     pub added: u64,
     /// Duplicates ever found.
@@ -39,16 +46,16 @@ pub enum Iid {
     Auto(Fields),
 }
 
-impl Default for Once {
+impl Default for OnceLimits {
     fn default() -> Self {
-        let tracked = BTreeMap::new();
-        Self { duration_s: 100, iids_max: 100, added: 0, duplicates: 0, tracked }
+        Self { duration_s: 100, iids_max: 100 }
     }
 }
 
 impl Once {
     fn forget(&mut self, now_ms: u64) {
-        let over = |tracked: &TrackedIid| tracked.since_ms + self.duration_s * 1000 <= now_ms;
+        let over =
+            |tracked: &TrackedIid| tracked.since_ms + self.limits.duration_s * 1000 <= now_ms;
         for tracked in self.tracked.values_mut() {
             tracked.retain(|tracked| !over(tracked));
         }
@@ -63,7 +70,7 @@ impl Once {
     /// Nothing counts for longer than what came later.
     fn track(&mut self, pid: &[u8], iid: Iid, id: Id, since_ms: u64) {
         let tracked = self.tracked.entry(pid.to_vec()).or_default();
-        if tracked.len() == self.iids_max {
+        if tracked.len() == self.limits.iids_max {
             tracked.remove(0);
         }
         let last_ms = tracked.last().map_or(0, |last| last.since_ms);
@@ -126,12 +133,14 @@ impl Model {
         iids_max: Option<usize>,
     ) -> Answer {
         let Stream { once, .. } = self.stream(now_ms, key)?.ok_or(ErrorKind::NoSuchKey)?;
-        let before = (once.duration_s, once.iids_max);
-        once.duration_s = duration_s.unwrap_or(once.duration_s);
-        once.iids_max = iids_max.unwrap_or(once.iids_max);
-        if before != (once.duration_s, once.iids_max) {
+        let limits = OnceLimits {
+            duration_s: duration_s.unwrap_or(once.limits.duration_s),
+            iids_max: iids_max.unwrap_or(once.limits.iids_max),
+        };
+        if limits != once.limits {
             once.tracked.clear();
         }
+        once.limits = limits;
         Ok(Reply::Ok)
     }
 
@@ -154,8 +163,9 @@ impl Model {
             Some(found) if found == id => {}
             Some(_) => return Err(ErrorKind::IidTaken),
             None => {
-                let over_ms = (id.0.min(now_ms) + stream.once.duration_s * 1000).max(now_ms + 1000);
-                let since_ms = over_ms.saturating_sub(stream.once.duration_s * 1000);
+                let duration_ms = stream.once.limits.duration_s * 1000;
+                let over_ms = (id.0.min(now_ms) + duration_ms).max(now_ms + 1000);
+                let since_ms = over_ms.saturating_sub(duration_ms);
                 stream.once.track(pid, iid, id, since_ms);
             }
         }

@@ -3,8 +3,8 @@
 
 use super::{CONSUMERS, GROUPS, KEYS, KeyAt, Op, PIDS, Step, model_key};
 use crate::model::{
-    ClaimOptions, Delivered, Fields, GroupFrom, GroupStart, Id, Model, NewId, NodeLimits, ReadFrom,
-    References, Stream, Threshold, Trim, Value,
+    ClaimOptions, Delivered, Fields, GroupFrom, GroupStart, Id, Model, NewId, NodeLimits,
+    OnceLimits, ReadFrom, References, Stream, Threshold, Trim, Value,
 };
 use crate::random::Random;
 
@@ -36,7 +36,10 @@ impl Generator<'_> {
         };
         let op = match self.random.below(25) {
             0 => Op::Multi((0..=self.random.below(4)).map(|_| self.command()).collect()),
-            1 if self.random.chance(30) => Op::Limits(limits(self.random)),
+            1 if self.random.chance(30) => match self.random.chance(50) {
+                true => Op::Limits(limits(self.random)),
+                false => Op::OnceLimits(once_limits(self.random)),
+            },
             2 if self.random.chance(self.bursts) => self.burst(),
             _ => self.command(),
         };
@@ -45,8 +48,8 @@ impl Generator<'_> {
 
     fn command(&mut self) -> Op {
         match self.random.below(100) {
-            0..18 => self.xadd(),
-            18..26 => self.once(),
+            0..14 => self.xadd(),
+            14..26 => self.once(),
             26..32 => self.edit(),
             32..39 => self.read(),
             39..47 => self.change_group(),
@@ -104,15 +107,16 @@ impl Generator<'_> {
     /// XADD with IDMP or IDMPAUTO, XCFGSET, XIDMPRECORD; few producers, iids and values, so that
     /// they come again, and durations within which the clock moves.
     fn once(&mut self) -> Op {
-        let (key, pid) = (self.key(), self.random.index(PIDS.len()));
-        let iid = vec![b'1' + u8::try_from(self.random.below(6)).expect("below 6")];
+        let pid = if self.random.chance(70) { 0 } else { self.random.index(PIDS.len()) };
+        let key = self.key();
+        let iid = vec![b'1' + u8::try_from(self.random.below(4)).expect("below 4")];
         match self.random.below(20) {
-            0 | 1 => Op::Xcfgset {
+            0 => Op::Xcfgset {
                 key,
                 duration_s: self.option(70, |g| *g.random.pick(&[1, 1, 2, 100])),
                 iids_max: self.option(50, |g| *g.random.pick(&[1, 2, 3, 100])),
             },
-            2..5 => Op::Xidmprecord { key, pid, iid, id: self.id(key) },
+            1..4 => Op::Xidmprecord { key, pid, iid, id: self.id(key) },
             _ => {
                 let value = |random: &mut Random| random.below(2).to_string().into_bytes();
                 let mut fields: Fields = vec![(b"a".to_vec(), value(self.random))];
@@ -402,6 +406,14 @@ impl Generator<'_> {
 
     fn option<T>(&mut self, percent: u64, draw: impl FnOnce(&mut Self) -> T) -> Option<T> {
         self.random.chance(percent).then(|| draw(self))
+    }
+}
+
+/// Durations within which the clock of a schedule moves, and room for few.
+pub fn once_limits(random: &mut Random) -> OnceLimits {
+    OnceLimits {
+        duration_s: *random.pick(&[1, 1, 1, 2, 100]),
+        iids_max: *random.pick(&[1, 2, 3, 100, 100]),
     }
 }
 

@@ -12,7 +12,8 @@ pub mod reference;
 pub mod subject;
 
 use crate::model::{
-    ClaimOptions, Fields, GroupFrom, GroupStart, Id, NewId, NodeLimits, ReadFrom, References, Trim,
+    ClaimOptions, Fields, GroupFrom, GroupStart, Id, NewId, NodeLimits, OnceLimits, ReadFrom,
+    References, Trim,
 };
 
 /// A key: an index into [`KEYS`].
@@ -161,6 +162,8 @@ pub enum Op {
     Multi(Vec<Op>),
     /// CONFIG SET of the node limits.
     Limits(NodeLimits),
+    /// CONFIG SET of what new streams track of idempotent producers.
+    OnceLimits(OnceLimits),
 }
 
 impl Op {

@@ -12,6 +12,10 @@ pub fn apply(model: &mut Model, now_ms: u64, op: &Op) -> Vec<Answer> {
             model.limits = *limits;
             Vec::new()
         }
+        Op::OnceLimits(limits) => {
+            model.once = *limits;
+            Vec::new()
+        }
         op => vec![apply_one(model, now_ms, op)],
     }
 }

@@ -9,6 +9,7 @@ use levada_core::command::{self, Command, Key};
 use levada_core::error::Error;
 use levada_core::fields::Fields;
 use levada_core::id::StreamId;
+use levada_core::idempotence::IdmpLimits;
 use levada_core::reply::{self, Claimed};
 use levada_core::stream::NodeLimits;
 use levada_engine::clock::Now;
@@ -47,6 +48,12 @@ pub fn ask<S: Store>(shard: &mut Shard<S>, now: Now, now_ms: u64, op: &Op) -> Op
 pub fn set_limits<S: Store>(shard: &mut Shard<S>, limits: model::NodeLimits) {
     let nodes = NodeLimits { entries: limits.max_entries, bytes: limits.max_bytes };
     shard.set_settings(ShardSettings { nodes, ..*shard.settings() });
+}
+
+/// Sets what new streams track of idempotent producers.
+pub fn set_once_limits<S: Store>(shard: &mut Shard<S>, limits: model::OnceLimits) {
+    let idmp = IdmpLimits { duration_s: limits.duration_s, iids_max: limits.iids_max as u64 };
+    shard.set_settings(ShardSettings { idmp, ..*shard.settings() });
 }
 
 /// Calls `with` with the command of an op that is neither a transaction nor a setting.

@@ -1,15 +1,22 @@
 //! The disk with names for what is under way: errors in words, and a purpose for each operation
 //! that finishes later.
+//!
+//! A write that meets a full disk is no error yet. The reserve gives way and the write is tried
+//! again; where the reserve is spent it is kept until there is space. The log is the exception: its
+//! files are filled before they are used, and whoever waits for a batch waits for an answer.
 
 use std::{
     collections::{BTreeMap, VecDeque},
     io,
 };
 
-use super::blocks::{BlockKey, Location, SegmentId};
+use super::{
+    blocks::{BlockKey, Location, SegmentId},
+    reserve::Reserve,
+};
 use crate::{
     disk::{Completion, Disk, FileId, Lane, Open, Operation, Ticket},
-    error::{Error, ErrorKind, Place},
+    error::{Error, Place},
 };
 
 /// What an operation on the background lane was begun for.
@@ -31,22 +38,35 @@ pub(super) enum Purpose {
     CheckpointSync,
     /// The new manifest, under its temporary name.
     ManifestWrite,
+    /// A piece of the reserve.
+    Reserve,
 }
 
 /// See the module.
 pub(super) struct Io<D> {
-    disk: D,
-    under_way: BTreeMap<Ticket, Purpose>,
+    pub(super) disk: D,
+    /// With the operation where it is one to be tried again on a full disk.
+    under_way: BTreeMap<Ticket, (Purpose, Option<Operation>)>,
     /// Finished while something else was waited for.
     ready: VecDeque<(Purpose, io::Result<Vec<u8>>)>,
     /// Bytes that [`Io::read`] gives in place of those on disk: what a repair would write. Empty
     /// but for an inspection.
     patches: BTreeMap<Place, u8>,
+    pub(super) reserve: Reserve,
+    /// Writes that wait for space.
+    starved: Vec<(Operation, Purpose)>,
 }
 
 impl<D: Disk> Io<D> {
     pub(super) fn new(disk: D) -> Self {
-        Self { disk, under_way: BTreeMap::new(), ready: VecDeque::new(), patches: BTreeMap::new() }
+        Self {
+            disk,
+            under_way: BTreeMap::new(),
+            ready: VecDeque::new(),
+            patches: BTreeMap::new(),
+            reserve: Reserve::default(),
+            starved: Vec::new(),
+        }
     }
 
     pub(super) fn disk(&self) -> &D {
@@ -57,23 +77,45 @@ impl<D: Disk> Io<D> {
         self.disk
     }
 
-    /// Does something here and now.
+    /// Makes what an earlier run kept in reserve available.
+    pub(super) fn adopt_reserve(&mut self) {
+        self.reserve = Reserve::adopt(&mut self.disk);
+    }
+
+    /// Does something here and now; on a full disk with space from the reserve.
     pub(super) fn run(
         &mut self,
         doing: &str,
         path: &str,
         operation: Operation,
     ) -> Result<Vec<u8>, Error> {
-        let ticket = self.disk.submit(operation, Lane::Inline);
+        let bytes = bytes_of(&operation);
+        loop {
+            match self.attempt(&operation) {
+                Err(error) if is_full(&error) && self.reserve.give(&mut self.disk, bytes) => {}
+                result => return result.map_err(|error| Error::io(doing, path, &error)),
+            }
+        }
+    }
+
+    /// Does something here and now, once.
+    pub(super) fn run_once(
+        &mut self,
+        doing: &str,
+        path: &str,
+        operation: &Operation,
+    ) -> Result<Vec<u8>, Error> {
+        self.attempt(operation).map_err(|error| Error::io(doing, path, &error))
+    }
+
+    fn attempt(&mut self, operation: &Operation) -> io::Result<Vec<u8>> {
+        let ticket = self.disk.submit(operation.clone(), Lane::Inline);
         loop {
             let Some(done) = self.disk.poll_completed() else {
-                return Err(Error::new(
-                    ErrorKind::Io,
-                    format!("{doing} {path}: the disk did not complete an inline operation"),
-                ));
+                return Err(io::Error::other("the disk did not complete an inline operation"));
             };
             if done.ticket == ticket {
-                return done.result.map_err(|error| Error::io(doing, path, &error));
+                return done.result;
             }
             self.note(done);
         }
@@ -81,8 +123,44 @@ impl<D: Disk> Io<D> {
 
     /// Begins something that [`Io::next`] reports.
     pub(super) fn begin(&mut self, operation: Operation, purpose: Purpose) {
+        // A spare file, and the reserve itself, are not worth what is kept.
+        let again = match purpose {
+            Purpose::Spare | Purpose::Reserve => None,
+            _ => Some(&operation).filter(|operation| bytes_of(operation) > 0).cloned(),
+        };
         let ticket = self.disk.submit(operation, Lane::Background);
-        self.under_way.insert(ticket, purpose);
+        self.under_way.insert(ticket, (purpose, again));
+    }
+
+    /// Whether something is under way or has news.
+    pub(super) fn is_busy(&self) -> bool {
+        !self.under_way.is_empty() || !self.ready.is_empty()
+    }
+
+    /// Whether writes wait for space.
+    pub(super) fn is_starved(&self) -> bool {
+        !self.starved.is_empty()
+    }
+
+    /// Tries again what waits for space, of which there are `free` bytes.
+    pub(super) fn feed(&mut self, mut free: u64) {
+        for (operation, purpose) in std::mem::take(&mut self.starved) {
+            let bytes = bytes_of(&operation);
+            if bytes <= free {
+                free -= bytes;
+                self.begin(operation, purpose);
+            } else {
+                self.starve(operation, purpose);
+            }
+        }
+    }
+
+    fn starve(&mut self, operation: Operation, purpose: Purpose) {
+        if self.reserve.give(&mut self.disk, bytes_of(&operation)) {
+            self.begin(operation, purpose);
+        } else {
+            self.starved.push((operation, purpose));
+        }
     }
 
     /// Something that has finished.
@@ -102,7 +180,12 @@ impl<D: Disk> Io<D> {
     }
 
     pub(super) fn open(&mut self, path: &str, how: Open) -> Result<FileId, Error> {
-        let opened = self.disk.open(path, how);
+        let opened = loop {
+            match self.disk.open(path, how) {
+                Err(error) if is_full(&error) && self.reserve.give(&mut self.disk, 0) => {}
+                opened => break opened,
+            }
+        };
         opened.map_err(|error| Error::io("cannot open", path, &error))
     }
 
@@ -164,9 +247,26 @@ impl<D: Disk> Io<D> {
 
     fn note(&mut self, done: Completion) {
         // An operation that nobody waits for would be a ticket that the disk made up.
-        if let Some(purpose) = self.under_way.remove(&done.ticket) {
-            self.ready.push_back((purpose, done.result));
+        let Some((purpose, again)) = self.under_way.remove(&done.ticket) else {
+            return;
+        };
+        match (&done.result, again) {
+            (Err(error), Some(operation)) if is_full(error) => self.starve(operation, purpose),
+            _ => self.ready.push_back((purpose, done.result)),
         }
+    }
+}
+
+/// Whether an error says that there is no space.
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+/// Bytes that an operation may add to a file.
+fn bytes_of(operation: &Operation) -> u64 {
+    match operation {
+        Operation::Write { bytes, .. } | Operation::WriteSync { bytes, .. } => bytes.len() as u64,
+        Operation::Sync { .. } | Operation::Read { .. } => 0,
     }
 }
 

@@ -8,6 +8,7 @@
 //! segments/OBJECT-NUMBER.seg   sealed blocks of one object
 //! segments/pack-NUMBER.seg     first blocks of many objects
 //! checkpoint/NUMBER.ckp        pieces of the state, appended as they change
+//! reserve                      space for what must go on when the disk is full
 //! ```
 //!
 //! What is promised: a batch that [`Store::durable`](super::Store::durable) covers is there after
@@ -29,6 +30,7 @@ mod io;
 mod log;
 mod manifest;
 mod open;
+mod reserve;
 pub mod settings;
 mod store;
 pub mod verify;

@@ -23,6 +23,10 @@ pub struct LocalSettings {
     pub checkpoint_payload_bytes: u64,
     /// The same with headers and padding.
     pub checkpoint_ring_bytes: u64,
+    /// Bytes kept in reserve for a full disk; more where a checkpoint of the state needs more.
+    pub reserve_bytes: u64,
+    /// Free bytes below which the disk counts as full: room for what has been taken on already.
+    pub headroom_bytes: u64,
     /// Log bytes not yet durable at which the store asks its owner to pause.
     pub congested_bytes: u64,
 }
@@ -38,6 +42,8 @@ impl Default for LocalSettings {
             open_files_max: 128,
             checkpoint_payload_bytes: 64 << 20,
             checkpoint_ring_bytes: 256 << 20,
+            reserve_bytes: 32 << 20,
+            headroom_bytes: 32 << 20,
             congested_bytes: 16 << 20,
         }
     }

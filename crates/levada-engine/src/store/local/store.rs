@@ -26,9 +26,13 @@ use super::{
 use crate::{
     disk::{Disk, FileId, Lane, Operation},
     error::{Error, ErrorKind},
-    store::{Fetch, Lsn, ObjectNumber, PieceChange, PieceId, Progress, Recovered, Store, Urgency},
+    store::{
+        Fetch, Lsn, ObjectNumber, PieceChange, PieceId, Progress, Recovered, Space, Store, Urgency,
+    },
 };
 
+/// Bytes of the reserve for a manifest and names of files.
+const MANIFEST_BYTES: u64 = 1 << 20;
 /// Bytes by which a checkpoint file may outgrow twice its length after the last whole checkpoint.
 const CHECKPOINT_SLACK: u64 = 16 << 20;
 
@@ -44,6 +48,7 @@ pub struct LocalStore<D> {
     checkpoint: Option<Checkpoint>,
     /// Written and durable as last reported.
     reported: (Lsn, Lsn),
+    space: Space,
     /// The first error.
     failed: Option<String>,
 }
@@ -77,6 +82,7 @@ impl<D: Disk> LocalStore<D> {
     /// changed nothing.
     pub fn open(disk: D, settings: LocalSettings) -> Result<(Self, Recovered), Error> {
         let mut io = Io::new(disk);
+        io.adopt_reserve();
         let opened = open::open(&mut io, &settings)?;
         let store = Self {
             io,
@@ -87,6 +93,7 @@ impl<D: Disk> LocalStore<D> {
             next_checkpoint: opened.manifest.next_checkpoint,
             manifest: opened.manifest,
             checkpoint: None,
+            space: Space::default(),
             failed: None,
         };
         Ok((store, opened.recovered))
@@ -140,6 +147,7 @@ impl<D: Disk> LocalStore<D> {
             match purpose {
                 Purpose::LogSync => self.log.synced(&mut self.io, result)?,
                 Purpose::Spare => self.log.files.prepared(&mut self.io, &result),
+                Purpose::Reserve => self.io.reserve_grown(result.is_ok()),
                 Purpose::BlockWrite(key, location, sequence) => {
                     self.blocks.written(key, location, sequence, result)?;
                 }
@@ -256,7 +264,9 @@ impl<D: Disk> LocalStore<D> {
             return Err(Error::new(ErrorKind::Invalid, what));
         }
         let base = self.manifest.checkpoint;
-        let whole = base.number == 0 || base.len > 2 * base.whole_len + CHECKPOINT_SLACK;
+        // On a full disk a whole one, because it gives back the space of the one before.
+        let long = base.len > 2 * base.whole_len + CHECKPOINT_SLACK;
+        let whole = base.number == 0 || long || self.space.is_full;
         let number = whole.then_some(self.next_checkpoint);
         self.next_checkpoint += u64::from(whole);
         let position = self.log.position();
@@ -267,6 +277,35 @@ impl<D: Disk> LocalStore<D> {
         self.checkpoint =
             Some(Checkpoint { position, whole, writer, frozen, phase: Phase::Pieces });
         Ok(whole)
+    }
+
+    /// Bytes that a checkpoint of everything may take, and what stands beside it.
+    fn reserve_wanted(&self) -> u64 {
+        let since = self.log.position().payload - self.manifest.position.payload;
+        self.settings.reserve_bytes.max(self.manifest.checkpoint.len + since + MANIFEST_BYTES)
+    }
+
+    fn look(&mut self) -> Result<(), Error> {
+        let free = self.io.disk.free_space();
+        let free = free.map_err(|error| Error::io("cannot measure", "the disk", &error))?;
+        self.io.feed(free);
+        let wanted = self.reserve_wanted();
+        let lacks = wanted.saturating_sub(self.io.reserve.len());
+        let needed = self.settings.headroom_bytes + lacks + self.log.files.lacks();
+        // It is over only when there is clearly more, or it would come and go with each trim.
+        let margin = if self.space.is_full { self.settings.headroom_bytes / 4 } else { 0 };
+        let is_full = self.io.is_starved() || free < needed + margin;
+        self.io.want_reserve(wanted, free);
+        self.log.files.allow_making(!is_full);
+        self.space = Space { is_full, free_bytes: free, reserve_bytes: self.io.reserve.len() };
+        Ok(())
+    }
+
+    /// Whether a checkpoint would give space back.
+    fn frees_space(&self) -> bool {
+        let since = self.log.position().payload - self.manifest.position.payload;
+        let long = since > self.settings.reserve_bytes / 4;
+        long || self.log.files.has_old() || self.blocks.has_dead()
     }
 
     /// The checkpoint whose pieces are being handed in, with the disk.
@@ -356,6 +395,22 @@ impl<D: Disk> Store for LocalStore<D> {
         self.blocks.drop_object(object);
     }
 
+    fn look_for_space(&mut self) -> Result<(), Error> {
+        self.attempt(Self::look)
+    }
+
+    fn space(&self) -> Space {
+        self.space
+    }
+
+    fn has_log_room(&self, effects: usize) -> bool {
+        self.log.has_room(effects)
+    }
+
+    fn is_starved(&self) -> bool {
+        self.io.is_starved() && !self.io.is_busy()
+    }
+
     fn checkpoint_due(&self) -> Option<bool> {
         if self.checkpoint.is_some() {
             return None;
@@ -363,7 +418,8 @@ impl<D: Disk> Store for LocalStore<D> {
         let (end, base) = (self.log.position(), self.manifest.position);
         Some(
             end.payload - base.payload >= self.settings.checkpoint_payload_bytes
-                || end.bytes - base.bytes >= self.settings.checkpoint_ring_bytes,
+                || end.bytes - base.bytes >= self.settings.checkpoint_ring_bytes
+                || self.space.is_full && self.frees_space(),
         )
     }
 

@@ -134,6 +134,11 @@ impl SegmentFiles {
         self.files.get(&id).is_some_and(|file| path(file).ends_with(&format!("/{name}")))
     }
 
+    /// Whether there are files without a live block.
+    pub(super) fn has_dead(&self) -> bool {
+        self.files.values().any(|file| file.live == 0 && !file.condemned)
+    }
+
     pub(super) fn next_number(&self) -> u64 {
         self.next
     }

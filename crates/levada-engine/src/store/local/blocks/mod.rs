@@ -162,6 +162,11 @@ impl Blocks {
         Ok(())
     }
 
+    /// Whether there are files without a live block.
+    pub(super) fn has_dead(&self) -> bool {
+        self.files.has_dead()
+    }
+
     /// The number of the next file.
     pub(super) fn next_file(&self) -> u64 {
         self.files.next_number()

@@ -36,6 +36,8 @@ pub(in super::super) struct LogFiles {
     /// Files ready for use, by the number in their names.
     spares: Vec<u64>,
     making: Option<Making>,
+    /// Whether there is space for new spare files.
+    may_make: bool,
 }
 
 /// A spare file that is being filled.
@@ -59,7 +61,7 @@ pub(in super::super) fn spare_path(number: u64) -> String {
 
 impl LogFiles {
     pub(in super::super) fn new(bytes: u64, next: u64) -> Self {
-        Self { bytes, next, old: BTreeSet::new(), spares: Vec::new(), making: None }
+        Self { bytes, next, old: BTreeSet::new(), spares: Vec::new(), making: None, may_make: true }
     }
 
     /// Length of a file.
@@ -75,6 +77,30 @@ impl LogFiles {
     /// Takes note of a spare file found at opening.
     pub(in super::super) fn adopt_spare(&mut self, number: u64) {
         self.spares.push(number);
+    }
+
+    /// Whether a file is ready.
+    pub(in super::super) fn has_spare(&self) -> bool {
+        !self.spares.is_empty()
+    }
+
+    /// Whether files before the current one wait for a checkpoint.
+    pub(in super::super) fn has_old(&self) -> bool {
+        !self.old.is_empty()
+    }
+
+    /// Bytes that the spare file which should be there still needs.
+    pub(in super::super) fn lacks(&self) -> u64 {
+        match &self.making {
+            _ if self.has_spare() => 0,
+            Some(making) => self.bytes - making.filled,
+            None => self.bytes,
+        }
+    }
+
+    /// Says whether there is space for new spare files.
+    pub(in super::super) fn allow_making(&mut self, may_make: bool) {
+        self.may_make = may_make;
     }
 
     /// Room for more spare files.
@@ -161,7 +187,7 @@ impl LogFiles {
 
     /// Begins a spare file in the background if there is none.
     pub(in super::super) fn prepare<D: Disk>(&mut self, io: &mut Io<D>) {
-        if self.making.is_some() || !self.spares.is_empty() {
+        if self.making.is_some() || !self.spares.is_empty() || !self.may_make {
             return;
         }
         let number = self.next;
@@ -215,6 +241,16 @@ fn fill<D: Disk>(io: &mut Io<D>, making: &mut Making, bytes: u64) {
 
 fn create_filled<D: Disk>(io: &mut Io<D>, path: &str, len: u64) -> Result<FileId, Error> {
     let file = io.open(path, Open::New)?;
+    let filled = fill_now(io, path, file, len);
+    if filled.is_err() {
+        io.close(file);
+        // What cannot be removed is found and removed at the next opening.
+        let _ = io.unlink(path);
+    }
+    filled.map(|()| file)
+}
+
+fn fill_now<D: Disk>(io: &mut Io<D>, path: &str, file: FileId, len: u64) -> Result<(), Error> {
     let mut offset = 0;
     while offset < len {
         let bytes = zeros((4 * PIECE).min(len - offset));
@@ -223,8 +259,7 @@ fn create_filled<D: Disk>(io: &mut Io<D>, path: &str, len: u64) -> Result<FileId
         io.run("cannot fill", path, write)?;
         offset += written;
     }
-    io.run("cannot sync", path, Operation::Sync { file })?;
-    Ok(file)
+    io.run("cannot sync", path, Operation::Sync { file }).map(drop)
 }
 
 fn zeros(len: u64) -> Arc<[u8]> {

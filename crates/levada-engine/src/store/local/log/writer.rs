@@ -21,6 +21,10 @@ use crate::{
     },
 };
 
+/// Room kept at the end of the last log file on a full disk, for batches that nobody asked for:
+/// marks, keys that expire.
+const MARKS_BYTES: u64 = 1 << 20;
+
 /// Where the log goes on behind a batch.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub(in super::super) struct Position {
@@ -123,6 +127,12 @@ impl Log {
 
     pub(in super::super) fn durable(&self) -> Lsn {
         self.durable
+    }
+
+    /// Whether a batch of so many bytes fits without a new file, and marks behind it.
+    pub(in super::super) fn has_room(&self, effects: usize) -> bool {
+        let marks = (self.len / 16).min(MARKS_BYTES);
+        self.files.has_spare() || self.at.offset + batch::padded(effects) + marks <= self.len
     }
 
     pub(in super::super) fn is_congested(&self) -> bool {
@@ -237,7 +247,7 @@ impl Log {
         } else {
             Operation::Write { file, offset, bytes }
         };
-        io.run("cannot write", &path(place.file), operation)?;
+        io.run_once("cannot write", &path(place.file), &operation)?;
         self.at = Position {
             lsn: header.lsn,
             crc,
