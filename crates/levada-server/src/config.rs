@@ -161,18 +161,19 @@ impl Config {
         for pair in pairs.chunks(2) {
             places.push(place(pair[0]).ok_or_else(|| WireError::unknown_setting(pair[0]))?);
         }
-        let refused = |at: usize, why: &str| WireError::setting(PARAMETERS[at].name, why);
-        // Redis looks at all names before it looks at a value.
-        for (index, at) in places.iter().enumerate() {
+        // Redis looks at all names, as they are spelt, before it looks at a value.
+        for (index, (at, pair)) in places.iter().zip(pairs.chunks(2)).enumerate() {
+            let refused = |why| Err(WireError::setting(&String::from_utf8_lossy(pair[0]), why));
             match PARAMETERS[*at].access {
-                Access::Immutable => return Err(refused(*at, "can't set immutable config")),
-                Access::Protected => return Err(refused(*at, "can't set protected config")),
+                Access::Immutable => return refused("can't set immutable config"),
+                Access::Protected => return refused("can't set protected config"),
                 Access::Free if places[..index].contains(at) => {
-                    return Err(refused(*at, "duplicate parameter"));
+                    return refused("duplicate parameter");
                 }
                 Access::Free => {}
             }
         }
+        let refused = |at: usize, why: &str| WireError::setting(PARAMETERS[at].name, why);
         let mut accepted: Vec<(usize, String)> = Vec::new();
         for (at, pair) in places.into_iter().zip(pairs.chunks(2)) {
             let value = PARAMETERS[at].kind.parse(pair.get(1).copied().unwrap_or_default());
@@ -253,7 +254,7 @@ mod tests {
         );
         check(
             &["timeout", "1", "TIMEOUT", "2"],
-            "ERR CONFIG SET failed (possibly related to argument 'timeout') - duplicate parameter",
+            "ERR CONFIG SET failed (possibly related to argument 'TIMEOUT') - duplicate parameter",
         );
         check(
             &["appendfsync", "foo"],
