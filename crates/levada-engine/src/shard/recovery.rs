@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, VecDeque};
 use levada_core::{effect, keyspace::KeyNumber, machine::At, snapshot};
 
 use super::{
-    Recovery, Shard, ShardSettings, channels::Channels, checkpoint::Checkpointing, tend::Tending,
-    transaction::Watches, waiters::Waiters,
+    Recovery, Shard, ShardSettings, channels::Channels, checkpoint::Checkpointing,
+    scrub::Scrubbing, tend::Tending, transaction::Watches, waiters::Waiters,
 };
 use crate::{
     clock::Now,
@@ -65,6 +65,7 @@ impl<S: Store> Shard<S> {
             expired_keys: 0,
             evicted_keys: 0,
             looked_us: None,
+            scrubbing: Scrubbing::default(),
             failed: None,
         };
         for batch in recovered.batches {
