@@ -282,7 +282,7 @@ impl View<'_> {
             let live =
                 rows.filter(|row| dead.as_ref().is_none_or(|dead| !dead.contains(row.index)));
             let start = out.len();
-            out.extend(live.map(|row| (told_id(row.id), row.fields.to_vec())));
+            out.extend(live.map(|row| (told_id(row.id), row.fields.to_vec().into())));
             if entries.reverse {
                 out[start..].reverse();
             }

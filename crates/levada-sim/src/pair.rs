@@ -5,7 +5,7 @@
 //! model's node there; it takes nothing else from the product.
 
 use crate::dump::{self, SealedBlocks};
-use crate::model::{Answer, Id, Key, Model, Stream, Value};
+use crate::model::{Answer, Id, Key, Model, Reply, Stream, Value};
 use crate::op::subject::{self, Refused, Seen};
 use crate::op::{KEYS, KeyAt, Op, Step, model_key, reference};
 use levada_core::error::Error as CoreError;
@@ -198,7 +198,10 @@ impl<S: Store> Pair<S> {
         // What is over goes without a change: it would be told in any case.
         self.model.forget_over(self.now_ms);
         let held = |model: &Model, key: KeyAt| model.keys.get(&model_key(key)).cloned();
-        let before: Vec<_> = keys.iter().map(|key| held(&self.model, *key)).collect();
+        // An id shows that an entry was appended.
+        let tells = matches!(op, Op::Xadd { .. });
+        let before: Option<Vec<_>> =
+            (!tells).then(|| keys.iter().map(|key| held(&self.model, *key)).collect());
         let node = self.last_node(op);
         let added = self.entries_added(op);
         let [expected] = &reference::apply(&mut self.model, self.now_ms, op)[..] else {
@@ -220,7 +223,10 @@ impl<S: Store> Pair<S> {
             _ if !agree(expected, &seen) => return Err(Halt::Wrong(what())),
             _ => {}
         }
-        for (key, before) in keys.iter().zip(before) {
+        if tells && matches!(expected, Ok(Reply::Id(_))) {
+            keys.iter().for_each(|key| self.note_change(*key, false));
+        }
+        for (key, before) in keys.iter().zip(before.into_iter().flatten()) {
             let after = held(&self.model, *key);
             if after != before {
                 let is_delivery =

@@ -13,9 +13,11 @@
 //! make no difference.
 
 mod exhaust;
+mod report;
 mod rot;
 
 pub use exhaust::exhaust;
+pub use report::Report;
 
 use crate::disk::{Fault, FaultDisk, FaultPlan, SharedDisk};
 use crate::dump;
@@ -47,27 +49,6 @@ impl Restart for LocalStore<SharedDisk> {
     }
 }
 
-/// What a schedule came to.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Report {
-    /// A hash over everything that the disk was asked and everything that was answered.
-    pub trace_hash: u64,
-    /// Lives that ended in a power cut.
-    pub cuts: u64,
-    /// Lives that ended in a kill.
-    pub kills: u64,
-    /// Recoveries that did not get to their end.
-    pub interrupted: u64,
-    /// Faults of the device that struck.
-    pub faults: u64,
-    /// Answers released.
-    pub released: u64,
-    /// Checkpoints finished.
-    pub checkpoints: u64,
-    /// Bits flipped at rest.
-    pub flips: u64,
-}
-
 /// Runs the schedule of a seed; what was wrong, in words, if anything was.
 pub fn run<S: Restart>(seed: u64, trace: bool) -> Result<Report, String> {
     let mut world = World::new(seed, trace);
@@ -77,7 +58,7 @@ pub fn run<S: Restart>(seed: u64, trace: bool) -> Result<Report, String> {
     }
     world.check_flip::<S>()?;
     world.report.trace_hash = world.disk.with(|disk| disk.trace_hash()) ^ world.answers;
-    world.report.faults = world.disk.with(|disk| disk.struck().len()) as u64;
+    world.disk.with(|disk| world.report.count_faults(disk.struck()));
     Ok(world.report)
 }
 
@@ -183,8 +164,7 @@ impl World {
                 Ok(()) => {}
                 Err(Halt::Store(error)) => {
                     self.tell(|| format!("the store failed: {error}"));
-                    let full = error.message.contains("no space");
-                    if self.struck() == struck && !full {
+                    if self.struck() == struck {
                         return Err(format!("an error without a cause: {error}"));
                     }
                     break;
@@ -219,6 +199,7 @@ impl World {
             _ => {
                 let faults = [
                     Fault::WriteError,
+                    Fault::NoSpace,
                     Fault::ShortWrite,
                     Fault::SyncError,
                     Fault::DirectorySyncError,

@@ -75,7 +75,7 @@ impl Generator<'_> {
             create: true,
             trim: None,
             id: NewId::Auto,
-            fields: vec![(b"n".to_vec(), n.to_string().into_bytes())],
+            fields: [(b"n".to_vec(), n.to_string().into_bytes())].into(),
         };
         Op::Multi((0..150 + self.random.below(400)).map(add).collect())
     }
@@ -119,7 +119,7 @@ impl Generator<'_> {
             1..4 => Op::Xidmprecord { key, pid, iid, id: self.id(key) },
             _ => {
                 let value = |random: &mut Random| random.below(2).to_string().into_bytes();
-                let mut fields: Fields = vec![(b"a".to_vec(), value(self.random))];
+                let mut fields = vec![(b"a".to_vec(), value(self.random))];
                 for name in [b"a", b"b"] {
                     let at = self.random.index(fields.len() + 1);
                     fields.insert(at, (name.to_vec(), value(self.random)));
@@ -130,7 +130,7 @@ impl Generator<'_> {
                     trim: self.option(15, |g| g.trim(key)),
                     pid,
                     iid: self.random.chance(70).then_some(iid),
-                    fields,
+                    fields: fields.into(),
                 }
             }
         }

@@ -383,7 +383,7 @@ pub fn told_entries<S: Store>(
     if read.len() as u64 != entries.count {
         return Err(Refused::Lost(format!("{} entries could be read of {entries:?}", read.len())));
     }
-    let entry = |entry: levada_engine::Entry| (told_id(entry.id), entry.fields);
+    let entry = |entry: levada_engine::Entry| (told_id(entry.id), entry.fields.map(Into::into));
     Ok(read.into_iter().map(entry).collect())
 }
 

@@ -161,7 +161,7 @@ impl Run<'_> {
                 [field, value].map(|b| String::from_utf8(b.clone()).expect("made of text")),
             );
         }
-        self.both(|model| model.xadd(NOW_MS, key.as_bytes(), create, trim, id, fields));
+        self.both(|model| model.xadd(NOW_MS, key.as_bytes(), create, trim, id, fields.into()));
     }
 
     fn remove(&mut self, key: &str) {

@@ -166,7 +166,7 @@ fn turn(op: Op) -> Step {
 
 fn add(id: Id) -> Op {
     let fields = vec![(b"field".to_vec(), b"some value".to_vec())];
-    Op::Xadd { key: 0, create: true, trim: None, id: NewId::Exact(id), fields }
+    Op::Xadd { key: 0, create: true, trim: None, id: NewId::Exact(id), fields: fields.into() }
 }
 
 fn create() -> Op {
