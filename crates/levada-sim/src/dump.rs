@@ -253,6 +253,8 @@ impl View<'_> {
             }
             union.extend(rows.iter().cloned());
         }
+        // What XNACK released is nobody's.
+        union.extend(pending.iter().filter(|row| row.consumer.is_empty()).cloned());
         union.sort_by_key(|row| row.id);
         let (first, last, count) = (StreamId::MIN, StreamId::MAX, u64::MAX);
         let (idle_ms_min, consumer) = (0, None);

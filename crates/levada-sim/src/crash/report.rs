@@ -20,6 +20,8 @@ pub struct Report {
     pub faults: BTreeMap<Fault, u64>,
     /// Answers released.
     pub released: u64,
+    /// Readers that waited and were answered.
+    pub served: u64,
     /// Checkpoints finished.
     pub checkpoints: u64,
     /// Bits flipped at rest.
@@ -38,6 +40,7 @@ impl Report {
         self.kills += other.kills;
         self.interrupted += other.interrupted;
         self.released += other.released;
+        self.served += other.served;
         self.checkpoints += other.checkpoints;
         self.flips += other.flips;
         for (fault, count) in &other.faults {
@@ -54,11 +57,12 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { cuts, kills, interrupted, released, checkpoints, flips, .. } = self;
+        let Self { cuts, kills, interrupted, released, served, checkpoints, flips, .. } = self;
         write!(
             f,
             "{} crash-recover cycles ({cuts} power cuts, {kills} kills, {interrupted} of them \
-             within a recovery), {released} answers released, {checkpoints} checkpoints, faults:",
+             within a recovery), {released} answers released, {served} waiting readers served, \
+             {checkpoints} checkpoints, faults:",
             self.cycles()
         )?;
         for (fault, count) in &self.faults {

@@ -111,6 +111,8 @@ pub enum ErrorKind {
     KeyRequired,
     /// XSETID on a missing key.
     NoSuchKey,
+    /// RESTORE without REPLACE of a key that is there.
+    BusyKey,
     /// XADD 0-0.
     IdZero,
     /// XADD of an id that is not above the last one.
