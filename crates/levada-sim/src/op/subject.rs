@@ -259,6 +259,8 @@ fn claim_or_key(now_ms: u64, op: &Op) -> Command<'static> {
             xclaim_of(*key, *group, *consumer, *min_idle_ms, ids, *options)
         }
         Op::Xnack { key, group, mode, ids, count, force } => Command::Xnack(command::Xnack {
+            delay_ms: None,
+            reason: None,
             key: key_of(*key),
             group: GROUPS[*group],
             mode: match mode {
