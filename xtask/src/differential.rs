@@ -17,12 +17,14 @@ mod shrink;
 mod wire;
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
+use self::capability::Capability;
 use self::episode::{Episode, Step};
 use self::known::KNOWN;
 use self::pair::{Difference, Pair};
@@ -154,23 +156,19 @@ fn explore(pair: &mut Pair, options: &Options) -> Result<()> {
             *totals.known.entry(known).or_default() += count;
         }
         if let Some(difference) = played.difference {
-            match confirm(pair, &episode)? {
-                Some(again) => {
-                    let (small, difference) = shrink(pair, &episode, again)?;
-                    let kind = kind(&small, &difference);
-                    let met = totals.differences.entry(kind).or_default();
-                    *met += 1;
-                    if *met == 1 {
-                        report(seed, number, &small, &difference)?;
-                    }
+            if let Some(again) = confirm(pair, &episode)? {
+                let (small, difference) = shrink(pair, &episode, again)?;
+                let met = totals.differences.entry(kind(&small, &difference)).or_default();
+                *met += 1;
+                if *met == 1 {
+                    report(seed, number, &small, &difference)?;
                 }
-                None => {
-                    let step = episode.steps.get(difference.at).map(Step::command);
-                    let [theirs, ours] = &difference.said;
-                    let step = step.as_deref().unwrap_or("events");
-                    println!("episode {number} differed once: {step}\n{theirs}\n{ours}");
-                    totals.unsteady.push(number);
-                }
+            } else {
+                let step = episode.steps.get(difference.at).map(Step::command);
+                let [theirs, ours] = &difference.said;
+                let step = step.as_deref().unwrap_or("events");
+                println!("episode {number} differed once: {step}\n{theirs}\n{ours}");
+                totals.unsteady.push(number);
             }
         }
         if totals.compared / PROGRESS > shown {
@@ -179,7 +177,7 @@ fn explore(pair: &mut Pair, options: &Options) -> Result<()> {
             println!("{} commands, {seconds:.0} s", totals.compared);
         }
     }
-    println!("{}", totals.report(start.elapsed().as_secs_f64()));
+    println!("{}", totals.report(start.elapsed().as_secs_f64(), &pair.capability));
     ensure!(totals.differences.is_empty(), "seed {seed}: replies differ from {name}");
     Ok(())
 }
@@ -233,18 +231,18 @@ fn describe(episode: &Episode, difference: &Difference) -> String {
     let mut text = episode.to_text();
     let [theirs, ours] = &difference.said;
     if let Some(step) = episode.steps.get(difference.at) {
-        text += &format!("# at {}> {}\n", step.client, step.command());
+        let _ = writeln!(text, "# at {}> {}", step.client, step.command());
     }
     for (who, said) in [("peer  ", theirs), ("levada", ours)] {
         for line in said.lines() {
-            text += &format!("# {who} {line}\n");
+            let _ = writeln!(text, "# {who} {line}");
         }
     }
     text
 }
 
 impl Totals {
-    fn report(&self, seconds: f64) -> String {
+    fn report(&self, seconds: f64, peer: &Capability) -> String {
         let mut text = format!(
             "{} commands in {} episodes, {} differences, {} known, {} unsteady, {seconds:.0} s",
             self.compared,
@@ -255,11 +253,11 @@ impl Totals {
         );
         for (kind, met) in &self.differences {
             let kind: String = kind.chars().take(100).collect();
-            text += &format!("\n{met:>9}  DIFFERS: {}", kind.replace('\n', " "));
+            let _ = write!(text, "\n{met:>9}  DIFFERS: {}", kind.replace('\n', " "));
         }
-        for (at, known) in KNOWN.iter().enumerate() {
+        for (at, known) in KNOWN.iter().enumerate().filter(|(_, known)| (known.is_for)(peer)) {
             let met = self.known.get(&at).copied().unwrap_or_default();
-            text += &format!("\n{met:>9}  {}: {}", known.name, known.why);
+            let _ = write!(text, "\n{met:>9}  {}: {}", known.name, known.why);
         }
         text
     }

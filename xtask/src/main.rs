@@ -5,6 +5,7 @@ mod compare;
 mod faults;
 mod flips;
 mod footprint;
+mod full_disk;
 mod kills;
 mod transfer;
 
@@ -43,6 +44,7 @@ cargo xtask VERB
                             other people's clients against a server, into a table
   kills [--rounds 100] [--seed S] [--server levada|redis] [--canary]
                             kill -9 under load, and a ledger of what was acknowledged
+  full-disk                 the real binary on a small tmpfs and ext4 until it is full (root)
   flips [--count 10000] [--seed S]
                             single bits flipped at rest: never served in silence, always named
   footprint [--entries 10000000] [--server levada|redis|everysec]
@@ -76,6 +78,7 @@ fn main() -> ExitCode {
             options.and_then(|it| conformance::run(&it)).map(|outcome| ci::say(&outcome))
         }
         "kills" => kills::run(rest),
+        "full-disk" => full_disk::run(),
         "faults" => faults::run(rest),
         "flips" => flips::run(rest),
         "footprint" => footprint::run(rest),

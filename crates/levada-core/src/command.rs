@@ -7,6 +7,10 @@ use alloc::{borrow::Cow, sync::Arc, vec::Vec};
 
 use crate::{extended::Extended, fields::Fields, id::StreamId, restored::RestoredStream};
 
+mod policy;
+
+pub use self::policy::{GroupOption, StreamOption, XgroupCfgset, XgroupHandover};
+
 /// A key of one of the databases.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Key<'a> {
@@ -35,6 +39,16 @@ pub enum Command<'a> {
     Xsetid(Xsetid<'a>),
     /// XCFGSET.
     Xcfgset(Xcfgset<'a>),
+    /// XCFGGET.
+    Xcfgget(Key<'a>),
+    /// XGROUP CFGSET.
+    XgroupCfgset(XgroupCfgset<'a>),
+    /// XGROUP CFGGET: key, group.
+    XgroupCfgget(Key<'a>, &'a [u8]),
+    /// XGROUP HANDOVER.
+    XgroupHandover(XgroupHandover<'a>),
+    /// XLAG: key, group.
+    Xlag(Key<'a>, &'a [u8]),
     /// XIDMPRECORD.
     Xidmprecord(Xidmprecord<'a>),
     /// XREAD, its non-blocking half.
@@ -178,7 +192,7 @@ pub struct Idempotent<'a> {
 }
 
 /// XCFGSET: what is `None` stays.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Xcfgset<'a> {
     /// The stream.
     pub key: Key<'a>,
@@ -186,6 +200,8 @@ pub struct Xcfgset<'a> {
     pub idmp_duration_s: Option<u64>,
     /// IDMP-MAXSIZE, 1 to 10000.
     pub idmp_iids_max: Option<u64>,
+    /// Options of ours, in the order in which they were given; the last of a kind counts.
+    pub options: Vec<StreamOption>,
 }
 
 /// XIDMPRECORD: tracks an iid as if it had appended an entry that is there.
@@ -210,8 +226,8 @@ pub struct Trim {
     pub approximate: bool,
     /// LIMIT: most entries to remove; `Some(0)` is no limit, `None` is the default of `~`.
     pub limit: Option<u64>,
-    /// KEEPREF, DELREF or ACKED.
-    pub references: References,
+    /// KEEPREF, DELREF or ACKED; by default ACKED under RETENTION ACKED, else KEEPREF.
+    pub references: Option<References>,
 }
 
 /// What a deletion does about pending lists that name the entry (Redis 8.2).
@@ -409,6 +425,10 @@ pub struct Xnack<'a> {
     pub retry_count: Option<u64>,
     /// FORCE: also entries that are pending nowhere.
     pub force: bool,
+    /// DELAY: milliseconds after which they are offered again, whatever the policy says.
+    pub delay_ms: Option<u64>,
+    /// REASON: what a dead letter says of its end.
+    pub reason: Option<&'a [u8]>,
 }
 
 /// What XNACK does to a delivery count.
@@ -591,6 +611,11 @@ impl<'a> Command<'a> {
             | Self::Xrange(Xrange { key, .. })
             | Self::Xsetid(Xsetid { key, .. })
             | Self::Xcfgset(Xcfgset { key, .. })
+            | Self::Xcfgget(key)
+            | Self::XgroupCfgset(XgroupCfgset { key, .. })
+            | Self::XgroupCfgget(key, _)
+            | Self::XgroupHandover(XgroupHandover { key, .. })
+            | Self::Xlag(key, _)
             | Self::Xidmprecord(Xidmprecord { key, .. })
             | Self::XgroupCreate(XgroupCreate { key, .. })
             | Self::XgroupSetid(XgroupSetid { key, .. })
@@ -598,9 +623,6 @@ impl<'a> Command<'a> {
             | Self::Xclaim(Xclaim { key, .. })
             | Self::Xnack(Xnack { key, .. })
             | Self::Xautoclaim(Xautoclaim { key, .. })
-            | Self::Set(Set { key, .. })
-            | Self::Restore(Restore { key, .. })
-            | Self::Dump(key)
             | Self::Xlen(key)
             | Self::Xdel(key, _)
             | Self::Xdelex(key, ..)
@@ -613,7 +635,17 @@ impl<'a> Command<'a> {
             | Self::XpendingSummary(key, _)
             | Self::XinfoStream(key, _)
             | Self::XinfoGroups(key)
-            | Self::XinfoConsumers(key, _)
+            | Self::XinfoConsumers(key, _) => each(*key),
+            _ => self.for_each_other_key(each),
+        }
+    }
+
+    /// The keys of what is no command about one stream.
+    fn for_each_other_key(&self, mut each: impl FnMut(Key<'a>)) {
+        match self {
+            Self::Set(Set { key, .. })
+            | Self::Restore(Restore { key, .. })
+            | Self::Dump(key)
             | Self::Type(key)
             | Self::Expire(key, ..)
             | Self::Persist(key)
@@ -653,6 +685,7 @@ impl<'a> Command<'a> {
             | Self::Dbsize(_)
             | Self::Randomkey(..)
             | Self::Flush(_) => {}
+            _ => unreachable!("for_each_key() keeps commands about one stream"),
         }
     }
 

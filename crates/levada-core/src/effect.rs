@@ -5,10 +5,12 @@
 //! is not in memory, no clock and no settings. [`Effect::encode`] and [`Effect::decode`] are
 //! mirrored in `docs/format.md`; the numbers of [`code`] are on disk and are never given out anew.
 
+mod act;
 mod lists;
 
 use alloc::{borrow::Cow, sync::Arc, vec::Vec};
 
+pub use self::act::Act;
 use self::lists::{get_blocks, get_ids, get_rows, put_blocks, put_ids, put_rows};
 use crate::{
     block::Block,
@@ -50,7 +52,8 @@ mod code {
     pub(super) const DELIVERED: u8 = 38;
     pub(super) const CLAIMED: u8 = 39;
     pub(super) const RELEASED: u8 = 40;
-    // 48.. policies, 64.. parked entries and schedules: kept free for them.
+    /// From here on [`super::Act`]; 64.. for parked entries and schedules.
+    pub(super) const POLICIES: u8 = 48;
 }
 
 /// What kind of value a key holds.
@@ -312,6 +315,8 @@ pub enum Effect<'a> {
         delivered_ms: u64,
         /// Entries, ascending, and the count of each from now on.
         rows: Vec<(StreamId, u64)>,
+        /// What it means for the deliveries that MAX-DELIVER counts.
+        lease: LeaseChange,
     },
     /// Pending entries are pending no longer.
     Released {
@@ -322,6 +327,39 @@ pub enum Effect<'a> {
         /// Which, ascending.
         ids: Vec<StreamId>,
     },
+    /// A policy is set, or does something.
+    Policy {
+        /// In which stream.
+        key: KeyNumber,
+        /// What.
+        act: Act,
+    },
+}
+
+/// Deliveries that MAX-DELIVER counts, beside those that Redis shows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LeaseChange {
+    /// As many as before: a read of one's own history, JUSTID.
+    Same,
+    /// One more: a delivery or a claim.
+    More,
+    /// One less: XNACK SILENT takes its delivery back.
+    Less,
+}
+
+impl LeaseChange {
+    fn decode(byte: u8) -> Option<Self> {
+        [Self::Same, Self::More, Self::Less].into_iter().find(|change| *change as u8 == byte)
+    }
+
+    /// The number of leases behind it, which stops at 255.
+    pub(crate) fn of(self, leases: u8) -> u8 {
+        match self {
+            Self::Same => leases,
+            Self::More => leases.saturating_add(1),
+            Self::Less => leases.saturating_sub(1),
+        }
+    }
 }
 
 /// Fields that compare by what they hold.
@@ -364,7 +402,8 @@ impl<'a> Effect<'a> {
             | Self::ConsumerSeen { key, .. }
             | Self::Delivered { key, .. }
             | Self::Claimed { key, .. }
-            | Self::Released { key, .. } => Some(*key),
+            | Self::Released { key, .. }
+            | Self::Policy { key, .. } => Some(*key),
         }
     }
 
@@ -477,16 +516,18 @@ impl<'a> Effect<'a> {
                 put_option(out, *entries_read);
                 put_ids(out, ids.iter().copied());
             }
-            Self::Claimed { group, consumer, delivered_ms, rows, .. } => {
+            Self::Claimed { group, consumer, delivered_ms, rows, lease, .. } => {
                 put_consumer(out, *group, *consumer);
                 put_u64(out, *delivered_ms);
                 put_ids(out, rows.iter().map(|(id, _)| *id));
                 rows.iter().for_each(|(_, count)| put_u64(out, *count));
+                out.push(*lease as u8);
             }
             Self::Released { group, ids, .. } => {
                 put_u64(out, u64::from(*group));
                 put_ids(out, ids.iter().copied());
             }
+            Self::Policy { act, .. } => act.encode(out),
             _ => unreachable!("encode() keeps the others"),
         }
     }
@@ -521,6 +562,7 @@ impl<'a> Effect<'a> {
             Self::Delivered { .. } => code::DELIVERED,
             Self::Claimed { .. } => code::CLAIMED,
             Self::Released { .. } => code::RELEASED,
+            Self::Policy { act, .. } => act.code(),
         }
     }
 
@@ -576,6 +618,7 @@ impl<'a> Effect<'a> {
                 entries_added: reader.u64()?,
                 max_deleted_id: reader.id()?,
             },
+            code::POLICIES.. => return Act::decode(code, key, reader),
             code::IDMP_SET..=code::IIDS_COUNTED => {
                 return Self::decode_idempotence(code, key, reader);
             }
@@ -641,7 +684,8 @@ impl<'a> Effect<'a> {
                 let ids = get_ids(reader)?;
                 let rows = ids.into_iter().map(|id| Some((id, reader.u64()?)));
                 let rows = rows.collect::<Option<_>>()?;
-                Self::Claimed { key, group, consumer, delivered_ms, rows }
+                let lease = LeaseChange::decode(reader.u8()?)?;
+                Self::Claimed { key, group, consumer, delivered_ms, rows, lease }
             }
             code::RELEASED => Self::Released { key, group, ids: get_ids(reader)? },
             _ => return None,
@@ -741,6 +785,7 @@ mod tests {
                 consumer: 2,
                 delivered_ms: 1,
                 rows: vec![(a, 1), (b, u64::MAX)],
+                lease: LeaseChange::More,
             },
             Effect::Released { key, group: 1, ids: vec![] },
         ]

@@ -62,6 +62,14 @@ pub enum Error {
     StringTooLong,
     /// Strings would exceed their memory; nothing could be evicted.
     OutOfMemory,
+    /// A limit of the stream, with ON-LIMIT REJECT.
+    Limit(Limit),
+    /// DLQ names the stream itself.
+    DeadLettersToSource,
+    /// DLQ names a key that holds no stream.
+    DeadLettersNoStream,
+    /// XGROUP HANDOVER to the consumer that goes.
+    HandoverToSelf,
     /// The disk is full, and the command would need more of it.
     DiskFull,
     /// The changes do not fit in one record of the log.
@@ -74,5 +82,24 @@ pub enum Error {
         first: StreamId,
         /// Last id that may be affected.
         last: StreamId,
+    },
+}
+
+/// A limit that an append would exceed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Limit {
+    /// MAX-LEN.
+    Len {
+        /// Its value, in entries.
+        max: u64,
+        /// What is there.
+        held: u64,
+    },
+    /// MAX-BYTES.
+    Bytes {
+        /// Its value.
+        max: u64,
+        /// What is there.
+        held: u64,
     },
 }

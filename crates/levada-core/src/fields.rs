@@ -129,6 +129,13 @@ impl<'a> Value<'a> {
         }
     }
 
+    /// The bytes that it stands for.
+    pub fn to_bytes(self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        self.append_to(&mut bytes);
+        bytes
+    }
+
     /// Takes a value off a reader.
     #[inline]
     pub fn decode(reader: &mut Reader<'a>) -> Option<Self> {

@@ -1,10 +1,15 @@
 //! A consumer group: how far it has read, who reads, what is pending.
 
-use alloc::vec::Vec;
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    vec::Vec,
+};
 
 use crate::{
     id::StreamId,
     pending::{Pending, PendingList},
+    policy::GroupPolicy,
     registry::Registry,
     restored::{RestoredGroup, RestoredPending},
     varint::{self, Reader},
@@ -24,6 +29,77 @@ pub struct Consumer {
 /// The number of no consumer: what XNACK released is pending and nobody's. On disk: never change.
 pub const NOBODY: u32 = u32::MAX;
 
+/// Flags of a pending entry: what the group does with it beside waiting for its acknowledgement.
+/// At most one is set. On disk: never change.
+pub(crate) mod flag {
+    /// `>` delivers it again.
+    pub(crate) const OFFERED: u8 = 1;
+    /// It rests until its time comes, then it is offered.
+    pub(crate) const RESTING: u8 = 2;
+    /// It is to become a dead letter.
+    pub(crate) const CONDEMNED: u8 = 4;
+}
+
+/// Pending entries with a flag, by what happens to them next. What is offered is known from the
+/// flags; when a rest ends, and why an entry is condemned, stands here alone.
+#[derive(Clone, Default, Debug)]
+pub struct Offers {
+    /// To be delivered again by `>`, the lowest id first.
+    pub offered: BTreeSet<StreamId>,
+    /// To become dead letters, with the reason; there for long only where the dead-letter stream
+    /// cannot take them.
+    pub condemned: BTreeMap<StreamId, Arc<[u8]>>,
+    rests: BTreeMap<StreamId, u64>,
+    due: BTreeSet<(u64, StreamId)>,
+}
+
+impl Offers {
+    /// Whether no pending entry has a flag.
+    pub fn is_empty(&self) -> bool {
+        self.offered.is_empty() && self.condemned.is_empty() && self.rests.is_empty()
+    }
+
+    /// When the first rest ends, in unix milliseconds.
+    pub fn next_due_ms(&self) -> Option<u64> {
+        self.due.first().map(|(due_ms, _)| *due_ms)
+    }
+
+    /// What has rested long enough, the longest due first.
+    pub fn due(&self, now_ms: u64) -> impl Iterator<Item = StreamId> + '_ {
+        self.due.iter().take_while(move |(due_ms, _)| *due_ms <= now_ms).map(|(_, id)| *id)
+    }
+
+    fn note(&mut self, id: StreamId, flags: u8, due_ms: u64) {
+        match flags {
+            flag::OFFERED => {
+                self.offered.insert(id);
+            }
+            flag::RESTING => {
+                self.rests.insert(id, due_ms);
+                self.due.insert((due_ms, id));
+            }
+            _ => {}
+        }
+    }
+
+    fn forget(&mut self, id: StreamId, flags: u8) {
+        match flags {
+            flag::OFFERED => {
+                self.offered.remove(&id);
+            }
+            flag::CONDEMNED => {
+                self.condemned.remove(&id);
+            }
+            flag::RESTING => {
+                if let Some(due_ms) = self.rests.remove(&id) {
+                    self.due.remove(&(due_ms, id));
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
 /// A consumer group.
 ///
 /// Invariant: the pending entries of its consumers and of [`NOBODY`] add up to its pending list,
@@ -38,6 +114,14 @@ pub struct Group {
     pub consumers: Registry<Consumer>,
     /// What was delivered and not acknowledged.
     pub pending: PendingList,
+    /// What the server does for it.
+    pub policy: GroupPolicy,
+    /// What is to be delivered again, or rests.
+    pub offers: Offers,
+    /// Entries that became dead letters.
+    pub dead_letters: u64,
+    /// Entries that a limit removed before the group had acknowledged them.
+    pub dropped: u64,
     /// Log position of its last change, for checkpoints.
     pub changed: u64,
 }
@@ -68,6 +152,9 @@ impl Group {
     /// Makes an entry pending, or moves it: `set` with the counters of both consumers.
     pub(crate) fn set_pending(&mut self, position: u64, entry: Pending) {
         let previous = self.pending.set(position, entry);
+        if let Some(previous) = previous {
+            self.offers.forget(entry.id, previous.flags);
+        }
         if previous.is_none_or(|previous| previous.consumer != entry.consumer) {
             if let Some(previous) = previous {
                 self.count(previous.consumer, -1);
@@ -79,8 +166,70 @@ impl Group {
     /// Ends the pending state of an entry.
     pub(crate) fn release(&mut self, position: u64, id: StreamId) {
         if let Some(previous) = self.pending.remove(position, id) {
+            self.offers.forget(id, previous.flags);
             self.count(previous.consumer, -1);
         }
+    }
+
+    /// Flags a pending entry: offered from `due_ms` on, at once where that is 0.
+    pub(crate) fn offer(&mut self, position: u64, id: StreamId, due_ms: u64) {
+        let flags = if due_ms == 0 { flag::OFFERED } else { flag::RESTING };
+        self.set_flags(position, id, flags, due_ms);
+    }
+
+    /// Flags a pending entry as one that is to become a dead letter.
+    pub(crate) fn condemn(&mut self, position: u64, id: StreamId, reason: &[u8]) {
+        if self.set_flags(position, id, flag::CONDEMNED, 0) {
+            self.offers.condemned.insert(id, reason.into());
+        }
+    }
+
+    fn set_flags(&mut self, position: u64, id: StreamId, flags: u8, due_ms: u64) -> bool {
+        let Some(entry) = self.pending.get(id) else {
+            return false;
+        };
+        self.set_pending(position, Pending { flags, ..entry });
+        self.offers.note(id, flags, due_ms);
+        true
+    }
+
+    /// Takes a consumer out; what was pending for it goes to `to`, or is nobody's and offered.
+    pub(crate) fn hand_over(&mut self, position: u64, consumer: u32, to: Option<u32>) {
+        let held: Vec<_> = self.pending.iter_consumer(consumer, StreamId::MIN).collect();
+        for entry in held {
+            let owner = to.unwrap_or(NOBODY);
+            let due_ms = self.offers.rests.get(&entry.id).copied().unwrap_or(0);
+            let reason = self.offers.condemned.get(&entry.id).cloned().unwrap_or_default();
+            self.set_pending(position, Pending { consumer: owner, flags: 0, ..entry });
+            match entry.flags {
+                flag::CONDEMNED => self.condemn(position, entry.id, &reason),
+                flag::RESTING => self.offer(position, entry.id, due_ms),
+                flags if to.is_none() || flags == flag::OFFERED => {
+                    self.offer(position, entry.id, 0);
+                }
+                _ => {}
+            }
+        }
+        self.consumers.remove(consumer);
+    }
+
+    /// Takes a consumer out with all that was pending for it.
+    pub(crate) fn remove_consumer(&mut self, position: u64, consumer: u32) {
+        if !self.offers.is_empty() {
+            for entry in self.pending.iter_consumer(consumer, StreamId::MIN) {
+                self.offers.forget(entry.id, entry.flags);
+            }
+        }
+        self.pending.remove_consumer(position, consumer);
+        self.consumers.remove(consumer);
+    }
+
+    /// The id below which the group needs no entry any more. References below `first`, the first
+    /// entry that is there, hold nothing.
+    pub fn watermark(&self, first: StreamId) -> StreamId {
+        let undelivered = self.last_id.next().unwrap_or(StreamId::MAX);
+        let held = self.pending.iter_from(first).next();
+        held.map_or(undelivered, |held| held.id.min(undelivered))
     }
 
     /// Notes that a consumer was there, and whether it got something.
@@ -115,6 +264,19 @@ impl Group {
         let chunks = self.pending.chunks().map(|chunk| chunk.number()).collect::<Vec<_>>();
         varint::put_u64(out, chunks.len() as u64);
         chunks.iter().for_each(|number| varint::put_u64(out, u64::from(*number)));
+        self.policy.encode(out);
+        varint::put_u64(out, self.dead_letters);
+        varint::put_u64(out, self.dropped);
+        varint::put_u64(out, self.offers.rests.len() as u64);
+        for (id, due_ms) in &self.offers.rests {
+            varint::put_id(out, *id);
+            varint::put_u64(out, *due_ms);
+        }
+        varint::put_u64(out, self.offers.condemned.len() as u64);
+        for (id, reason) in &self.offers.condemned {
+            varint::put_id(out, *id);
+            varint::put_bytes(out, reason);
+        }
     }
 
     /// The inverse of [`Group::encode`]: the name, the group without its pending list, and the
@@ -136,6 +298,25 @@ impl Group {
             group.consumers.insert(number, name.into(), consumer);
         }
         let chunks = (0..reader.count()?).map(|_| reader.u32()).collect::<Option<_>>()?;
+        group.policy = GroupPolicy::decode(reader)?;
+        (group.dead_letters, group.dropped) = (reader.u64()?, reader.u64()?);
+        for _ in 0..reader.count()? {
+            let (id, due_ms) = (reader.id()?, reader.u64()?);
+            group.offers.note(id, flag::RESTING, due_ms);
+        }
+        for _ in 0..reader.count()? {
+            let (id, reason) = (reader.id()?, reader.bytes()?);
+            group.offers.condemned.insert(id, reason.into());
+        }
         Some((name, group, chunks))
+    }
+
+    /// Gives a group that was read back its pending list.
+    pub(crate) fn set_pending_list(&mut self, pending: PendingList) {
+        let entries = pending.iter_from(StreamId::MIN);
+        for entry in entries.filter(|entry| entry.flags == flag::OFFERED) {
+            self.offers.note(entry.id, entry.flags, 0);
+        }
+        self.pending = pending;
     }
 }

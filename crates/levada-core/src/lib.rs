@@ -33,6 +33,7 @@ pub mod keyspace;
 pub mod limits;
 pub mod machine;
 pub mod pending;
+pub mod policy;
 pub mod registry;
 pub mod reply;
 pub mod restored;

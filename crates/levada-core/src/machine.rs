@@ -7,7 +7,7 @@ use foldhash::fast::FixedState;
 use crate::{
     block::Block,
     command::Key,
-    effect::{Effect, Kind},
+    effect::{Act, Effect, Kind},
     group::{Consumer, Group},
     id::StreamId,
     idempotence::{Idempotence, Tracked},
@@ -83,6 +83,12 @@ impl Machine {
             Value::Stream(stream) => Some(stream),
             Value::Text(_) => None,
         }
+    }
+
+    /// Streams to which time may do something: see [`Stream::is_tended`].
+    pub fn tended(&self) -> Vec<KeyNumber> {
+        let is_tended = |key: &KeyNumber| self.stream_of(*key).is_some_and(Stream::is_tended);
+        self.keys.numbers().into_iter().filter(is_tended).collect()
     }
 
     /// Bytes in the tails of all streams: what streams take of memory whatever their number.
@@ -286,6 +292,9 @@ impl Machine {
             | Effect::IidsCounted { .. } => {
                 apply_to_idempotence(&mut stream.idempotence, effect, &hasher, at);
             }
+            Effect::Policy { act: Act::StreamPolicySet(policy), .. } => {
+                stream.set_policy(*policy);
+            }
             _ => apply_to_groups(stream, effect, at),
         }
         self.tail_bytes = self.tail_bytes - tail_before + stream.tail().bytes().len() as u64;
@@ -345,7 +354,35 @@ fn apply_to_groups(stream: &mut Stream, effect: &Effect<'_>, at: At) {
                 apply_to_group(group, effect, at);
             }
         }
+        Effect::Policy { act, .. } => {
+            if let Some(group) = act.group().and_then(|group| stream.groups.get_mut(group)) {
+                let group = Arc::make_mut(group);
+                group.changed = at.position;
+                act_on_group(group, act, at);
+            }
+            stream.tend();
+        }
         _ => {}
+    }
+}
+
+/// What a policy does to a group.
+fn act_on_group(group: &mut Group, act: &Act, at: At) {
+    match act {
+        Act::StreamPolicySet(_) => {}
+        Act::GroupPolicySet { policy, .. } => group.policy = policy.clone(),
+        Act::Offered { rows, .. } => {
+            rows.iter().for_each(|(id, due_ms)| group.offer(at.position, *id, *due_ms));
+        }
+        Act::Condemned { ids, reason, .. } => {
+            ids.iter().for_each(|id| group.condemn(at.position, *id, reason));
+        }
+        Act::HandedOver { consumer, to, .. } => group.hand_over(at.position, *consumer, *to),
+        Act::DeadLettered { id, .. } => {
+            group.release(at.position, *id);
+            group.dead_letters += 1;
+        }
+        Act::Dropped { count, .. } => group.dropped += count,
     }
 }
 
@@ -360,8 +397,7 @@ pub(crate) fn apply_to_group(group: &mut Group, effect: &Effect<'_>, at: At) {
             group.consumers.insert(*consumer, (*name).into(), new);
         }
         Effect::ConsumerDeleted { consumer, .. } => {
-            group.pending.remove_consumer(at.position, *consumer);
-            group.consumers.remove(*consumer);
+            group.remove_consumer(at.position, *consumer);
         }
         Effect::ConsumerSeen { consumer, active, .. } => {
             group.seen(*consumer, at.now_ms, *active);
@@ -375,11 +411,11 @@ pub(crate) fn apply_to_group(group: &mut Group, effect: &Effect<'_>, at: At) {
             }
             group.seen(*consumer, at.now_ms, !ids.is_empty());
         }
-        Effect::Claimed { consumer, delivered_ms, rows, .. } => {
+        Effect::Claimed { consumer, delivered_ms, rows, lease, .. } => {
             for (id, count) in rows {
-                let held = group.pending.get(*id);
-                let (leases, flags) = held.map_or((0, 0), |held| (held.leases, held.flags));
+                let held = group.pending.get(*id).map_or(0, |held| held.leases);
                 let (id, consumer, delivered_ms) = (*id, *consumer, *delivered_ms);
+                let (leases, flags) = (lease.of(held), 0);
                 let entry = Pending { id, consumer, delivered_ms, count: *count, leases, flags };
                 group.set_pending(at.position, entry);
             }

@@ -54,6 +54,25 @@ pub enum Reply {
     Consumers(Vec<ConsumerInfo>),
     /// DUMP.
     Dumped(Dumped),
+    /// Names and what they stand for: XCFGGET, XGROUP CFGGET, XLAG.
+    Facts(Vec<(&'static str, Fact)>),
+}
+
+/// What a name stands for.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Fact {
+    /// Nothing.
+    Nil,
+    /// A number.
+    Number(u64),
+    /// Numbers, in order.
+    Numbers(Vec<u64>),
+    /// An id.
+    Id(StreamId),
+    /// A word of ours.
+    Word(&'static str),
+    /// Bytes of a client.
+    Bytes(Arc<[u8]>),
 }
 
 /// All that a key holds.
@@ -124,6 +143,16 @@ pub enum Part {
     },
     /// A pending entry that is deleted from the stream.
     Deleted(StreamId),
+}
+
+impl Part {
+    /// The block that it stands in, unless it is deleted.
+    pub fn block(&self) -> Option<u64> {
+        match self {
+            Self::Rows { block, .. } | Self::Delivery { block, .. } => Some(*block),
+            Self::Deleted(_) => None,
+        }
+    }
 }
 
 /// XAUTOCLAIM.

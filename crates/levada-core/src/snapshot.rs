@@ -290,7 +290,7 @@ fn load_stream(
             Some((chunk, 0, pieces.get(&(number, kind::CHUNK, part))?.as_slice()))
         };
         let chunks = chunks.into_iter().map(chunk).collect::<Option<Vec<_>>>()?;
-        loaded.pending = PendingList::from_chunks(chunks.into_iter())?;
+        loaded.set_pending_list(PendingList::from_chunks(chunks.into_iter())?);
         stream.groups.insert(group, name.into(), Arc::new(loaded));
     }
     for producer in producers {

@@ -14,6 +14,7 @@ use crate::{
     id::StreamId,
     idempotence::Idempotence,
     index::{self, BlockMeta, Index},
+    policy::StreamPolicy,
     registry::Registry,
     restored::RestoredStream,
     varint::{self, Reader},
@@ -32,6 +33,10 @@ pub struct Stream {
     pub(crate) reissued: StreamId,
     /// Consumer groups.
     pub groups: Registry<Arc<Group>>,
+    /// What the server does with it by itself.
+    pub policy: StreamPolicy,
+    /// Whether it, or a group of it, has or had a policy: only then time does anything to it.
+    is_tended: bool,
     /// Idempotent producers.
     pub idempotence: Idempotence,
     length: u64,
@@ -131,6 +136,22 @@ impl Meta<'_> {
 }
 
 impl Stream {
+    /// Whether time may do something to it: it has, or a group has or had, a policy.
+    pub fn is_tended(&self) -> bool {
+        self.is_tended
+    }
+
+    /// Says that a policy is at work in one of the groups.
+    pub(crate) fn tend(&mut self) {
+        self.is_tended = true;
+    }
+
+    /// Gives it a policy.
+    pub(crate) fn set_policy(&mut self, policy: StreamPolicy) {
+        self.policy = policy;
+        self.tend();
+    }
+
     /// Live entries.
     pub fn len(&self) -> u64 {
         self.length
@@ -199,6 +220,20 @@ impl Stream {
         let BlockMeta { base, count, live, dead, .. } = self.index.get(number)?;
         let (base, count, live) = (*base, *count, *live);
         Some(Meta { number, base, count, first_row, live, dead: dead.as_ref() })
+    }
+
+    /// When the last row of a block was appended, in unix milliseconds; 0 where there is none.
+    pub fn appended_ms(&self, number: u64) -> u64 {
+        match self.index.get(number) {
+            Some(meta) => meta.appended_ms,
+            None => self.tail.appended_ms,
+        }
+    }
+
+    /// Encoded bytes of a block.
+    pub fn block_bytes(&self, number: u64) -> u64 {
+        let tail = || self.tail.block.bytes().len() as u64;
+        self.index.get(number).map_or_else(tail, |meta| u64::from(meta.bytes))
     }
 
     /// The block in which the first entry of `id` or above stands, if there is one: the last block
@@ -423,6 +458,8 @@ impl Stream {
     /// Appends everything but the rows of the tail, the groups and the idempotent producers, whose
     /// numbers it lists.
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        out.push(u8::from(self.is_tended));
+        self.policy.encode(out);
         varint::put_id(out, self.last_id);
         varint::put_u64(out, self.entries_added);
         varint::put_id(out, self.max_deleted_id);
@@ -448,6 +485,8 @@ impl Stream {
         tail: impl Fn(u64) -> Option<&'a [u8]>,
     ) -> Option<(Self, Vec<u32>, Vec<u32>)> {
         let mut stream = Self {
+            is_tended: reader.u8()? == 1,
+            policy: StreamPolicy::decode(reader)?,
             last_id: reader.id()?,
             entries_added: reader.u64()?,
             max_deleted_id: reader.id()?,

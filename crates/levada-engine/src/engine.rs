@@ -289,7 +289,7 @@ impl Engine {
         let stream = stream.as_bytes().to_vec();
         let keep = TrimKeep::MaxLen(len);
         let references = References::Keep;
-        let trim = Trim { keep, approximate: false, limit: None, references };
+        let trim = Trim { keep, approximate: false, limit: None, references: Some(references) };
         count(&self.call(move |shard| shard.execute(&Command::Xtrim(key(&stream), trim)))?)
     }
 

@@ -163,15 +163,15 @@ impl Config {
         }
         let refused = |at: usize, why: &str| WireError::setting(PARAMETERS[at].name, why);
         // Redis looks at all names before it looks at a value.
-        for (index, at) in places.iter().enumerate() {
-            match PARAMETERS[*at].access {
-                Access::Immutable => return Err(refused(*at, "can't set immutable config")),
-                Access::Protected => return Err(refused(*at, "can't set protected config")),
-                Access::Free if places[..index].contains(at) => {
-                    return Err(refused(*at, "duplicate parameter"));
-                }
-                Access::Free => {}
-            }
+        for (index, (at, pair)) in places.iter().zip(pairs.chunks(2)).enumerate() {
+            let why = match PARAMETERS[*at].access {
+                Access::Immutable => "can't set immutable config",
+                Access::Protected => "can't set protected config",
+                Access::Free if places[..index].contains(at) => "duplicate parameter",
+                Access::Free => continue,
+            };
+            // As it was spelled; what is wrong with a value is told with the name of the table.
+            return Err(WireError::setting(&String::from_utf8_lossy(pair[0]), why));
         }
         let mut accepted: Vec<(usize, String)> = Vec::new();
         for (at, pair) in places.into_iter().zip(pairs.chunks(2)) {
@@ -253,7 +253,7 @@ mod tests {
         );
         check(
             &["timeout", "1", "TIMEOUT", "2"],
-            "ERR CONFIG SET failed (possibly related to argument 'timeout') - duplicate parameter",
+            "ERR CONFIG SET failed (possibly related to argument 'TIMEOUT') - duplicate parameter",
         );
         check(
             &["appendfsync", "foo"],

@@ -4,8 +4,8 @@
 
 use levada_core::id::StreamId;
 use levada_core::reply::{
-    Autoclaimed, Claimed, ConsumerInfo, Entries, GroupFull, GroupInfo, PendingRow, PendingSummary,
-    Reply, StreamFacts, StreamFull, StreamInfo,
+    Autoclaimed, Claimed, ConsumerInfo, Entries, Fact, GroupFull, GroupInfo, PendingRow,
+    PendingSummary, Reply, StreamFacts, StreamFull, StreamInfo,
 };
 use levada_resp::{Protocol, Writer};
 
@@ -112,6 +112,34 @@ impl<'a> Output<'a> {
     }
 }
 
+/// Writes facts as a map: all of them, or those whose names were asked for.
+pub(crate) fn facts(output: &mut Output<'_>, reply: Reply, names: &Names<'_>) {
+    let Reply::Facts(mut facts) = reply else {
+        return plain(output, reply, names);
+    };
+    if names.keys.len() > 0 {
+        let asked = |name: &str| {
+            (0..names.keys.len()).any(|at| names.keys.get(at).eq_ignore_ascii_case(name.as_bytes()))
+        };
+        facts.retain(|(name, _)| asked(name));
+    }
+    output.write().map(facts.len());
+    for (name, fact) in facts {
+        output.write().bulk(name.as_bytes());
+        match fact {
+            Fact::Nil => output.write().null(),
+            Fact::Number(number) => output.unsigned(number),
+            Fact::Numbers(numbers) => {
+                output.write().array(numbers.len());
+                numbers.iter().for_each(|number| output.unsigned(*number));
+            }
+            Fact::Id(id) => output.id(id),
+            Fact::Word(word) => output.write().bulk(word.as_bytes()),
+            Fact::Bytes(bytes) => output.write().bulk(&bytes),
+        }
+    }
+}
+
 /// Writes a reply in the form that its type has with most commands.
 pub(crate) fn plain(output: &mut Output<'_>, reply: Reply, names: &Names<'_>) {
     match reply {
@@ -170,6 +198,7 @@ pub(crate) fn plain(output: &mut Output<'_>, reply: Reply, names: &Names<'_>) {
                 group_info(output, group);
             }
         }
+        Reply::Facts(_) => facts(output, reply, names),
         Reply::Dumped(_) => unreachable!("DUMP writes what it asked for itself"),
         Reply::Consumers(consumers) => {
             output.write().array(consumers.len());

@@ -323,6 +323,13 @@ pub(crate) enum NameList<'a> {
 }
 
 impl<'a> NameList<'a> {
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Borrowed(names) => names.len(),
+            Self::Owned(names) => names.len(),
+        }
+    }
+
     pub(crate) fn get(&self, index: usize) -> &'a [u8] {
         match self {
             Self::Borrowed(names) => names.get(index).copied().unwrap_or_default(),

@@ -65,7 +65,7 @@ impl TrimOptions {
         if self.limit.is_some() && !self.approximate {
             return Err(WireError::LIMIT_WITHOUT_TILDE);
         }
-        let references = self.references.unwrap_or_default();
+        let references = self.references;
         Ok(Some(Trim { keep, approximate: self.approximate, limit: self.limit, references }))
     }
 }

@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use levada_core::error::Error as CoreError;
+use levada_core::error::{Error as CoreError, Limit};
 use levada_core::id::StreamId;
 
 /// Bytes of the name and of the arguments that an unknown command is quoted with.
@@ -330,10 +330,7 @@ fn core_text(error: &CoreError, command: &str) -> Cow<'static, [u8]> {
         }
         CoreError::NotInteger => b"ERR value is not an integer or out of range",
         CoreError::IncrementOverflow => b"ERR increment or decrement would overflow",
-        CoreError::DiskFull => {
-            b"OOMDISK the disk is full: the command was refused and nothing changed. Free space on \
-              it, or delete and trim (DEL, XDEL, XTRIM): reading and acknowledging go on"
-        }
+        CoreError::Limit(limit) => return limit_text(limit),
         CoreError::NotFloat => return WireError::NOT_FLOAT.text().into_owned().into(),
         CoreError::SumNotFinite => b"ERR increment would produce NaN or Infinity",
         CoreError::NotString => b"ERR Key should be of string type if conditions are specified",
@@ -360,7 +357,40 @@ fn core_text(error: &CoreError, command: &str) -> Cow<'static, [u8]> {
             return WireError::Corrupt(*first, *last).text().into_owned().into();
         }
         CoreError::OutOfMemory => b"OOM command not allowed when used memory > 'maxmemory'.",
+        own => return Cow::Borrowed(own_text(own)),
     })
+}
+
+/// Errors that Redis has not.
+fn own_text(error: &CoreError) -> &'static [u8] {
+    match error {
+        CoreError::DeadLettersToSource => {
+            b"ERR DLQ names the stream itself: dead letters need another key"
+        }
+        CoreError::DeadLettersNoStream => {
+            b"ERR DLQ names a key that holds no stream: name another one, or delete it"
+        }
+        CoreError::HandoverToSelf => b"ERR TO names the consumer that goes",
+        CoreError::DiskFull => {
+            b"OOMDISK the disk is full: the command was refused and nothing changed. Free space on \
+              it, or delete and trim (DEL, XDEL, XTRIM): reading and acknowledging go on"
+        }
+        _ => unreachable!("core_text() keeps what Redis has"),
+    }
+}
+
+/// Which limit, its value, what it holds, and what to do.
+fn limit_text(limit: &Limit) -> Cow<'static, [u8]> {
+    let (option, max, held, unit) = match limit {
+        Limit::Len { max, held } => ("MAX-LEN", max, held, "entries"),
+        Limit::Bytes { max, held } => ("MAX-BYTES", max, held, "bytes"),
+    };
+    format!(
+        "LIMIT {option} of the stream is {max} and it holds {held} {unit} that a group still \
+         needs: acknowledge or delete some, raise the limit, or set ON-LIMIT TRIM"
+    )
+    .into_bytes()
+    .into()
 }
 
 /// What Redis shows of a word in a text: it takes the word for a string of C.

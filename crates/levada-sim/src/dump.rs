@@ -253,6 +253,8 @@ impl View<'_> {
             }
             union.extend(rows.iter().cloned());
         }
+        // What XNACK released is nobody's.
+        union.extend(pending.iter().filter(|row| row.consumer.is_empty()).cloned());
         union.sort_by_key(|row| row.id);
         let (first, last, count) = (StreamId::MIN, StreamId::MAX, u64::MAX);
         let (idle_ms_min, consumer) = (0, None);
@@ -282,7 +284,7 @@ impl View<'_> {
             let live =
                 rows.filter(|row| dead.as_ref().is_none_or(|dead| !dead.contains(row.index)));
             let start = out.len();
-            out.extend(live.map(|row| (told_id(row.id), row.fields.to_vec())));
+            out.extend(live.map(|row| (told_id(row.id), row.fields.to_vec().into())));
             if entries.reverse {
                 out[start..].reverse();
             }

@@ -1,7 +1,7 @@
 //! `levada-sim`: crash-recover schedules by the thousand.
 //!
 //! ```text
-//! levada-sim run [--schedules N] [--seed S] [--threads T]
+//! levada-sim run [--schedules N | --cycles N] [--seed S] [--jobs T] [--record]
 //! levada-sim replay SEED
 //! levada-sim exhaust OPS CUTS
 //! levada-sim flips COUNT SEED
@@ -10,7 +10,8 @@
 use levada_engine::store::local::LocalStore;
 use levada_sim::crash::{self, Report};
 use levada_sim::disk::SharedDisk;
-use std::process::ExitCode;
+use std::io::{self, Write as _};
+use std::process::{Command, ExitCode};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
@@ -65,8 +66,8 @@ fn exhaust(ops: u32, cuts: u64) -> ExitCode {
 
 fn usage() -> ExitCode {
     eprintln!(
-        "levada-sim run [--schedules N] [--seed S] [--threads T]\nlevada-sim replay SEED\n\
-         levada-sim exhaust OPS CUTS\nlevada-sim flips COUNT SEED"
+        "levada-sim run [--schedules N | --cycles N] [--seed S] [--jobs T] [--record]\n\
+         levada-sim replay SEED\nlevada-sim exhaust OPS CUTS\nlevada-sim flips COUNT SEED"
     );
     ExitCode::from(2)
 }
@@ -87,86 +88,85 @@ fn replay(seed: u64) -> ExitCode {
 
 /// What to run.
 struct Run {
+    /// Schedules at most.
     schedules: u64,
+    /// Crashes with a recovery at most, give or take what each job has under way.
+    cycles: u64,
     seed: u64,
-    threads: u64,
+    jobs: u64,
+    record: bool,
+}
+
+/// What the jobs share.
+#[derive(Default)]
+struct Progress {
+    schedules: AtomicU64,
+    cycles: AtomicU64,
 }
 
 impl Run {
     fn of(options: &[&str]) -> Option<Self> {
-        let mut run = Self { schedules: 10_000, seed: 1, threads: 2 };
-        for option in options.chunks(2) {
-            let [name, value] = option else { return None };
-            let value = value.parse().ok()?;
+        let mut run = Self { schedules: 10_000, cycles: u64::MAX, seed: 1, jobs: 2, record: false };
+        let mut options = options.iter();
+        while let Some(name) = options.next() {
+            let mut number = || options.next().and_then(|text| text.parse().ok());
             match *name {
-                "--schedules" => run.schedules = value,
-                "--seed" => run.seed = value,
-                "--threads" => run.threads = value,
+                "--schedules" => run.schedules = number()?,
+                "--cycles" => (run.schedules, run.cycles) = (u64::MAX, number()?),
+                "--seed" => run.seed = number()?,
+                "--jobs" => run.jobs = number()?,
+                "--record" => run.record = true,
                 _ => return None,
             }
         }
-        Some(run).filter(|run| run.threads > 0)
+        Some(run).filter(|run| run.jobs > 0)
     }
 
     fn start(&self) -> ExitCode {
         let begun = Instant::now();
-        let next = AtomicU64::new(0);
+        let progress = Progress::default();
         let parts: Vec<_> = std::thread::scope(|scope| {
-            let threads: Vec<_> =
-                (0..self.threads).map(|_| scope.spawn(|| self.work(&next))).collect();
-            threads.into_iter().map(|thread| thread.join().expect("a worker panicked")).collect()
+            let jobs: Vec<_> =
+                (0..self.jobs).map(|_| scope.spawn(|| self.work(&progress))).collect();
+            jobs.into_iter().map(|job| job.join().expect("a job panicked")).collect()
         });
-        let mut sum = Report::default();
-        let mut violations = 0;
-        for (report, wrong) in parts {
-            sum.cuts += report.cuts;
-            sum.kills += report.kills;
-            sum.interrupted += report.interrupted;
-            sum.faults += report.faults;
-            sum.released += report.released;
-            sum.checkpoints += report.checkpoints;
-            sum.flips += report.flips;
+        let (mut sum, mut schedules, mut violations) = (Report::default(), 0, 0);
+        for (report, here, wrong) in parts {
+            sum.add(&report);
+            schedules += here;
             violations += wrong;
         }
         let seconds = begun.elapsed().as_secs_f64();
         #[expect(clippy::cast_precision_loss, reason = "a rate to be read by people")]
-        let rate = |n: u64| n as f64 / seconds;
+        let rate = sum.cycles() as f64 / seconds;
         println!(
-            "{} schedules from seed {} in {seconds:.1} s ({:.0} schedules/s, {:.0} recoveries/s): \
-             {} power cuts, {} kills, {} interrupted recoveries, {} faults, {} checkpoints, \
-             {} flips, {} answers released; {violations} violations",
-            self.schedules,
-            self.seed,
-            rate(self.schedules),
-            rate(sum.cuts + sum.kills),
-            sum.cuts,
-            sum.kills,
-            sum.interrupted,
-            sum.faults,
-            sum.checkpoints,
-            sum.flips,
-            sum.released,
+            "{schedules} schedules from seed {} in {seconds:.1} s, {rate:.0} cycles/s: {sum}; \
+             {violations} violations",
+            self.seed
         );
+        if self.record
+            && let Err(error) = record(self.seed, &sum, violations)
+        {
+            eprintln!("the record was not written: {error}");
+            return ExitCode::FAILURE;
+        }
         if violations == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
 
-    /// Takes seeds until there are no more; the sum of their reports, and how many were wrong.
-    fn work(&self, next: &AtomicU64) -> (Report, u64) {
-        let (mut sum, mut wrong) = (Report::default(), 0);
-        loop {
-            let at = next.fetch_add(1, Ordering::Relaxed);
+    /// Takes seeds until there are no more; the sum of their reports, how many they were, and how
+    /// many were wrong.
+    fn work(&self, progress: &Progress) -> (Report, u64, u64) {
+        let (mut sum, mut schedules, mut wrong) = (Report::default(), 0, 0);
+        while progress.cycles.load(Ordering::Relaxed) < self.cycles {
+            let at = progress.schedules.fetch_add(1, Ordering::Relaxed);
             if at >= self.schedules {
-                return (sum, wrong);
+                break;
             }
+            schedules += 1;
             match crash::run::<Product>(self.seed + at, false) {
                 Ok(report) => {
-                    sum.cuts += report.cuts;
-                    sum.kills += report.kills;
-                    sum.interrupted += report.interrupted;
-                    sum.faults += report.faults;
-                    sum.released += report.released;
-                    sum.checkpoints += report.checkpoints;
-                    sum.flips += report.flips;
+                    progress.cycles.fetch_add(report.cycles(), Ordering::Relaxed);
+                    sum.add(&report);
                 }
                 Err(what) => {
                     wrong += 1;
@@ -174,5 +174,27 @@ impl Run {
                 }
             }
         }
+        (sum, schedules, wrong)
     }
+}
+
+/// Adds a row to the record at the end of RELIABILITY.md.
+fn record(seed: u64, sum: &Report, violations: u64) -> io::Result<()> {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+    let printed = |program: &str, arguments: &[&str]| {
+        let output = Command::new(program).args(arguments).current_dir(root).output()?;
+        match output.status.success() {
+            true => Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned()),
+            false => Err(io::Error::other(format!("{program} {arguments:?} fails"))),
+        }
+    };
+    let date = printed("date", &["-u", "+%Y-%m-%d"])?;
+    let commit = printed("git", &["rev-parse", "--short", "HEAD"])?;
+    // The record itself changes with every run and is no change of what was tested.
+    let changed = printed("git", &["status", "--porcelain", "--", ".", ":!RELIABILITY.md"])?;
+    let commit = if changed.is_empty() { commit } else { commit + " and changes" };
+    let page = std::path::Path::new(root).join("RELIABILITY.md");
+    let mut page = std::fs::File::options().append(true).open(page)?;
+    let cycles = sum.cycles();
+    writeln!(page, "| {date} | {commit} | simulated crash | {seed} | {cycles} | {violations} |")
 }

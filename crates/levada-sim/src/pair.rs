@@ -4,16 +4,19 @@
 //! those), which Redis knows nothing about. So the pair watches where the shard seals and ends the
 //! model's node there; it takes nothing else from the product.
 
+mod waiting;
+
 use crate::dump::{self, SealedBlocks};
-use crate::model::{Answer, Id, Key, Model, Stream, Value};
+use crate::model::{Answer, Id, Key, Model, Reply, Stream, Value};
 use crate::op::subject::{self, Refused, Seen};
-use crate::op::{KEYS, KeyAt, Op, Step, model_key, reference};
+use crate::op::{KEYS, KeyAt, Op, Step, model_key, other_database, reference};
 use levada_core::error::Error as CoreError;
 use levada_core::keyspace::KeyNumber;
 use levada_engine::clock::Now;
-use levada_engine::shard::{Event, Shard, Wait};
+use levada_engine::shard::{Shard, Wait};
 use levada_engine::store::{Fetch, Lsn, Store};
 use std::collections::BTreeMap;
+use waiting::{FIRST_READER, Reader, Watching};
 
 /// Why a schedule ended before its time.
 #[derive(Debug)]
@@ -49,6 +52,18 @@ pub struct Pair<S> {
     points: Vec<Point>,
     /// For each key the batch of its last change; of its last change that was no delivery.
     changed: BTreeMap<KeyAt, (Lsn, Lsn)>,
+    /// Readers that wait, in the order in which they came.
+    readers: Vec<Reader>,
+    next_reader: u64,
+    /// Promises of those who waited and were answered.
+    served: Vec<Promise>,
+    watching: Option<Watching>,
+    /// Whether a key expired, or was about to, while something was watched.
+    may_expire: bool,
+    /// Whether the last command was a read that found nothing.
+    is_answered_with_nothing: bool,
+    /// Blocks that were asked for are there.
+    retry: bool,
 }
 
 /// What ought to be there when the log ends with a batch.
@@ -84,7 +99,15 @@ impl<S: Store> Pair<S> {
             tails: BTreeMap::new(),
             points: Vec::new(),
             changed: BTreeMap::new(),
+            readers: Vec::new(),
+            next_reader: FIRST_READER,
+            served: Vec::new(),
+            watching: None,
+            may_expire: false,
+            is_answered_with_nothing: false,
+            retry: false,
         };
+        pair.listen();
         pair.tails = pair.tail_numbers();
         pair.poll()?;
         Ok(pair)
@@ -96,12 +119,16 @@ impl<S: Store> Pair<S> {
         self.wall_ms = self.wall_ms.saturating_add_signed(step.clock_ms);
         match &step.op {
             Op::Multi(ops) => {
+                if self.is_watch_broken()? {
+                    return Ok(Vec::new());
+                }
                 self.advance();
                 self.shard.transaction_begin();
-                let waits = ops.iter().map(|op| self.command(op)).collect();
+                let promises = ops.iter().map(|op| self.command(op)).collect();
                 let now = self.now();
                 self.shard.transaction_end(now);
-                waits
+                self.drain()?;
+                promises
             }
             Op::Limits(limits) => {
                 subject::set_limits(&mut self.shard, *limits);
@@ -113,9 +140,19 @@ impl<S: Store> Pair<S> {
                 self.model.once = *limits;
                 Ok(Vec::new())
             }
+            Op::Publish => Ok(vec![self.publish()?]),
+            Op::Watch(keys) => {
+                self.watch(keys);
+                Ok(Vec::new())
+            }
             op => {
                 self.advance();
-                Ok(vec![self.command(op)?])
+                let promise = self.command(op)?;
+                self.drain()?;
+                if self.is_answered_with_nothing {
+                    self.block(op);
+                }
+                Ok(vec![promise])
             }
         }
     }
@@ -166,6 +203,8 @@ impl<S: Store> Pair<S> {
         let now = self.now();
         self.shard.poll(now)?;
         self.model.expire_keys(self.now_ms);
+        self.drain()?;
+        self.check_waiting()?;
         self.advance();
         self.note_seals();
         Ok(())
@@ -198,7 +237,10 @@ impl<S: Store> Pair<S> {
         // What is over goes without a change: it would be told in any case.
         self.model.forget_over(self.now_ms);
         let held = |model: &Model, key: KeyAt| model.keys.get(&model_key(key)).cloned();
-        let before: Vec<_> = keys.iter().map(|key| held(&self.model, *key)).collect();
+        // An id shows that an entry was appended.
+        let tells = matches!(op, Op::Xadd { .. });
+        let before: Option<Vec<_>> =
+            (!tells).then(|| keys.iter().map(|key| held(&self.model, *key)).collect());
         let node = self.last_node(op);
         let added = self.entries_added(op);
         let [expected] = &reference::apply(&mut self.model, self.now_ms, op)[..] else {
@@ -220,14 +262,26 @@ impl<S: Store> Pair<S> {
             _ if !agree(expected, &seen) => return Err(Halt::Wrong(what())),
             _ => {}
         }
-        for (key, before) in keys.iter().zip(before) {
+        if tells && matches!(expected, Ok(Reply::Id(_))) {
+            for key in &keys {
+                self.note_change(*key, false);
+                let after = held(&self.model, *key);
+                self.note_watched(*key, None, after.as_ref());
+            }
+        }
+        for (key, before) in keys.iter().zip(before.into_iter().flatten()) {
             let after = held(&self.model, *key);
+            self.note_watched(*key, before.as_ref(), after.as_ref());
             if after != before {
                 let is_delivery =
                     after.is_some() && self.is_relaxed(op) || only_seen(before, after);
                 self.note_change(*key, is_delivery);
             }
         }
+        if self.watching.is_some() {
+            self.note_expiring();
+        }
+        self.is_answered_with_nothing = *expected == Ok(Reply::Nil);
         Ok(self.promise(op, &keys, wait))
     }
 
@@ -256,10 +310,9 @@ impl<S: Store> Pair<S> {
     /// Turns go by until the blocks that a command needs are there.
     fn await_blocks(&mut self) -> Result<(), Halt> {
         loop {
-            while let Some(event) = self.shard.poll_event() {
-                if let Event::Retry { .. } = event {
-                    return Ok(());
-                }
+            self.drain()?;
+            if std::mem::take(&mut self.retry) {
+                return Ok(());
             }
             self.commit()?;
             self.shard.store_mut().wait();
@@ -395,6 +448,8 @@ fn named(op: &Op) -> Vec<KeyAt> {
         | Op::Xpending(key, _)
         | Op::XpendingRange { key, .. }
         | Op::Xclaim { key, .. }
+        | Op::Xnack { key, .. }
+        | Op::Restore { key, .. }
         | Op::Xautoclaim { key, .. }
         | Op::Set(key, ..)
         | Op::Get(key)
@@ -404,11 +459,12 @@ fn named(op: &Op) -> Vec<KeyAt> {
         Op::Xread { from, .. } => from.iter().map(|(key, _)| *key).collect(),
         Op::Xreadgroup { from, .. } => from.iter().map(|(key, _)| *key).collect(),
         Op::Del(keys) | Op::Exists(keys) => keys.clone(),
-        Op::Rename { from, to, .. } => vec![*from, *to],
-        Op::Flush(None) => (0..KEYS.len()).collect(),
+        Op::Move(key) => vec![*key, other_database(*key)],
+        Op::Rename { from, to, .. } | Op::Copy { from, to, .. } => vec![*from, *to],
+        Op::Flush(None) | Op::Swapdb => (0..KEYS.len()).collect(),
         Op::Flush(Some(database)) | Op::Dbsize(database) => of_database(*database).collect(),
         Op::Multi(ops) => ops.iter().flat_map(named).collect(),
-        Op::Limits(_) | Op::OnceLimits(_) => Vec::new(),
+        Op::Limits(_) | Op::OnceLimits(_) | Op::Publish | Op::Watch(_) => Vec::new(),
     }
 }
 

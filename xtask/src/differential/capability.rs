@@ -100,9 +100,11 @@ impl Capability {
     }
 }
 
-/// Settings that came with idempotent producers, and HELP, which is worded anew at times.
+/// Settings that came with idempotent producers; HELP, which is worded anew at times; and `~` of a
+/// trim that looks at references, which 8.2 applies to whole nodes only.
 fn lacks(step: &Step) -> bool {
-    step.find("help").is_some() || step.find("stream-idmp-maxsize").is_some()
+    let has = |word| step.find(word).is_some();
+    has("help") || has("stream-idmp-maxsize") || (has("~") && (has("acked") || has("delref")))
 }
 
 #[cfg(test)]

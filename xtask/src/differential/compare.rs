@@ -7,7 +7,8 @@
 //! * `radix-tree-keys` and `-nodes` of XINFO may be any integers: Levada has no radix tree;
 //! * `expired` events are left out: they come when a server happens to look;
 //! * KEYS, and SCAN that came round in one call, are compared as sets; what no two servers agree on
-//!   by its type alone: other SCANs, RANDOMKEY, MEMORY USAGE, DUMP, TIME, HELLO's map.
+//!   by its type alone: other SCANs, RANDOMKEY, CLIENT ID, REFCOUNT, MEMORY USAGE, DUMP, TIME and
+//!   HELLO's map.
 
 use std::collections::HashMap;
 
@@ -83,6 +84,8 @@ impl Comparer {
                 same_kind(one, other)
             }
             b"memory" if step.lower(1) == b"usage" => same_kind(one, other),
+            b"client" if step.lower(1) == b"id" => same_kind(one, other),
+            b"object" if step.lower(1) == b"refcount" => same_kind(one, other),
             _ => self.same_value(times(&name, step), one, other),
         }
     }

@@ -4,6 +4,7 @@ use alloc::{collections::BTreeSet, vec::Vec};
 
 use super::{
     Context, Decided, Decision, Refusal, create_stream, idempotent, integer, places, references,
+    retention,
 };
 use crate::{
     command::{Key, NewId, References, Trim, TrimKeep, Xadd, Xsetid},
@@ -11,6 +12,7 @@ use crate::{
     error::Error,
     id::StreamId,
     keyspace::KeyNumber,
+    policy::Retention,
     reply::Reply,
     stream::Stream,
 };
@@ -49,6 +51,9 @@ pub(super) fn xadd<'a>(context: Context<'_>, xadd: &Xadd<'a>) -> Decided<'a> {
     }
     let id = new_id(stream.last_id, xadd.id, context.now_ms)?;
     let mut effects = Vec::with_capacity(2);
+    if let (true, Some((key, stream))) = (stream.policy.has_limit(), found) {
+        effects.extend(retention::make_room(context, key, stream, xadd.fields.bytes())?);
+    }
     let key = match found {
         Some((key, _)) => key,
         None => create_stream(context, xadd.key, &mut effects),
@@ -105,8 +110,14 @@ fn trim(
     trim: &Trim,
     newest: Option<Newest>,
 ) -> Result<(u64, Vec<Effect<'static>>), Refusal> {
-    if trim.references != References::Keep {
-        return references::trim(context, key, stream, trim, newest);
+    // Under RETENTION ACKED only an explicit KEEPREF or DELREF drops what a group still needs.
+    let default = match stream.policy.retention {
+        Retention::Keep => References::Keep,
+        Retention::Acked => References::Acked,
+    };
+    let references = trim.references.unwrap_or(default);
+    if references != References::Keep {
+        return references::trim(context, key, stream, trim, references, newest);
     }
     Ok(match cut(context, key, stream, trim, newest)? {
         None => (0, Vec::new()),

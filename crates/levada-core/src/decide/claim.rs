@@ -9,9 +9,11 @@ use super::{
 };
 use crate::{
     command::{DeliveredAt, NackMode, Xautoclaim, Xclaim, Xnack},
-    effect::Effect,
+    effect::{Act, Effect, LeaseChange},
     group::NOBODY,
     id::StreamId,
+    pending::Pending,
+    policy::GroupPolicy,
     reply::{Autoclaimed, Claimed, Entries, Reply},
 };
 
@@ -26,7 +28,7 @@ pub(super) fn xclaim<'a>(context: Context<'_>, xclaim: &Xclaim<'a>) -> Decided<'
     }
     let now_ms = context.now_ms;
     let delivered_ms = delivery_time(xclaim.delivered, now_ms);
-    let mut effects = outcome.effects(&found, xclaim.consumer, delivered_ms);
+    let mut effects = outcome.effects(&found, xclaim.consumer, delivered_ms, xclaim.just_id);
     if let Some(last_id) = xclaim.last_id.filter(|last_id| *last_id > found.group.last_id) {
         let (key, group, entries_read) = (found.key, found.number, found.group.entries_read);
         effects.push(Effect::GroupIdSet { key, group, last_id, entries_read });
@@ -82,12 +84,13 @@ pub(super) fn xautoclaim<'a>(context: Context<'_>, asked: &Xautoclaim<'a>) -> De
         outcome.find_places(context, &found)?;
     }
     outcome.gone.clone_from(&deleted);
-    let effects = outcome.effects(&found, asked.consumer, context.now_ms);
+    let effects = outcome.effects(&found, asked.consumer, context.now_ms, asked.just_id);
     let claimed = outcome.reply(&found, asked.just_id);
     Ok(Decision { reply: Reply::Autoclaimed(Autoclaimed { cursor, claimed, deleted }), effects })
 }
 
-/// XNACK key group SILENT|FAIL|FATAL IDS n id ... \[RETRYCOUNT c] \[FORCE]
+/// XNACK key group SILENT|FAIL|FATAL \[DELAY ms] \[REASON text] IDS n id ... \[RETRYCOUNT c]
+/// \[FORCE]
 pub(super) fn xnack<'a>(context: Context<'_>, xnack: &Xnack<'a>) -> Decided<'a> {
     let Found { key, stream, number: group, group: found } =
         group::find(context, xnack.key, xnack.group)?;
@@ -114,10 +117,76 @@ pub(super) fn xnack<'a>(context: Context<'_>, xnack: &Xnack<'a>) -> Decided<'a> 
     }
     let mut effects = Vec::new();
     if !counts.is_empty() {
-        let rows = counts.into_iter().collect();
-        effects.push(Effect::Claimed { key, group, consumer: NOBODY, delivered_ms: 0, rows });
+        let rows: Vec<_> = counts.into_iter().collect();
+        let lease = match xnack.mode {
+            NackMode::Silent => LeaseChange::Less,
+            NackMode::Fail | NackMode::Fatal => LeaseChange::Same,
+        };
+        let over = rows.iter().map(|(id, _)| {
+            let held = found.pending.get(*id);
+            let made = Pending { id: *id, ..Pending::default() };
+            let held = held.unwrap_or(made);
+            Pending { leases: lease.of(held.leases), ..held }
+        });
+        let over: Vec<_> = over.collect();
+        let (condemned, offered) = returned_by_hand(context, xnack, group, &found.policy, &over);
+        // A dead letter tells who had it last, and when.
+        let is_condemned = |id: &StreamId| match &condemned {
+            Some(Act::Condemned { ids, .. }) => ids.binary_search(id).is_ok(),
+            _ => false,
+        };
+        let rows: Vec<_> = rows
+            .into_iter()
+            .filter(|(id, _)| !(is_condemned(id) && found.pending.get(*id).is_some()))
+            .collect();
+        if !rows.is_empty() {
+            let (consumer, delivered_ms) = (NOBODY, 0);
+            effects.push(Effect::Claimed { key, group, consumer, delivered_ms, rows, lease });
+        }
+        let acts = condemned.into_iter().chain(offered);
+        effects.extend(acts.map(|act| Effect::Policy { key, act }));
     }
     Ok(Decision { reply: Reply::Integer(released), effects })
+}
+
+/// What becomes of entries that a consumer gives back. Without a policy, DELAY or REASON that is
+/// Redis' own affair: they wait for somebody who claims them.
+fn returned_by_hand(
+    context: Context<'_>,
+    xnack: &Xnack<'_>,
+    group: u32,
+    policy: &GroupPolicy,
+    over: &[Pending],
+) -> (Option<Act>, Option<Act>) {
+    if !policy.has_lease() && xnack.delay_ms.is_none() {
+        return (None, None);
+    }
+    let is_last = |held: &&Pending| {
+        let fails = xnack.mode == NackMode::Fail && policy.is_last(held.leases);
+        policy.has_lease() && (xnack.mode == NackMode::Fatal || fails)
+    };
+    let (last, rest): (Vec<&Pending>, Vec<&Pending>) = over.iter().partition(is_last);
+    let condemned = (!last.is_empty()).then(|| {
+        let ids = last.iter().map(|held| held.id).collect();
+        let by_mode = if xnack.mode == NackMode::Fatal { "fatal" } else { "max-deliver" };
+        let reason = xnack.reason.unwrap_or(by_mode.as_bytes()).into();
+        Act::Condemned { group, ids, reason }
+    });
+    let due = |held: &Pending| {
+        let backoff = match xnack.mode {
+            NackMode::Silent => 0,
+            NackMode::Fail | NackMode::Fatal => policy.backoff(held.leases),
+        };
+        match xnack.delay_ms.unwrap_or(backoff) {
+            0 => 0,
+            rest_ms => context.now_ms.saturating_add(rest_ms),
+        }
+    };
+    let offered = (!rest.is_empty()).then(|| {
+        let rows = rest.iter().map(|held| (held.id, due(held))).collect();
+        Act::Offered { group, rows }
+    });
+    (condemned, offered)
 }
 
 /// What a claim comes to.
@@ -179,6 +248,7 @@ impl Outcome {
         found: &Found<'_>,
         consumer: &'a [u8],
         delivered_ms: u64,
+        just_id: bool,
     ) -> Vec<Effect<'a>> {
         let (key, group) = (found.key, found.number);
         let (consumer, created) = found.consumer(consumer);
@@ -186,7 +256,8 @@ impl Outcome {
         effects.push(found.seen(consumer, !self.claimed.is_empty()));
         if !self.counts.is_empty() {
             let rows = self.counts.iter().map(|(id, count)| (*id, *count)).collect();
-            effects.push(Effect::Claimed { key, group, consumer, delivered_ms, rows });
+            let lease = if just_id { LeaseChange::Same } else { LeaseChange::More };
+            effects.push(Effect::Claimed { key, group, consumer, delivered_ms, rows, lease });
         }
         if !self.gone.is_empty() {
             let mut ids = self.gone.clone();

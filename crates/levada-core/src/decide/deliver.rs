@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     command::{Key, Xreadgroup},
-    effect::Effect,
+    effect::{Effect, LeaseChange},
     group::Group,
     id::StreamId,
     keyspace::KeyNumber,
@@ -89,10 +89,10 @@ impl<'a> Delivery<'_, '_, 'a> {
     ) -> Result<Entries, Refusal> {
         let Found { key, stream, number, group } = self.found;
         let (mut entries, claimed) = match claim_idle_ms {
-            None => (Entries { key, ..Entries::none() }, Vec::new()),
+            None => self.offered(name, effects)?,
             Some(idle_ms) => self.claim(name, idle_ms)?,
         };
-        let left = self.count().saturating_sub(entries.count);
+        let left = self.count().saturating_sub(entries.count).min(self.room());
         let count = if self.budget.is_spent() { 0 } else { self.budget.count(Some(left)) };
         let span = Span::above(group.last_id, count);
         let mut new = places::collect(self.context, key, stream, span)?;
@@ -104,7 +104,7 @@ impl<'a> Delivery<'_, '_, 'a> {
         let entries_read = lag::entries_read_after(self.context, key, stream, group, &ids)?;
         let (consumer, created) = self.found.consumer(self.read.consumer);
         effects.extend(created);
-        effects.extend(self.claimed(consumer, &claimed));
+        effects.extend(self.claimed(consumer, &claimed, LeaseChange::More));
         effects.extend(ids.last().map(|&last_id| {
             let ids = if self.read.no_ack { Vec::new() } else { ids.clone() };
             Effect::Delivered { key, group: number, consumer, last_id, entries_read, ids }
@@ -114,10 +114,49 @@ impl<'a> Delivery<'_, '_, 'a> {
         }
         entries.count += new.count;
         match claim_idle_ms {
-            None => entries.parts = new.parts,
+            None => entries.parts.extend(new.parts),
             Some(_) => entries.parts.extend(new.parts.iter().flat_map(shown_as_new)),
         }
         Ok(entries)
+    }
+
+    /// How many new entries the group may have pending beside those that it has.
+    fn room(&self) -> u64 {
+        let group = self.found.group;
+        match group.policy.max_pending {
+            0 => u64::MAX,
+            max => max.saturating_sub(group.pending.len()),
+        }
+    }
+
+    /// What the group offers again, in the order of ids. What is deleted from the stream is
+    /// released.
+    fn offered(&mut self, name: &[u8], effects: &mut Vec<Effect<'a>>) -> Result<Taken, Refusal> {
+        let Found { key, stream, number, group } = self.found;
+        let none = Entries { key, ..Entries::none() };
+        if group.offers.offered.is_empty() || self.read.no_ack {
+            return Ok((none, Vec::new()));
+        }
+        let wanted = usize::try_from(self.budget.count(Some(self.count()))).unwrap_or(usize::MAX);
+        let ids: Vec<_> = group.offers.offered.iter().copied().take(wanted).collect();
+        let places = places::places(self.context, key, stream, &ids)?;
+        let gone = ids.iter().zip(&places).filter(|(_, place)| place.is_none());
+        let gone: Vec<_> = gone.map(|(id, _)| *id).collect();
+        if !gone.is_empty() {
+            effects.push(Effect::Released { key, group: number, ids: gone });
+        }
+        let live = ids.iter().zip(places).filter_map(|(id, place)| Some((*id, place?)));
+        let live: Vec<_> = live.collect();
+        if live.is_empty() {
+            return Ok((none, Vec::new()));
+        }
+        let parts: Vec<_> = live.iter().map(|(_, place)| places::single(stream, *place)).collect();
+        let entries = Entries { parts, count: live.len() as u64, ..none };
+        self.budget.begin_stream(name);
+        let entries = self.budget.take(self.context, stream, entries, false)?;
+        let taken = live.iter().take(entries.parts.len());
+        let taken = taken.filter_map(|(id, _)| group.pending.get(*id)).collect();
+        Ok((entries, taken))
     }
 
     /// What is pending for anyone and idle enough, longest first. What is deleted from the stream
@@ -191,16 +230,17 @@ impl<'a> Delivery<'_, '_, 'a> {
         held.truncate(entries.parts.len());
         let live = held.iter().zip(&places).filter(|(_, place)| place.is_some());
         let live: Vec<_> = live.map(|(held, _)| *held).collect();
-        effects.extend(self.claimed(consumer, &live));
+        effects.extend(self.claimed(consumer, &live, LeaseChange::Same));
         Ok(entries)
     }
 
     /// These pending entries are the consumer's from now on, delivered once more.
-    fn claimed(&self, consumer: u32, held: &[Pending]) -> Option<Effect<'a>> {
+    fn claimed(&self, consumer: u32, held: &[Pending], lease: LeaseChange) -> Option<Effect<'a>> {
         let mut rows: Vec<_> = held.iter().map(|held| (held.id, held.count + 1)).collect();
         rows.sort_unstable();
         let (key, group, delivered_ms) = (self.found.key, self.found.number, self.context.now_ms);
-        (!rows.is_empty()).then_some(Effect::Claimed { key, group, consumer, delivered_ms, rows })
+        let claimed = Effect::Claimed { key, group, consumer, delivered_ms, rows, lease };
+        (!held.is_empty()).then_some(claimed)
     }
 }
 

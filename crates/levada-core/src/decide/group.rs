@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use super::{Context, Decided, Decision, create_stream, integer};
 use crate::{
     command::{Key, XgroupCreate, XgroupSetid},
-    effect::Effect,
+    effect::{Act, Effect},
     error::Error,
     group::Group,
     id::StreamId,
@@ -55,7 +55,7 @@ fn in_stream<'m>(key: KeyNumber, stream: &'m Stream, name: &[u8]) -> Option<Foun
 }
 
 /// The group of an XGROUP subcommand: the key must be there, the group too.
-fn find_for_xgroup<'m>(
+pub(super) fn find_for_xgroup<'m>(
     context: Context<'m>,
     key: Key<'_>,
     group: &[u8],
@@ -156,7 +156,14 @@ pub(super) fn delconsumer<'a>(
         None => Ok(Decision::answer(Reply::Integer(0))),
         Some((consumer, held)) => Ok(Decision {
             reply: integer(held.pending),
-            effects: Vec::from([Effect::ConsumerDeleted { key, group, consumer }]),
+            // In a group with leases what it held comes back, as it does when a lease ends.
+            effects: Vec::from([match found.policy.has_lease() {
+                true => {
+                    let act = Act::HandedOver { group, consumer, to: None };
+                    Effect::Policy { key, act }
+                }
+                false => Effect::ConsumerDeleted { key, group, consumer },
+            }]),
         }),
     }
 }

@@ -1,14 +1,14 @@
-//! IDMP of XADD, XCFGSET, XIDMPRECORD: what is tracked, so that a repetition adds nothing.
+//! IDMP of XADD, XIDMPRECORD: what is tracked, so that a repetition adds nothing.
 
 use alloc::{borrow::Cow, vec::Vec};
 
 use super::{Context, Decided, Decision, places};
 use crate::{
-    command::{Idempotent, Xadd, Xcfgset, Xidmprecord},
+    command::{Idempotent, Xadd, Xidmprecord},
     effect::Effect,
     error::Error,
     id::StreamId,
-    idempotence::{IdmpLimits, iid_of},
+    idempotence::iid_of,
     keyspace::KeyNumber,
     reply::Reply,
     stream::Stream,
@@ -63,22 +63,6 @@ impl<'a> Asked<'a> {
         let going = stream.idempotence.going(pid, context.now_ms);
         Effect::IidTracked { key, pid, iid, id, since_ms, going }
     }
-}
-
-/// XCFGSET key \[IDMP-DURATION s] \[IDMP-MAXSIZE n]
-pub(super) fn xcfgset<'a>(context: Context<'_>, asked: &Xcfgset<'a>) -> Decided<'a> {
-    let (key, stream) = context.existing(asked.key)?;
-    let held = stream.idempotence.limits;
-    let limits = IdmpLimits {
-        duration_s: asked.idmp_duration_s.unwrap_or(held.duration_s),
-        iids_max: asked.idmp_iids_max.unwrap_or(held.iids_max),
-    };
-    // The same values forget nothing: every producer may set them before it begins.
-    let effects = match limits == held {
-        true => Vec::new(),
-        false => Vec::from([Effect::IdmpSet { key, limits }]),
-    };
-    Ok(Decision { reply: Reply::Ok, effects })
 }
 
 /// XIDMPRECORD key pid iid id

@@ -15,10 +15,13 @@ mod keys;
 mod lag;
 mod pending;
 mod places;
+mod policy;
 mod range;
 mod references;
 mod restore;
+mod retention;
 mod strings;
+mod tend;
 
 use alloc::{sync::Arc, vec::Vec};
 use core::ops::Deref;
@@ -33,6 +36,11 @@ use crate::{
     machine::Machine,
     reply::Reply,
     stream::{NodeLimits, Stream},
+};
+
+pub use self::{
+    policy::DELAYS_MAX,
+    tend::{Letter, Tended, tend},
 };
 
 /// Everything that a decision may look at.
@@ -113,7 +121,12 @@ pub fn decide<'a>(context: Context<'_>, command: &Command<'a>) -> Decided<'a> {
             references::xackdel(context, *key, group, *references, ids)
         }
         Command::Xsetid(xsetid) => add::xsetid(context, xsetid),
-        Command::Xcfgset(xcfgset) => idempotent::xcfgset(context, xcfgset),
+        Command::Xcfgset(xcfgset) => policy::xcfgset(context, xcfgset),
+        Command::Xcfgget(key) => policy::xcfgget(context, *key),
+        Command::XgroupCfgset(cfgset) => policy::cfgset(context, cfgset),
+        Command::XgroupCfgget(key, group) => policy::cfgget(context, *key, group),
+        Command::XgroupHandover(handover) => policy::handover(context, handover),
+        Command::Xlag(key, group) => policy::xlag(context, *key, group),
         Command::Xidmprecord(record) => idempotent::xidmprecord(context, record),
         Command::Xlen(key) => range::xlen(context, *key),
         Command::Xrange(xrange) => range::xrange(context, xrange),

@@ -160,6 +160,7 @@ pub(super) fn trim(
     key: KeyNumber,
     stream: &Stream,
     trim: &Trim,
+    references: References,
     newest: Option<Newest>,
 ) -> Result<(u64, Vec<Effect<'static>>), Refusal> {
     let mut walk = Walk {
@@ -167,7 +168,7 @@ pub(super) fn trim(
         key,
         stream,
         keep: trim.keep,
-        acked: trim.references == References::Acked,
+        acked: references == References::Acked,
         limit: add::limit(context, trim),
         passed: stream.groups.iter().map(|(_, _, group)| group.last_id).min(),
         length: stream.len() + u64::from(newest.is_some()),

@@ -35,7 +35,7 @@ const SLOTS_MIN: usize = 4;
 const TIME_SLACK_MS: u64 = 1 << 31;
 
 /// An entry that was delivered and not acknowledged.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Pending {
     /// The id of the entry in the stream.
     pub id: StreamId,
@@ -149,8 +149,17 @@ impl Chunk {
     /// The oldest delivery time, `u64::MAX` without entries. `floor` is a time that none is older
     /// than: an entry of that time ends the search.
     pub(super) fn oldest_ms(&self, floor: u64) -> u64 {
+        self.oldest_of(floor, |_| true)
+    }
+
+    /// The same of the entries without flags.
+    pub(super) fn leased_ms(&self, floor: u64) -> u64 {
+        self.oldest_of(floor, |entry| entry.flags == 0)
+    }
+
+    fn oldest_of(&self, floor: u64, counts: impl Fn(&Pending) -> bool) -> u64 {
         let mut oldest = u64::MAX;
-        for entry in self.iter_at(0) {
+        for entry in self.iter_at(0).filter(counts) {
             oldest = oldest.min(entry.delivered_ms);
             if oldest <= floor {
                 break;

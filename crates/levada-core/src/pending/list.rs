@@ -57,6 +57,8 @@ pub struct ChunkRef<'a> {
 struct Head {
     first: StreamId,
     oldest_ms: u64,
+    /// The oldest delivery of an entry without flags: one whose lease may end.
+    leased_ms: u64,
     /// Bit `consumer % 64` is set if an entry may be of that consumer.
     consumers: u64,
     changed: u64,
@@ -207,6 +209,20 @@ impl PendingList {
         self.heads.iter().map(|head| head.oldest_ms).min()
     }
 
+    /// The oldest delivery time of an entry without flags.
+    pub fn oldest_leased(&self) -> Option<u64> {
+        self.heads.iter().map(|head| head.leased_ms).min().filter(|ms| *ms < u64::MAX)
+    }
+
+    /// Entries without flags that were delivered at this time or before, chunk by chunk in id
+    /// order, at most `limit`. Looks into no chunk without one.
+    pub fn leased_until(&self, delivered_at_most_ms: u64, limit: usize) -> Vec<Pending> {
+        let heads = self.heads.iter().filter(|head| head.leased_ms <= delivered_at_most_ms);
+        let entries = heads.flat_map(|head| head.chunk.iter_at(0));
+        let over = |entry: &Pending| entry.flags == 0 && entry.delivered_ms <= delivered_at_most_ms;
+        entries.filter(over).take(limit).collect()
+    }
+
     /// The oldest delivery time above `delivered_ms`. Looks into the chunks that hold an older one.
     pub fn oldest_above(&self, delivered_ms: u64) -> Option<u64> {
         let oldest = |head: &Head| {
@@ -323,7 +339,7 @@ impl PendingList {
         self.edit(position, at, |chunk| chunk.set(index, entry));
         let head = &mut self.heads[at];
         head.note(&entry);
-        if entry.delivered_ms != old.delivered_ms {
+        if (entry.delivered_ms, entry.flags) != (old.delivered_ms, old.flags) {
             head.forget_time(old.delivered_ms);
         }
         old
@@ -429,6 +445,7 @@ impl Head {
         let mut head = Self {
             first: entries[0].id,
             oldest_ms: u64::MAX,
+            leased_ms: u64::MAX,
             consumers: 0,
             changed,
             chunk: Arc::new(Chunk::pack(entries)),
@@ -453,12 +470,18 @@ impl Head {
     fn note(&mut self, entry: &Pending) {
         self.consumers |= consumer_bit(entry.consumer);
         self.oldest_ms = self.oldest_ms.min(entry.delivered_ms);
+        if entry.flags == 0 {
+            self.leased_ms = self.leased_ms.min(entry.delivered_ms);
+        }
     }
 
     /// Counts out a delivery time that an entry of the chunk had until now.
     fn forget_time(&mut self, delivered_ms: u64) {
         if delivered_ms == self.oldest_ms {
             self.oldest_ms = self.chunk.oldest_ms(delivered_ms);
+        }
+        if delivered_ms == self.leased_ms {
+            self.leased_ms = self.chunk.leased_ms(delivered_ms);
         }
     }
 

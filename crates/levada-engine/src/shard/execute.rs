@@ -7,6 +7,7 @@ use levada_core::{
     error::Error as Refused,
     keyspace::KeyNumber,
     machine::{Applied, At},
+    stream::Stream,
 };
 
 use super::{Answer, ClientId, FORGET_AFTER_MS, Outcome, Shard, Wait};
@@ -80,16 +81,7 @@ impl<S: Store> Shard<S> {
         at_once: bool,
     ) -> Result<Decision<'a>, Undecided> {
         loop {
-            let blocks = InMemory { shard: self, client };
-            let context = Context {
-                machine: &self.machine,
-                blocks: &blocks,
-                now_ms: self.now_ms,
-                nodes: self.settings.nodes,
-                idmp: self.settings.idmp,
-                text_bytes_max: self.settings.strings_bytes_max,
-            };
-            match decide::decide(context, command) {
+            match self.with_context(client, |context| decide::decide(context, command)) {
                 Ok(decision) => return Ok(decision),
                 Err(Refusal::Error(refused)) => return Err(Undecided::Refused(refused)),
                 Err(Refusal::Need(need)) => self.fetch(client, &need, at_once)?,
@@ -97,8 +89,30 @@ impl<S: Store> Shard<S> {
         }
     }
 
+    /// Asks the core something, with the blocks that are pinned for a client.
+    pub(super) fn with_context<R>(
+        &self,
+        client: ClientId,
+        ask: impl FnOnce(Context<'_>) -> R,
+    ) -> R {
+        let blocks = InMemory { shard: self, client };
+        ask(Context {
+            machine: &self.machine,
+            blocks: &blocks,
+            now_ms: self.now_ms,
+            nodes: self.settings.nodes,
+            idmp: self.settings.idmp,
+            text_bytes_max: self.settings.strings_bytes_max,
+        })
+    }
+
     /// Gets blocks for a client; an error if it has to wait for one, or one is lost.
-    fn fetch(&mut self, client: ClientId, need: &Need, at_once: bool) -> Result<(), Undecided> {
+    pub(super) fn fetch(
+        &mut self,
+        client: ClientId,
+        need: &Need,
+        at_once: bool,
+    ) -> Result<(), Undecided> {
         let mut reading = false;
         for number in &need.blocks {
             let fetched = match at_once {
@@ -152,7 +166,7 @@ impl<S: Store> Shard<S> {
 
     /// Puts the effects of a command into the batch, all or none: they must fit with what is there,
     /// in a transaction, or else alone.
-    fn log(&mut self, effects: &[Effect<'_>]) -> Result<(), Refused> {
+    pub(super) fn log(&mut self, effects: &[Effect<'_>]) -> Result<(), Refused> {
         let start = self.batch.len();
         effects.iter().for_each(|effect| effect.encode(&mut self.batch));
         // On a full disk the log lives on what it has until a checkpoint gives a file back.
@@ -184,7 +198,7 @@ impl<S: Store> Shard<S> {
     }
 
     /// Applies an effect that is logged.
-    fn apply(&mut self, effect: &Effect<'_>) {
+    pub(super) fn apply(&mut self, effect: &Effect<'_>) {
         self.note_touched(effect);
         if !effect.is_delivery() || self.settings.delivery_strict {
             self.urgency = Urgency::Durable;
@@ -193,6 +207,11 @@ impl<S: Store> Shard<S> {
         let applied = self.machine.apply(effect, at);
         if let Err(error) = self.tell_store(applied) {
             self.failed.get_or_insert(error);
+        }
+        let key = effect.key();
+        let tended = |key: &KeyNumber| self.machine.stream_of(*key).is_some_and(Stream::is_tended);
+        if let Some(key) = key.filter(tended) {
+            self.tending.ask(key, self.now_ms);
         }
     }
 

@@ -20,6 +20,8 @@ mod events;
 mod execute;
 mod reads;
 mod recovery;
+mod scrub;
+mod tend;
 mod transaction;
 mod waiters;
 
@@ -33,7 +35,10 @@ use levada_core::{
     machine::Machine, reply::Reply, stream::NodeLimits,
 };
 
-use self::{channels::Channels, checkpoint::Checkpointing, transaction::Watches, waiters::Waiters};
+use self::{
+    channels::Channels, checkpoint::Checkpointing, scrub::Scrubbing, tend::Tending,
+    transaction::Watches, waiters::Waiters,
+};
 pub use self::{
     channels::{Delivery, Listening, NAME_BYTES, NAMES_BYTES_MAX, Subscriptions},
     checkpoint::Checkpoints,
@@ -44,7 +49,7 @@ pub use self::{
 use crate::{
     clock::Now,
     error::Error,
-    store::{Lsn, Space, Store, Urgency},
+    store::{Lsn, Scrubbed, Space, Store, Urgency},
 };
 
 /// Names whoever sent a command; chosen by the caller, unique among those that are under way.
@@ -124,6 +129,9 @@ pub struct ShardSettings {
     pub inline_sync_us_max: u64,
     /// Bytes of a checkpoint encoded per turn.
     pub checkpoint_slice_bytes: usize,
+    /// Bytes of blocks read a second to see whether they are whole, by nobody's order
+    /// (`scrub-bytes-per-second`); 0 for none.
+    pub scrub_bytes_per_second: u64,
 }
 
 impl Default for ShardSettings {
@@ -138,6 +146,8 @@ impl Default for ShardSettings {
             inline_sync_us_max: 150,
             // About 100 us.
             checkpoint_slice_bytes: 256 << 10,
+            // 80 GiB a day.
+            scrub_bytes_per_second: 1 << 20,
         }
     }
 }
@@ -185,11 +195,13 @@ pub struct Shard<S> {
     parked: BTreeMap<(KeyNumber, u64), Vec<ClientId>>,
     checkpointing: Checkpointing,
     residual_reads: u64,
+    tending: Tending,
     expired_keys: u64,
     evicted_keys: u64,
     /// Monotonic microseconds of the last look at the space on the device; `None` where blocks
     /// were handed over since.
     looked_us: Option<u64>,
+    scrubbing: Scrubbing,
     /// An error of the store in the middle of a turn; the turn's commit returns it.
     failed: Option<Error>,
 }
@@ -223,6 +235,10 @@ pub struct Facts {
     pub recovery: Recovery,
     /// Space on the device.
     pub space: Space,
+    /// What was read to see whether it is whole.
+    pub scrubbed: Scrubbed,
+    /// When all of it was last read, in unix milliseconds.
+    pub scrubbed_at_ms: Option<u64>,
 }
 
 /// Bytes of effects at which a batch ends before its turn does.
@@ -375,8 +391,10 @@ impl<S: Store> Shard<S> {
             self.wake_parked(KeyNumber(object), number);
         }
         self.look_for_space(now)?;
+        self.go_on_with_scrub(now);
         self.time_out(now);
         self.expire(now);
+        self.tend(now);
         self.forget_over();
         self.keep_tail_budget();
         self.go_on_with_checkpoint()?;
@@ -421,9 +439,10 @@ impl<S: Store> Shard<S> {
         let wanted = self.checkpointing.is_wanted() && self.store.checkpoint_due().is_some();
         let checkpoint = (wanted || self.checkpointing.is_under_way()).then_some(now.monotonic_us);
         let full = self.looked_us.filter(|_| self.is_full()).map(|at_us| at_us + LOOK_US);
+        let tends = self.tending.next_ms().map(until);
         let rests = self.last_lsn <= self.last_durable_wish && self.store.is_idle();
         let idle = (!rests).then_some(self.last_commit_us + IDLE_US);
-        [waits, expiry, over, claim, checkpoint, full, idle].into_iter().flatten().min()
+        [waits, expiry, over, claim, tends, checkpoint, full, idle].into_iter().flatten().min()
     }
 
     /// Counts expired and evicted keys from 0 again.
@@ -447,6 +466,8 @@ impl<S: Store> Shard<S> {
             sync_us_average: self.sync_us_average,
             recovery: self.recovery,
             space: self.store.space(),
+            scrubbed: self.store.scrubbed(),
+            scrubbed_at_ms: self.scrubbing.passed_ms(),
         }
     }
 

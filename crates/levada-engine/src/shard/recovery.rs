@@ -6,7 +6,7 @@ use levada_core::{effect, keyspace::KeyNumber, machine::At, snapshot};
 
 use super::{
     Recovery, Shard, ShardSettings, channels::Channels, checkpoint::Checkpointing,
-    transaction::Watches, waiters::Waiters,
+    scrub::Scrubbing, tend::Tending, transaction::Watches, waiters::Waiters,
 };
 use crate::{
     clock::Now,
@@ -61,9 +61,11 @@ impl<S: Store> Shard<S> {
             parked: BTreeMap::new(),
             checkpointing: Checkpointing::at(recovered.lsn),
             residual_reads: 0,
+            tending: Tending::default(),
             expired_keys: 0,
             evicted_keys: 0,
             looked_us: None,
+            scrubbing: Scrubbing::default(),
             failed: None,
         };
         for batch in recovered.batches {
@@ -71,6 +73,7 @@ impl<S: Store> Shard<S> {
         }
         shard.last_lsn = shard.last_lsn.max(shard.store.durable());
         shard.last_durable_wish = shard.last_lsn;
+        shard.tend_all();
         Ok(shard)
     }
 

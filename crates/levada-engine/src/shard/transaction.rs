@@ -115,7 +115,8 @@ impl<S: Store> Shard<S> {
                 self.touch((*database, name.to_vec()));
             }
             // As in Redis, only entries and keys break a WATCH; but readers may wait for these.
-            Effect::IdSet { key, .. }
+            Effect::Policy { key, .. }
+            | Effect::IdSet { key, .. }
             | Effect::GroupCreated { key, .. }
             | Effect::GroupIdSet { key, .. }
             | Effect::GroupDestroyed { key, .. }

@@ -76,6 +76,19 @@ pub struct Progress {
     pub committed: bool,
 }
 
+/// What was read to see whether it is whole.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Scrubbed {
+    /// Blocks.
+    pub blocks: u64,
+    /// Blocks that were not whole.
+    pub errors: u64,
+    /// How often all blocks were read.
+    pub passes: u64,
+    /// The last block that was not whole.
+    pub damaged: Option<(ObjectNumber, u64)>,
+}
+
 /// Space on the device.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Space {
@@ -164,6 +177,15 @@ pub trait Store {
     /// blocks were handed over.
     fn look_for_space(&mut self) -> Result<(), Error> {
         Ok(())
+    }
+    /// Begins to read the next block that nobody asked for, to see whether it is whole; how many
+    /// bytes that are, 0 where one is being read already or there is none.
+    fn scrub(&mut self) -> usize {
+        0
+    }
+    /// What [`Store::scrub`] has seen so far.
+    fn scrubbed(&self) -> Scrubbed {
+        Scrubbed::default()
     }
     /// How much space there was at the last look.
     fn space(&self) -> Space {

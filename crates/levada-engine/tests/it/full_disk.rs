@@ -132,7 +132,8 @@ impl Process {
 
     fn trim(&mut self, keep: u64) {
         let keep = TrimKeep::MaxLen(keep);
-        let trim = Trim { keep, approximate: false, limit: None, references: References::Keep };
+        let trim =
+            Trim { keep, approximate: false, limit: None, references: Some(References::Keep) };
         self.ask(&Command::Xtrim(KEY, trim)).expect("trimming goes on");
     }
 

@@ -68,7 +68,12 @@ fn reopened(mut shard: Local, checkpoint: bool) -> Local {
 fn what_is_tracked_survives_the_log_and_the_checkpoint() {
     let mut shard = open(MemoryDisk::default());
     let now = at(5000);
-    let asked = Xcfgset { key: STREAM, idmp_duration_s: Some(200), idmp_iids_max: Some(1000) };
+    let asked = Xcfgset {
+        key: STREAM,
+        idmp_duration_s: Some(200),
+        idmp_iids_max: Some(1000),
+        options: vec![],
+    };
     let first = add(&mut shard, now, STREAM, b"before");
     reply(&mut shard, now, &Command::Xcfgset(asked));
     let ids: Vec<StreamId> =

@@ -4,5 +4,6 @@ mod copies;
 mod embedded;
 mod full_disk;
 mod idempotent;
+mod policies;
 mod restores;
 mod verify;

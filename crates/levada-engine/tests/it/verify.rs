@@ -8,6 +8,7 @@ use levada_core::{
 };
 use levada_engine::{
     ErrorKind,
+    clock::Now,
     disk::{Disk as _, file::FileDisk, memory::MemoryDisk},
     store::{
         Store as _,
@@ -181,6 +182,37 @@ fn a_group_stalls_at_damage_until_the_loss_is_accepted() {
         }
         other => panic!("nothing was delivered: {other:?}"),
     }
+}
+
+#[test]
+fn the_scrub_finds_damage_before_a_reader_does() {
+    let mut disk = filled();
+    let path = file(&disk, "segments/");
+    let mut shard = open(disk.clone());
+    let turn = |shard: &mut Local, turns: u64| {
+        for n in 0..turns {
+            let now = Now { wall_ms: NOW.wall_ms, monotonic_us: NOW.monotonic_us + n * 10_000 };
+            shard.poll(now).expect("a sound disk");
+        }
+    };
+    turn(&mut shard, 100);
+    let facts = shard.facts();
+    assert!(facts.scrubbed.passes >= 1 && facts.scrubbed_at_ms == Some(NOW.wall_ms), "{facts:?}");
+    assert_eq!((facts.scrubbed.errors, shard.found_damaged()), (0, None));
+    // A second of a mebibyte: no more than that was read, and what a rest lets come together.
+    let read = facts.scrubbed.blocks * (64 << 10);
+    assert!(read <= (1 << 20) + (512 << 10), "{read}");
+
+    disk.bytes_mut(&path).expect("there")[70_000..70_100].fill(0);
+    let told = look(&disk);
+    let (first, last) = only(&told).touches[0].ids.expect("a stream");
+    let mut shard = open(disk);
+    turn(&mut shard, 100);
+    let expected = Refused::Corrupt { key: b"s".to_vec(), first, last };
+    assert_eq!(shard.found_damaged(), Some(expected));
+    assert_eq!(shard.found_damaged(), None, "told once");
+    assert_eq!(shard.facts().scrubbed.errors, 1);
+    assert_eq!(entries(&mut shard, OTHER).len(), 201, "others are served");
 }
 
 #[test]

@@ -64,6 +64,7 @@ mod xdelex;
 mod xgroup;
 mod xidmprecord;
 mod xinfo;
+mod xlag;
 mod xlen;
 mod xnack;
 mod xpending;
@@ -186,6 +187,7 @@ static TABLE: &[CommandSpec] = &[
     xackdel::SPEC,
     xadd::SPEC,
     xautoclaim::SPEC,
+    xcfgset::GET,
     xcfgset::SPEC,
     xclaim::SPEC,
     xdel::SPEC,
@@ -193,6 +195,7 @@ static TABLE: &[CommandSpec] = &[
     xgroup::SPEC,
     xidmprecord::SPEC,
     xinfo::SPEC,
+    xlag::SPEC,
     xlen::SPEC,
     xnack::SPEC,
     xpending::SPEC,

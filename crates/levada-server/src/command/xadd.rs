@@ -124,8 +124,8 @@ mod tests {
             "keep: MinId(StreamId { ms: 5, seq: 0 }), approximate: false",
         );
         check("XADD s MAXLEN 5 * a b", "keep: MaxLen(5), approximate: false, limit: None");
-        check("XADD s ACKED MAXLEN 5 * a b", "references: Acked");
-        check("XADD s MAXLEN 5 DELREF * a b", "references: Remove");
+        check("XADD s ACKED MAXLEN 5 * a b", "references: Some(Acked)");
+        check("XADD s MAXLEN 5 DELREF * a b", "references: Some(Remove)");
         check("XADD s ACKED * a b", "trim: None");
     }
 

@@ -3,7 +3,15 @@
 //! XGROUP DESTROY key group
 //! XGROUP CREATECONSUMER key group consumer
 //! XGROUP DELCONSUMER key group consumer
+//! XGROUP CFGSET key group \[ACK-WAIT ms] \[MAX-DELIVER n] \[BACKOFF n ms ...] \[DLQ key]
+//! \[MAX-PENDING n] \[CONSUMER-TTL ms] \[RETAIN YES|NO]
+//! XGROUP CFGGET key group \[option ...]
+//! XGROUP HANDOVER key group consumer \[TO consumer]
 //! XGROUP HELP
+//!
+//! CFGSET, CFGGET and HANDOVER are ours.
+
+mod policy;
 
 use levada_core::command::{Command, XgroupCreate, XgroupSetid};
 use levada_core::id::StreamId;
@@ -22,6 +30,8 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
     since: "5.0.0",
     group: "stream",
     subcommands: &[
+        policy::CFGGET,
+        policy::CFGSET,
         CommandSpec {
             name: "xgroup|create",
             syntax: "key group id|$ [MKSTREAM] [ENTRIESREAD n]",
@@ -68,6 +78,7 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
             run: Run::Engine(destroy, plain),
             ..STREAM
         },
+        policy::HANDOVER,
         CommandSpec {
             name: "xgroup|setid",
             syntax: "key group id|$ [ENTRIESREAD n]",

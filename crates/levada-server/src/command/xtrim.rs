@@ -42,8 +42,8 @@ mod tests {
     fn parses() {
         check("XTRIM s MAXLEN 5", "keep: MaxLen(5), approximate: false, limit: None");
         check("XTRIM s LIMIT 5 MAXLEN ~ 5", "approximate: true, limit: Some(5)");
-        check("XTRIM s MAXLEN 5 ACKED", "references: Acked");
-        check("XTRIM s KEEPREF MAXLEN 5", "references: Keep");
+        check("XTRIM s MAXLEN 5 ACKED", "references: Some(Acked)");
+        check("XTRIM s KEEPREF MAXLEN 5", "references: Some(Keep)");
         check("XTRIM s MAXLEN 5 ACKED DELREF", "ERR syntax error");
         check("XTRIM s FOO 5", "ERR syntax error");
         check("XTRIM s MAXLEN 5 FOO", "ERR syntax error");

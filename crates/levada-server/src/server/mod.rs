@@ -14,6 +14,7 @@
 
 mod accept;
 mod deliver;
+mod disk;
 mod flush;
 mod pause;
 #[cfg(feature = "debug-shim")]
@@ -31,7 +32,6 @@ use levada_engine::clock::Clock;
 use levada_engine::disk::file::FileDisk;
 use levada_engine::error::Error;
 use levada_engine::shard::ShardSettings;
-use levada_engine::store::Store as _;
 use levada_engine::store::local::{LocalSettings, LocalStore};
 use levada_resp::{Limits, Progress, Writer};
 use mio::net::{TcpListener, UnixStream};
@@ -197,7 +197,7 @@ impl Server {
         self.state.stats.iterations += 1;
         self.shard.poll(now)?;
         self.state.saves.note(self.shard.checkpoints(), &mut self.state.stats, now);
-        self.note_space();
+        self.note_disk();
         self.drain_events(now);
         self.note_readiness(events, now);
         self.wake_sleepers(now);
@@ -215,22 +215,6 @@ impl Server {
         }
         self.sweep(now);
         self.commit(now)
-    }
-
-    /// Says when the disk becomes full, and when it no longer is.
-    fn note_space(&mut self) {
-        let space = self.shard.store().space();
-        if std::mem::replace(&mut self.was_full, space.is_full) == space.is_full {
-            return;
-        }
-        let (free, kept) = (space.free_bytes >> 20, space.reserve_bytes >> 20);
-        (self.state.settings.log)(&match space.is_full {
-            true => format!(
-                "The disk is full ({free} MiB free, {kept} MiB kept in reserve): what needs space \
-                 is refused with OOMDISK; reading, acknowledging, deleting and trimming go on"
-            ),
-            false => format!("The disk has space again ({free} MiB free): everything is accepted"),
-        });
     }
 
     /// How long nothing may happen.

@@ -3,7 +3,9 @@
 
 use super::{Restart, World};
 use crate::disk::{Fault, FaultPlan, SharedDisk};
-use crate::model::{GroupFrom, GroupStart, Id, NewId, References, Threshold, Trim};
+use crate::model::{
+    Fields, GroupFrom, GroupStart, Id, NewId, ReadMore, References, Threshold, Trim,
+};
 use crate::op::{Op, Step};
 use crate::pair::Halt;
 use crate::random::Random;
@@ -45,7 +47,7 @@ const ALPHABET: usize = 7;
 
 /// One op of the alphabet.
 fn letter(n: usize) -> Op {
-    let fields = vec![(b"field".to_vec(), vec![b'v'; 150])];
+    let fields: Fields = [(b"field".to_vec(), vec![b'v'; 150])].into();
     let add =
         |trim| Op::Xadd { key: 0, create: true, trim, id: NewId::Auto, fields: fields.clone() };
     let keep_one =
@@ -58,6 +60,7 @@ fn letter(n: usize) -> Op {
             from: vec![(0, GroupFrom::New)],
             count: 1,
             noack: false,
+            more: ReadMore::default(),
         },
         2 => Op::Xack(0, 0, vec![Id(1001, 0), Id(1002, 0)]),
         3 => Op::Xdel(0, vec![Id(1001, 0)]),

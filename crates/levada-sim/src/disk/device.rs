@@ -299,7 +299,7 @@ impl FaultDisk {
             }
             Some(fault) => {
                 self.strike(fault, format!("at {offset} of file {file}"));
-                return Err(WRITE_FAILED);
+                return Err(if fault == Fault::NoSpace { FULL } else { WRITE_FAILED });
             }
             None => {}
         }
@@ -310,6 +310,7 @@ impl FaultDisk {
                 fits = fits.saturating_sub(SECTOR);
             }
             self.put(file, offset, bytes, fits);
+            self.strike(Fault::NoSpace, format!("{fits} bytes fit at {offset} of file {file}"));
             return Err(FULL);
         }
         self.put(file, offset, bytes, bytes.len());

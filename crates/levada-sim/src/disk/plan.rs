@@ -9,6 +9,8 @@ use crate::random::Random;
 pub enum Fault {
     /// A write fails; nothing was written.
     WriteError,
+    /// A write finds the device full, because a plan says so or for want of capacity.
+    NoSpace,
     /// A write fails after its first part was written.
     ShortWrite,
     /// A write is reported as done but landed elsewhere: at another place of this file or in
@@ -99,7 +101,9 @@ impl FaultPlan {
 impl Fault {
     fn target(self) -> Target {
         match self {
-            Self::WriteError | Self::ShortWrite | Self::MisdirectedWrite => Target::Write,
+            Self::WriteError | Self::NoSpace | Self::ShortWrite | Self::MisdirectedWrite => {
+                Target::Write
+            }
             Self::SyncError => Target::Sync,
             Self::DirectorySyncError => Target::DirectorySync,
             Self::ReadError => Target::Read,

@@ -82,6 +82,31 @@ pub struct ClaimOptions {
     pub last_id: Option<Id>,
 }
 
+/// Options of XREAD and XREADGROUP beyond COUNT.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ReadMore {
+    /// MAXCOUNT: entries over all streams.
+    pub most: Option<usize>,
+    /// CLAIM: first what is pending for anyone and idle for so long; XREADGROUP alone.
+    pub claim_idle_ms: Option<u64>,
+    /// BLOCK, which the model leaves to whoever asks it: it answers nil.
+    pub block_ms: Option<u64>,
+}
+
+/// The mode of XNACK.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Nack {
+    /// SILENT: the delivery does not count.
+    Silent,
+    /// FAIL: it does.
+    Fail,
+    /// FATAL: the count is as high as can be.
+    Fatal,
+}
+
+/// Who owns what XNACK released.
+pub const NOBODY: &[u8] = b"";
+
 impl Model {
     /// XGROUP CREATE; `create` is MKSTREAM. ENTRIESREAD is cut to the entries added (seen in 8.6).
     pub fn xgroup_create(
@@ -168,6 +193,7 @@ impl Model {
     }
 
     /// XREADGROUP without BLOCK; a count of 0 is no limit.
+    #[expect(clippy::too_many_arguments, reason = "the command has as many")]
     pub fn xreadgroup(
         &mut self,
         now_ms: u64,
@@ -176,22 +202,39 @@ impl Model {
         from: &[(&[u8], GroupFrom)],
         count: usize,
         noack: bool,
+        more: ReadMore,
     ) -> Answer {
         for (key, _) in from {
             self.group(now_ms, key, group)?;
         }
         let count = if count == 0 { usize::MAX } else { count };
+        let mut left = more.most.unwrap_or(usize::MAX);
+        let mut claim_idle_ms = more.claim_idle_ms;
         let mut found = Vec::new();
         for (key, from) in from {
+            if left == 0 {
+                break;
+            }
+            let count = count.min(left);
             let stream = self.group(now_ms, key, group)?;
             stream.groups.get_mut(group).expect("looked up above").see(now_ms, consumer);
             let entries = match from {
                 // Redis uses the last id as its sign for `>`, so it means the same.
                 GroupFrom::New | GroupFrom::After(Id::MAX) => {
-                    stream.deliver(now_ms, group, consumer, count, noack)
+                    let mut entries = claim_idle_ms.map_or_else(Vec::new, |idle_ms| {
+                        stream.claim_idle(now_ms, group, consumer, count, idle_ms)
+                    });
+                    let count = count - entries.len();
+                    entries.extend(stream.deliver(now_ms, group, consumer, count, noack));
+                    entries
                 }
-                GroupFrom::After(id) => stream.history(now_ms, group, consumer, *id, count),
+                GroupFrom::After(id) => {
+                    // A history ends claiming for the streams behind it too.
+                    claim_idle_ms = None;
+                    stream.history(now_ms, group, consumer, *id, count)
+                }
             };
+            left -= entries.len();
             let is_history = !matches!(from, GroupFrom::New | GroupFrom::After(Id::MAX));
             if is_history || !entries.is_empty() {
                 found.push((key.to_vec(), entries));
@@ -278,7 +321,7 @@ impl Model {
         let row = |(id, pending): (&Id, &Pending)| PendingRow {
             id: *id,
             consumer: pending.consumer.clone(),
-            idle_ms: pending.idle_ms(now_ms),
+            idle_ms: if pending.consumer == NOBODY { 0 } else { pending.idle_ms(now_ms) },
             count: pending.count,
         };
         Ok(Reply::PendingRows(group.pending.iter().filter(wanted).take(count).map(row).collect()))
@@ -328,6 +371,40 @@ impl Model {
             return Ok(Reply::Ids(claimed.into_iter().map(|(id, _)| id).collect()));
         }
         Ok(Reply::Entries(claimed))
+    }
+
+    /// XNACK: how many were released, each as often as it is named.
+    #[expect(clippy::too_many_arguments, reason = "the command has as many")]
+    pub fn xnack(
+        &mut self,
+        now_ms: u64,
+        key: &[u8],
+        name: &[u8],
+        mode: Nack,
+        ids: &[Id],
+        count: Option<u64>,
+        force: bool,
+    ) -> Answer {
+        let Stream { entries, groups, .. } = self.group(now_ms, key, name)?;
+        let group = groups.get_mut(name).expect("looked up above");
+        let mut released = 0;
+        for id in ids {
+            let before = match group.pending.get(id) {
+                Some(pending) => pending.count,
+                None if force && entries.contains_key(id) => 0,
+                None => continue,
+            };
+            let adjusted = match mode {
+                Nack::Silent => before.saturating_sub(1),
+                Nack::Fail => before,
+                Nack::Fatal => i64::MAX.unsigned_abs(),
+            };
+            let count = count.unwrap_or(adjusted);
+            let pending = Pending { consumer: NOBODY.to_vec(), delivered_ms: 0, count };
+            group.pending.insert(*id, pending);
+            released += 1;
+        }
+        Ok(integer(released))
     }
 
     /// XAUTOCLAIM: looks at no more than `count * 10` pending entries.
@@ -404,6 +481,38 @@ impl Stream {
                 group.give(now_ms, id, pending);
             }
             found.push((id, Some(fields)));
+        }
+        found
+    }
+
+    /// Takes over what has been pending for so long, oldest first.
+    fn claim_idle(
+        &mut self,
+        now_ms: u64,
+        name: &[u8],
+        consumer: &[u8],
+        count: usize,
+        idle_ms: u64,
+    ) -> Entries {
+        let group = self.groups.get_mut(name).expect("looked up above");
+        let idle = group.pending.iter().filter(|(_, pending)| pending.idle_ms(now_ms) >= idle_ms);
+        let mut idle: Vec<_> =
+            idle.map(|(id, pending)| (pending.delivered_ms, *id, pending.count)).collect();
+        // The clock has to have come so far at all.
+        idle.retain(|_| now_ms >= idle_ms);
+        idle.sort_unstable();
+        let mut found = Vec::new();
+        for (_, id, before) in idle {
+            if found.len() == count {
+                break;
+            }
+            let Some(fields) = self.entries.get(&id) else {
+                continue;
+            };
+            let owner = consumer.to_vec();
+            let pending = Pending { consumer: owner, delivered_ms: now_ms, count: before + 1 };
+            group.give(now_ms, id, pending);
+            found.push((id, Some(fields.clone())));
         }
         found
     }

@@ -265,10 +265,17 @@ impl Model {
     }
 
     /// XREAD without BLOCK; a count of 0 is no limit.
-    pub fn xread(&mut self, now_ms: u64, from: &[(&[u8], ReadFrom)], count: usize) -> Answer {
+    pub fn xread(
+        &mut self,
+        now_ms: u64,
+        from: &[(&[u8], ReadFrom)],
+        count: usize,
+        most: Option<usize>,
+    ) -> Answer {
         for (key, _) in from {
             self.stream(now_ms, key)?;
         }
+        let mut left = most.unwrap_or(usize::MAX);
         let mut found = Vec::new();
         for (key, from) in from {
             let Some(stream) = self.stream(now_ms, key)? else {
@@ -281,7 +288,8 @@ impl Model {
             };
             let Some(start) = above else { continue };
             let mut entries = between(stream, start, Id::MAX);
-            entries.truncate(if count == 0 { usize::MAX } else { count });
+            entries.truncate(if count == 0 { left } else { count.min(left) });
+            left -= entries.len();
             if !entries.is_empty() {
                 found.push((key.to_vec(), entries));
             }

@@ -15,12 +15,17 @@
 
 mod groups;
 mod keyspace;
+mod moves;
 mod once;
 mod reply;
 mod stream;
 
-pub use groups::{ClaimOptions, Consumer, Delivered, Group, GroupFrom, GroupStart, Pending};
+pub use groups::{
+    ClaimOptions, Consumer, Delivered, Group, GroupFrom, GroupStart, NOBODY, Nack, Pending,
+    ReadMore,
+};
 pub use keyspace::{Key, Model, NewId, ReadFrom, Value};
+pub use moves::{Payload, RESTORED};
 pub use once::{Iid, Once, OnceLimits, TrackedIid};
 pub use reply::{Answer, Entries, ErrorKind, Fields, Id, PendingRow, Reply};
 pub use stream::{Node, NodeLimits, References, Stream, Threshold, Trim};

@@ -82,9 +82,9 @@ impl Once {
 impl Iid {
     /// IDMPAUTO.
     pub fn of(fields: &Fields) -> Self {
-        let mut fields = fields.clone();
+        let mut fields = fields.to_vec();
         fields.sort();
-        Self::Auto(fields)
+        Self::Auto(fields.into())
     }
 }
 

@@ -1,9 +1,11 @@
 //! What the model answers, and the ids in which it answers.
 
 use std::ops::Bound;
+use std::sync::Arc;
 
-/// Field and value pairs of one entry, in the order in which they were given.
-pub type Fields = Vec<(Vec<u8>, Vec<u8>)>;
+/// Field and value pairs of one entry, in the order in which they were given. Shared, because a
+/// schedule keeps the state behind every batch.
+pub type Fields = Arc<[(Vec<u8>, Vec<u8>)]>;
 
 /// Entries of a reply; no fields means that the entry is gone but still pending.
 pub type Entries = Vec<(Id, Option<Fields>)>;
@@ -109,6 +111,8 @@ pub enum ErrorKind {
     KeyRequired,
     /// XSETID on a missing key.
     NoSuchKey,
+    /// RESTORE without REPLACE of a key that is there.
+    BusyKey,
     /// XADD 0-0.
     IdZero,
     /// XADD of an id that is not above the last one.

@@ -3,8 +3,8 @@
 
 use super::{CONSUMERS, GROUPS, KEYS, KeyAt, Op, PIDS, Step, model_key};
 use crate::model::{
-    ClaimOptions, Delivered, Fields, GroupFrom, GroupStart, Id, Model, NewId, NodeLimits,
-    OnceLimits, ReadFrom, References, Stream, Threshold, Trim, Value,
+    ClaimOptions, Delivered, Fields, GroupFrom, GroupStart, Id, Model, Nack, NewId, NodeLimits,
+    OnceLimits, Payload, ReadFrom, ReadMore, References, Stream, Threshold, Trim, Value,
 };
 use crate::random::Random;
 
@@ -32,6 +32,8 @@ impl Generator<'_> {
             8..16 => self.signed(1, 4),
             16 | 17 => self.signed(5, 60),
             18 => -self.signed(1, 60),
+            // Somebody sets the clock.
+            _ if self.random.chance(5) => self.signed(-100_000_000, 200_000_000),
             _ => self.signed(60, 600),
         };
         let op = match self.random.below(25) {
@@ -41,6 +43,8 @@ impl Generator<'_> {
                 false => Op::OnceLimits(once_limits(self.random)),
             },
             2 if self.random.chance(self.bursts) => self.burst(),
+            3 if self.random.chance(30) => Op::Publish,
+            4 if self.random.chance(30) => Op::Watch(self.keys()),
             _ => self.command(),
         };
         Step { clock_ms, op, ends_turn: self.random.chance(60) }
@@ -75,7 +79,7 @@ impl Generator<'_> {
             create: true,
             trim: None,
             id: NewId::Auto,
-            fields: vec![(b"n".to_vec(), n.to_string().into_bytes())],
+            fields: [(b"n".to_vec(), n.to_string().into_bytes())].into(),
         };
         Op::Multi((0..150 + self.random.below(400)).map(add).collect())
     }
@@ -119,7 +123,7 @@ impl Generator<'_> {
             1..4 => Op::Xidmprecord { key, pid, iid, id: self.id(key) },
             _ => {
                 let value = |random: &mut Random| random.below(2).to_string().into_bytes();
-                let mut fields: Fields = vec![(b"a".to_vec(), value(self.random))];
+                let mut fields = vec![(b"a".to_vec(), value(self.random))];
                 for name in [b"a", b"b"] {
                     let at = self.random.index(fields.len() + 1);
                     fields.insert(at, (name.to_vec(), value(self.random)));
@@ -130,7 +134,7 @@ impl Generator<'_> {
                     trim: self.option(15, |g| g.trim(key)),
                     pid,
                     iid: self.random.chance(70).then_some(iid),
-                    fields,
+                    fields: fields.into(),
                 }
             }
         }
@@ -190,7 +194,8 @@ impl Generator<'_> {
             _ => {
                 let keys = self.keys();
                 let from = keys.into_iter().map(|key| (key, self.read_from(key)));
-                Op::Xread { from: from.collect(), count: self.random.index(4) }
+                let (from, count, more) = (from.collect(), self.random.index(4), self.more());
+                Op::Xread { from, count, more }
             }
         }
     }
@@ -239,6 +244,16 @@ impl Generator<'_> {
             consumer: self.consumer(),
             count: self.random.index(5),
             noack: self.random.chance(10),
+            more: ReadMore { claim_idle_ms: self.option(15, Self::min_idle), ..self.more() },
+        }
+    }
+
+    /// MAXCOUNT, BLOCK.
+    fn more(&mut self) -> ReadMore {
+        ReadMore {
+            most: self.option(15, |g| 1 + g.random.index(4)),
+            claim_idle_ms: None,
+            block_ms: self.option(30, |g| *g.random.pick(&[0, 1, 20, 500])),
         }
     }
 
@@ -260,6 +275,16 @@ impl Generator<'_> {
 
     fn claim(&mut self) -> Op {
         let (key, group, consumer) = (self.key(), self.group(), self.consumer());
+        if self.random.chance(15) {
+            return Op::Xnack {
+                key,
+                group,
+                mode: *self.random.pick(&[Nack::Silent, Nack::Fail, Nack::Fatal]),
+                ids: self.some_ids(key),
+                count: self.option(20, |g| g.random.below(9)),
+                force: self.random.chance(30),
+            };
+        }
         let min_idle_ms = self.min_idle();
         if self.random.chance(50) {
             return Op::Xautoclaim {
@@ -293,7 +318,14 @@ impl Generator<'_> {
 
     fn on_keys(&mut self) -> Op {
         let key = self.key();
-        match self.random.below(100) {
+        match self.random.below(130) {
+            100..108 => {
+                let to = (key + 1 + self.random.index(KEYS.len() - 1)) % KEYS.len();
+                Op::Copy { from: key, to, replace: self.random.chance(60) }
+            }
+            108..114 => Op::Move(key),
+            114..117 => Op::Swapdb,
+            117..130 => self.restore(),
             0..10 => Op::Del(self.keys()),
             10..20 => Op::Exists(self.keys()),
             20..30 => {
@@ -312,6 +344,16 @@ impl Generator<'_> {
             85..90 => Op::Flush(*self.random.pick(&[Some(0), Some(1), None])),
             _ => Op::Dbsize(u8::from(self.random.chance(50))),
         }
+    }
+
+    fn restore(&mut self) -> Op {
+        let entry = |n: u64| (Id(n, n), [(b"r".to_vec(), n.to_string().into_bytes())].into());
+        let payload = match self.random.chance(30) {
+            true => Payload::Text(self.random.below(50).to_string().into_bytes()),
+            false => Payload::Stream((1..=1 + self.random.below(5)).map(entry).collect()),
+        };
+        let ttl_ms = self.option(20, |g| 1 + g.random.below(100));
+        Op::Restore { key: self.key(), replace: self.random.chance(60), ttl_ms, payload }
     }
 
     fn trim(&mut self, key: KeyAt) -> Trim {
@@ -371,7 +413,8 @@ impl Generator<'_> {
     fn key(&mut self) -> KeyAt {
         match self.random.below(10) {
             0..6 => 0,
-            6..9 => 1,
+            6..8 => 1,
+            8 => 3,
             _ => 2,
         }
     }

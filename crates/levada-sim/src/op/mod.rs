@@ -12,15 +12,15 @@ pub mod reference;
 pub mod subject;
 
 use crate::model::{
-    ClaimOptions, Fields, GroupFrom, GroupStart, Id, NewId, NodeLimits, OnceLimits, ReadFrom,
-    References, Trim,
+    ClaimOptions, Fields, GroupFrom, GroupStart, Id, Nack, NewId, NodeLimits, OnceLimits, Payload,
+    ReadFrom, ReadMore, References, Trim,
 };
 
 /// A key: an index into [`KEYS`].
 pub type KeyAt = usize;
 
 /// Database and name of each key; one name in two databases, on purpose.
-pub const KEYS: [(u8, &[u8]); 3] = [(0, b"a"), (0, b"b"), (1, b"a")];
+pub const KEYS: [(u8, &[u8]); 4] = [(0, b"a"), (0, b"b"), (1, b"a"), (1, b"b")];
 /// Names of groups.
 pub const GROUPS: [&[u8]; 2] = [b"g", b"h"];
 /// Names of idempotent producers.
@@ -90,6 +90,7 @@ pub enum Op {
     Xread {
         from: Vec<(KeyAt, ReadFrom)>,
         count: usize,
+        more: ReadMore,
     },
     GroupCreate {
         key: KeyAt,
@@ -113,6 +114,7 @@ pub enum Op {
         from: Vec<(KeyAt, GroupFrom)>,
         count: usize,
         noack: bool,
+        more: ReadMore,
     },
     Xack(KeyAt, usize, Vec<Id>),
     Xackdel(KeyAt, usize, References, Vec<Id>),
@@ -133,6 +135,14 @@ pub enum Op {
         min_idle_ms: u64,
         ids: Vec<Id>,
         options: ClaimOptions,
+    },
+    Xnack {
+        key: KeyAt,
+        group: usize,
+        mode: Nack,
+        ids: Vec<Id>,
+        count: Option<u64>,
+        force: bool,
     },
     Xautoclaim {
         key: KeyAt,
@@ -155,6 +165,25 @@ pub enum Op {
         to: KeyAt,
         only_new: bool,
     },
+    Copy {
+        from: KeyAt,
+        to: KeyAt,
+        replace: bool,
+    },
+    /// MOVE to the other database.
+    Move(KeyAt),
+    /// SWAPDB 0 1.
+    Swapdb,
+    Restore {
+        key: KeyAt,
+        replace: bool,
+        ttl_ms: Option<u64>,
+        payload: Payload,
+    },
+    /// PUBLISH to a channel to which one client listens.
+    Publish,
+    /// WATCH; the next transaction counts on it.
+    Watch(Vec<KeyAt>),
     /// FLUSHDB of one database, or FLUSHALL.
     Flush(Option<u8>),
     Dbsize(u8),
@@ -171,6 +200,11 @@ impl Op {
     pub fn is_delivery(&self) -> bool {
         matches!(self, Self::Xreadgroup { .. })
     }
+}
+
+/// The key of the same name in the other database.
+pub fn other_database(key: KeyAt) -> KeyAt {
+    (key + KEYS.len() / 2) % KEYS.len()
 }
 
 /// The name under which the model, which knows no databases, keeps a key.

@@ -1,6 +1,6 @@
 //! Ops carried out on the model.
 
-use super::{CONSUMERS, GROUPS, Op, PIDS, model_key};
+use super::{CONSUMERS, GROUPS, Op, PIDS, model_key, other_database};
 use crate::model::{Answer, ErrorKind, GroupFrom, Id, Iid, Model, ReadFrom, Reply};
 use std::ops::Bound;
 
@@ -44,11 +44,11 @@ fn apply_one(model: &mut Model, now_ms: u64, op: &Op) -> Answer {
                 false => model.xrange(now_ms, &model_key(*key), first, last, *count),
             }
         }
-        Op::Xread { from, count } => {
+        Op::Xread { from, count, more } => {
             let from: Vec<(Vec<u8>, ReadFrom)> =
                 from.iter().map(|(key, id)| (model_key(*key), *id)).collect();
             let from: Vec<_> = from.iter().map(|(key, id)| (&key[..], *id)).collect();
-            model.xread(now_ms, &from, *count)
+            model.xread(now_ms, &from, *count, more.most)
         }
         Op::XpendingRange { key, group, min_idle_ms, first, last, count, consumer } => {
             let (first, last) = inside(first, last);
@@ -100,12 +100,12 @@ fn apply_to_group(model: &mut Model, now_ms: u64, op: &Op) -> Answer {
             let (group, consumer) = (GROUPS[*group], CONSUMERS[*consumer]);
             model.xgroup_delconsumer(now_ms, &model_key(*key), group, consumer)
         }
-        Op::Xreadgroup { group, consumer, from, count, noack } => {
+        Op::Xreadgroup { group, consumer, from, count, noack, more } => {
             let from: Vec<(Vec<u8>, GroupFrom)> =
                 from.iter().map(|(key, id)| (model_key(*key), *id)).collect();
             let from: Vec<_> = from.iter().map(|(key, id)| (&key[..], *id)).collect();
             let (group, consumer) = (GROUPS[*group], CONSUMERS[*consumer]);
-            model.xreadgroup(now_ms, group, consumer, &from, *count, *noack)
+            model.xreadgroup(now_ms, group, consumer, &from, *count, *noack, *more)
         }
         Op::Xack(key, group, ids) => model.xack(now_ms, &model_key(*key), GROUPS[*group], ids),
         Op::Xackdel(key, group, what, ids) => {
@@ -120,6 +120,10 @@ fn apply_to_group(model: &mut Model, now_ms: u64, op: &Op) -> Answer {
             let (key, group, consumer) = (model_key(*key), GROUPS[*group], CONSUMERS[*consumer]);
             let (idle, start) = (*min_idle_ms, Bound::Included(*start));
             model.xautoclaim(now_ms, &key, group, consumer, idle, start, *count, *just_id)
+        }
+        Op::Xnack { key, group, mode, ids, count, force } => {
+            let (key, group) = (model_key(*key), GROUPS[*group]);
+            model.xnack(now_ms, &key, group, *mode, ids, *count, *force)
         }
         _ => apply_to_keys(model, now_ms, op),
     }
@@ -147,6 +151,14 @@ fn apply_to_keys(model: &mut Model, now_ms: u64, op: &Op) -> Answer {
             Ok(Reply::Integer(had.into()))
         }
         Op::Rename { from, to, only_new } => rename(model, now_ms, *from, *to, *only_new),
+        Op::Copy { from, to, replace } => {
+            model.copy(now_ms, &model_key(*from), &model_key(*to), *replace)
+        }
+        Op::Move(key) => model.move_to(now_ms, &model_key(*key), &model_key(other_database(*key))),
+        Op::Swapdb => model.swap_databases(now_ms),
+        Op::Restore { key, replace, ttl_ms, payload } => {
+            model.restore(now_ms, &model_key(*key), *replace, *ttl_ms, payload)
+        }
         Op::Flush(None) => model.flushall(),
         Op::Flush(Some(database)) => {
             model.keys.retain(|name, _| name[0] != b'0' + database);

@@ -1,9 +1,9 @@
 //! Ops carried out on a shard, their answers told in the model's words.
 
-use super::{CONSUMERS, GROUPS, KEYS, KeyAt, Op, PIDS};
+use super::{CONSUMERS, GROUPS, KEYS, KeyAt, Op, PIDS, other_database};
 use crate::model::{
-    self, ClaimOptions, Delivered, Entries, ErrorKind, GroupFrom, GroupStart, Id, NewId,
-    PendingRow, ReadFrom, References, Reply, Threshold, Trim,
+    self, ClaimOptions, Delivered, Entries, ErrorKind, GroupFrom, GroupStart, Id, Nack, NewId,
+    Payload, PendingRow, RESTORED, ReadFrom, ReadMore, References, Reply, Threshold, Trim,
 };
 use levada_core::command::{self, Command, Key};
 use levada_core::error::Error;
@@ -11,10 +11,15 @@ use levada_core::fields::Fields;
 use levada_core::id::StreamId;
 use levada_core::idempotence::IdmpLimits;
 use levada_core::reply::{self, Claimed};
+use levada_core::restored::{RestoredConsumer, RestoredGroup, RestoredPending, RestoredStream};
 use levada_core::stream::NodeLimits;
 use levada_engine::clock::Now;
-use levada_engine::shard::{Answer, ClientId, Outcome, Shard, ShardSettings, Wait};
+use levada_engine::shard::{
+    Answer, BlockedRead, BlockedReadgroup, ClientId, Outcome, Shard, ShardSettings, Wait,
+};
 use levada_engine::store::Store;
+use std::borrow::Cow;
+use std::sync::Arc;
 
 /// Everything is asked by one client, for a schedule is a sequence.
 pub const CLIENT: ClientId = ClientId(1);
@@ -102,8 +107,48 @@ fn with_command<T>(now_ms: u64, op: &Op, with: impl FnOnce(&Command<'_>) -> T) -
             },
             get: false,
         })),
+        Op::Restore { key, replace, ttl_ms, payload } => {
+            let value = match payload {
+                Payload::Text(text) => command::Restored::Text(Cow::Borrowed(text)),
+                Payload::Stream(entries) => {
+                    command::Restored::Stream(Arc::new(restored_of(now_ms, entries)))
+                }
+            };
+            let at_ms = |ttl_ms| i64::try_from(now_ms + ttl_ms).expect("a small clock");
+            with(&Command::Restore(command::Restore {
+                key: key_of(*key),
+                replace: *replace,
+                expires_at_ms: ttl_ms.map(at_ms),
+                value: Some(value),
+            }))
+        }
         op => with(&on_stream(now_ms, op)),
     }
+}
+
+/// A stream as [`Payload::Stream`] has it.
+fn restored_of(now_ms: u64, entries: &[(Id, model::Fields)]) -> RestoredStream {
+    let mut stream = RestoredStream::default();
+    for (id, fields) in entries {
+        let pairs = fields.iter().flat_map(|(name, value)| [&name[..], value]);
+        let pairs: Vec<_> = pairs.collect();
+        stream.push(id_of(*id), &Fields::Arguments(&pairs), true).expect("a few small entries");
+        stream.last_id = id_of(*id);
+    }
+    stream.entries_added = entries.len() as u64;
+    let (name, consumer) = RESTORED;
+    let first = id_of(entries.first().expect("there is one").0);
+    let (name, consumer) = (name.to_vec(), consumer.to_vec());
+    let seen = RestoredConsumer { name: consumer, seen_ms: now_ms, active_ms: Some(now_ms) };
+    let pending = RestoredPending { id: first, delivered_ms: now_ms, count: 1, consumer: 0 };
+    stream.groups.push(RestoredGroup {
+        name,
+        last_id: first,
+        entries_read: Some(1),
+        consumers: vec![seen],
+        pending: vec![pending],
+    });
+    stream
 }
 
 fn on_stream(now_ms: u64, op: &Op) -> Command<'static> {
@@ -126,6 +171,7 @@ fn on_stream(now_ms: u64, op: &Op) -> Command<'static> {
             key: key_of(*key),
             idmp_duration_s: *duration_s,
             idmp_iids_max: iids_max.map(|max| max as u64),
+            options: Vec::new(),
         }),
         Op::Xlen(key) => Command::Xlen(key_of(*key)),
         Op::Xrange { key, first, last, reverse, count } => Command::Xrange(command::Xrange {
@@ -135,18 +181,18 @@ fn on_stream(now_ms: u64, op: &Op) -> Command<'static> {
             reverse: *reverse,
             count: count.map(|count| count as u64),
         }),
-        Op::Xread { from, count } => Command::Xread(command::Xread {
+        Op::Xread { from, count, more } => Command::Xread(command::Xread {
             streams: from.iter().map(|(key, from)| (key_of(*key), read_from_of(*from))).collect(),
             count: limit(*count),
-            most: command::ReadMost::default(),
+            most: most_of(*more),
         }),
-        Op::Xreadgroup { group, consumer, from, count, noack } => {
+        Op::Xreadgroup { group, consumer, from, count, noack, more } => {
             Command::Xreadgroup(command::Xreadgroup {
                 group: GROUPS[*group],
                 consumer: CONSUMERS[*consumer],
                 count: limit(*count),
-                most: command::ReadMost::default(),
-                claim_idle_ms: None,
+                most: most_of(*more),
+                claim_idle_ms: more.claim_idle_ms,
                 no_ack: *noack,
                 streams: from
                     .iter()
@@ -212,6 +258,20 @@ fn claim_or_key(now_ms: u64, op: &Op) -> Command<'static> {
         Op::Xclaim { key, group, consumer, min_idle_ms, ids, options } => {
             xclaim_of(*key, *group, *consumer, *min_idle_ms, ids, *options)
         }
+        Op::Xnack { key, group, mode, ids, count, force } => Command::Xnack(command::Xnack {
+            delay_ms: None,
+            reason: None,
+            key: key_of(*key),
+            group: GROUPS[*group],
+            mode: match mode {
+                Nack::Silent => command::NackMode::Silent,
+                Nack::Fail => command::NackMode::Fail,
+                Nack::Fatal => command::NackMode::Fatal,
+            },
+            ids: ids_of(ids),
+            retry_count: *count,
+            force: *force,
+        }),
         Op::Xautoclaim { key, group, consumer, min_idle_ms, start, count, just_id } => {
             Command::Xautoclaim(command::Xautoclaim {
                 key: key_of(*key),
@@ -233,6 +293,12 @@ fn claim_or_key(now_ms: u64, op: &Op) -> Command<'static> {
         }
         Op::Persist(key) => Command::Persist(key_of(*key)),
         Op::Rename { from, to, only_new } => Command::Rename(key_of(*from), key_of(*to), *only_new),
+        Op::Copy { from, to, replace } => {
+            let (from, to) = (key_of(*from), key_of(*to));
+            Command::Copy(command::Copied { from, to, replace: *replace })
+        }
+        Op::Move(key) => Command::Move(key_of(*key), key_of(other_database(*key)).database),
+        Op::Swapdb => Command::Swapdb(0, 1),
         Op::Flush(database) => Command::Flush(*database),
         Op::Dbsize(database) => Command::Dbsize(*database),
         _ => unreachable!("every other op has its place above"),
@@ -264,6 +330,41 @@ fn xclaim_of(
     })
 }
 
+fn most_of(more: ReadMore) -> command::ReadMost {
+    command::ReadMost { entries: more.most.map(|most| most as u64), bytes: None }
+}
+
+/// A read that waits, of one whose ids are all above something.
+pub fn blocked_of(op: &Op) -> BlockedRead {
+    let count = |count: usize| (count > 0).then_some(count as u64);
+    let name = |key: KeyAt| (key_of(key).database, key_of(key).name.to_vec());
+    match op {
+        Op::Xread { from, count: n, more } => BlockedRead::Xread {
+            streams: from
+                .iter()
+                .map(|(key, from)| match from {
+                    ReadFrom::After(id) => (name(*key).0, name(*key).1, id_of(*id)),
+                    _ => unreachable!("the caller has put in the id"),
+                })
+                .collect(),
+            count: count(*n),
+            most: most_of(*more),
+        },
+        Op::Xreadgroup { group, consumer, from, count: n, noack, more } => {
+            BlockedRead::Xreadgroup(BlockedReadgroup {
+                group: GROUPS[*group].to_vec(),
+                consumer: CONSUMERS[*consumer].to_vec(),
+                count: count(*n),
+                most: most_of(*more),
+                claim_idle_ms: more.claim_idle_ms,
+                no_ack: *noack,
+                streams: from.iter().map(|(key, _)| name(*key)).collect(),
+            })
+        }
+        other => unreachable!("{other:?} waits for nothing"),
+    }
+}
+
 /// A key as the core names it.
 pub fn key_of(key: KeyAt) -> Key<'static> {
     let (database, name) = KEYS[key];
@@ -290,7 +391,7 @@ fn trim_of(trim: Trim) -> command::Trim {
         },
         approximate: trim.approx,
         limit: trim.limit,
-        references: references_of(trim.references),
+        references: Some(references_of(trim.references)),
     }
 }
 
@@ -333,7 +434,8 @@ fn told_ids(ids: &[StreamId]) -> Vec<Id> {
     ids.iter().map(|id| told_id(*id)).collect()
 }
 
-fn told<S: Store>(shard: &mut Shard<S>, result: Result<reply::Reply, Error>, op: &Op) -> Seen {
+/// An answer to an op in the model's words.
+pub fn told<S: Store>(shard: &mut Shard<S>, result: Result<reply::Reply, Error>, op: &Op) -> Seen {
     let reply = result.map_err(told_error)?;
     Ok(match reply {
         reply::Reply::Ok => Reply::Ok,
@@ -383,7 +485,7 @@ pub fn told_entries<S: Store>(
     if read.len() as u64 != entries.count {
         return Err(Refused::Lost(format!("{} entries could be read of {entries:?}", read.len())));
     }
-    let entry = |entry: levada_engine::Entry| (told_id(entry.id), entry.fields);
+    let entry = |entry: levada_engine::Entry| (told_id(entry.id), entry.fields.map(Into::into));
     Ok(read.into_iter().map(entry).collect())
 }
 
@@ -414,6 +516,7 @@ fn told_error(error: Error) -> Refused {
     Refused::As(match error {
         Error::WrongType => ErrorKind::WrongType,
         Error::NoSuchKey => ErrorKind::NoSuchKey,
+        Error::KeyExists => ErrorKind::BusyKey,
         Error::KeyRequired => ErrorKind::KeyRequired,
         Error::NoGroup { .. } => ErrorKind::NoGroup,
         Error::GroupExists => ErrorKind::BusyGroup,

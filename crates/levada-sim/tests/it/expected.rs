@@ -66,6 +66,7 @@ fn error_start(kind: ErrorKind) -> &'static str {
         ErrorKind::NoGroup => "NOGROUP ",
         ErrorKind::BusyGroup => "BUSYGROUP ",
         ErrorKind::KeyRequired => "ERR The XGROUP subcommand requires the key to exist.",
+        ErrorKind::BusyKey => "BUSYKEY ",
         ErrorKind::NoSuchKey => "ERR no such key",
         ErrorKind::IdZero => "ERR The ID specified in XADD must be greater than 0-0",
         ErrorKind::IdTooSmall => "ERR The ID specified in XADD is equal or smaller than",

@@ -14,7 +14,7 @@ use crate::expected::{count, entries, expect, show, text};
 use crate::peer::{Peer, Resp};
 use levada_sim::model::{
     Answer, ClaimOptions, Delivered, Group, GroupFrom, GroupStart, Id, Model, NewId, NodeLimits,
-    ReadFrom, References, Reply, Stream, Threshold, Trim, Value,
+    ReadFrom, ReadMore, References, Reply, Stream, Threshold, Trim, Value,
 };
 use levada_sim::random::Random;
 use std::collections::BTreeMap;
@@ -161,7 +161,7 @@ impl Run<'_> {
                 [field, value].map(|b| String::from_utf8(b.clone()).expect("made of text")),
             );
         }
-        self.both(|model| model.xadd(NOW_MS, key.as_bytes(), create, trim, id, fields));
+        self.both(|model| model.xadd(NOW_MS, key.as_bytes(), create, trim, id, fields.into()));
     }
 
     fn remove(&mut self, key: &str) {
@@ -259,7 +259,8 @@ impl Run<'_> {
             GroupFrom::After(id) => show(*id),
         }));
         let (group, consumer) = (group.as_bytes(), consumer.as_bytes());
-        self.both(|model| model.xreadgroup(NOW_MS, group, consumer, &from, count, noack));
+        let more = ReadMore::default();
+        self.both(|model| model.xreadgroup(NOW_MS, group, consumer, &from, count, noack, more));
     }
 
     fn xread(&mut self) {
@@ -279,7 +280,7 @@ impl Run<'_> {
             ReadFrom::Last => "+".into(),
             ReadFrom::After(id) => show(*id),
         }));
-        self.both(|model| model.xread(NOW_MS, &from, count));
+        self.both(|model| model.xread(NOW_MS, &from, count, None));
     }
 
     fn xrange(&mut self, key: &str) {

@@ -8,7 +8,7 @@ use levada_engine::shard::{ClientId, Outcome, Shard, ShardSettings};
 use levada_engine::store::Recovered;
 use levada_sim::lockstep;
 use levada_sim::model::{
-    GroupFrom, GroupStart, Id, NewId, NodeLimits, References, Threshold, Trim,
+    GroupFrom, GroupStart, Id, NewId, NodeLimits, ReadMore, References, Threshold, Trim,
 };
 use levada_sim::op::{Op, Step};
 use levada_sim::recording::Recording;
@@ -84,6 +84,7 @@ fn the_largest_id_means_new_to_a_group() {
         from: vec![(0, GroupFrom::After(Id::MAX))],
         count: 0,
         noack: false,
+        more: ReadMore::default(),
     };
     check(UNSEALED, &[create(), read.clone(), add(Id(7, 1)), read].map(turn));
 }
@@ -166,7 +167,7 @@ fn turn(op: Op) -> Step {
 
 fn add(id: Id) -> Op {
     let fields = vec![(b"field".to_vec(), b"some value".to_vec())];
-    Op::Xadd { key: 0, create: true, trim: None, id: NewId::Exact(id), fields }
+    Op::Xadd { key: 0, create: true, trim: None, id: NewId::Exact(id), fields: fields.into() }
 }
 
 fn create() -> Op {
@@ -176,7 +177,14 @@ fn create() -> Op {
 
 fn read() -> Op {
     let from = vec![(0, GroupFrom::New)];
-    Op::Xreadgroup { group: 0, consumer: 0, from, count: 0, noack: false }
+    Op::Xreadgroup {
+        group: 0,
+        consumer: 0,
+        from,
+        count: 0,
+        noack: false,
+        more: ReadMore::default(),
+    }
 }
 
 fn to_id(id: Id, approx: bool) -> Trim {

@@ -142,7 +142,7 @@ impl Maker<'_> {
             b"exec" | b"discard" | b"reset" if step.words.len() == 1 => {
                 self.in_multi[self.client] = false;
             }
-            b"xadd" if step.find("*").is_some() && step.find(AUTO).is_some() => {
+            b"xadd" if step.find("*").is_some() && step.words.get(1) == Some(&word(AUTO)) => {
                 self.generated.push(number);
             }
             b"dump" => self.dumped.push(number),

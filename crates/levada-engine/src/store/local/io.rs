@@ -40,6 +40,8 @@ pub(super) enum Purpose {
     ManifestWrite,
     /// A piece of the reserve.
     Reserve,
+    /// A block that nobody asked for, read to see whether it is whole.
+    Scrub(BlockKey, Location),
 }
 
 /// See the module.
@@ -83,6 +85,7 @@ impl<D: Disk> Io<D> {
     }
 
     /// Does something here and now; on a full disk with space from the reserve.
+    #[expect(clippy::needless_pass_by_value, reason = "an operation is handed over")]
     pub(super) fn run(
         &mut self,
         doing: &str,

@@ -27,7 +27,8 @@ use crate::{
     disk::{Disk, FileId, Lane, Operation},
     error::{Error, ErrorKind},
     store::{
-        Fetch, Lsn, ObjectNumber, PieceChange, PieceId, Progress, Recovered, Space, Store, Urgency,
+        Fetch, Lsn, ObjectNumber, PieceChange, PieceId, Progress, Recovered, Scrubbed, Space,
+        Store, Urgency,
     },
 };
 
@@ -150,6 +151,9 @@ impl<D: Disk> LocalStore<D> {
                 Purpose::Reserve => self.io.reserve_grown(result.is_ok()),
                 Purpose::BlockWrite(key, location, sequence) => {
                     self.blocks.written(key, location, sequence, result)?;
+                }
+                Purpose::Scrub(key, location) => {
+                    self.blocks.scrubbed(key, location, &result);
                 }
                 Purpose::BlockRead(key, location) => self.blocks.read(key, location, result),
                 Purpose::SegmentSync(file, sequence) => {
@@ -397,6 +401,14 @@ impl<D: Disk> Store for LocalStore<D> {
 
     fn look_for_space(&mut self) -> Result<(), Error> {
         self.attempt(Self::look)
+    }
+
+    fn scrub(&mut self) -> usize {
+        self.blocks.scrub(&mut self.io)
+    }
+
+    fn scrubbed(&self) -> Scrubbed {
+        self.blocks.scrubbed_so_far()
     }
 
     fn space(&self) -> Space {

@@ -78,6 +78,22 @@ impl Locations {
         })
     }
 
+    /// The first block behind another one, or of all.
+    pub(super) fn after(&self, last: Option<BlockKey>) -> Option<(BlockKey, Location)> {
+        let from = last.map_or(0, |last| last.object);
+        self.objects.range(from..).find_map(|(object, entry)| {
+            let start = match last.filter(|last| last.object == *object) {
+                None => 0,
+                Some(last) => {
+                    let (Ok(at) | Err(at)) = entry.find(last.number.saturating_add(1));
+                    at
+                }
+            };
+            let (number, location) = entry.blocks.get(start)?;
+            Some((BlockKey { object: *object, number: *number }, *location))
+        })
+    }
+
     pub(super) fn get(&self, key: BlockKey) -> Option<Location> {
         let entry = self.objects.get(&key.object)?;
         let at = entry.find(key.number).ok()?;

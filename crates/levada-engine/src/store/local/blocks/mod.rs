@@ -30,7 +30,7 @@ use super::{
 use crate::{
     disk::{Disk, Operation},
     error::{Error, ErrorKind, Place},
-    store::{Fetch, ObjectNumber, PieceChange, PieceId},
+    store::{Fetch, ObjectNumber, PieceChange, PieceId, Scrubbed},
 };
 
 pub(super) use self::files::Frozen;
@@ -111,6 +111,16 @@ pub(super) struct Blocks {
     arrived: Vec<(BlockKey, Arrival)>,
     /// Blocks that failed their check, and how.
     damaged: BTreeMap<BlockKey, String>,
+    scrub: Scrub,
+}
+
+/// How far the reading of blocks that nobody asked for is.
+#[derive(Default)]
+struct Scrub {
+    /// The last block that was read.
+    last: Option<BlockKey>,
+    is_reading: bool,
+    seen: Scrubbed,
 }
 
 /// The end of a read; nothing where the device failed.
@@ -149,6 +159,7 @@ impl Blocks {
             arriving: Vec::new(),
             arrived: Vec::new(),
             damaged: BTreeMap::new(),
+            scrub: Scrub::default(),
         })
     }
 
@@ -325,6 +336,69 @@ impl Blocks {
             self.cache.insert(key, Arc::clone(block));
         }
         self.arriving.push((key, block));
+    }
+
+    /// Begins to read the next block behind the last; its bytes, 0 where there is nothing to do.
+    /// Blocks that are on their way to disk, and those known to be damaged, are passed over.
+    pub(super) fn scrub<D: Disk>(&mut self, io: &mut Io<D>) -> usize {
+        if self.scrub.is_reading {
+            return 0;
+        }
+        let Some((key, location)) = self.locations.after(self.scrub.last) else {
+            if self.scrub.last.take().is_some() {
+                self.scrub.seen.passes += 1;
+            }
+            return 0;
+        };
+        self.scrub.last = Some(key);
+        if self.pinned.contains_key(&key) || self.damaged.contains_key(&key) {
+            return location.len as usize;
+        }
+        match self.files.open(io, location.file, key.object) {
+            Ok(file) => {
+                let (offset, len) = (u64::from(location.offset), location.len as usize);
+                self.scrub.is_reading = true;
+                let read = Operation::Read { file, offset, len };
+                io.begin(read, Purpose::Scrub(key, location));
+            }
+            Err(error) => self.found_damaged(key, error.message),
+        }
+        location.len as usize
+    }
+
+    /// A block that nobody asked for is read. It does not enter the cache.
+    pub(super) fn scrubbed(
+        &mut self,
+        key: BlockKey,
+        location: Location,
+        result: &io::Result<Vec<u8>>,
+    ) {
+        self.scrub.is_reading = false;
+        // Dropped or replaced meanwhile: then it is none of ours.
+        if self.locations.get(key) != Some(location) {
+            return;
+        }
+        self.scrub.seen.blocks += 1;
+        match result {
+            Ok(bytes) => {
+                if self.check(key, location, bytes).is_none() {
+                    self.scrub.seen.errors += 1;
+                    self.scrub.seen.damaged = Some((key.object, key.number));
+                }
+            }
+            Err(error) => self.found_damaged(key, error.to_string()),
+        }
+    }
+
+    fn found_damaged(&mut self, key: BlockKey, how: String) {
+        self.damaged.insert(key, how);
+        self.scrub.seen.errors += 1;
+        self.scrub.seen.damaged = Some((key.object, key.number));
+    }
+
+    /// What was read so far.
+    pub(super) fn scrubbed_so_far(&self) -> Scrubbed {
+        self.scrub.seen
     }
 
     /// Blocks whose read ended since the last call.

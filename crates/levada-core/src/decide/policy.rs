@@ -1,0 +1,161 @@
+//! XCFGSET, XCFGGET, XGROUP CFGSET, CFGGET and HANDOVER, XLAG: policies are set and shown.
+
+use alloc::{sync::Arc, vec::Vec};
+
+use super::{
+    Context, Decided, Decision, group::Found, group::find_for_xgroup, integer, places, retention,
+    tend::dead_letters_of,
+};
+use crate::{
+    command::{Key, Xcfgset, XgroupCfgset, XgroupHandover},
+    effect::{Act, Effect},
+    error::Error,
+    id::StreamId,
+    idempotence::IdmpLimits,
+    keyspace::Value,
+    policy::{GroupPolicy, OnLimit, Retention},
+    reply::{Fact, Reply},
+};
+
+/// Most delays that BACKOFF takes.
+pub const DELAYS_MAX: usize = 64;
+
+/// XCFGSET key \[IDMP-DURATION s] \[IDMP-MAXSIZE n] \[RETENTION KEEP|ACKED] \[RETAIN-ACKED ms]
+/// \[MAX-AGE ms] \[MAX-LEN n] \[MAX-BYTES n] \[ON-LIMIT REJECT|TRIM]
+pub(super) fn xcfgset<'a>(context: Context<'_>, asked: &Xcfgset<'a>) -> Decided<'a> {
+    let (key, stream) = context.existing(asked.key)?;
+    let held = stream.idempotence.limits;
+    let limits = IdmpLimits {
+        duration_s: asked.idmp_duration_s.unwrap_or(held.duration_s),
+        iids_max: asked.idmp_iids_max.unwrap_or(held.iids_max),
+    };
+    let mut policy = stream.policy;
+    asked.options.iter().for_each(|option| option.set(&mut policy));
+    let mut effects = Vec::new();
+    // The same values forget nothing: every producer may set them before it begins.
+    if limits != held {
+        effects.push(Effect::IdmpSet { key, limits });
+    }
+    if policy != stream.policy {
+        effects.push(Effect::Policy { key, act: Act::StreamPolicySet(policy) });
+    }
+    Ok(Decision { reply: Reply::Ok, effects })
+}
+
+/// XCFGGET key
+pub(super) fn xcfgget<'a>(context: Context<'_>, key: Key<'a>) -> Decided<'a> {
+    let (_, stream) = context.existing(key)?;
+    let (policy, idmp) = (stream.policy, stream.idempotence.limits);
+    let word =
+        |is_second: bool, words: [&'static str; 2]| Fact::Word(words[usize::from(is_second)]);
+    let facts = Vec::from([
+        ("idmp-duration", Fact::Number(idmp.duration_s)),
+        ("idmp-maxsize", Fact::Number(idmp.iids_max)),
+        ("retention", word(policy.retention == Retention::Acked, ["KEEP", "ACKED"])),
+        ("retain-acked", Fact::Number(policy.retain_acked_ms)),
+        ("max-age", Fact::Number(policy.max_age_ms)),
+        ("max-len", Fact::Number(policy.max_len)),
+        ("max-bytes", Fact::Number(policy.max_bytes)),
+        ("on-limit", word(policy.on_limit == OnLimit::Trim, ["REJECT", "TRIM"])),
+    ]);
+    Ok(Decision::answer(Reply::Facts(facts)))
+}
+
+/// XGROUP CFGSET key group \[ACK-WAIT ms] \[MAX-DELIVER n] \[BACKOFF n ms ...] \[DLQ key]
+/// \[MAX-PENDING n] \[CONSUMER-TTL ms] \[RETAIN YES|NO]
+pub(super) fn cfgset<'a>(context: Context<'_>, asked: &XgroupCfgset<'a>) -> Decided<'a> {
+    let Found { key, number: group, group: found, .. } =
+        find_for_xgroup(context, asked.key, asked.group)?;
+    let mut policy = found.policy.clone();
+    asked.options.iter().for_each(|option| option.set(&mut policy));
+    check_dead_letters(context, asked, &policy)?;
+    let effects = match policy == found.policy {
+        true => Vec::new(),
+        false => Vec::from([Effect::Policy { key, act: Act::GroupPolicySet { group, policy } }]),
+    };
+    Ok(Decision { reply: Reply::Ok, effects })
+}
+
+/// Dead letters go to another key, and to a stream.
+fn check_dead_letters(
+    context: Context<'_>,
+    asked: &XgroupCfgset<'_>,
+    policy: &GroupPolicy,
+) -> Result<(), Error> {
+    if !policy.has_lease() {
+        return Ok(());
+    }
+    let name = dead_letters_of(policy, asked.key.name, asked.group);
+    if name == asked.key.name {
+        return Err(Error::DeadLettersToSource);
+    }
+    let target = context.machine.keys.find(Key { name: &name, ..asked.key });
+    match target.map(|(_, object)| &object.value) {
+        Some(Value::Text(_)) => Err(Error::DeadLettersNoStream),
+        _ => Ok(()),
+    }
+}
+
+/// XGROUP CFGGET key group
+pub(super) fn cfgget<'a>(context: Context<'_>, key: Key<'a>, group: &[u8]) -> Decided<'a> {
+    let policy = &find_for_xgroup(context, key, group)?.group.policy;
+    let dlq = Arc::from(dead_letters_of(policy, key.name, group));
+    let retain = Fact::Word(if policy.retain_no { "NO" } else { "YES" });
+    let facts = Vec::from([
+        ("ack-wait", Fact::Number(policy.ack_wait_ms)),
+        ("max-deliver", Fact::Number(policy.max_deliver)),
+        ("backoff", Fact::Numbers(policy.backoff_ms.to_vec())),
+        ("dlq", Fact::Bytes(dlq)),
+        ("max-pending", Fact::Number(policy.max_pending)),
+        ("consumer-ttl", Fact::Number(policy.consumer_ttl_ms)),
+        ("retain", retain),
+    ]);
+    Ok(Decision::answer(Reply::Facts(facts)))
+}
+
+/// XGROUP HANDOVER key group consumer \[TO consumer]
+pub(super) fn handover<'a>(context: Context<'_>, asked: &XgroupHandover<'a>) -> Decided<'a> {
+    let found = find_for_xgroup(context, asked.key, asked.group)?;
+    let Some((consumer, held)) = found.group.consumers.find(asked.consumer) else {
+        return Ok(Decision::answer(Reply::Integer(0)));
+    };
+    let reply = integer(held.pending);
+    let mut effects = Vec::new();
+    let to = match asked.to {
+        None => None,
+        Some(name) if name == asked.consumer => return Err(Error::HandoverToSelf.into()),
+        Some(name) => {
+            let (to, created) = found.consumer(name);
+            effects.extend(created);
+            Some(to)
+        }
+    };
+    let act = Act::HandedOver { group: found.number, consumer, to };
+    effects.push(Effect::Policy { key: found.key, act });
+    Ok(Decision { reply, effects })
+}
+
+/// XLAG key group
+pub(super) fn xlag<'a>(context: Context<'_>, key: Key<'a>, group: &[u8]) -> Decided<'a> {
+    let Found { key, stream, group, .. } = super::group::find(context, key, group)?;
+    let span = places::Span::above(group.last_id, u64::MAX);
+    let behind = places::collect(context, key, stream, span)?;
+    let age = |since_ms: u64| Fact::Number(context.now_ms.saturating_sub(since_ms));
+    let first = places::collect(context, key, stream, places::Span { count: 1, ..span })?;
+    let first = first.parts.first().and_then(crate::reply::Part::block);
+    let undelivered = first.map_or(Fact::Nil, |block| age(stream.appended_ms(block)));
+    let pending = group.pending.oldest().map_or(Fact::Nil, age);
+    let watermark =
+        retention::watermark(stream).min(stream.last_id.next().unwrap_or(StreamId::MAX));
+    let facts = Vec::from([
+        ("entries", Fact::Number(behind.count)),
+        ("oldest-undelivered-ms", undelivered),
+        ("oldest-pending-ms", pending),
+        ("watermark", Fact::Id(watermark)),
+        ("offered", Fact::Number(group.offers.offered.len() as u64)),
+        ("dead-letters", Fact::Number(group.dead_letters)),
+        ("dlq-blocked", Fact::Number(group.offers.condemned.len() as u64)),
+        ("dropped", Fact::Number(group.dropped)),
+    ]);
+    Ok(Decision::answer(Reply::Facts(facts)))
+}

@@ -1,0 +1,196 @@
+//! What policies do, as records of the log: codes 48 to 63.
+
+use alloc::{sync::Arc, vec::Vec};
+
+use super::{
+    Effect,
+    lists::{get_ids, put_ids},
+};
+use crate::{
+    id::StreamId,
+    keyspace::KeyNumber,
+    policy::{GroupPolicy, StreamPolicy},
+    varint::{Reader, put_bytes, put_id, put_u64},
+};
+
+/// First byte of the record. On disk: never renumber, never reuse.
+mod code {
+    pub(super) const STREAM_POLICY_SET: u8 = 48;
+    pub(super) const GROUP_POLICY_SET: u8 = 49;
+    pub(super) const OFFERED: u8 = 50;
+    pub(super) const CONDEMNED: u8 = 51;
+    pub(super) const HANDED_OVER: u8 = 52;
+    pub(super) const DEAD_LETTERED: u8 = 53;
+    pub(super) const DROPPED: u8 = 54;
+}
+
+/// What a policy, or a command about one, does to a stream.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Act {
+    /// The stream has this policy.
+    StreamPolicySet(StreamPolicy),
+    /// A group has this policy.
+    GroupPolicySet {
+        /// Which.
+        group: u32,
+        /// All of it.
+        policy: GroupPolicy,
+    },
+    /// Pending entries are delivered again by `>`.
+    Offered {
+        /// In which group.
+        group: u32,
+        /// Ids, ascending, and from when on in unix milliseconds; 0 for now.
+        rows: Vec<(StreamId, u64)>,
+    },
+    /// Pending entries are to become dead letters, and are not delivered any more.
+    Condemned {
+        /// In which group.
+        group: u32,
+        /// Which, ascending.
+        ids: Vec<StreamId>,
+        /// Why.
+        reason: Arc<[u8]>,
+    },
+    /// A consumer goes; what was pending for it is somebody else's.
+    HandedOver {
+        /// In which group.
+        group: u32,
+        /// Who goes.
+        consumer: u32,
+        /// Who has it now; `None` for nobody, and then it is offered.
+        to: Option<u32>,
+    },
+    /// An entry is a dead letter from now on, and pending no more.
+    DeadLettered {
+        /// In which group.
+        group: u32,
+        /// Which.
+        id: StreamId,
+    },
+    /// A limit removed entries that a group had not acknowledged.
+    Dropped {
+        /// Which group.
+        group: u32,
+        /// How many.
+        count: u64,
+    },
+}
+
+impl Act {
+    /// The group that changes.
+    pub(crate) fn group(&self) -> Option<u32> {
+        match self {
+            Self::StreamPolicySet(_) => None,
+            Self::GroupPolicySet { group, .. }
+            | Self::Offered { group, .. }
+            | Self::Condemned { group, .. }
+            | Self::HandedOver { group, .. }
+            | Self::DeadLettered { group, .. }
+            | Self::Dropped { group, .. } => Some(*group),
+        }
+    }
+
+    pub(super) fn code(&self) -> u8 {
+        match self {
+            Self::StreamPolicySet(_) => code::STREAM_POLICY_SET,
+            Self::GroupPolicySet { .. } => code::GROUP_POLICY_SET,
+            Self::Offered { .. } => code::OFFERED,
+            Self::Condemned { .. } => code::CONDEMNED,
+            Self::HandedOver { .. } => code::HANDED_OVER,
+            Self::DeadLettered { .. } => code::DEAD_LETTERED,
+            Self::Dropped { .. } => code::DROPPED,
+        }
+    }
+
+    /// Appends what follows code and key.
+    pub(super) fn encode(&self, out: &mut Vec<u8>) {
+        if let Some(group) = self.group() {
+            put_u64(out, u64::from(group));
+        }
+        match self {
+            Self::StreamPolicySet(policy) => policy.encode(out),
+            Self::GroupPolicySet { policy, .. } => policy.encode(out),
+            Self::Offered { rows, .. } => {
+                put_ids(out, rows.iter().map(|(id, _)| *id));
+                rows.iter().for_each(|(_, due_ms)| put_u64(out, *due_ms));
+            }
+            Self::Condemned { ids, reason, .. } => {
+                put_ids(out, ids.iter().copied());
+                put_bytes(out, reason);
+            }
+            Self::DeadLettered { id, .. } => put_id(out, *id),
+            Self::HandedOver { consumer, to, .. } => {
+                put_u64(out, u64::from(*consumer));
+                put_u64(out, to.map_or(0, |to| u64::from(to) + 1));
+            }
+            Self::Dropped { count, .. } => put_u64(out, *count),
+        }
+    }
+
+    /// The inverse.
+    pub(super) fn decode<'a>(
+        code: u8,
+        key: KeyNumber,
+        reader: &mut Reader<'a>,
+    ) -> Option<Effect<'a>> {
+        if code == code::STREAM_POLICY_SET {
+            let act = Self::StreamPolicySet(StreamPolicy::decode(reader)?);
+            return Some(Effect::Policy { key, act });
+        }
+        let group = reader.u32()?;
+        let act = match code {
+            code::GROUP_POLICY_SET => {
+                Self::GroupPolicySet { group, policy: GroupPolicy::decode(reader)? }
+            }
+            code::OFFERED => {
+                let ids = get_ids(reader)?;
+                let rows = ids.into_iter().map(|id| Some((id, reader.u64()?)));
+                Self::Offered { group, rows: rows.collect::<Option<_>>()? }
+            }
+            code::CONDEMNED => {
+                let (ids, reason) = (get_ids(reader)?, reader.bytes()?.into());
+                Self::Condemned { group, ids, reason }
+            }
+            code::HANDED_OVER => {
+                let (consumer, to) = (reader.u32()?, reader.u64()?);
+                let to = to.checked_sub(1).map(u32::try_from).transpose().ok()?;
+                Self::HandedOver { group, consumer, to }
+            }
+            code::DEAD_LETTERED => Self::DeadLettered { group, id: reader.id()? },
+            code::DROPPED => Self::Dropped { group, count: reader.u64()? },
+            _ => return None,
+        };
+        Some(Effect::Policy { key, act })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec;
+
+    #[test]
+    fn what_is_written_is_read() {
+        let (group, id, key) = (3, StreamId::new(7, 1), KeyNumber(9));
+        let policy = GroupPolicy { max_deliver: 5, ..GroupPolicy::default() };
+        let acts = [
+            Act::StreamPolicySet(StreamPolicy { max_len: 10, ..StreamPolicy::default() }),
+            Act::GroupPolicySet { group, policy },
+            Act::Offered { group, rows: vec![(id, 0), (StreamId::new(8, 0), 99)] },
+            Act::Condemned { group, ids: vec![id], reason: b"why"[..].into() },
+            Act::HandedOver { group, consumer: 4, to: None },
+            Act::HandedOver { group, consumer: 4, to: Some(0) },
+            Act::DeadLettered { group, id },
+            Act::Dropped { group, count: 12 },
+        ];
+        for act in acts {
+            let effect = Effect::Policy { key, act };
+            let mut bytes = Vec::new();
+            effect.encode(&mut bytes);
+            let mut reader = Reader::new(&bytes);
+            assert_eq!(Effect::decode(&mut reader, &bytes), Some(effect));
+            assert!(reader.is_empty());
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! What the server does with a stream or a group on its own: retention, limits, leases.
+//!
+//! With the defaults everything is as in Redis. A policy changes by an effect that carries all of
+//! it; what it leads to later (a trim, an entry that is offered again) are effects of their own, so
+//! that a replay needs no clock and no policy. A number of 0 means "none" for every option.
+//!
+//! On disk a policy is the options that differ from the default, so that a new option changes
+//! nothing that is there:
+//!
+//! ```text
+//! policy  := varint n, option * n
+//! option  := byte tag, value
+//! value   := varint, but: 18 a varint count and varints, 19 bytes
+//! ```
+
+use alloc::{sync::Arc, vec::Vec};
+
+use crate::varint::{Reader, put_bytes, put_u64};
+
+/// Tags on disk: never renumber, never reuse.
+mod tag {
+    pub(super) const RETENTION: u8 = 1;
+    pub(super) const RETAIN_ACKED: u8 = 2;
+    pub(super) const MAX_AGE: u8 = 3;
+    pub(super) const MAX_LEN: u8 = 4;
+    pub(super) const MAX_BYTES: u8 = 5;
+    pub(super) const ON_LIMIT: u8 = 6;
+    // 7 is for DURABILITY.
+    pub(super) const ACK_WAIT: u8 = 16;
+    pub(super) const MAX_DELIVER: u8 = 17;
+    pub(super) const BACKOFF: u8 = 18;
+    pub(super) const DLQ: u8 = 19;
+    pub(super) const MAX_PENDING: u8 = 20;
+    // 21 is for ORDER-BY.
+    pub(super) const CONSUMER_TTL: u8 = 22;
+    pub(super) const RETAIN_NO: u8 = 23;
+}
+
+/// Whether entries that every group has acknowledged go by themselves.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum Retention {
+    /// As in Redis: they stay until a trim.
+    #[default]
+    Keep,
+    /// The head is removed up to what every group has acknowledged, and nothing else is, unless a
+    /// client says KEEPREF or DELREF.
+    Acked,
+}
+
+/// What an append does at a limit where only entries could go that some group still needs.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum OnLimit {
+    /// It is refused.
+    #[default]
+    Reject,
+    /// The oldest entries go all the same, and are counted.
+    Trim,
+}
+
+/// The policy of a stream (XCFGSET).
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct StreamPolicy {
+    /// RETENTION.
+    pub retention: Retention,
+    /// RETAIN-ACKED: milliseconds that acknowledged entries stay for replay.
+    pub retain_acked_ms: u64,
+    /// MAX-AGE in milliseconds.
+    pub max_age_ms: u64,
+    /// MAX-LEN in entries.
+    pub max_len: u64,
+    /// MAX-BYTES, encoded.
+    pub max_bytes: u64,
+    /// ON-LIMIT.
+    pub on_limit: OnLimit,
+}
+
+/// The policy of a group (XGROUP CFGSET).
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct GroupPolicy {
+    /// ACK-WAIT: milliseconds after which a pending entry is offered again.
+    pub ack_wait_ms: u64,
+    /// MAX-DELIVER: deliveries after which it is a dead letter.
+    pub max_deliver: u64,
+    /// BACKOFF: milliseconds before each further delivery; the last one for all that follow.
+    pub backoff_ms: Arc<[u64]>,
+    /// DLQ: where dead letters go; empty for the default.
+    pub dlq: Arc<[u8]>,
+    /// MAX-PENDING: entries pending at which nothing new is delivered.
+    pub max_pending: u64,
+    /// CONSUMER-TTL: milliseconds after which an idle consumer goes.
+    pub consumer_ttl_ms: u64,
+    /// RETAIN NO: this group holds no entry back.
+    pub retain_no: bool,
+}
+
+impl StreamPolicy {
+    /// Whether the server ever removes entries of the stream by itself.
+    pub fn removes(&self) -> bool {
+        self.retention == Retention::Acked || self.max_age_ms > 0 || self.has_limit()
+    }
+
+    /// Whether an append may meet a limit.
+    pub fn has_limit(&self) -> bool {
+        self.max_len > 0 || self.max_bytes > 0
+    }
+
+    /// Appends what differs from the default.
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        let options = [
+            (tag::RETENTION, u64::from(self.retention == Retention::Acked)),
+            (tag::RETAIN_ACKED, self.retain_acked_ms),
+            (tag::MAX_AGE, self.max_age_ms),
+            (tag::MAX_LEN, self.max_len),
+            (tag::MAX_BYTES, self.max_bytes),
+            (tag::ON_LIMIT, u64::from(self.on_limit == OnLimit::Trim)),
+        ];
+        let set = options.iter().filter(|(_, value)| *value > 0);
+        put_u64(out, set.clone().count() as u64);
+        for (tag, value) in set {
+            out.push(*tag);
+            put_u64(out, *value);
+        }
+    }
+
+    /// The inverse; `None` for what no version has written.
+    pub(crate) fn decode(reader: &mut Reader<'_>) -> Option<Self> {
+        let mut policy = Self::default();
+        for _ in 0..reader.count()? {
+            let (tag, value) = (reader.u8()?, reader.u64()?);
+            match (tag, value) {
+                (tag::RETENTION, 1) => policy.retention = Retention::Acked,
+                (tag::RETAIN_ACKED, ms) => policy.retain_acked_ms = ms,
+                (tag::MAX_AGE, ms) => policy.max_age_ms = ms,
+                (tag::MAX_LEN, entries) => policy.max_len = entries,
+                (tag::MAX_BYTES, bytes) => policy.max_bytes = bytes,
+                (tag::ON_LIMIT, 1) => policy.on_limit = OnLimit::Trim,
+                _ => return None,
+            }
+        }
+        Some(policy)
+    }
+}
+
+impl GroupPolicy {
+    /// Whether the server ends leases and deliveries of this group: XNACK FATAL is then a dead
+    /// letter, and DELCONSUMER hands back.
+    pub fn has_lease(&self) -> bool {
+        self.ack_wait_ms > 0 || self.max_deliver > 0 || !self.dlq.is_empty()
+    }
+
+    /// How long an entry rests that was delivered so often.
+    pub fn backoff(&self, deliveries: u8) -> u64 {
+        let last = self.backoff_ms.len().saturating_sub(1);
+        let at = usize::from(deliveries.saturating_sub(1)).min(last);
+        self.backoff_ms.get(at).copied().unwrap_or(0)
+    }
+
+    /// Whether so many deliveries are all that an entry gets.
+    pub fn is_last(&self, deliveries: u8) -> bool {
+        self.max_deliver > 0 && u64::from(deliveries) >= self.max_deliver
+    }
+
+    /// Appends what differs from the default.
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        let numbers = [
+            (tag::ACK_WAIT, self.ack_wait_ms),
+            (tag::MAX_DELIVER, self.max_deliver),
+            (tag::MAX_PENDING, self.max_pending),
+            (tag::CONSUMER_TTL, self.consumer_ttl_ms),
+            (tag::RETAIN_NO, u64::from(self.retain_no)),
+        ];
+        let names = [(tag::DLQ, &self.dlq)];
+        let numbers = numbers.iter().filter(|(_, value)| *value > 0);
+        let names = names.iter().filter(|(_, name)| !name.is_empty());
+        let backoff = !self.backoff_ms.is_empty();
+        let set = numbers.clone().count() + names.clone().count() + usize::from(backoff);
+        put_u64(out, set as u64);
+        for (tag, value) in numbers {
+            out.push(*tag);
+            put_u64(out, *value);
+        }
+        for (tag, name) in names {
+            out.push(*tag);
+            put_bytes(out, name);
+        }
+        if backoff {
+            out.push(tag::BACKOFF);
+            put_u64(out, self.backoff_ms.len() as u64);
+            self.backoff_ms.iter().for_each(|ms| put_u64(out, *ms));
+        }
+    }
+
+    /// The inverse; `None` for what no version has written.
+    pub(crate) fn decode(reader: &mut Reader<'_>) -> Option<Self> {
+        let mut policy = Self::default();
+        for _ in 0..reader.count()? {
+            match reader.u8()? {
+                tag::ACK_WAIT => policy.ack_wait_ms = reader.u64()?,
+                tag::MAX_DELIVER => policy.max_deliver = reader.u64()?,
+                tag::MAX_PENDING => policy.max_pending = reader.u64()?,
+                tag::CONSUMER_TTL => policy.consumer_ttl_ms = reader.u64()?,
+                tag::RETAIN_NO => policy.retain_no = reader.u64()? == 1,
+                tag::DLQ => policy.dlq = reader.bytes()?.into(),
+                tag::BACKOFF => {
+                    let delays = (0..reader.count()?).map(|_| reader.u64());
+                    policy.backoff_ms = delays.collect::<Option<Vec<_>>>()?.into();
+                }
+                _ => return None,
+            }
+        }
+        Some(policy)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read() {
+        let stream = StreamPolicy {
+            retention: Retention::Acked,
+            max_age_ms: 5,
+            on_limit: OnLimit::Trim,
+            ..StreamPolicy::default()
+        };
+        let group = GroupPolicy {
+            ack_wait_ms: 30_000,
+            backoff_ms: [1, 2, 300].into(),
+            dlq: b"dead"[..].into(),
+            retain_no: true,
+            ..GroupPolicy::default()
+        };
+        let mut bytes = Vec::new();
+        stream.encode(&mut bytes);
+        group.encode(&mut bytes);
+        StreamPolicy::default().encode(&mut bytes);
+        let mut reader = Reader::new(&bytes);
+        assert_eq!(StreamPolicy::decode(&mut reader), Some(stream));
+        assert_eq!(GroupPolicy::decode(&mut reader), Some(group));
+        assert_eq!(StreamPolicy::decode(&mut reader), Some(StreamPolicy::default()));
+    }
+
+    #[test]
+    fn the_last_delay_holds_for_all_that_follow() {
+        let policy = GroupPolicy { backoff_ms: [10, 20].into(), ..GroupPolicy::default() };
+        let delays = [1, 2, 3, 255].map(|deliveries| policy.backoff(deliveries));
+        assert_eq!(delays, [10, 20, 20, 20]);
+        assert_eq!(GroupPolicy::default().backoff(3), 0);
+    }
+}
