@@ -25,7 +25,11 @@ pub(crate) struct Bench {
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) pipeline: u32,
     /// Bytes of an appended value.
-    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(24..=1_048_576))]
+    #[arg(
+        long,
+        default_value_t = 100,
+        value_parser = clap::value_parser!(u32).range(24..=1_048_576)
+    )]
     pub(crate) value_bytes: u32,
     /// Messages a second, sent when they are due (open loop). Without it appends are sent as soon
     /// as the server has answered, deliveries are 10000 a second, fan-outs 20.
