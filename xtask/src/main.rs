@@ -39,11 +39,8 @@ cargo xtask VERB
                             kill, power-cut, sync-error, sync-kill, slow-sync, write-error, no-space
   faults [--rounds 10] [--flips 100] [--seed S] [--servers levada,redis-8.6-always,...] [--dry]
                             the same faults for all, into RELIABILITY.md
-  clients [--server levada|8.6|PROGRAM] [NAME ...]
   clients [--server levada|7.0|8.2|8.6|valkey|PROGRAM] [NAME ...]
                             other people's clients against a server, into a table
-  kills [--rounds 100] [--seed S] [--server levada|redis] [--canary]
-                            kill -9 under load, and a ledger of what was acknowledged
   full-disk                 the real binary on a small tmpfs and ext4 until it is full (root)
   flips [--count 10000] [--seed S]
                             single bits flipped at rest: never served in silence, always named
@@ -51,8 +48,7 @@ cargo xtask VERB
                             memory, disk and restart of one long stream
   compare [--rounds 5] [--seconds 3] [--servers levada,always,everysec] [--load-max 2] [--dry]
                             throughput beside Redis, into BENCHMARKS.md
-  differential [--commands 1000000] [--seed S] [--peer PATH] [--replay FILE] [--from 0] [--most 5]
-  differential [--commands 1000000] [--seed S] [--peer 8.6|PATH] [--replay FILE] [--most 5]
+  differential [--commands 1000000] [--seed S] [--peer 8.6|PATH] [--replay FILE]
                             random commands: the same replies as a real Redis?
   transfer [--entries 1000000] [--redis PROGRAM]
                             a stream with groups from Redis to Levada and back, compared
