@@ -203,10 +203,15 @@ fn table(options: &Options, rows: &[Row]) -> Result<String> {
         };
         let (verdict, ended) = &row.sync_error;
         let after = if *ended { "ends" } else { "goes on" };
+        // Of an error its code is enough.
+        let refusal = match row.full.refusal.split_once(' ') {
+            Some((code, _)) if !code.starts_with('(') => code,
+            _ => row.full.refusal.as_str(),
+        };
         let full = match row.full.go_on.len() {
-            0 => format!("nothing (XADD: {})", row.full.refusal),
-            all if all == row.full.tried => format!("all but XADD ({})", row.full.refusal),
-            _ => format!("{} (XADD: {})", row.full.go_on.join(", "), row.full.refusal),
+            0 => format!("nothing; XADD: {refusal}"),
+            all if all == row.full.tried => format!("all but XADD: {refusal}"),
+            _ => format!("{}; XADD: {refusal}", row.full.go_on.join(", ")),
         };
         let full = match row.full.lost {
             Some(0) => full,
