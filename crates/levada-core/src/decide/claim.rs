@@ -6,6 +6,7 @@ use super::{
     Context, Decided, Decision, Refusal,
     group::{self, Found},
     places,
+    tend::TOO_OFTEN,
 };
 use crate::{
     command::{DeliveredAt, NackMode, Xautoclaim, Xclaim, Xnack},
@@ -168,8 +169,8 @@ fn returned_by_hand(
     let (last, rest): (Vec<&Pending>, Vec<&Pending>) = over.iter().partition(is_last);
     let condemned = (!last.is_empty()).then(|| {
         let ids = last.iter().map(|held| held.id).collect();
-        let by_mode = if xnack.mode == NackMode::Fatal { "fatal" } else { "max-deliver" };
-        let reason = xnack.reason.unwrap_or(by_mode.as_bytes()).into();
+        let by_mode = if xnack.mode == NackMode::Fatal { b"fatal" } else { TOO_OFTEN };
+        let reason = xnack.reason.unwrap_or(by_mode).into();
         Act::Condemned { group, ids, reason }
     });
     let due = |held: &Pending| {

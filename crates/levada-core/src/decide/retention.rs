@@ -23,7 +23,7 @@ const STALE_MAX: usize = 1000;
 
 /// The watermark; the largest id where no group needs anything.
 pub(super) fn watermark(stream: &Stream) -> StreamId {
-    let first = stream.meta(stream.first_block()).map_or(StreamId::MIN, |meta| meta.base);
+    let (first, _) = stream.id_range(stream.first_block());
     let needed = retaining(stream).map(|(_, group)| group.watermark(first));
     needed.min().unwrap_or(StreamId::MAX)
 }
@@ -53,11 +53,11 @@ pub(super) fn remove(
     let tail = stream.tail_number();
     let (mut block, mut row, mut next_ms) = (stream.first_block(), 0, None);
     while block < tail {
-        let end = stream.meta(block + 1).filter(|next| next.count > 0).map(|next| next.base);
-        let end = end.unwrap_or_else(|| stream.last_id.next().unwrap_or(StreamId::MAX));
+        // The largest id stands for a stream of which nobody needs anything.
+        let is_needed = stream.id_range(block).1 >= below && below != StreamId::MAX;
         let goes_ms = goes_at(&stream.policy, stream.appended_ms(block), is_acked);
-        if end > below || goes_ms.is_none_or(|at_ms| at_ms > context.now_ms) {
-            next_ms = goes_ms.filter(|at_ms| end <= below && *at_ms > context.now_ms);
+        if is_needed || goes_ms.is_none_or(|at_ms| at_ms > context.now_ms) {
+            next_ms = goes_ms.filter(|_| !is_needed);
             break;
         }
         block += 1;
@@ -96,7 +96,7 @@ fn stale(
     if stream.policy.retention != Retention::Acked || stream.max_deleted_id == StreamId::MIN {
         return Ok(Vec::new());
     }
-    let first = stream.meta(stream.first_block()).map_or(StreamId::MIN, |meta| meta.base);
+    let (first, _) = stream.id_range(stream.first_block());
     let mut effects = Vec::new();
     for (group, of) in retaining(stream) {
         let mut ids = Vec::new();
@@ -195,7 +195,7 @@ fn lost(
     group: &Group,
     end: StreamId,
 ) -> Result<u64, Refusal> {
-    let first = stream.meta(stream.first_block()).map_or(StreamId::MIN, |meta| meta.base);
+    let (first, _) = stream.id_range(stream.first_block());
     let pending = group.pending.iter_from(first).take_while(|held| held.id < end).count() as u64;
     let Some(last) = end.previous().filter(|last| *last > group.last_id) else {
         return Ok(pending);

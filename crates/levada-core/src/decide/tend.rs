@@ -26,7 +26,7 @@ const ENTRIES_MAX: usize = 1000;
 /// How long a dead letter rests that could not be taken, in milliseconds.
 const RETRY_MS: u64 = 1000;
 /// Why an entry became a dead letter that was delivered too often.
-const TOO_OFTEN: &[u8] = b"max-deliver";
+pub(super) const TOO_OFTEN: &[u8] = b"max-deliver";
 
 /// What is due now.
 #[derive(Debug, Default)]

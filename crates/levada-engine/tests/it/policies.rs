@@ -10,6 +10,7 @@ use levada_core::{
     error::{Error as Refused, Limit},
     fields::Fields,
     id::StreamId,
+    limits::BLOCK_ROWS,
     policy::{OnLimit, Retention},
     reply::{Fact, Reply},
 };
@@ -280,6 +281,24 @@ fn what_every_group_has_acknowledged_goes_and_nothing_else() {
         rig.add(5);
         assert_eq!(rig.len(STREAM), Reply::Integer(1), "nobody was given it");
     });
+}
+
+#[test]
+fn a_sealed_block_goes_as_a_whole_and_the_newest_row_by_row() {
+    let mut rig = Rig::new(Between::Nothing);
+    rig.create(b"g");
+    rig.set_stream(vec![StreamOption::Retention(Retention::Acked)]);
+    let (sealed, all) = (u64::from(BLOCK_ROWS), u64::from(BLOCK_ROWS) + 100);
+    for n in 1..=all {
+        rig.add(n);
+    }
+    assert_eq!(rig.read(b"g", b"c"), all);
+    let but_one: Vec<u64> = (1..sealed).collect();
+    rig.ack(b"g", &but_one);
+    assert_eq!(rig.len(STREAM), Reply::Integer(all.cast_signed()), "its last entry is needed");
+    let and_ten: Vec<u64> = (sealed..=sealed + 10).collect();
+    rig.ack(b"g", &and_ten);
+    assert_eq!(rig.len(STREAM), Reply::Integer(90));
 }
 
 #[test]
