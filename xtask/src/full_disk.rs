@@ -1,17 +1,15 @@
 //! `cargo xtask full-disk`: the disk is filled until `OOMDISK`; reading, acknowledging, deleting go
 //! on by the thousand, also across `kill -9`; a trim brings writes back within a second.
 
-mod mount;
-
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use xtask::ci;
 
-use self::mount::Mount;
 use crate::kills::client::{Client, Reply};
 use crate::kills::server::{Kind, Server};
+use crate::mount::Mount;
 
 /// Longest wait for a start.
 const START_MAX: Duration = Duration::from_secs(20);
@@ -32,8 +30,12 @@ const RECOVERY_MAX: Duration = Duration::from_secs(1);
 pub(crate) fn run() -> Result<()> {
     for kind in ["tmpfs", "ext4"] {
         let mut server = Server::new(Kind::parse("levada")?, None)?;
-        match Mount::new(server.directory(), kind, MIB)? {
-            Some(mount) => {
+        let mount = match kind {
+            "tmpfs" => Mount::tmpfs(server.directory(), MIB),
+            _ => Mount::ext4(server.directory(), MIB),
+        };
+        match mount {
+            Ok(mount) => {
                 server.set_data(mount.path().join("levada"));
                 let proved = prove(&mut server, kind);
                 // The file system goes first: it is mounted in the server's directory.
@@ -41,7 +43,7 @@ pub(crate) fn run() -> Result<()> {
                 drop(mount);
                 proved?;
             }
-            None => ci::say(&ci::lacking(&format!("{kind} cannot be mounted: this takes root"))?),
+            Err(why) => ci::say(&ci::lacking(&format!("{kind} cannot be mounted: {why:#}"))?),
         }
     }
     Ok(())

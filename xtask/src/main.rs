@@ -7,6 +7,7 @@ mod flips;
 mod footprint;
 mod full_disk;
 mod kills;
+mod mount;
 mod transfer;
 
 use std::net::{SocketAddr, ToSocketAddrs as _};

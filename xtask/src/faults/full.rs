@@ -3,18 +3,17 @@
 //! Black box, the same for every server: a small file system in memory, filled by XADD until the
 //! first refusal, with a ballast file whose removal gives space back.
 
-use std::path::PathBuf;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 
 use super::START_MAX;
 use crate::kills::client::{Client, Reply};
 use crate::kills::server::{Kind, Server};
+use crate::mount::Mount;
 
 /// Size of the file system.
-const SIZE: &str = "size=256m";
+const DISK_MIB: u64 = 256;
 /// Bytes that come back.
 const BALLAST: usize = 32 << 20;
 /// XADDs under way while it is filled.
@@ -40,36 +39,14 @@ pub(super) struct Full {
     pub(super) lost: Option<u64>,
 }
 
-/// A file system in memory; unmounted when dropped.
-#[derive(Debug)]
-struct Tmpfs(PathBuf);
-
-impl Tmpfs {
-    fn new(at: PathBuf) -> Result<Self> {
-        std::fs::create_dir_all(&at)?;
-        let mut mount = Command::new("mount");
-        let mounted = mount.args(["-t", "tmpfs", "-o", SIZE, "tmpfs"]).arg(&at).status()?;
-        ensure!(mounted.success(), "a tmpfs cannot be mounted: this takes root");
-        Ok(Self(at))
-    }
-}
-
-impl Drop for Tmpfs {
-    fn drop(&mut self) {
-        // An error has nowhere to go; a lazy unmount ends with its last user.
-        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
-        let _ = std::fs::remove_dir(&self.0);
-    }
-}
-
 /// Fills the disk below a server and asks it to go on.
 pub(super) fn run(kind: Kind) -> Result<Full> {
     let mut server = Server::new(kind, None)?;
-    let disk = Tmpfs::new(server.directory().join("disk"))?;
-    let ballast = disk.0.join("ballast");
+    let disk = Mount::tmpfs(server.directory(), DISK_MIB)?;
+    let ballast = disk.path().join("ballast");
     std::fs::write(&ballast, vec![b'b'; BALLAST])?;
-    server.set_data(disk.0.join("data"));
-    std::fs::create_dir(disk.0.join("data"))?;
+    server.set_data(disk.path().join("data"));
+    std::fs::create_dir(disk.path().join("data"))?;
     server.restart(START_MAX)?;
     let mut client = server.client()?;
     client.ask(&["XGROUP", "CREATE", "s", "g", "0", "MKSTREAM"])?;
