@@ -67,6 +67,7 @@ const STAGES: &[Stage] = &[
     ("directory removed", |_| faults("directory-removed", "5")),
     ("full disk", |_| cargo(&["run", "-p", "xtask", "--", "full-disk"])),
     ("bit flips", |_| cargo(&["run", "--release", "-p", "levada-sim", "--", "flips", "1000", "1"])),
+    ("dedup", |_| cargo(&["run", "-p", "xtask", "--", "dedup", "--appends", "100000"])),
     ("transfer", |_| cargo(&["run", "-p", "xtask", "--", "transfer", "--entries", "20000"])),
     ("flights", |_| {
         let demo = ["demo", "--records", "5000", "--language", "all"];

@@ -3,6 +3,7 @@
 
 mod chaos;
 mod compare;
+mod dedup;
 mod faults;
 mod flips;
 mod footprint;
@@ -51,6 +52,8 @@ cargo xtask VERB
                             single bits flipped at rest: never served in silence, always named
   footprint [--entries 10000000] [--server levada|redis|everysec]
                             memory, disk and restart of one long stream
+  dedup [--appends 10000000]
+                            idempotent appends with repetitions and a kill -9: count, memory, reload
   compare [--rounds 5] [--seconds 3] [--servers levada,always,everysec] [--load-max 2] [--dry]
                             throughput beside Redis, into BENCHMARKS.md
   differential [--commands 1000000] [--seed S] [--peer 8.6|PATH] [--replay FILE]
@@ -83,6 +86,7 @@ fn main() -> ExitCode {
         "full-disk" => full_disk::run(),
         "faults" => faults::run(rest),
         "flips" => flips::run(rest),
+        "dedup" => dedup::run(rest),
         "footprint" => footprint::run(rest),
         "differential" => differential::run(rest),
         "transfer" => transfer::run(rest),

@@ -604,6 +604,12 @@ impl<'a> Command<'a> {
         )
     }
 
+    /// Whether it goes on where a block is lost, which it wanted for a count alone: it is the way
+    /// out for a group that stands before that block.
+    pub fn passes_lost(&self) -> bool {
+        matches!(self, Self::XgroupCreate(_) | Self::XgroupSetid(_) | Self::XgroupDestroy(..))
+    }
+
     /// Calls `each` with every key that the command names, in order, duplicates included.
     pub fn for_each_key(&self, mut each: impl FnMut(Key<'a>)) {
         match self {

@@ -68,6 +68,15 @@ pub enum Error {
     DeadLettersToSource,
     /// DLQ names a key that holds no stream.
     DeadLettersNoStream,
+    /// DEDUP-MAX beyond the memory for idempotent ids.
+    DedupTooLarge {
+        /// What DEDUP-MAX would be.
+        ids: u64,
+        /// Bytes that other streams may take.
+        others: u64,
+        /// Bytes that all may take (`dedup-bytes-max`).
+        bytes_max: u64,
+    },
     /// XGROUP HANDOVER to the consumer that goes.
     HandoverToSelf,
     /// The disk is full, and the command would need more of it.

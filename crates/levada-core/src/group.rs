@@ -122,6 +122,8 @@ pub struct Group {
     pub dead_letters: u64,
     /// Entries that a limit removed before the group had acknowledged them.
     pub dropped: u64,
+    /// Entries that it skipped under RETENTION ACKED.
+    pub released_unread: u64,
     /// Log position of its last change, for checkpoints.
     pub changed: u64,
 }
@@ -277,6 +279,7 @@ impl Group {
             varint::put_id(out, *id);
             varint::put_bytes(out, reason);
         }
+        varint::put_u64(out, self.released_unread);
     }
 
     /// The inverse of [`Group::encode`]: the name, the group without its pending list, and the
@@ -308,6 +311,7 @@ impl Group {
             let (id, reason) = (reader.id()?, reader.bytes()?);
             group.offers.condemned.insert(id, reason.into());
         }
+        group.released_unread = reader.u64()?;
         Some((name, group, chunks))
     }
 

@@ -20,6 +20,7 @@ pub mod bitmap;
 pub mod block;
 pub mod command;
 pub mod decide;
+pub mod dedup;
 pub mod effect;
 pub mod error;
 pub mod extended;

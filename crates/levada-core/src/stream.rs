@@ -9,6 +9,7 @@ use alloc::{sync::Arc, vec::Vec};
 use crate::{
     bitmap::Bitmap,
     block::Block,
+    dedup::DedupLimits,
     fields::Fields,
     group::Group,
     id::StreamId,
@@ -37,6 +38,8 @@ pub struct Stream {
     pub policy: StreamPolicy,
     /// Whether it, or a group of it, has or had a policy: only then time does anything to it.
     is_tended: bool,
+    /// Entries that groups skipped which are gone, under RETENTION ACKED.
+    pub released_unread: u64,
     /// Idempotent producers.
     pub idempotence: Idempotence,
     length: u64,
@@ -150,6 +153,11 @@ impl Stream {
     pub(crate) fn set_policy(&mut self, policy: StreamPolicy) {
         self.policy = policy;
         self.tend();
+    }
+
+    /// Idempotent ids that DEDUP-MAX allows; 0 where Redis' limits hold.
+    pub fn dedup_ids_max(&self) -> u64 {
+        DedupLimits::of(&self.policy).map_or(0, |limits| limits.ids_max)
     }
 
     /// Live entries.
@@ -476,6 +484,7 @@ impl Stream {
         varint::put_u64(out, self.groups.len() as u64);
         self.groups.iter().for_each(|(_, number, _)| varint::put_u64(out, u64::from(number)));
         self.idempotence.encode(out);
+        varint::put_u64(out, self.released_unread);
     }
 
     /// The inverse of [`Stream::encode`]: the stream without its groups and idempotent producers,
@@ -507,6 +516,7 @@ impl Stream {
         let groups = (0..reader.count()?).map(|_| reader.u32()).collect::<Option<_>>()?;
         let producers;
         (stream.idempotence, producers) = Idempotence::decode(reader)?;
+        stream.released_unread = reader.u64()?;
         Some((stream, groups, producers))
     }
 }

@@ -18,6 +18,7 @@ mod places;
 mod policy;
 mod range;
 mod references;
+mod released;
 mod restore;
 mod retention;
 mod strings;
@@ -58,6 +59,10 @@ pub struct Context<'m> {
     pub idmp: IdmpLimits,
     /// Bytes that strings may take.
     pub text_bytes_max: u64,
+    /// Bytes that idempotent ids may take under DEDUP-WINDOW and DEDUP-MAX.
+    pub dedup_bytes_max: u64,
+    /// Whether a block that is not in memory is lost: what only counts its entries counts all.
+    pub blind: bool,
 }
 
 /// Sealed blocks that are in memory.

@@ -1,4 +1,4 @@
-//! What policies do, as records of the log: codes 48 to 63.
+//! What policies do, as records of the log: codes 48 to 63 and 77.
 
 use alloc::{sync::Arc, vec::Vec};
 
@@ -22,6 +22,7 @@ mod code {
     pub(super) const HANDED_OVER: u8 = 52;
     pub(super) const DEAD_LETTERED: u8 = 53;
     pub(super) const DROPPED: u8 = 54;
+    pub(super) const RELEASED_UNREAD: u8 = 77;
 }
 
 /// What a policy, or a command about one, does to a stream.
@@ -75,6 +76,16 @@ pub enum Act {
         /// How many.
         count: u64,
     },
+    /// Entries that a group was to have are held for it no more: it goes, is set forward or begins
+    /// behind them.
+    ReleasedUnread {
+        /// Which group.
+        group: u32,
+        /// Whether the group counts them; otherwise, as it goes, its stream does.
+        stays: bool,
+        /// How many.
+        count: u64,
+    },
 }
 
 impl Act {
@@ -87,7 +98,8 @@ impl Act {
             | Self::Condemned { group, .. }
             | Self::HandedOver { group, .. }
             | Self::DeadLettered { group, .. }
-            | Self::Dropped { group, .. } => Some(*group),
+            | Self::Dropped { group, .. }
+            | Self::ReleasedUnread { group, .. } => Some(*group),
         }
     }
 
@@ -100,6 +112,7 @@ impl Act {
             Self::HandedOver { .. } => code::HANDED_OVER,
             Self::DeadLettered { .. } => code::DEAD_LETTERED,
             Self::Dropped { .. } => code::DROPPED,
+            Self::ReleasedUnread { .. } => code::RELEASED_UNREAD,
         }
     }
 
@@ -125,6 +138,10 @@ impl Act {
                 put_u64(out, to.map_or(0, |to| u64::from(to) + 1));
             }
             Self::Dropped { count, .. } => put_u64(out, *count),
+            Self::ReleasedUnread { stays, count, .. } => {
+                out.push(u8::from(*stays));
+                put_u64(out, *count);
+            }
         }
     }
 
@@ -159,6 +176,9 @@ impl Act {
             }
             code::DEAD_LETTERED => Self::DeadLettered { group, id: reader.id()? },
             code::DROPPED => Self::Dropped { group, count: reader.u64()? },
+            code::RELEASED_UNREAD => {
+                Self::ReleasedUnread { group, stays: super::flag(reader)?, count: reader.u64()? }
+            }
             _ => return None,
         };
         Some(Effect::Policy { key, act })
@@ -183,6 +203,7 @@ mod tests {
             Act::HandedOver { group, consumer: 4, to: Some(0) },
             Act::DeadLettered { group, id },
             Act::Dropped { group, count: 12 },
+            Act::ReleasedUnread { group, stays: true, count: 12 },
         ];
         for act in acts {
             let effect = Effect::Policy { key, act };

@@ -23,35 +23,35 @@ use levada_engine::{
 
 type Local = Shard<LocalStore<MemoryDisk>>;
 
-const STREAM: Key<'_> = Key { database: 0, name: b"orders" };
+pub(crate) const STREAM: Key<'_> = Key { database: 0, name: b"orders" };
 const LETTERS: Key<'_> = Key { database: 0, name: b"{orders}:dlq:g" };
 
 /// What happens between two steps.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Between {
+pub(crate) enum Between {
     Nothing,
     Kill,
     Checkpoint,
 }
 
 /// A shard, its clock, and what happens to it.
-struct Rig {
-    shard: Option<Local>,
-    now_ms: u64,
+pub(crate) struct Rig {
+    pub(crate) shard: Option<Local>,
+    pub(crate) now_ms: u64,
     between: Between,
 }
 
 impl Rig {
-    fn new(between: Between) -> Self {
+    pub(crate) fn new(between: Between) -> Self {
         Self { shard: Some(open(MemoryDisk::default())), now_ms: 1_000_000, between }
     }
 
-    fn now(&self) -> Now {
+    pub(crate) fn now(&self) -> Now {
         Now { wall_ms: self.now_ms, monotonic_us: self.now_ms * 1000 }
     }
 
     /// Runs a command, then whatever is due, then what happens between steps.
-    fn ask(&mut self, command: &Command<'_>) -> Result<Reply, Refused> {
+    pub(crate) fn ask(&mut self, command: &Command<'_>) -> Result<Reply, Refused> {
         let now = self.now();
         let shard = self.shard.as_mut().expect("it runs");
         let Outcome::Done(answer) = shard.execute(now, ClientId(1), command) else {
@@ -61,17 +61,17 @@ impl Rig {
         answer.result
     }
 
-    fn reply(&mut self, command: &Command<'_>) -> Reply {
+    pub(crate) fn reply(&mut self, command: &Command<'_>) -> Reply {
         self.ask(command).expect("it is allowed")
     }
 
     /// Time goes on.
-    fn wait(&mut self, ms: u64) {
+    pub(crate) fn wait(&mut self, ms: u64) {
         self.now_ms += ms;
         self.settle();
     }
 
-    fn settle(&mut self) {
+    pub(crate) fn settle(&mut self) {
         let now = self.now();
         let shard = self.shard.as_mut().expect("it runs");
         for _ in 0..8 {
@@ -94,7 +94,7 @@ impl Rig {
         self.shard = Some(shard);
     }
 
-    fn add(&mut self, n: u64) -> StreamId {
+    pub(crate) fn add(&mut self, n: u64) -> StreamId {
         let fields = Fields::Arguments(&[b"n", b"v"]);
         let id = NewId::Explicit(StreamId::new(n, 0));
         let xadd =
@@ -105,7 +105,7 @@ impl Rig {
         }
     }
 
-    fn create(&mut self, group: &[u8]) {
+    pub(crate) fn create(&mut self, group: &[u8]) {
         let create = XgroupCreate {
             key: STREAM,
             group,
@@ -116,19 +116,19 @@ impl Rig {
         self.reply(&Command::XgroupCreate(create));
     }
 
-    fn set_group(&mut self, options: Vec<GroupOption<'_>>) {
+    pub(crate) fn set_group(&mut self, options: Vec<GroupOption<'_>>) {
         let cfgset = XgroupCfgset { key: STREAM, group: b"g", options };
         self.reply(&Command::XgroupCfgset(cfgset));
     }
 
-    fn set_stream(&mut self, options: Vec<StreamOption>) {
+    pub(crate) fn set_stream(&mut self, options: Vec<StreamOption>) {
         let (idmp_duration_s, idmp_iids_max) = (None, None);
         let cfgset = Xcfgset { key: STREAM, idmp_duration_s, idmp_iids_max, options };
         self.reply(&Command::Xcfgset(cfgset));
     }
 
     /// XREADGROUP GROUP group consumer STREAMS orders >: how many entries it gives.
-    fn read(&mut self, group: &[u8], consumer: &[u8]) -> u64 {
+    pub(crate) fn read(&mut self, group: &[u8], consumer: &[u8]) -> u64 {
         let read = Xreadgroup {
             group,
             consumer,
@@ -145,17 +145,17 @@ impl Rig {
         }
     }
 
-    fn ack(&mut self, group: &[u8], ids: &[u64]) -> Reply {
+    pub(crate) fn ack(&mut self, group: &[u8], ids: &[u64]) -> Reply {
         let ids = ids.iter().map(|n| StreamId::new(*n, 0)).collect();
         self.reply(&Command::Xack(STREAM, group, ids))
     }
 
-    fn len(&mut self, key: Key<'_>) -> Reply {
+    pub(crate) fn len(&mut self, key: Key<'_>) -> Reply {
         self.reply(&Command::Xlen(key))
     }
 
     /// A fact of XLAG.
-    fn lag(&mut self, name: &str) -> Fact {
+    pub(crate) fn lag(&mut self, name: &str) -> Fact {
         match self.reply(&Command::Xlag(STREAM, b"g")) {
             Reply::Facts(facts) => {
                 let fact = facts.into_iter().find(|(known, _)| *known == name);
@@ -173,7 +173,7 @@ fn open(disk: MemoryDisk) -> Local {
 }
 
 /// Runs a scenario in every way.
-fn each(scenario: impl Fn(&mut Rig)) {
+pub(crate) fn each(scenario: impl Fn(&mut Rig)) {
     for between in [Between::Nothing, Between::Kill, Between::Checkpoint] {
         scenario(&mut Rig::new(between));
     }
