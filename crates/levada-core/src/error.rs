@@ -68,6 +68,10 @@ pub enum Error {
     DeadLettersToSource,
     /// DLQ names a key that holds no stream.
     DeadLettersNoStream,
+    /// XDLQ would have to look into too many blocks.
+    TooManyLetters,
+    /// XDLQ REDRIVE into a stream with [`crate::redriven::REDRIVEN_MAX`] redriven entries.
+    TooManyRedriven,
     /// XGROUP HANDOVER to the consumer that goes.
     HandoverToSelf,
     /// The disk is full, and the command would need more of it.

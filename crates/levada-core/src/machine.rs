@@ -8,6 +8,7 @@ use crate::{
     block::Block,
     command::Key,
     effect::{Act, Effect, Kind},
+    fields::Fields,
     group::{Consumer, Group},
     id::StreamId,
     idempotence::{Idempotence, Tracked},
@@ -281,6 +282,7 @@ impl Machine {
             Effect::IdSet { last_id, entries_added, max_deleted_id, .. } => {
                 if *last_id < stream.last_id {
                     stream.reissued = stream.reissued.max(stream.last_id);
+                    stream.redriven.drop_above(*last_id);
                 }
                 stream.last_id = *last_id;
                 stream.entries_added = *entries_added;
@@ -294,6 +296,11 @@ impl Machine {
             }
             Effect::Policy { act: Act::StreamPolicySet(policy), .. } => {
                 stream.set_policy(*policy);
+            }
+            Effect::Policy { act: Act::Redriven { id, starts_node, fields, .. }, .. } => {
+                stream.redriven.insert(*id, stream.last_id);
+                stream.append(*id, &Fields::Encoded(fields), *starts_node, at.now_ms);
+                apply_to_groups(stream, effect, at);
             }
             _ => apply_to_groups(stream, effect, at),
         }
@@ -382,6 +389,7 @@ fn act_on_group(group: &mut Group, act: &Act, at: At) {
             group.release(at.position, *id);
             group.dead_letters += 1;
         }
+        Act::Redriven { id, .. } => group.give_back(at.position, *id),
         Act::Dropped { count, .. } => group.dropped += count,
     }
 }

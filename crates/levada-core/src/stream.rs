@@ -15,6 +15,7 @@ use crate::{
     idempotence::Idempotence,
     index::{self, BlockMeta, Index},
     policy::StreamPolicy,
+    redriven::Redriven,
     registry::Registry,
     restored::RestoredStream,
     varint::{self, Reader},
@@ -37,6 +38,8 @@ pub struct Stream {
     pub policy: StreamPolicy,
     /// Whether it, or a group of it, has or had a policy: only then time does anything to it.
     is_tended: bool,
+    /// Entries that only one group is given.
+    pub redriven: Redriven,
     /// Idempotent producers.
     pub idempotence: Idempotence,
     length: u64,
@@ -413,6 +416,10 @@ impl Stream {
         if self.index.is_empty() && self.tail.live == 0 && self.tail.block.count() > 0 {
             self.seal();
         }
+        if !self.redriven.is_empty() {
+            let first = self.meta(self.first_block()).filter(|meta| meta.count > 0);
+            self.redriven.drop_below(first.map_or(StreamId::MAX, |meta| meta.base));
+        }
     }
 
     /// The place after the first `n` live entries: block and row.
@@ -476,6 +483,9 @@ impl Stream {
         varint::put_u64(out, self.groups.len() as u64);
         self.groups.iter().for_each(|(_, number, _)| varint::put_u64(out, u64::from(number)));
         self.idempotence.encode(out);
+        if !self.redriven.is_empty() {
+            self.redriven.encode(out);
+        }
     }
 
     /// The inverse of [`Stream::encode`]: the stream without its groups and idempotent producers,
@@ -507,6 +517,9 @@ impl Stream {
         let groups = (0..reader.count()?).map(|_| reader.u32()).collect::<Option<_>>()?;
         let producers;
         (stream.idempotence, producers) = Idempotence::decode(reader)?;
+        if !reader.is_empty() {
+            stream.redriven = Redriven::decode(reader)?;
+        }
         Some((stream, groups, producers))
     }
 }

@@ -5,5 +5,7 @@ mod embedded;
 mod full_disk;
 mod idempotent;
 mod policies;
+mod policy_rig;
+mod redrives;
 mod restores;
 mod verify;
