@@ -53,7 +53,7 @@ mod code {
     pub(super) const DELIVERED: u8 = 38;
     pub(super) const CLAIMED: u8 = 39;
     pub(super) const RELEASED: u8 = 40;
-    /// From here on [`super::Act`]; 64.. for parked entries and schedules.
+    /// From here on [`super::Act`].
     pub(super) const POLICIES: u8 = 48;
     pub(super) use super::dedup::code::{DROPPED as DEDUP_LAST, STARTED as DEDUP_FIRST};
 }

@@ -35,6 +35,7 @@ pub mod limits;
 pub mod machine;
 pub mod pending;
 pub mod policy;
+pub mod redriven;
 pub mod registry;
 pub mod reply;
 pub mod restored;

@@ -9,6 +9,7 @@ use crate::{
     command::Key,
     dedup::{DedupLimits, Secret},
     effect::{Act, DedupChange, Effect, Kind},
+    fields::Fields,
     group::{Consumer, Group},
     id::StreamId,
     idempotence::{Idempotence, Tracked},
@@ -304,6 +305,7 @@ impl Machine {
             Effect::IdSet { last_id, entries_added, max_deleted_id, .. } => {
                 if *last_id < stream.last_id {
                     stream.reissued = stream.reissued.max(stream.last_id);
+                    stream.redriven.drop_above(*last_id);
                 }
                 stream.last_id = *last_id;
                 stream.entries_added = *entries_added;
@@ -320,6 +322,11 @@ impl Machine {
                 stream.idempotence.set_dedup_limits(at.position, DedupLimits::of(policy));
             }
             Effect::Dedup { change, .. } => apply_to_dedup(stream, change, at),
+            Effect::Policy { act: Act::Redriven { id, starts_node, fields, .. }, .. } => {
+                stream.redriven.insert(*id, stream.last_id);
+                stream.append(*id, &Fields::Encoded(fields), *starts_node, at.now_ms);
+                apply_to_groups(stream, effect, at);
+            }
             _ => apply_to_groups(stream, effect, at),
         }
         self.tail_bytes = self.tail_bytes - tail_before + stream.tail().bytes().len() as u64;
@@ -433,6 +440,7 @@ fn act_on_group(group: &mut Group, act: &Act, at: At) {
             group.release(at.position, *id);
             group.dead_letters += 1;
         }
+        Act::Redriven { id, .. } => group.give_back(at.position, *id),
         Act::Dropped { count, .. } => group.dropped += count,
         Act::ReleasedUnread { stays, count, .. } => {
             group.released_unread += if *stays { *count } else { 0 };

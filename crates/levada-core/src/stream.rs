@@ -16,6 +16,7 @@ use crate::{
     idempotence::Idempotence,
     index::{self, BlockMeta, Index},
     policy::StreamPolicy,
+    redriven::Redriven,
     registry::Registry,
     restored::RestoredStream,
     varint::{self, Reader},
@@ -40,6 +41,8 @@ pub struct Stream {
     is_tended: bool,
     /// Entries that groups skipped which are gone, under RETENTION ACKED.
     pub released_unread: u64,
+    /// Entries that only one group is given.
+    pub redriven: Redriven,
     /// Idempotent producers.
     pub idempotence: Idempotence,
     length: u64,
@@ -421,6 +424,10 @@ impl Stream {
         if self.index.is_empty() && self.tail.live == 0 && self.tail.block.count() > 0 {
             self.seal();
         }
+        if !self.redriven.is_empty() {
+            let first = self.meta(self.first_block()).filter(|meta| meta.count > 0);
+            self.redriven.drop_below(first.map_or(StreamId::MAX, |meta| meta.base));
+        }
     }
 
     /// The place after the first `n` live entries: block and row.
@@ -485,6 +492,9 @@ impl Stream {
         self.groups.iter().for_each(|(_, number, _)| varint::put_u64(out, u64::from(number)));
         self.idempotence.encode(out);
         varint::put_u64(out, self.released_unread);
+        if !self.redriven.is_empty() {
+            self.redriven.encode(out);
+        }
     }
 
     /// The inverse of [`Stream::encode`]: the stream without its groups and idempotent producers,
@@ -517,6 +527,9 @@ impl Stream {
         let producers;
         (stream.idempotence, producers) = Idempotence::decode(reader)?;
         stream.released_unread = reader.u64()?;
+        if !reader.is_empty() {
+            stream.redriven = Redriven::decode(reader)?;
+        }
         Some((stream, groups, producers))
     }
 }

@@ -374,6 +374,13 @@ fn own_text(error: &CoreError) -> &'static [u8] {
         CoreError::DeadLettersNoStream => {
             b"ERR DLQ names a key that holds no stream: name another one, or delete it"
         }
+        CoreError::TooManyLetters => {
+            b"ERR the dead-letter stream is too long to look through: name letters with IDS (XRANGE \
+              shows them), or shorten it with XTRIM"
+        }
+        CoreError::TooManyRedriven => {
+            b"ERR the stream holds 100000 redriven entries already: acknowledge and trim it first"
+        }
         CoreError::HandoverToSelf => b"ERR TO names the consumer that goes",
         CoreError::DiskFull => {
             b"OOMDISK the disk is full: the command was refused and nothing changed. Free space on \

@@ -13,6 +13,7 @@ mod idempotent;
 mod info;
 mod keys;
 mod lag;
+mod letters;
 mod pending;
 mod places;
 mod policy;
@@ -40,6 +41,7 @@ use crate::{
 };
 
 pub use self::{
+    letters::LETTERS_MAX,
     policy::DELAYS_MAX,
     tend::{Letter, Tended, tend},
 };
@@ -132,6 +134,7 @@ pub fn decide<'a>(context: Context<'_>, command: &Command<'a>) -> Decided<'a> {
         Command::XgroupCfgget(key, group) => policy::cfgget(context, *key, group),
         Command::XgroupHandover(handover) => policy::handover(context, handover),
         Command::Xlag(key, group) => policy::xlag(context, *key, group),
+        Command::Xdlq(xdlq) => letters::xdlq(context, xdlq),
         Command::Xidmprecord(record) => idempotent::xidmprecord(context, record),
         Command::Xlen(key) => range::xlen(context, *key),
         Command::Xrange(xrange) => range::xrange(context, xrange),

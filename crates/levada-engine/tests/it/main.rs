@@ -7,5 +7,7 @@ mod full_disk;
 mod idempotent;
 mod policies;
 mod released;
+mod policy_rig;
+mod redrives;
 mod restores;
 mod verify;
