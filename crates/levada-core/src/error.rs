@@ -68,6 +68,12 @@ pub enum Error {
     DeadLettersToSource,
     /// DLQ names a key that holds no stream.
     DeadLettersNoStream,
+    /// RETAIN-ACKED without RETENTION ACKED.
+    RetainsWhatIsKept,
+    /// A time of the option of this name beyond [`crate::policy::TIME_MS_MAX`].
+    TimeTooLong(&'static str),
+    /// A limit below what some group still needs, with ON-LIMIT REJECT.
+    LimitBelowNeeded(Limit),
     /// DEDUP-MAX beyond the memory for idempotent ids.
     DedupTooLarge {
         /// What DEDUP-MAX would be.

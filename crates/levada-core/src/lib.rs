@@ -21,6 +21,7 @@ pub mod block;
 pub mod command;
 pub mod decide;
 pub mod dedup;
+pub mod defaults;
 pub mod effect;
 pub mod error;
 pub mod extended;

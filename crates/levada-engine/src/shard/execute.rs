@@ -108,6 +108,7 @@ impl<S: Store> Shard<S> {
             now_ms: self.now_ms,
             nodes: self.settings.nodes,
             idmp: self.settings.idmp,
+            defaults: &self.defaults,
             text_bytes_max: self.settings.strings_bytes_max,
             dedup_bytes_max: self.settings.dedup_bytes_max,
             blind: false,

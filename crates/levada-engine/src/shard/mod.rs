@@ -32,8 +32,8 @@ use std::{
 };
 
 use levada_core::{
-    block::Block, error::Error as Refused, idempotence::IdmpLimits, keyspace::KeyNumber,
-    machine::Machine, reply::Reply, stream::NodeLimits,
+    block::Block, defaults::Defaults, error::Error as Refused, idempotence::IdmpLimits,
+    keyspace::KeyNumber, machine::Machine, reply::Reply, stream::NodeLimits,
 };
 
 use self::{
@@ -172,6 +172,7 @@ pub struct Recovery {
 #[derive(Debug)]
 pub struct Shard<S> {
     settings: ShardSettings,
+    defaults: Arc<Defaults>,
     machine: Machine,
     store: S,
     recovery: Recovery,
@@ -281,6 +282,11 @@ impl<S: Store> Shard<S> {
     /// Changes settings from the next command on.
     pub fn set_settings(&mut self, settings: ShardSettings) {
         self.settings = settings;
+    }
+
+    /// Policies of streams and groups that come into being from now on.
+    pub fn set_defaults(&mut self, defaults: Arc<Defaults>) {
+        self.defaults = defaults;
     }
 
     /// The last batch that was handed to the store.

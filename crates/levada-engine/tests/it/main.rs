@@ -2,6 +2,7 @@
 
 mod copies;
 mod dedup;
+mod defaults;
 mod embedded;
 mod full_disk;
 mod idempotent;

@@ -76,6 +76,8 @@ mod xrevrange;
 mod xsetid;
 mod xtrim;
 
+pub(crate) use self::xcfgset::options as stream_options;
+pub(crate) use self::xgroup::policy::options as group_options;
 use crate::spec::{CommandSpec, Keys, Run, category, flag};
 
 /// Every command there is.

@@ -68,7 +68,8 @@ fn parse<'a>(request: &Request<'a>) -> Result<Asked<'a>, WireError> {
     })
 }
 
-fn options(mut args: &[&[u8]], asked: &mut Xcfgset<'_>) -> Result<(), WireError> {
+/// Reads the options into what is asked.
+pub(crate) fn options(mut args: &[&[u8]], asked: &mut Xcfgset<'_>) -> Result<(), WireError> {
     while let [word, value, rest @ ..] = args {
         let (setting, twice, range, max) = if word.eq_ignore_ascii_case(b"IDMP-DURATION") {
             let setting = &mut asked.idmp_duration_s;
