@@ -56,6 +56,9 @@ cargo xtask VERB
                             idempotent appends with repetitions and a kill -9: count, memory, reload
   compare [--rounds 5] [--seconds 3] [--servers levada,always,everysec] [--load-max 2] [--dry]
                             throughput beside Redis, into BENCHMARKS.md
+  compare [--only CASE,...] [--rounds 5] [--seconds 2] [--wait-quiet] [--resume] [--dry]
+                            speed and size beside Redis and Valkey, into BENCHMARKS.md; --render
+                            makes the page anew, --smoke only tries every case
   differential [--commands 1000000] [--seed S] [--peer 8.6|PATH] [--replay FILE]
                             random commands: the same replies as a real Redis?
   transfer [--entries 1000000] [--redis PROGRAM]
