@@ -64,6 +64,8 @@ const STAGES: &[Stage] = &[
     ("no space", |_| faults("no-space", "5")),
     ("directory renamed", |_| faults("directory-renamed", "5")),
     ("directory removed", |_| faults("directory-removed", "5")),
+    ("few open files", |_| faults("few-files", "5")),
+    ("little memory", |_| faults("little-memory", "5")),
     ("full disk", |_| cargo(&["run", "-p", "xtask", "--", "full-disk"])),
     ("bit flips", |_| cargo(&["run", "--release", "-p", "levada-sim", "--", "flips", "1000", "1"])),
     ("transfer", |_| cargo(&["run", "-p", "xtask", "--", "transfer", "--entries", "20000"])),
