@@ -40,7 +40,8 @@ cargo xtask VERB
   kills [--rounds 100] [--seed S] [--server levada|redis] [--fault kill] [--canary] [--record]
                             a fault under load, and a ledger of what was acknowledged; faults:
                             kill, power-cut, sync-error, sync-kill, slow-sync, write-error,
-                            no-space, directory-renamed, directory-removed
+                            no-space, directory-renamed, directory-removed, few-files,
+                            little-memory
   faults [--rounds 10] [--flips 100] [--seed S] [--servers levada,redis-8.6-always,...] [--dry]
                             the same faults for all, into RELIABILITY.md
   clients [--server levada|7.0|8.2|8.6|valkey|PROGRAM] [NAME ...]
