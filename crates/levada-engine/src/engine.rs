@@ -24,7 +24,6 @@ use levada_core::{
     reply::Reply,
 };
 
-
 pub use self::call::{Answered, Call, Turn};
 use self::call::{Caller, Execute, Run};
 use crate::{
