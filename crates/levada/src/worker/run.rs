@@ -141,6 +141,8 @@ impl Crew {
                 () = &mut shutdown, if !stopping => {
                     stopping = true;
                     stop.send_replace(true);
+                    // Now, and not at the end: what ends meanwhile must not begin the next one.
+                    self.hand_back_waiting().await;
                 }
                 Some(done) = self.tasks.join_next(), if !self.tasks.is_empty() => {
                     self.finished(done.ok().flatten());
@@ -288,10 +290,7 @@ impl Crew {
     /// Gives back what was not begun, waits for what was, and for what takes too long lets the
     /// others try.
     async fn drain(&mut self) {
-        let waiting = self.busy.values_mut().flat_map(|waiting| waiting.drain(..));
-        let gathered = self.gathered.drain().flat_map(|(_, gathered)| gathered.jobs);
-        let back = waiting.chain(gathered).map(|job| job.delivery).collect();
-        self.shared.hand_back(back).await;
+        self.hand_back_waiting().await;
         let finish = async { while self.tasks.join_next().await.is_some() {} };
         if tokio::time::timeout(self.shared.setup.drain, finish).await.is_ok() {
             return;
@@ -302,6 +301,16 @@ impl Crew {
                 let reason = "it was not finished when its worker shut down".to_owned();
                 self.shared.settle(&delivery, Verdict::Rest(Duration::ZERO, reason)).await;
             }
+        }
+    }
+
+    /// Gives back what waits for its turn or its batch.
+    async fn hand_back_waiting(&mut self) {
+        let waiting = self.busy.values_mut().flat_map(|waiting| waiting.drain(..));
+        let gathered = self.gathered.drain().flat_map(|(_, gathered)| gathered.jobs);
+        let back: Vec<_> = waiting.chain(gathered).map(|job| job.delivery).collect();
+        if !back.is_empty() {
+            self.shared.hand_back(back).await;
         }
     }
 }
