@@ -16,11 +16,13 @@ mod ledger;
 mod load;
 pub(crate) mod medium;
 mod observe;
+mod outside;
 pub(crate) mod server;
 #[cfg(test)]
 mod tests;
 pub(crate) mod value;
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -228,16 +230,18 @@ impl Rig {
                 std::thread::sleep(length);
                 end(&mut self.server, chance, totals)
             }
-            fault => {
+            Fault::DirectoryRenamed | Fault::DirectoryRemoved => {
+                std::thread::sleep(length);
+                let load = load.as_ref().context("no load")?;
+                let removed = self.fault == Fault::DirectoryRemoved;
+                let (moment, ended) = self.take_directory(load, removed, totals);
+                cut_at = Some(moment);
+                ended
+            }
+            _ => {
                 totals.faults += 1;
-                let length = if fault.ends() { INJECTION_MAX } else { length };
-                let by_itself = !ready || self.server.wait(length)?;
-                self.server.end()?;
-                fault.fired(&trace, by_itself).and_then(|fired| {
-                    ensure!(fired, "{} did not fire at call {nth}", fault.name());
-                    ensure!(by_itself || !fault.ends(), "{} did not end it", fault.name());
-                    Ok(())
-                })
+                self.injected(ready, length, &trace)
+                    .with_context(|| format!("{} at call {nth}", self.fault.name()))
             }
         };
         // Joined in any case: the connections end with the server, however it ended.
@@ -252,6 +256,16 @@ impl Rig {
         self.server.set_wrapper(Vec::new());
         let recovery = self.server.restart(RECOVERY_MAX)?;
         Ok((journal, recovery))
+    }
+
+    /// Waits for what was injected, ends the server and looks whether it fired.
+    fn injected(&mut self, ready: bool, length: Duration, trace: &Path) -> Result<()> {
+        let length = if self.fault.ends() { INJECTION_MAX } else { length };
+        let by_itself = !ready || self.server.wait(length)?;
+        self.server.end()?;
+        ensure!(self.fault.fired(trace, by_itself)?, "it did not fire");
+        ensure!(by_itself || !self.fault.ends(), "it did not end the server");
+        Ok(())
     }
 }
 
@@ -270,6 +284,20 @@ fn rounds(options: &Options, rig: &mut Rig, totals: &mut Totals) -> Result<()> {
         totals.unknown += journal.unknown;
         totals.longest_recovery = totals.longest_recovery.max(recovery);
         let mut client = rig.server.client()?;
+        if options.fault == Fault::DirectoryRemoved {
+            // Nothing is left to compare: what counts is that nothing was acknowledged afterwards.
+            totals.violations = ledger.absorb(journal);
+            ensure!(
+                client.ask(&["DBSIZE"])?.integer() == Some(0),
+                "a removed directory holds keys"
+            );
+            if !totals.violations.is_empty() {
+                return Ok(());
+            }
+            ledger = Ledger::new();
+            create_groups(&mut client)?;
+            continue;
+        }
         let mut states = Vec::new();
         for stream in 0..STREAMS.len() {
             states.push(State::read(&mut client, stream)?);

@@ -35,6 +35,9 @@ pub(crate) struct Given {
     /// Idempotent ids that they track per producer, 1 to 10000. [default: 100]
     #[arg(long, env = "LEVADA_STREAM_IDMP_MAXSIZE", value_name = "COUNT")]
     stream_idmp_maxsize: Option<u64>,
+    /// Memory for idempotent ids under DEDUP-WINDOW and DEDUP-MAX, 48 bytes each. [default: 512MiB]
+    #[arg(long, env = "LEVADA_DEDUP_BYTES_MAX", value_name = "BYTES")]
+    dedup_bytes_max: Option<String>,
     /// Memory for blocks that were read or written lately. [default: 128MiB]
     #[arg(long, env = "LEVADA_CACHE_BYTES", value_name = "BYTES")]
     cache_bytes: Option<String>,
@@ -55,6 +58,8 @@ pub(crate) struct Settings {
     pub(crate) maxclients: u64,
     pub(crate) stream_idmp_duration: u64,
     pub(crate) stream_idmp_maxsize: u64,
+    /// As written; see [`Settings::dedup_bytes_max`].
+    dedup_bytes_max: String,
     /// As written; see [`Settings::cache_bytes`].
     cache_bytes: String,
     #[cfg(feature = "null")]
@@ -72,6 +77,7 @@ impl Default for Settings {
             maxclients: 10_000,
             stream_idmp_duration: 100,
             stream_idmp_maxsize: 100,
+            dedup_bytes_max: "512MiB".to_owned(),
             cache_bytes: "128MiB".to_owned(),
             #[cfg(feature = "null")]
             null: false,
@@ -98,6 +104,7 @@ impl Given {
         put(&mut settings.maxclients, self.maxclients);
         put(&mut settings.stream_idmp_duration, self.stream_idmp_duration);
         put(&mut settings.stream_idmp_maxsize, self.stream_idmp_maxsize);
+        put(&mut settings.dedup_bytes_max, self.dedup_bytes_max);
         put(&mut settings.cache_bytes, self.cache_bytes);
         #[cfg(feature = "null")]
         {
@@ -120,8 +127,14 @@ impl Settings {
         bytes(&self.cache_bytes)
     }
 
+    /// Memory for idempotent ids, in bytes.
+    pub(crate) fn dedup_bytes_max(&self) -> Result<u64> {
+        Ok(bytes(&self.dedup_bytes_max)? as u64)
+    }
+
     fn check(&self) -> Result<()> {
         self.cache_bytes()?;
+        self.dedup_bytes_max()?;
         if self.bind.is_empty() {
             bail!("bind names no address: give at least one, such as 127.0.0.1");
         }
@@ -187,6 +200,12 @@ impl fmt::Display for Settings {
             "# Idempotent ids that they track per producer, 1 to 10000.\n\
              stream-idmp-maxsize = {}\n",
             self.stream_idmp_maxsize
+        )?;
+        writeln!(
+            f,
+            "# Memory for idempotent ids under DEDUP-WINDOW and DEDUP-MAX, 48 bytes each.\n\
+             dedup-bytes-max = {}\n",
+            quoted(&self.dedup_bytes_max)
         )?;
         writeln!(
             f,

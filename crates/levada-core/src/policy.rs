@@ -26,6 +26,8 @@ mod tag {
     pub(super) const MAX_BYTES: u8 = 5;
     pub(super) const ON_LIMIT: u8 = 6;
     // 7 is for DURABILITY.
+    pub(super) const DEDUP_WINDOW: u8 = 8;
+    pub(super) const DEDUP_MAX: u8 = 9;
     pub(super) const ACK_WAIT: u8 = 16;
     pub(super) const MAX_DELIVER: u8 = 17;
     pub(super) const BACKOFF: u8 = 18;
@@ -72,6 +74,10 @@ pub struct StreamPolicy {
     pub max_bytes: u64,
     /// ON-LIMIT.
     pub on_limit: OnLimit,
+    /// DEDUP-WINDOW: milliseconds that an idempotent id counts.
+    pub dedup_window_ms: u64,
+    /// DEDUP-MAX: idempotent ids of the stream.
+    pub dedup_max: u64,
 }
 
 /// The policy of a group (XGROUP CFGSET).
@@ -113,6 +119,8 @@ impl StreamPolicy {
             (tag::MAX_LEN, self.max_len),
             (tag::MAX_BYTES, self.max_bytes),
             (tag::ON_LIMIT, u64::from(self.on_limit == OnLimit::Trim)),
+            (tag::DEDUP_WINDOW, self.dedup_window_ms),
+            (tag::DEDUP_MAX, self.dedup_max),
         ];
         let set = options.iter().filter(|(_, value)| *value > 0);
         put_u64(out, set.clone().count() as u64);
@@ -134,6 +142,8 @@ impl StreamPolicy {
                 (tag::MAX_LEN, entries) => policy.max_len = entries,
                 (tag::MAX_BYTES, bytes) => policy.max_bytes = bytes,
                 (tag::ON_LIMIT, 1) => policy.on_limit = OnLimit::Trim,
+                (tag::DEDUP_WINDOW, ms) => policy.dedup_window_ms = ms,
+                (tag::DEDUP_MAX, ids) => policy.dedup_max = ids,
                 _ => return None,
             }
         }
@@ -222,6 +232,7 @@ mod tests {
             retention: Retention::Acked,
             max_age_ms: 5,
             on_limit: OnLimit::Trim,
+            dedup_max: 7,
             ..StreamPolicy::default()
         };
         let group = GroupPolicy {

@@ -73,6 +73,7 @@ const PARAMETERS: &[Parameter] = &[
     parameter("bind", Kind::Text, Access::Immutable, ""),
     parameter("databases", Kind::Integer { min: 1, max: 16 }, Access::Immutable, "16"),
     parameter("dbfilename", Kind::Text, Access::Protected, ""),
+    parameter("dedup-bytes-max", BYTES, Access::Free, "536870912"),
     parameter("delivery-sync", Kind::Word(&["relaxed", "strict"]), Access::Free, "relaxed"),
     parameter("dir", Kind::Text, Access::Protected, ""),
     parameter("maxclients", Kind::Integer { min: 1, max: 4_294_967_295 }, Access::Free, "10000"),

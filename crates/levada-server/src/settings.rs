@@ -20,6 +20,8 @@ pub struct Settings {
     pub idmp_duration_s: u64,
     /// Idempotent ids that they track per producer (`stream-idmp-maxsize`), 1 to 10000.
     pub idmp_iids_max: u64,
+    /// Memory in bytes for idempotent ids under DEDUP-WINDOW and DEDUP-MAX (`dedup-bytes-max`).
+    pub dedup_bytes_max: u64,
     /// Memory in bytes for blocks that were read or written lately.
     pub cache_bytes: usize,
     /// Length of a log file in bytes: a multiple of 4 KiB, at least 32 MiB, as the largest
@@ -43,6 +45,7 @@ impl Default for Settings {
             connections_max: u64::MAX,
             idmp_duration_s: IdmpLimits::default().duration_s,
             idmp_iids_max: IdmpLimits::default().iids_max,
+            dedup_bytes_max: 512 << 20,
             cache_bytes: 128 << 20,
             log_file_bytes: LocalSettings::default().log_file_bytes,
             seed: 1,

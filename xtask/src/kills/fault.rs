@@ -1,8 +1,10 @@
 //! The ways in which a round ends.
 //!
-//! A kill and a power cut come from outside, at a random moment of the load. The others come from
-//! the kernel, as the server sees it: `strace` makes one of its calls fail, kill or wait. It counts
-//! calls **per thread**. A round whose injection did not fire has shown nothing and fails.
+//! A kill, a power cut and the loss of the data directory come from outside, at a random moment of
+//! the load. A limit of open files or of memory stands from the start, and the load is led to it:
+//! see [`super::outside`]. The others come from the kernel, as the server sees it: `strace` makes
+//! one of its calls fail, kill or wait. It counts calls **per thread**. A round whose fault did not
+//! come about has shown nothing and fails.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -32,10 +34,14 @@ pub(crate) enum Fault {
     WriteError,
     /// From one write on, all of them fail with ENOSPC; the round ends by a kill.
     NoSpace,
+    /// The data directory is renamed under the server, and back when it has ended.
+    DirectoryRenamed,
+    /// The data directory is removed under the server, with all that was in it.
+    DirectoryRemoved,
 }
 
 /// Names on the command line.
-pub(crate) const NAMES: [(Fault, &str); 7] = [
+pub(crate) const NAMES: [(Fault, &str); 9] = [
     (Fault::Kill, "kill"),
     (Fault::PowerCut, "power-cut"),
     (Fault::SyncError, "sync-error"),
@@ -43,6 +49,8 @@ pub(crate) const NAMES: [(Fault, &str); 7] = [
     (Fault::SlowSync, "slow-sync"),
     (Fault::WriteError, "write-error"),
     (Fault::NoSpace, "no-space"),
+    (Fault::DirectoryRenamed, "directory-renamed"),
+    (Fault::DirectoryRemoved, "directory-removed"),
 ];
 
 impl Fault {
@@ -64,7 +72,9 @@ impl Fault {
     /// faults from outside.
     pub(crate) fn wrapper(self, nth: u64, trace: &Path) -> Vec<String> {
         let (calls, what) = match self {
-            Self::Kill | Self::PowerCut => return Vec::new(),
+            Self::Kill | Self::PowerCut | Self::DirectoryRenamed | Self::DirectoryRemoved => {
+                return Vec::new();
+            }
             Self::SyncError => (SYNCS, format!("error=EIO:when={nth}")),
             Self::SyncKill => (SYNCS, format!("signal=KILL:when={nth}")),
             Self::SlowSync => (SYNCS, "delay_enter=2000".to_owned()),
@@ -84,6 +94,11 @@ impl Fault {
         words
     }
 
+    /// Whether it comes from outside, on a server that nothing stands before.
+    fn is_from_outside(self) -> bool {
+        self.wrapper(1, Path::new("")).is_empty()
+    }
+
     /// Whether the server ends by itself where it fires.
     pub(crate) fn ends(self) -> bool {
         matches!(self, Self::SyncError | Self::SyncKill | Self::WriteError)
@@ -93,7 +108,7 @@ impl Fault {
     pub(crate) fn fired(self, trace: &Path, ended_by_itself: bool) -> Result<bool> {
         let text = String::from_utf8_lossy(&std::fs::read(trace)?).into_owned();
         Ok(match self {
-            Self::Kill | Self::PowerCut => true,
+            Self::Kill | Self::PowerCut | Self::DirectoryRenamed | Self::DirectoryRemoved => true,
             Self::SyncError | Self::WriteError | Self::NoSpace => text.contains("(INJECTED)"),
             Self::SyncKill => ended_by_itself,
             Self::SlowSync => text.contains("(DELAYED)"),
@@ -102,7 +117,7 @@ impl Fault {
 
     /// Fails with [`Unable`], saying what is missing, where this machine cannot make the fault.
     pub(crate) fn check(self) -> Result<()> {
-        if matches!(self, Self::Kill | Self::PowerCut) {
+        if self.is_from_outside() {
             return Ok(());
         }
         let strace = Command::new("strace")

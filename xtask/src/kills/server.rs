@@ -152,6 +152,8 @@ pub(crate) struct Server {
     address: SocketAddr,
     /// `None` between an end and the next start.
     child: Option<Child>,
+    /// What earlier processes printed, in bytes: to stdout, to stderr.
+    said_before: [u64; 2],
 }
 
 impl Server {
@@ -184,6 +186,7 @@ impl Server {
             keep: false,
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             child: None,
+            said_before: [0; 2],
         })
     }
 
@@ -201,6 +204,11 @@ impl Server {
     /// Which program it is.
     pub(crate) fn kind(&self) -> Kind {
         self.kind
+    }
+
+    /// Where the data are.
+    pub(crate) fn data(&self) -> &Path {
+        &self.data
     }
 
     /// Where this server's files are, its data apart.
@@ -243,7 +251,7 @@ impl Server {
             // Only a taken port deserves another try: one that recovers at the second start has
             // failed at the first.
             let ended = self.kill();
-            if !self.output().contains("in use") {
+            if !self.said().contains("in use") {
                 ended?;
                 break;
             }
@@ -254,7 +262,7 @@ impl Server {
             "{} does not answer PING within {wait_max:?} on {}; it said:\n{}",
             self.kind.name(),
             self.directory.display(),
-            self.output()
+            self.said()
         )
     }
 
@@ -271,11 +279,13 @@ impl Server {
         let log = |name| {
             std::fs::File::options().create(true).append(true).open(self.directory.join(name))
         };
+        let (stdout, stderr) = (log("stdout")?, log("stderr")?);
+        self.said_before = [stdout.metadata()?.len(), stderr.metadata()?.len()];
         let child = self
             .command(port)
             .stdin(Stdio::null())
-            .stdout(log("stdout")?)
-            .stderr(log("stderr")?)
+            .stdout(stdout)
+            .stderr(stderr)
             .spawn()
             .with_context(|| format!("{} cannot be started", self.kind.name()))?;
         self.child = Some(child);
@@ -292,7 +302,7 @@ impl Server {
             None => Ok(()),
             Some(status) => {
                 self.keep = true;
-                bail!("the server ended by itself: {status}\n{}", self.output())
+                bail!("the server ended by itself: {status}\n{}", self.said())
             }
         }
     }
@@ -403,13 +413,15 @@ impl Server {
         Ok(format!("/proc/{}/{file}", child.id()))
     }
 
-    /// The end of what the process has printed.
-    fn output(&self) -> String {
-        let read = |file| {
+    /// The end of what the last process has printed.
+    pub(crate) fn said(&self) -> String {
+        let read = |(file, before): (&str, u64)| {
             let bytes = std::fs::read(self.directory.join(file)).unwrap_or_default();
-            String::from_utf8_lossy(&bytes[bytes.len().saturating_sub(2000)..]).into_owned()
+            let before = usize::try_from(before).unwrap_or(0);
+            let from = before.max(bytes.len().saturating_sub(2000));
+            String::from_utf8_lossy(bytes.get(from..).unwrap_or_default()).into_owned()
         };
-        read("stdout") + &read("stderr")
+        ["stdout", "stderr"].into_iter().zip(self.said_before).map(read).collect()
     }
 }
 

@@ -64,7 +64,8 @@ pub(super) fn xadd<'a>(context: Context<'_>, xadd: &Xadd<'a>) -> Decided<'a> {
     }
     let starts_node = seals || stream.starts_node(context.nodes);
     effects.push(Effect::Appended { key, id, starts_node, fields: EntryFields(xadd.fields) });
-    effects.extend(iid.map(|iid| iid.tracked(context, key, stream, id, context.now_ms)));
+    let secret = stream.idempotence.secret();
+    effects.extend(iid.map(|iid| iid.tracked(context, key, stream, secret, id, context.now_ms)));
     if let Some(trim) = &xadd.trim {
         let (block, row) = match seals {
             true => (stream.tail_number() + 1, 0),
@@ -77,7 +78,7 @@ pub(super) fn xadd<'a>(context: Context<'_>, xadd: &Xadd<'a>) -> Decided<'a> {
 }
 
 /// The id of a new entry.
-fn new_id(last: StreamId, asked: NewId, now_ms: u64) -> Result<StreamId, Error> {
+pub(super) fn new_id(last: StreamId, asked: NewId, now_ms: u64) -> Result<StreamId, Error> {
     if last == StreamId::MAX {
         return Err(Error::IdsExhausted);
     }

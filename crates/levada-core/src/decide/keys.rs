@@ -196,6 +196,7 @@ fn copy<'a>(context: Context<'_>, asked: &Copied<'a>) -> Decided<'a> {
             if stream.sealed_bytes() > limits::COPY_BYTES_MAX as u64 {
                 return Err(Error::CopyTooLarge.into());
             }
+            super::policy::check_dedup(context, 0, &stream.policy)?;
             let blocks = sealed_blocks(context, from, stream)?;
             let (key, created) = create_key(context, asked.to, Kind::Stream);
             let mut effects = Vec::from_iter(target.map(|key| Effect::KeyRemoved { key }));

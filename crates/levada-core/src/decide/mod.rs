@@ -13,11 +13,13 @@ mod idempotent;
 mod info;
 mod keys;
 mod lag;
+mod letters;
 mod pending;
 mod places;
 mod policy;
 mod range;
 mod references;
+mod released;
 mod restore;
 mod retention;
 mod strings;
@@ -39,6 +41,7 @@ use crate::{
 };
 
 pub use self::{
+    letters::LETTERS_MAX,
     policy::DELAYS_MAX,
     tend::{Letter, Tended, tend},
 };
@@ -58,6 +61,10 @@ pub struct Context<'m> {
     pub idmp: IdmpLimits,
     /// Bytes that strings may take.
     pub text_bytes_max: u64,
+    /// Bytes that idempotent ids may take under DEDUP-WINDOW and DEDUP-MAX.
+    pub dedup_bytes_max: u64,
+    /// Whether a block that is not in memory is lost: what only counts its entries counts all.
+    pub blind: bool,
 }
 
 /// Sealed blocks that are in memory.
@@ -127,6 +134,7 @@ pub fn decide<'a>(context: Context<'_>, command: &Command<'a>) -> Decided<'a> {
         Command::XgroupCfgget(key, group) => policy::cfgget(context, *key, group),
         Command::XgroupHandover(handover) => policy::handover(context, handover),
         Command::Xlag(key, group) => policy::xlag(context, *key, group),
+        Command::Xdlq(xdlq) => letters::xdlq(context, xdlq),
         Command::Xidmprecord(record) => idempotent::xidmprecord(context, record),
         Command::Xlen(key) => range::xlen(context, *key),
         Command::Xrange(xrange) => range::xrange(context, xrange),

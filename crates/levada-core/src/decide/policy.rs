@@ -8,20 +8,22 @@ use super::{
 };
 use crate::{
     command::{Key, Xcfgset, XgroupCfgset, XgroupHandover},
-    effect::{Act, Effect},
+    dedup::{DedupLimits, ID_BYTES, MAX_MAX},
+    effect::{Act, DedupChange, Effect},
     error::Error,
     id::StreamId,
     idempotence::IdmpLimits,
-    keyspace::Value,
-    policy::{GroupPolicy, OnLimit, Retention},
+    keyspace::{KeyNumber, Value},
+    policy::{GroupPolicy, OnLimit, Retention, StreamPolicy},
     reply::{Fact, Reply},
 };
 
 /// Most delays that BACKOFF takes.
 pub const DELAYS_MAX: usize = 64;
 
-/// XCFGSET key \[IDMP-DURATION s] \[IDMP-MAXSIZE n] \[RETENTION KEEP|ACKED] \[RETAIN-ACKED ms]
-/// \[MAX-AGE ms] \[MAX-LEN n] \[MAX-BYTES n] \[ON-LIMIT REJECT|TRIM]
+/// XCFGSET key \[IDMP-DURATION s] \[IDMP-MAXSIZE n] \[DEDUP-WINDOW ms] \[DEDUP-MAX n]
+/// \[RETENTION KEEP|ACKED] \[RETAIN-ACKED ms] \[MAX-AGE ms] \[MAX-LEN n] \[MAX-BYTES n]
+/// \[ON-LIMIT REJECT|TRIM]
 pub(super) fn xcfgset<'a>(context: Context<'_>, asked: &Xcfgset<'a>) -> Decided<'a> {
     let (key, stream) = context.existing(asked.key)?;
     let held = stream.idempotence.limits;
@@ -31,15 +33,48 @@ pub(super) fn xcfgset<'a>(context: Context<'_>, asked: &Xcfgset<'a>) -> Decided<
     };
     let mut policy = stream.policy;
     asked.options.iter().for_each(|option| option.set(&mut policy));
+    check_dedup(context, stream.dedup_ids_max(), &policy)?;
     let mut effects = Vec::new();
+    if policy != stream.policy {
+        effects.push(Effect::Policy { key, act: Act::StreamPolicySet(policy) });
+        if stream.idempotence.dedup().is_none() {
+            effects.extend(started(context, key, &policy));
+        }
+    }
     // The same values forget nothing: every producer may set them before it begins.
     if limits != held {
         effects.push(Effect::IdmpSet { key, limits });
     }
-    if policy != stream.policy {
-        effects.push(Effect::Policy { key, act: Act::StreamPolicySet(policy) });
-    }
     Ok(Decision { reply: Reply::Ok, effects })
+}
+
+/// What makes a stream of this policy keep hashes that keeps none, where the policy says so.
+pub(super) fn started(
+    context: Context<'_>,
+    key: KeyNumber,
+    policy: &StreamPolicy,
+) -> Option<Effect<'static>> {
+    DedupLimits::of(policy)?;
+    let secret = context.machine.new_secret(key, context.now_ms);
+    Some(Effect::Dedup { key, change: DedupChange::Started(secret) })
+}
+
+/// Whether there is memory for the idempotent ids of a policy, beside those of other streams.
+pub(super) fn check_dedup(
+    context: Context<'_>,
+    held_ids: u64,
+    policy: &StreamPolicy,
+) -> Result<(), Error> {
+    let Some(limits) = DedupLimits::of(policy).filter(|limits| limits.ids_max > held_ids) else {
+        return Ok(());
+    };
+    let others = (context.machine.dedup_ids() - held_ids).saturating_mul(ID_BYTES);
+    let bytes_max = context.dedup_bytes_max;
+    if limits.ids_max > MAX_MAX || limits.bytes().saturating_add(others) > bytes_max {
+        let ids = limits.ids_max;
+        return Err(Error::DedupTooLarge { ids, others, bytes_max });
+    }
+    Ok(())
 }
 
 /// XCFGGET key
@@ -51,6 +86,8 @@ pub(super) fn xcfgget<'a>(context: Context<'_>, key: Key<'a>) -> Decided<'a> {
     let facts = Vec::from([
         ("idmp-duration", Fact::Number(idmp.duration_s)),
         ("idmp-maxsize", Fact::Number(idmp.iids_max)),
+        ("dedup-window", Fact::Number(policy.dedup_window_ms)),
+        ("dedup-max", Fact::Number(policy.dedup_max)),
         ("retention", word(policy.retention == Retention::Acked, ["KEEP", "ACKED"])),
         ("retain-acked", Fact::Number(policy.retain_acked_ms)),
         ("max-age", Fact::Number(policy.max_age_ms)),
@@ -139,12 +176,12 @@ pub(super) fn handover<'a>(context: Context<'_>, asked: &XgroupHandover<'a>) -> 
 pub(super) fn xlag<'a>(context: Context<'_>, key: Key<'a>, group: &[u8]) -> Decided<'a> {
     let Found { key, stream, group, .. } = super::group::find(context, key, group)?;
     let span = places::Span::above(group.last_id, u64::MAX);
-    let behind = places::collect(context, key, stream, span)?;
+    let behind = places::collect_new(context, key, stream, span)?;
     let age = |since_ms: u64| Fact::Number(context.now_ms.saturating_sub(since_ms));
-    let first = places::collect(context, key, stream, places::Span { count: 1, ..span })?;
-    let first = first.parts.first().and_then(crate::reply::Part::block);
+    let first = behind.parts.first().and_then(crate::reply::Part::block);
     let undelivered = first.map_or(Fact::Nil, |block| age(stream.appended_ms(block)));
-    let pending = group.pending.oldest().map_or(Fact::Nil, age);
+    // What nobody was given is not old.
+    let pending = group.pending.oldest_above(0).map_or(Fact::Nil, age);
     let watermark =
         retention::watermark(stream).min(stream.last_id.next().unwrap_or(StreamId::MAX));
     let facts = Vec::from([
@@ -156,6 +193,8 @@ pub(super) fn xlag<'a>(context: Context<'_>, key: Key<'a>, group: &[u8]) -> Deci
         ("dead-letters", Fact::Number(group.dead_letters)),
         ("dlq-blocked", Fact::Number(group.offers.condemned.len() as u64)),
         ("dropped", Fact::Number(group.dropped)),
+        ("released-unread", Fact::Number(group.released_unread)),
+        ("stream-released-unread", Fact::Number(stream.released_unread)),
     ]);
     Ok(Decision::answer(Reply::Facts(facts)))
 }

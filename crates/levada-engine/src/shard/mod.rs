@@ -18,6 +18,7 @@ mod channels;
 mod checkpoint;
 mod events;
 mod execute;
+mod notices;
 mod reads;
 mod recovery;
 mod scrub;
@@ -43,6 +44,7 @@ pub use self::{
     channels::{Delivery, Listening, NAME_BYTES, NAMES_BYTES_MAX, Subscriptions},
     checkpoint::Checkpoints,
     events::Events,
+    notices::{Notice, Noticed},
     reads::{BlockAccess, BlockHere, Entry},
     waiters::{BlockedRead, BlockedReadgroup},
 };
@@ -117,6 +119,8 @@ pub struct ShardSettings {
     pub idmp: IdmpLimits,
     /// Memory for strings in bytes.
     pub strings_bytes_max: u64,
+    /// Memory for idempotent ids under DEDUP-WINDOW and DEDUP-MAX in bytes (`dedup-bytes-max`).
+    pub dedup_bytes_max: u64,
     /// Memory for the tails of all streams in bytes; beyond it those that have rested longest are
     /// sealed and leave memory.
     pub tail_bytes_max: u64,
@@ -140,6 +144,7 @@ impl Default for ShardSettings {
             nodes: NodeLimits::default(),
             idmp: IdmpLimits::default(),
             strings_bytes_max: 256 << 20,
+            dedup_bytes_max: 512 << 20,
             tail_bytes_max: 64 << 20,
             events: Events::default(),
             delivery_strict: false,
@@ -202,6 +207,8 @@ pub struct Shard<S> {
     /// were handed over since.
     looked_us: Option<u64>,
     scrubbing: Scrubbing,
+    /// What an operator is to be told.
+    notices: VecDeque<Notice>,
     /// An error of the store in the middle of a turn; the turn's commit returns it.
     failed: Option<Error>,
 }

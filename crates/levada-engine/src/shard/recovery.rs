@@ -66,6 +66,7 @@ impl<S: Store> Shard<S> {
             evicted_keys: 0,
             looked_us: None,
             scrubbing: Scrubbing::default(),
+            notices: VecDeque::new(),
             failed: None,
         };
         for batch in recovered.batches {

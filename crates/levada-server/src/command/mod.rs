@@ -61,6 +61,7 @@ mod xcfgset;
 mod xclaim;
 mod xdel;
 mod xdelex;
+mod xdlq;
 mod xgroup;
 mod xidmprecord;
 mod xinfo;
@@ -192,6 +193,7 @@ static TABLE: &[CommandSpec] = &[
     xclaim::SPEC,
     xdel::SPEC,
     xdelex::SPEC,
+    xdlq::SPEC,
     xgroup::SPEC,
     xidmprecord::SPEC,
     xinfo::SPEC,

@@ -16,6 +16,7 @@ mod accept;
 mod deliver;
 mod disk;
 mod flush;
+mod notices;
 mod pause;
 #[cfg(feature = "debug-shim")]
 mod reload;
@@ -139,6 +140,7 @@ impl Server {
         let shard_settings = ShardSettings {
             nodes: config.node_limits(),
             idmp: config.idmp_limits(),
+            dedup_bytes_max: config.number("dedup-bytes-max"),
             ..ShardSettings::default()
         };
         let shard = recover(&waker, &settings, shard_settings)?;
@@ -213,6 +215,7 @@ impl Server {
                 }
             }
         }
+        self.say_notices();
         self.sweep(now);
         self.commit(now)
     }
@@ -565,6 +568,7 @@ fn initial_config(listeners: &[net::TcpListener], settings: &Settings) -> Config
     config.put("dir", settings.directory.display().to_string());
     config.put("maxclients", settings.clients_max.to_string());
     config.put("requirepass", settings.requirepass.clone());
+    config.put("dedup-bytes-max", settings.dedup_bytes_max.to_string());
     config.put("stream-idmp-duration", settings.idmp_duration_s.to_string());
     config.put("stream-idmp-maxsize", settings.idmp_iids_max.to_string());
     config
