@@ -8,8 +8,12 @@ use alloc::{borrow::Cow, sync::Arc, vec::Vec};
 use crate::{extended::Extended, fields::Fields, id::StreamId, restored::RestoredStream};
 
 mod policy;
+mod schedule;
 
-pub use self::policy::{GroupOption, StreamOption, XgroupCfgset, XgroupHandover};
+pub use self::{
+    policy::{GroupOption, StreamOption, XgroupCfgset, XgroupHandover},
+    schedule::{SchedVerb, Xsched},
+};
 
 /// A key of one of the databases.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -49,6 +53,8 @@ pub enum Command<'a> {
     XgroupHandover(XgroupHandover<'a>),
     /// XLAG: key, group.
     Xlag(Key<'a>, &'a [u8]),
+    /// XSCHED.
+    Xsched(Xsched<'a>),
     /// XIDMPRECORD.
     Xidmprecord(Xidmprecord<'a>),
     /// XREAD, its non-blocking half.
@@ -591,6 +597,7 @@ impl<'a> Command<'a> {
             Self::Xadd(_)
                 | Self::Xsetid(_)
                 | Self::Xidmprecord(_)
+                | Self::Xsched(Xsched { verb: SchedVerb::Add { .. }, .. })
                 | Self::XgroupCreate(_)
                 | Self::XgroupCreateconsumer(..)
                 | Self::Set(_)
@@ -605,7 +612,7 @@ impl<'a> Command<'a> {
     }
 
     /// Calls `each` with every key that the command names, in order, duplicates included.
-    pub fn for_each_key(&self, mut each: impl FnMut(Key<'a>)) {
+    pub fn for_each_key(&self, mut each: impl FnMut(Key<'_>)) {
         match self {
             Self::Xadd(Xadd { key, .. })
             | Self::Xrange(Xrange { key, .. })
@@ -641,7 +648,7 @@ impl<'a> Command<'a> {
     }
 
     /// The keys of what is no command about one stream.
-    fn for_each_other_key(&self, mut each: impl FnMut(Key<'a>)) {
+    fn for_each_other_key(&self, mut each: impl FnMut(Key<'_>)) {
         match self {
             Self::Set(Set { key, .. })
             | Self::Restore(Restore { key, .. })
@@ -662,6 +669,10 @@ impl<'a> Command<'a> {
             | Self::Incrbyfloat(key, _)
             | Self::Getrange(key, ..)
             | Self::Setrange(key, ..) => each(*key),
+            Self::Xsched(xsched) => {
+                each(xsched.key);
+                each(xsched.schedule());
+            }
             Self::Del(keys)
             | Self::Exists(keys)
             | Self::Mget(keys)

@@ -68,6 +68,10 @@ pub enum Error {
     DeadLettersToSource,
     /// DLQ names a key that holds no stream.
     DeadLettersNoStream,
+    /// XSCHED of a key that is nothing but a hash tag.
+    ScheduleOfTag,
+    /// XSCHED ADD with a field whose name is the server's.
+    ScheduleField,
     /// XGROUP HANDOVER to the consumer that goes.
     HandoverToSelf,
     /// The disk is full, and the command would need more of it.

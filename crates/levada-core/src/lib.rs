@@ -37,6 +37,7 @@ pub mod policy;
 pub mod registry;
 pub mod reply;
 pub mod restored;
+pub mod schedule;
 pub mod snapshot;
 pub mod stream;
 pub mod varint;

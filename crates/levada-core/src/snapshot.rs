@@ -15,6 +15,8 @@
 //! 7     group << 32 | chunk       a chunk of its pending list
 //! 8     producer's number         an idempotent producer: pid, numbers of its chunks
 //! 9     producer << 32 | chunk    a chunk of its iids
+//! 14    0                         a schedule: numbers of its chunks
+//! 15    chunk                     a chunk of it: times and ids
 //! ```
 //!
 //! Pieces that no other names any more (rows of a block that was sealed, chunks of a group that is
@@ -31,6 +33,7 @@ use crate::{
     keyspace::{KeyNumber, Object, Value},
     machine::Machine,
     pending::PendingList,
+    schedule::Schedule,
     stream::Stream,
     varint::{self, Reader},
 };
@@ -46,6 +49,8 @@ mod kind {
     pub(super) const CHUNK: u8 = 7;
     pub(super) const PRODUCER: u8 = 8;
     pub(super) const IIDS: u8 = 9;
+    pub(super) const SCHEDULE: u8 = 14;
+    pub(super) const DUES: u8 = 15;
 }
 
 /// Address of a piece: object, kind, part.
@@ -92,6 +97,8 @@ enum Todo {
     Chunk(usize, u32, usize),
     Producer(usize, u32),
     Iids(usize, u32, usize),
+    Schedule(usize),
+    Dues(usize, usize),
 }
 
 impl Machine {
@@ -173,6 +180,8 @@ impl Snapshot {
                 });
                 ((frozen.key.0, kind::CHUNK, part), Change::Put)
             }),
+            Todo::Schedule(at) => self.schedule(at, None, out),
+            Todo::Dues(at, place) => self.schedule(at, Some(place), out),
             Todo::Producer(at, number) => self.with_stream(at, |frozen, stream| {
                 if let Some(producer) = stream.idempotence.of_number(number) {
                     producer.encode(out);
@@ -186,6 +195,29 @@ impl Snapshot {
                 ((frozen.key.0, kind::IIDS, part), Change::Put)
             }),
         }
+    }
+
+    /// A schedule, or the chunk of it at a place.
+    fn schedule(
+        &self,
+        at: usize,
+        place: Option<usize>,
+        out: &mut Vec<u8>,
+    ) -> Option<(PieceId, Change)> {
+        self.with_stream(at, |frozen, stream| {
+            let held = stream.schedule();
+            let (kind, part) = match place {
+                None => {
+                    held.into_iter().for_each(|held| held.encode(out));
+                    (kind::SCHEDULE, 0)
+                }
+                Some(place) => {
+                    let number = held.and_then(|held| held.encode_chunk(place, out));
+                    (kind::DUES, u64::from(number.unwrap_or(0)))
+                }
+            };
+            ((frozen.key.0, kind, part), Change::Put)
+        })
     }
 
     /// The key itself, and what of its value is to come.
@@ -215,6 +247,11 @@ impl Snapshot {
                     let chunks = chunks.filter(|(_, chunk)| is_new(chunk.changed()));
                     self.todo.extend(chunks.map(|(chunk, _)| Todo::Chunk(at, *number, chunk)));
                     self.todo.push(Todo::Group(at, *number));
+                }
+                if let Some(held) = stream.schedule().filter(|held| is_new(held.changed())) {
+                    let chunks = held.chunks().filter(|(_, changed)| is_new(*changed));
+                    self.todo.extend(chunks.map(|(place, _)| Todo::Dues(at, place)));
+                    self.todo.push(Todo::Schedule(at));
                 }
                 self.todo.push(Todo::Tail(at));
                 self.todo.push(Todo::Stream(at));
@@ -300,6 +337,11 @@ fn load_stream(
             pieces.get(&(number, kind::IIDS, part)).map(Vec::as_slice)
         };
         stream.idempotence.insert(producer, Producer::decode(bytes, hasher, chunk)?)?;
+    }
+    if let Some(head) = pieces.get(&(number, kind::SCHEDULE, 0)) {
+        let chunk =
+            |chunk: u32| pieces.get(&(number, kind::DUES, u64::from(chunk))).map(Vec::as_slice);
+        stream.set_schedule(Schedule::decode(head, chunk)?);
     }
     Some(stream)
 }

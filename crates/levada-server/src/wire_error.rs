@@ -370,6 +370,13 @@ fn own_text(error: &CoreError) -> &'static [u8] {
         CoreError::DeadLettersNoStream => {
             b"ERR DLQ names a key that holds no stream: name another one, or delete it"
         }
+        CoreError::ScheduleOfTag => {
+            b"ERR the key is nothing but a hash tag, and its schedule would be that of the key \
+              within the braces: use another key"
+        }
+        CoreError::ScheduleField => {
+            b"ERR names of fields that begin with x-sched- are the server's: use another name"
+        }
         CoreError::HandoverToSelf => b"ERR TO names the consumer that goes",
         CoreError::DiskFull => {
             b"OOMDISK the disk is full: the command was refused and nothing changed. Free space on \

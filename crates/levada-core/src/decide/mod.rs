@@ -20,10 +20,11 @@ mod range;
 mod references;
 mod restore;
 mod retention;
+mod schedule;
 mod strings;
 mod tend;
 
-use alloc::{sync::Arc, vec::Vec};
+use alloc::{borrow::Cow, sync::Arc, vec::Vec};
 use core::ops::Deref;
 
 use crate::{
@@ -40,6 +41,7 @@ use crate::{
 
 pub use self::{
     policy::DELAYS_MAX,
+    schedule::{Move, NextDue, due},
     tend::{Letter, Tended, tend},
 };
 
@@ -127,6 +129,7 @@ pub fn decide<'a>(context: Context<'_>, command: &Command<'a>) -> Decided<'a> {
         Command::XgroupCfgget(key, group) => policy::cfgget(context, *key, group),
         Command::XgroupHandover(handover) => policy::handover(context, handover),
         Command::Xlag(key, group) => policy::xlag(context, *key, group),
+        Command::Xsched(xsched) => schedule::xsched(context, xsched),
         Command::Xidmprecord(record) => idempotent::xidmprecord(context, record),
         Command::Xlen(key) => range::xlen(context, *key),
         Command::Xrange(xrange) => range::xrange(context, xrange),
@@ -226,7 +229,8 @@ impl<'m> Context<'m> {
 /// The number of a new key, and the effect that creates it.
 fn create_key<'a>(context: Context<'_>, key: Key<'a>, kind: Kind) -> (KeyNumber, Effect<'a>) {
     let number = context.machine.keys.next_number();
-    (number, Effect::KeyCreated { key: number, database: key.database, kind, name: key.name })
+    let (database, name) = (key.database, key.name.into());
+    (number, Effect::KeyCreated { key: number, database, kind, name })
 }
 
 /// The number of a new stream, with the effects that create it as the settings say.
@@ -235,8 +239,18 @@ fn create_stream<'a>(
     key: Key<'a>,
     effects: &mut Vec<Effect<'a>>,
 ) -> KeyNumber {
-    let (key, created) = create_key(context, key, Kind::Stream);
-    effects.push(created);
+    create_named_stream(context, key.database, key.name.into(), effects)
+}
+
+/// The same, where the name may be one that nobody gave.
+fn create_named_stream<'a>(
+    context: Context<'_>,
+    database: u8,
+    name: Cow<'a, [u8]>,
+    effects: &mut Vec<Effect<'a>>,
+) -> KeyNumber {
+    let key = context.machine.keys.next_number();
+    effects.push(Effect::KeyCreated { key, database, kind: Kind::Stream, name });
     if context.idmp != IdmpLimits::default() {
         effects.push(Effect::IdmpSet { key, limits: context.idmp });
     }

@@ -1,4 +1,4 @@
-//! What policies do, as records of the log: codes 48 to 63.
+//! What policies do, as records of the log: codes 48 to 59 and 66 on.
 
 use alloc::{sync::Arc, vec::Vec};
 

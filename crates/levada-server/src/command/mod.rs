@@ -72,6 +72,7 @@ mod xrange;
 mod xread;
 mod xreadgroup;
 mod xrevrange;
+mod xsched;
 mod xsetid;
 mod xtrim;
 
@@ -203,6 +204,7 @@ static TABLE: &[CommandSpec] = &[
     xread::SPEC,
     xreadgroup::SPEC,
     xrevrange::SPEC,
+    xsched::SPEC,
     xsetid::SPEC,
     xtrim::SPEC,
 ];
