@@ -8,6 +8,7 @@ mod footprint;
 mod full_disk;
 mod kills;
 mod mount;
+mod schedule;
 mod transfer;
 
 use std::net::{SocketAddr, ToSocketAddrs as _};
@@ -38,6 +39,8 @@ cargo xtask VERB
   kills [--rounds 100] [--seed S] [--server levada|redis] [--fault kill] [--canary] [--record]
                             a fault under load, and a ledger of what was acknowledged; faults:
                             kill, power-cut, sync-error, sync-kill, slow-sync, write-error, no-space
+  schedule [--entries 100000] [--seconds 60] [--restarts 5] [--seed S]
+                            entries for later and kill -9: none early, lost or twice; how late
   faults [--rounds 10] [--flips 100] [--seed S] [--servers levada,redis-8.6-always,...] [--dry]
                             the same faults for all, into RELIABILITY.md
   clients [--server levada|7.0|8.2|8.6|valkey|PROGRAM] [NAME ...]
@@ -75,6 +78,7 @@ fn main() -> ExitCode {
             options.and_then(|it| conformance::run(&it)).map(|outcome| ci::say(&outcome))
         }
         "kills" => kills::run(rest),
+        "schedule" => schedule::run(rest),
         "full-disk" => full_disk::run(),
         "faults" => faults::run(rest),
         "flips" => flips::run(rest),
