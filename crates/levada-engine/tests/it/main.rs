@@ -11,4 +11,5 @@ mod released;
 mod policy_rig;
 mod redrives;
 mod restores;
+mod schedules;
 mod verify;
