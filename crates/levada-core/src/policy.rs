@@ -102,6 +102,19 @@ pub struct GroupPolicy {
     pub retain_no: bool,
 }
 
+/// Where the dead letters of a group go that names no other stream.
+pub fn dead_letters_default(key: &[u8], group: &[u8]) -> Vec<u8> {
+    // In a cluster the letters must stand in the slot of their stream.
+    let tagged = key.iter().position(|byte| *byte == b'{').is_some_and(|open| {
+        let close = key[open..].iter().position(|byte| *byte == b'}');
+        close.is_some_and(|close| close > 1)
+    });
+    match tagged {
+        true => [key, b":dlq:", group].concat(),
+        false => [b"{", key, b"}:dlq:", group].concat(),
+    }
+}
+
 /// Longest time that an option takes, in milliseconds: 100 years of 365.25 days.
 pub const TIME_MS_MAX: u64 = 3_155_760_000_000;
 

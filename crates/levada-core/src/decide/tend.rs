@@ -16,7 +16,7 @@ use crate::{
     id::StreamId,
     keyspace::{KeyNumber, Object, Value},
     pending::Pending,
-    policy::GroupPolicy,
+    policy::{GroupPolicy, dead_letters_default},
     stream::Stream,
     varint,
 };
@@ -272,13 +272,5 @@ pub(super) fn dead_letters_of(policy: &GroupPolicy, key: &[u8], group: &[u8]) ->
     if !policy.dlq.is_empty() {
         return policy.dlq.to_vec();
     }
-    // In a cluster the letters must stand in the slot of their stream.
-    let tagged = key.iter().position(|byte| *byte == b'{').is_some_and(|open| {
-        let close = key[open..].iter().position(|byte| *byte == b'}');
-        close.is_some_and(|close| close > 1)
-    });
-    match tagged {
-        true => [key, b":dlq:", group].concat(),
-        false => [b"{", key, b"}:dlq:", group].concat(),
-    }
+    dead_letters_default(key, group)
 }
