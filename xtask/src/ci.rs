@@ -65,6 +65,7 @@ const STAGES: &[Stage] = &[
     ("full disk", |_| cargo(&["run", "-p", "xtask", "--", "full-disk"])),
     ("bit flips", |_| cargo(&["run", "--release", "-p", "levada-sim", "--", "flips", "1000", "1"])),
     ("transfer", |_| cargo(&["run", "-p", "xtask", "--", "transfer", "--entries", "20000"])),
+    ("benches", |_| cargo(&["run", "-p", "xtask", "--", "compare", "--smoke"])),
     ("flights", |_| {
         let demo = ["demo", "--records", "5000", "--language", "all"];
         cargo(&[&["run", "--release", "-p", "flights", "--"], &demo[..]].concat())
