@@ -171,6 +171,8 @@ pub(crate) struct Server {
     address: SocketAddr,
     /// `None` between an end and the next start.
     child: Option<Child>,
+    /// What earlier processes printed, in bytes: to stdout, to stderr.
+    said_before: [u64; 2],
 }
 
 impl Server {
@@ -204,6 +206,7 @@ impl Server {
             keep: false,
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             child: None,
+            said_before: [0; 2],
         })
     }
 
@@ -236,6 +239,11 @@ impl Server {
     /// Which program it is.
     pub(crate) fn kind(&self) -> Kind {
         self.kind
+    }
+
+    /// Where the data are.
+    pub(crate) fn data(&self) -> &Path {
+        &self.data
     }
 
     /// Where this server's files are, its data apart.
@@ -278,7 +286,7 @@ impl Server {
             // Only a taken port deserves another try: one that recovers at the second start has
             // failed at the first.
             let ended = self.kill();
-            if !self.output().contains("in use") {
+            if !self.said().contains("in use") {
                 ended?;
                 break;
             }
@@ -289,7 +297,7 @@ impl Server {
             "{} does not answer PING within {wait_max:?} on {}; it said:\n{}",
             self.kind.name(),
             self.directory.display(),
-            self.output()
+            self.said()
         )
     }
 
@@ -306,11 +314,13 @@ impl Server {
         let log = |name| {
             std::fs::File::options().create(true).append(true).open(self.directory.join(name))
         };
+        let (stdout, stderr) = (log("stdout")?, log("stderr")?);
+        self.said_before = [stdout.metadata()?.len(), stderr.metadata()?.len()];
         let child = self
             .command(port)
             .stdin(Stdio::null())
-            .stdout(log("stdout")?)
-            .stderr(log("stderr")?)
+            .stdout(stdout)
+            .stderr(stderr)
             .spawn()
             .with_context(|| format!("{} cannot be started", self.kind.name()))?;
         self.child = Some(child);
@@ -327,7 +337,7 @@ impl Server {
             None => Ok(()),
             Some(status) => {
                 self.keep = true;
-                bail!("the server ended by itself: {status}\n{}", self.output())
+                bail!("the server ended by itself: {status}\n{}", self.said())
             }
         }
     }
@@ -392,6 +402,36 @@ impl Server {
         Ok(line.parse::<u64>()? * 1024)
     }
 
+    /// Memory that the process has asked for, in bytes: what its limit counts.
+    pub(crate) fn virtual_memory(&self) -> Result<u64> {
+        let status = std::fs::read_to_string(self.proc("status")?)?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmSize:"));
+        let line = line.context("no VmSize")?.trim().trim_end_matches(" kB");
+        Ok(line.parse::<u64>()? * 1024)
+    }
+
+    /// Descriptors that the process has open.
+    pub(crate) fn open_files(&self) -> Result<u64> {
+        Ok(std::fs::read_dir(self.proc("fd")?)?.count() as u64)
+    }
+
+    /// Changes the limit of open files of the running process; `None` brings back what it may have.
+    pub(crate) fn limit_files(&self, most: Option<u64>) -> Result<()> {
+        let child = self.child.as_ref().context("no process to limit")?;
+        let most = if let Some(most) = most {
+            most
+        } else {
+            let limits = std::fs::read_to_string(self.proc("limits")?)?;
+            let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
+            let hard = line.and_then(|line| line.split_whitespace().nth(1));
+            hard.context("no limit of open files")?.parse()?
+        };
+        let mut command = Command::new("prlimit");
+        command.args(["--pid", &child.id().to_string(), &format!("--nofile={most}:")]);
+        ensure!(command.status()?.success(), "the limit of open files cannot be set");
+        Ok(())
+    }
+
     /// Bytes that the data directory occupies on disk.
     pub(crate) fn disk(&self) -> Result<u64> {
         disk(&self.data)
@@ -439,13 +479,15 @@ impl Server {
         Ok(format!("/proc/{}/{file}", child.id()))
     }
 
-    /// The end of what the process has printed.
-    fn output(&self) -> String {
-        let read = |file| {
+    /// The end of what the last process has printed.
+    pub(crate) fn said(&self) -> String {
+        let read = |(file, before): (&str, u64)| {
             let bytes = std::fs::read(self.directory.join(file)).unwrap_or_default();
-            String::from_utf8_lossy(&bytes[bytes.len().saturating_sub(2000)..]).into_owned()
+            let before = usize::try_from(before).unwrap_or(0);
+            let from = before.max(bytes.len().saturating_sub(2000));
+            String::from_utf8_lossy(bytes.get(from..).unwrap_or_default()).into_owned()
         };
-        read("stdout") + &read("stderr")
+        ["stdout", "stderr"].into_iter().zip(self.said_before).map(read).collect()
     }
 }
 
