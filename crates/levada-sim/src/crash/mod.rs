@@ -34,7 +34,7 @@ mod exhaust;
 mod report;
 mod rot;
 
-pub use exhaust::exhaust;
+pub use exhaust::{Exhausted, Extent, exhaust};
 pub use report::Report;
 
 use crate::disk::{Fault, FaultDisk, FaultPlan, SharedDisk};
@@ -125,19 +125,7 @@ impl World {
             checkpoint_slice_bytes: *random.pick(&[1, 200, 1 << 20]),
             ..ShardSettings::default()
         };
-        let local = LocalSettings {
-            shard: 0,
-            log_file_bytes: 64 << 10,
-            segment_bytes: *random.pick(&[1 << 10, 4 << 10, 64 << 10]),
-            pack_blocks: *random.pick(&[0, 1, 4]),
-            cache_bytes: *random.pick(&[0, 500, 4000]),
-            open_files_max: 2,
-            checkpoint_payload_bytes: *random.pick(&[200, 1000, 5000]),
-            checkpoint_ring_bytes: 16 << 10,
-            reserve_bytes: 16 << 10,
-            headroom_bytes: 32 << 10,
-            congested_bytes: 32 << 10,
-        };
+        let local = local_settings(&mut random);
         let (limits, once) = (generate::limits(&mut random), generate::once_limits(&mut random));
         let model = Model { limits, once, ..Model::default() };
         Self {
@@ -332,6 +320,7 @@ impl World {
         self.recover_disturbed(self.disturbance)
     }
 
+    /// Likewise, with nothing going wrong.
     fn recover_undisturbed<S: Restart>(&mut self) -> Result<Life<S>, String> {
         self.recover_disturbed(0)
     }
@@ -346,33 +335,38 @@ impl World {
                 let plan = FaultPlan::new().at(1 + self.random.below(25), fault);
                 self.disk.with(|disk| disk.set_plan(plan));
             }
-            let opened = S::open(self.disk.clone(), self.local.clone());
-            let shard = opened.and_then(|(store, recovered)| {
-                let clock = recovered.batches.last().map_or(0, |batch| batch.now_ms);
-                let lsn = recovered.batches.last().map_or(recovered.lsn, |batch| batch.lsn);
-                let clock = clock.max(recovered.now_ms);
-                Ok((Shard::recover(store, recovered, self.settings, 3)?, lsn, clock))
-            });
-            match shard {
-                Ok((shard, lsn, clock)) => match self.check(shard, lsn, clock)? {
-                    Some(_) if self.disk.with(|disk| disk.is_stopped()) => {}
-                    Some(life) => {
-                        self.disk.with(|disk| disk.set_plan(FaultPlan::new()));
-                        return Ok(life);
-                    }
-                    None if self.struck() == before => unreachable!("only a fault explains it"),
-                    None => {}
-                },
-                Err(error) if self.struck() == before => {
-                    return Err(format!("a recovery failed without a cause: {error}"));
-                }
-                Err(_) => {}
+            if let Some(life) = self.attempt::<S>(before)? {
+                self.disk.with(|disk| disk.set_plan(FaultPlan::new()));
+                return Ok(life);
             }
             self.report.interrupted += 1;
             self.reused = true;
             self.end(true);
         }
         unreachable!("attempts have no end")
+    }
+
+    /// Starts a process and checks what it found. None if a fault struck since `before` of them had.
+    fn attempt<S: Restart>(&mut self, before: usize) -> Result<Option<Life<S>>, String> {
+        let opened = S::open(self.disk.clone(), self.local.clone());
+        let shard = opened.and_then(|(store, recovered)| {
+            let clock = recovered.batches.last().map_or(0, |batch| batch.now_ms);
+            let lsn = recovered.batches.last().map_or(recovered.lsn, |batch| batch.lsn);
+            let clock = clock.max(recovered.now_ms);
+            Ok((Shard::recover(store, recovered, self.settings, 3)?, lsn, clock))
+        });
+        match shard {
+            Ok((shard, lsn, clock)) => match self.check(shard, lsn, clock)? {
+                Some(_) if self.disk.with(|disk| disk.is_stopped()) => Ok(None),
+                Some(life) => Ok(Some(life)),
+                None if self.struck() == before => unreachable!("only a fault explains it"),
+                None => Ok(None),
+            },
+            Err(error) if self.struck() == before => {
+                Err(format!("a recovery failed without a cause: {error}"))
+            }
+            Err(_) => Ok(None),
+        }
     }
 
     /// Compares what was recovered with what ought to be there. None if a fault struck meanwhile.
@@ -438,6 +432,23 @@ impl World {
         while self.points.last().is_some_and(|point| point.lsn > needed && !is_found(point)) {
             self.points.pop();
         }
+    }
+}
+
+/// Sizes so small that files end, checkpoints come and caches are too small now and then.
+pub(crate) fn local_settings(random: &mut Random) -> LocalSettings {
+    LocalSettings {
+        shard: 0,
+        log_file_bytes: 64 << 10,
+        segment_bytes: *random.pick(&[1 << 10, 4 << 10, 64 << 10]),
+        pack_blocks: *random.pick(&[0, 1, 4]),
+        cache_bytes: *random.pick(&[0, 500, 4000]),
+        open_files_max: 2,
+        checkpoint_payload_bytes: *random.pick(&[200, 1000, 5000]),
+        checkpoint_ring_bytes: 16 << 10,
+        reserve_bytes: 16 << 10,
+        headroom_bytes: 32 << 10,
+        congested_bytes: 32 << 10,
     }
 }
 

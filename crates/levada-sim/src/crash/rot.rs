@@ -53,7 +53,7 @@ impl World {
 }
 
 /// Lets the engine rest until nothing is under way; false if it cannot be compared at rest.
-fn settle<S: Restart>(life: &mut Life<S>) -> Result<bool, String> {
+pub(super) fn settle<S: Restart>(life: &mut Life<S>) -> Result<bool, String> {
     let words = |halt| format!("at rest: {halt:?}");
     life.pair.compare().map_err(words)?;
     life.pair.commit().map_err(words)?;
