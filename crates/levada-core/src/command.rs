@@ -722,6 +722,11 @@ impl<'a> Command<'a> {
         )
     }
 
+    /// Whether the answer shows when consumers were last seen.
+    pub fn shows_consumers(&self) -> bool {
+        matches!(self, Self::XinfoStream(..) | Self::XinfoConsumers(..) | Self::Dump(_))
+    }
+
     /// Whether the answer depends on which keys exist, beyond the keys it names.
     pub fn sees_whole_keyspace(&self) -> bool {
         matches!(

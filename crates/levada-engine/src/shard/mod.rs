@@ -21,6 +21,7 @@ mod execute;
 mod reads;
 mod recovery;
 mod scrub;
+mod seen;
 mod tend;
 mod transaction;
 mod waiters;
@@ -36,7 +37,7 @@ use levada_core::{
 };
 
 use self::{
-    channels::Channels, checkpoint::Checkpointing, scrub::Scrubbing, tend::Tending,
+    channels::Channels, checkpoint::Checkpointing, scrub::Scrubbing, seen::Seen, tend::Tending,
     transaction::Watches, waiters::Waiters,
 };
 pub use self::{
@@ -196,6 +197,7 @@ pub struct Shard<S> {
     checkpointing: Checkpointing,
     residual_reads: u64,
     tending: Tending,
+    seen: Seen,
     expired_keys: u64,
     evicted_keys: u64,
     /// Monotonic microseconds of the last look at the space on the device; `None` where blocks
@@ -395,6 +397,7 @@ impl<S: Store> Shard<S> {
         self.time_out(now);
         self.expire(now);
         self.tend(now);
+        self.log_seen_in_time();
         self.forget_over();
         self.keep_tail_budget();
         self.go_on_with_checkpoint()?;
@@ -440,9 +443,13 @@ impl<S: Store> Shard<S> {
         let checkpoint = (wanted || self.checkpointing.is_under_way()).then_some(now.monotonic_us);
         let full = self.looked_us.filter(|_| self.is_full()).map(|at_us| at_us + LOOK_US);
         let tends = self.tending.next_ms().map(until);
+        let seen = self.seen.log_at_ms().map(until);
         let rests = self.last_lsn <= self.last_durable_wish && self.store.is_idle();
         let idle = (!rests).then_some(self.last_commit_us + IDLE_US);
-        [waits, expiry, over, claim, tends, checkpoint, full, idle].into_iter().flatten().min()
+        [waits, expiry, over, claim, tends, seen, checkpoint, full, idle]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Counts expired and evicted keys from 0 again.

@@ -6,4 +6,5 @@ mod full_disk;
 mod idempotent;
 mod policies;
 mod restores;
+mod seen;
 mod verify;
