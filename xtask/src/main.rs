@@ -3,6 +3,7 @@
 
 mod chaos;
 mod compare;
+mod dedup;
 mod faults;
 mod flips;
 mod footprint;
@@ -39,7 +40,8 @@ cargo xtask VERB
   kills [--rounds 100] [--seed S] [--server levada|redis] [--fault kill] [--canary] [--record]
                             a fault under load, and a ledger of what was acknowledged; faults:
                             kill, power-cut, sync-error, sync-kill, slow-sync, write-error,
-                            no-space, directory-renamed, directory-removed
+                            no-space, directory-renamed, directory-removed, few-files,
+                            little-memory
   faults [--rounds 10] [--flips 100] [--seed S] [--servers levada,redis-8.6-always,...] [--dry]
                             the same faults for all, into RELIABILITY.md
   clients [--server levada|7.0|8.2|8.6|valkey|PROGRAM] [NAME ...]
@@ -51,8 +53,13 @@ cargo xtask VERB
                             single bits flipped at rest: never served in silence, always named
   footprint [--entries 10000000] [--server levada|redis|everysec]
                             memory, disk and restart of one long stream
+  dedup [--appends 10000000]
+                            idempotent appends with repetitions and a kill -9: count, memory, reload
   compare [--rounds 5] [--seconds 3] [--servers levada,always,everysec] [--load-max 2] [--dry]
                             throughput beside Redis, into BENCHMARKS.md
+  compare [--only CASE,...] [--rounds 5] [--seconds 2] [--wait-quiet] [--resume] [--dry]
+                            speed and size beside Redis and Valkey, into BENCHMARKS.md; --render
+                            makes the page anew, --smoke only tries every case
   differential [--commands 1000000] [--seed S] [--peer 8.6|PATH] [--replay FILE]
                             random commands: the same replies as a real Redis?
   transfer [--entries 1000000] [--redis PROGRAM]
@@ -83,6 +90,7 @@ fn main() -> ExitCode {
         "full-disk" => full_disk::run(),
         "faults" => faults::run(rest),
         "flips" => flips::run(rest),
+        "dedup" => dedup::run(rest),
         "footprint" => footprint::run(rest),
         "differential" => differential::run(rest),
         "transfer" => transfer::run(rest),

@@ -7,8 +7,10 @@ use alloc::{borrow::Cow, sync::Arc, vec::Vec};
 
 use crate::{extended::Extended, fields::Fields, id::StreamId, restored::RestoredStream};
 
+mod letters;
 mod policy;
 
+pub use self::letters::{Letters, Xdlq, XdlqVerb};
 pub use self::policy::{GroupOption, StreamOption, XgroupCfgset, XgroupHandover};
 
 /// A key of one of the databases.
@@ -49,6 +51,8 @@ pub enum Command<'a> {
     XgroupHandover(XgroupHandover<'a>),
     /// XLAG: key, group.
     Xlag(Key<'a>, &'a [u8]),
+    /// XDLQ.
+    Xdlq(Xdlq<'a>),
     /// XIDMPRECORD.
     Xidmprecord(Xidmprecord<'a>),
     /// XREAD, its non-blocking half.
@@ -601,7 +605,14 @@ impl<'a> Command<'a> {
                 | Self::Append(..)
                 | Self::Restore(_)
                 | Self::Copy(_)
+                | Self::Xdlq(Xdlq { verb: XdlqVerb::Redrive, .. })
         )
+    }
+
+    /// Whether it goes on where a block is lost, which it wanted for a count alone: it is the way
+    /// out for a group that stands before that block.
+    pub fn passes_lost(&self) -> bool {
+        matches!(self, Self::XgroupCreate(_) | Self::XgroupSetid(_) | Self::XgroupDestroy(..))
     }
 
     /// Calls `each` with every key that the command names, in order, duplicates included.
@@ -616,6 +627,7 @@ impl<'a> Command<'a> {
             | Self::XgroupCfgget(key, _)
             | Self::XgroupHandover(XgroupHandover { key, .. })
             | Self::Xlag(key, _)
+            | Self::Xdlq(Xdlq { key, .. })
             | Self::Xidmprecord(Xidmprecord { key, .. })
             | Self::XgroupCreate(XgroupCreate { key, .. })
             | Self::XgroupSetid(XgroupSetid { key, .. })
@@ -727,7 +739,8 @@ impl<'a> Command<'a> {
         matches!(self, Self::XinfoStream(..) | Self::XinfoConsumers(..) | Self::Dump(_))
     }
 
-    /// Whether the answer depends on which keys exist, beyond the keys it names.
+    /// Whether the answer depends on keys beyond those that it names: on which exist, or, of XDLQ,
+    /// on that of the dead letters.
     pub fn sees_whole_keyspace(&self) -> bool {
         matches!(
             self,
@@ -737,6 +750,7 @@ impl<'a> Command<'a> {
                 | Self::Randomkey(..)
                 | Self::Flush(_)
                 | Self::Swapdb(..)
+                | Self::Xdlq(_)
         )
     }
 }

@@ -6,12 +6,13 @@
 //! mirrored in `docs/format.md`; the numbers of [`code`] are on disk and are never given out anew.
 
 mod act;
+mod dedup;
 mod lists;
 
 use alloc::{borrow::Cow, sync::Arc, vec::Vec};
 
-pub use self::act::Act;
 use self::lists::{get_blocks, get_ids, get_rows, put_blocks, put_ids, put_rows};
+pub use self::{act::Act, dedup::DedupChange};
 use crate::{
     block::Block,
     fields::Fields,
@@ -52,8 +53,9 @@ mod code {
     pub(super) const DELIVERED: u8 = 38;
     pub(super) const CLAIMED: u8 = 39;
     pub(super) const RELEASED: u8 = 40;
-    /// From here on [`super::Act`]; 64.. for parked entries and schedules.
+    /// From here on [`super::Act`].
     pub(super) const POLICIES: u8 = 48;
+    pub(super) use super::dedup::code::{DROPPED as DEDUP_LAST, STARTED as DEDUP_FIRST};
 }
 
 /// What kind of value a key holds.
@@ -226,6 +228,13 @@ pub enum Effect<'a> {
         /// Duplicates ever found.
         duplicates: u64,
     },
+    /// What is kept under DEDUP-WINDOW and DEDUP-MAX changes.
+    Dedup {
+        /// In which stream.
+        key: KeyNumber,
+        /// How.
+        change: DedupChange,
+    },
     /// A group comes into being.
     GroupCreated {
         /// In which stream.
@@ -396,6 +405,7 @@ impl<'a> Effect<'a> {
             | Self::IidTracked { key, .. }
             | Self::IidsForgotten { key, .. }
             | Self::IidsCounted { key, .. }
+            | Self::Dedup { key, .. }
             | Self::GroupCreated { key, .. }
             | Self::GroupIdSet { key, .. }
             | Self::GroupDestroyed { key, .. }
@@ -415,7 +425,10 @@ impl<'a> Effect<'a> {
     pub fn is_delivery(&self) -> bool {
         matches!(
             self,
-            Self::Delivered { .. } | Self::ConsumerSeen { .. } | Self::IidsForgotten { .. }
+            Self::Delivered { .. }
+                | Self::ConsumerSeen { .. }
+                | Self::IidsForgotten { .. }
+                | Self::Dedup { change: DedupChange::Dropped { .. }, .. }
         )
     }
 
@@ -491,6 +504,7 @@ impl<'a> Effect<'a> {
                 put_u64(out, *added);
                 put_u64(out, *duplicates);
             }
+            Self::Dedup { change, .. } => change.encode(out),
             _ => self.encode_group(out),
         }
     }
@@ -561,6 +575,7 @@ impl<'a> Effect<'a> {
             Self::IidTracked { .. } => code::IID_TRACKED,
             Self::IidsForgotten { .. } => code::IIDS_FORGOTTEN,
             Self::IidsCounted { .. } => code::IIDS_COUNTED,
+            Self::Dedup { change, .. } => change.code(),
             Self::GroupCreated { .. } => code::GROUP_CREATED,
             Self::GroupIdSet { .. } => code::GROUP_ID_SET,
             Self::GroupDestroyed { .. } => code::GROUP_DESTROYED,
@@ -626,6 +641,9 @@ impl<'a> Effect<'a> {
                 entries_added: reader.u64()?,
                 max_deleted_id: reader.id()?,
             },
+            code::DEDUP_FIRST..=code::DEDUP_LAST => {
+                return DedupChange::decode(code, key, reader);
+            }
             code::POLICIES.. => return Act::decode(code, key, reader),
             code::IDMP_SET..=code::IIDS_COUNTED => {
                 return Self::decode_idempotence(code, key, reader);

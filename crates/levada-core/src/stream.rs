@@ -9,12 +9,14 @@ use alloc::{sync::Arc, vec::Vec};
 use crate::{
     bitmap::Bitmap,
     block::Block,
+    dedup::DedupLimits,
     fields::Fields,
     group::Group,
     id::StreamId,
     idempotence::Idempotence,
     index::{self, BlockMeta, Index},
     policy::StreamPolicy,
+    redriven::Redriven,
     registry::Registry,
     restored::RestoredStream,
     varint::{self, Reader},
@@ -37,6 +39,10 @@ pub struct Stream {
     pub policy: StreamPolicy,
     /// Whether it, or a group of it, has or had a policy: only then time does anything to it.
     is_tended: bool,
+    /// Entries that groups skipped which are gone, under RETENTION ACKED.
+    pub released_unread: u64,
+    /// Entries that only one group is given.
+    pub redriven: Redriven,
     /// Idempotent producers.
     pub idempotence: Idempotence,
     length: u64,
@@ -150,6 +156,11 @@ impl Stream {
     pub(crate) fn set_policy(&mut self, policy: StreamPolicy) {
         self.policy = policy;
         self.tend();
+    }
+
+    /// Idempotent ids that DEDUP-MAX allows; 0 where Redis' limits hold.
+    pub fn dedup_ids_max(&self) -> u64 {
+        DedupLimits::of(&self.policy).map_or(0, |limits| limits.ids_max)
     }
 
     /// Live entries.
@@ -413,6 +424,10 @@ impl Stream {
         if self.index.is_empty() && self.tail.live == 0 && self.tail.block.count() > 0 {
             self.seal();
         }
+        if !self.redriven.is_empty() {
+            let first = self.meta(self.first_block()).filter(|meta| meta.count > 0);
+            self.redriven.drop_below(first.map_or(StreamId::MAX, |meta| meta.base));
+        }
     }
 
     /// The place after the first `n` live entries: block and row.
@@ -476,6 +491,10 @@ impl Stream {
         varint::put_u64(out, self.groups.len() as u64);
         self.groups.iter().for_each(|(_, number, _)| varint::put_u64(out, u64::from(number)));
         self.idempotence.encode(out);
+        varint::put_u64(out, self.released_unread);
+        if !self.redriven.is_empty() {
+            self.redriven.encode(out);
+        }
     }
 
     /// The inverse of [`Stream::encode`]: the stream without its groups and idempotent producers,
@@ -507,6 +526,10 @@ impl Stream {
         let groups = (0..reader.count()?).map(|_| reader.u32()).collect::<Option<_>>()?;
         let producers;
         (stream.idempotence, producers) = Idempotence::decode(reader)?;
+        stream.released_unread = reader.u64()?;
+        if !reader.is_empty() {
+            stream.redriven = Redriven::decode(reader)?;
+        }
         Some((stream, groups, producers))
     }
 }
