@@ -56,6 +56,10 @@ const STAGES: &[Stage] = &[
     ("differential", |_| crate::differential::short()),
     ("crash schedules", |_| cargo(&["run", "--release", "-p", "levada-sim", "--", "run"])),
     ("kill -9 loop", |_| cargo(&["run", "-p", "xtask", "--", "kills", "--rounds", "50"])),
+    ("schedule", |_| {
+        let short = ["--entries", "3000", "--seconds", "6", "--restarts", "2"];
+        cargo(&[&["run", "-p", "xtask", "--", "schedule"], &short[..]].concat())
+    }),
     ("power cuts", |_| faults("power-cut", "10")),
     ("failed syncs", |_| faults("sync-error", "5")),
     ("kills at a sync", |_| faults("sync-kill", "5")),

@@ -10,6 +10,7 @@ mod footprint;
 mod full_disk;
 mod kills;
 mod mount;
+mod schedule;
 mod transfer;
 
 use std::net::{SocketAddr, ToSocketAddrs as _};
@@ -42,6 +43,9 @@ cargo xtask VERB
                             kill, power-cut, sync-error, sync-kill, slow-sync, write-error,
                             no-space, directory-renamed, directory-removed, few-files,
                             little-memory
+                            kill, power-cut, sync-error, sync-kill, slow-sync, write-error, no-space
+  schedule [--entries 100000] [--seconds 60] [--restarts 5] [--seed S]
+                            entries for later and kill -9: none early, lost or twice; how late
   faults [--rounds 10] [--flips 100] [--seed S] [--servers levada,redis-8.6-always,...] [--dry]
                             the same faults for all, into RELIABILITY.md
   clients [--server levada|7.0|8.2|8.6|valkey|PROGRAM] [NAME ...]
@@ -87,6 +91,7 @@ fn main() -> ExitCode {
         }
         "kills" => kills::run(rest),
         "chaos" => chaos::run(rest),
+        "schedule" => schedule::run(rest),
         "full-disk" => full_disk::run(),
         "faults" => faults::run(rest),
         "flips" => flips::run(rest),

@@ -40,6 +40,7 @@ pub mod redriven;
 pub mod registry;
 pub mod reply;
 pub mod restored;
+pub mod schedule;
 pub mod snapshot;
 pub mod stream;
 pub mod varint;

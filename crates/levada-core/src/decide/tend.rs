@@ -17,6 +17,7 @@ use crate::{
     keyspace::{KeyNumber, Object, Value},
     pending::Pending,
     policy::GroupPolicy,
+    schedule::is_tagged,
     stream::Stream,
     varint,
 };
@@ -73,7 +74,7 @@ impl Letter {
         let mut effects = Vec::new();
         if let Some((database, name)) = &self.created {
             let (database, kind) = (*database, Kind::Stream);
-            effects.push(Effect::KeyCreated { key, database, kind, name });
+            effects.push(Effect::KeyCreated { key, database, kind, name: name.into() });
             effects.extend(self.policies.iter().cloned());
         }
         if seals {
@@ -285,11 +286,7 @@ pub(super) fn dead_letters_of(policy: &GroupPolicy, key: &[u8], group: &[u8]) ->
         return policy.dlq.to_vec();
     }
     // In a cluster the letters must stand in the slot of their stream.
-    let tagged = key.iter().position(|byte| *byte == b'{').is_some_and(|open| {
-        let close = key[open..].iter().position(|byte| *byte == b'}');
-        close.is_some_and(|close| close > 1)
-    });
-    match tagged {
+    match is_tagged(key) {
         true => [key, b":dlq:", group].concat(),
         false => [b"{", key, b"}:dlq:", group].concat(),
     }

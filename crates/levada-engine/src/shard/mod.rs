@@ -21,6 +21,7 @@ mod execute;
 mod notices;
 mod reads;
 mod recovery;
+mod schedule;
 mod scrub;
 mod seen;
 mod tend;
@@ -38,8 +39,8 @@ use levada_core::{
 };
 
 use self::{
-    channels::Channels, checkpoint::Checkpointing, scrub::Scrubbing, seen::Seen, tend::Tending,
-    transaction::Watches, waiters::Waiters,
+    channels::Channels, checkpoint::Checkpointing, schedule::Schedules, scrub::Scrubbing,
+    seen::Seen, tend::Tending, transaction::Watches, waiters::Waiters,
 };
 pub use self::{
     channels::{Delivery, Listening, NAME_BYTES, NAMES_BYTES_MAX, Subscriptions},
@@ -204,6 +205,7 @@ pub struct Shard<S> {
     residual_reads: u64,
     tending: Tending,
     seen: Seen,
+    schedules: Schedules,
     expired_keys: u64,
     evicted_keys: u64,
     /// Monotonic microseconds of the last look at the space on the device; `None` where blocks
@@ -411,6 +413,7 @@ impl<S: Store> Shard<S> {
         self.expire(now);
         self.tend(now);
         self.log_seen_in_time();
+        self.append_due(now);
         self.forget_over();
         self.keep_tail_budget();
         self.go_on_with_checkpoint()?;
@@ -457,12 +460,14 @@ impl<S: Store> Shard<S> {
         let full = self.looked_us.filter(|_| self.is_full()).map(|at_us| at_us + LOOK_US);
         let tends = self.tending.next_ms().map(until);
         let seen = self.seen.log_at_ms().map(until);
+        let due = self.schedules.next_ms().map(|at_ms| {
+            let left_us = at_ms.saturating_sub(now.wall_ms).saturating_mul(1000);
+            now.monotonic_us.saturating_add(left_us.min(schedule::STEP_US))
+        });
         let rests = self.last_lsn <= self.last_durable_wish && self.store.is_idle();
         let idle = (!rests).then_some(self.last_commit_us + IDLE_US);
-        [waits, expiry, over, claim, tends, seen, checkpoint, full, idle]
-            .into_iter()
-            .flatten()
-            .min()
+        let late = [claim, tends, seen, due, checkpoint, full, idle];
+        [waits, expiry, over].into_iter().chain(late).flatten().min()
     }
 
     /// Counts expired and evicted keys from 0 again.

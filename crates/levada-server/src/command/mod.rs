@@ -73,6 +73,7 @@ mod xrange;
 mod xread;
 mod xreadgroup;
 mod xrevrange;
+mod xsched;
 mod xsetid;
 mod xtrim;
 
@@ -207,6 +208,7 @@ static TABLE: &[CommandSpec] = &[
     xread::SPEC,
     xreadgroup::SPEC,
     xrevrange::SPEC,
+    xsched::SPEC,
     xsetid::SPEC,
     xtrim::SPEC,
 ];
