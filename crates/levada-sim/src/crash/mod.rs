@@ -393,6 +393,7 @@ impl World {
         let point = self.points.last().expect("batch 0 is below all");
         let mut model = point.model.clone();
         (model.limits, model.once) = (limits, once);
+        dump::take_earlier_seen(&mut model, shard.machine());
         subject::set_limits(&mut shard, limits);
         subject::set_once_limits(&mut shard, once);
         let begun = Pair::new(model, shard, clock, self.wall_ms).and_then(|mut pair| {
@@ -427,6 +428,7 @@ impl World {
         let is_found = |point: &Point| {
             let mut model = point.model.clone();
             model.expire_keys(now_ms);
+            dump::take_earlier_seen(&mut model, shard.machine());
             dump::of_model(&model) == found
         };
         while self.points.last().is_some_and(|point| point.lsn > needed && !is_found(point)) {
