@@ -63,6 +63,10 @@ const STAGES: &[Stage] = &[
     ("failed writes", |_| faults("write-error", "5")),
     ("no space", |_| faults("no-space", "5")),
     ("full disk", |_| cargo(&["run", "-p", "xtask", "--", "full-disk"])),
+    ("order by key", |_| {
+        let short = ["--entries", "50000", "--keys", "500", "--consumers", "8"];
+        cargo(&[&["run", "-p", "xtask", "--", "order"], &short[..]].concat())
+    }),
     ("bit flips", |_| cargo(&["run", "--release", "-p", "levada-sim", "--", "flips", "1000", "1"])),
     ("transfer", |_| cargo(&["run", "-p", "xtask", "--", "transfer", "--entries", "20000"])),
     ("flights", |_| {

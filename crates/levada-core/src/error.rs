@@ -72,6 +72,10 @@ pub enum Error {
     TooManyLetters,
     /// XDLQ REDRIVE into a stream with [`crate::redriven::REDRIVEN_MAX`] redriven entries.
     TooManyRedriven,
+    /// ORDER-BY of a group that goes by another field.
+    OrderChanges,
+    /// ORDER-BY of a group with more than [`crate::limits::ORDERED_START_MAX`] pending entries.
+    OrderTooLate,
     /// XGROUP HANDOVER to the consumer that goes.
     HandoverToSelf,
     /// The disk is full, and the command would need more of it.

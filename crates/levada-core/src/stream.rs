@@ -201,7 +201,7 @@ impl Stream {
         let groups: usize = self
             .groups
             .iter()
-            .map(|(name, _, group)| name.len() + size_of::<Group>() + group.pending.memory_bytes())
+            .map(|(name, _, group)| name.len() + group.memory_bytes())
             .sum();
         let index =
             usize::try_from(self.index.len()).unwrap_or(usize::MAX) * size_of::<BlockMeta>();

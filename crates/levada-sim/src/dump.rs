@@ -102,7 +102,8 @@ fn model_consumers(text: &mut String, group: &Group) {
 pub fn of_machine(machine: &Machine, blocks: &SealedBlocks, now_ms: u64) -> Dump {
     let nodes = NodeLimits::default();
     let (idmp, text_bytes_max) = (IdmpLimits::default(), u64::MAX);
-    let context = Context { machine, blocks, now_ms, nodes, idmp, text_bytes_max };
+    let order_window = 0;
+    let context = Context { machine, blocks, now_ms, nodes, idmp, order_window, text_bytes_max };
     let view = View { context, machine, blocks };
     let mut dump = Dump::new();
     for database in 0..levada_core::limits::DATABASES {

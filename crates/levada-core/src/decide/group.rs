@@ -107,12 +107,17 @@ pub(super) fn create<'a>(context: Context<'_>, create: &XgroupCreate<'a>) -> Dec
 
 /// XGROUP SETID key group id|$ \[ENTRIESREAD n]
 pub(super) fn setid<'a>(context: Context<'_>, setid: &XgroupSetid<'a>) -> Decided<'a> {
-    let Found { key, stream, number: group, .. } =
+    let Found { key, stream, number: group, group: found } =
         find_for_xgroup(context, setid.key, setid.group)?;
     let last_id = setid.id.unwrap_or(stream.last_id);
     let entries_read = clamp(setid.entries_read, stream.entries_added);
-    let effect = Effect::GroupIdSet { key, group, last_id, entries_read };
-    Ok(Decision { reply: Reply::Ok, effects: Vec::from([effect]) })
+    let mut effects = Vec::from([Effect::GroupIdSet { key, group, last_id, entries_read }]);
+    // Forward, it skips what was passed over; back, it comes by what is above again.
+    if last_id >= found.last_id && found.order.parked_len() > 0 {
+        let ids = found.order.parked_from(StreamId::MIN).map(|(id, _)| id).collect();
+        effects.push(Effect::Policy { key, act: Act::Unparked { group, ids } });
+    }
+    Ok(Decision { reply: Reply::Ok, effects })
 }
 
 /// A group cannot have read more than was ever added (Redis 8.6).
@@ -156,8 +161,8 @@ pub(super) fn delconsumer<'a>(
         None => Ok(Decision::answer(Reply::Integer(0))),
         Some((consumer, held)) => Ok(Decision {
             reply: integer(held.pending),
-            // In a group with leases what it held comes back, as it does when a lease ends.
-            effects: Vec::from([match found.policy.has_lease() {
+            // In a group with leases, or with ORDER-BY, what it held comes back, as it does when a lease ends.
+            effects: Vec::from([match found.policy.hands_back() {
                 true => {
                     let act = Act::HandedOver { group, consumer, to: None };
                     Effect::Policy { key, act }

@@ -14,6 +14,7 @@ mod info;
 mod keys;
 mod lag;
 mod letters;
+mod ordered;
 mod pending;
 mod places;
 mod policy;
@@ -58,6 +59,8 @@ pub struct Context<'m> {
     pub nodes: NodeLimits,
     /// How new streams track idempotent ids.
     pub idmp: IdmpLimits,
+    /// Entries that a group with ORDER-BY parks at most.
+    pub order_window: u64,
     /// Bytes that strings may take.
     pub text_bytes_max: u64,
 }

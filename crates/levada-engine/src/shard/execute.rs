@@ -102,6 +102,7 @@ impl<S: Store> Shard<S> {
             now_ms: self.now_ms,
             nodes: self.settings.nodes,
             idmp: self.settings.idmp,
+            order_window: self.settings.order_window,
             text_bytes_max: self.settings.strings_bytes_max,
         })
     }

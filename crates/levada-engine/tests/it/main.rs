@@ -4,6 +4,7 @@ mod copies;
 mod embedded;
 mod full_disk;
 mod idempotent;
+mod ordered;
 mod policies;
 mod policy_rig;
 mod redrives;

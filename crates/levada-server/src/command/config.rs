@@ -107,6 +107,10 @@ fn set(context: &mut Context<'_>, request: &Request<'_>) -> Result<Then, WireErr
             ..*context.shard.settings()
         });
     }
+    if names.contains(&"order-window") {
+        let order_window = context.state.config.number("order-window");
+        context.shard.set_settings(ShardSettings { order_window, ..*context.shard.settings() });
+    }
     if names.contains(&"delivery-sync") {
         let delivery_strict = context.state.config.get("delivery-sync") == "strict";
         context.shard.set_settings(ShardSettings { delivery_strict, ..*context.shard.settings() });
