@@ -212,12 +212,7 @@ impl Shared {
         }
     }
 
-    fn turn(
-        &self,
-        client: &mut Client,
-        consumer: u64,
-        chance: &mut Chance,
-    ) -> std::io::Result<()> {
+    fn turn(&self, client: &mut Client, consumer: u64, chance: &mut Chance) -> std::io::Result<()> {
         let (name, count) = (format!("c{consumer}"), (1 + chance.below(BATCH)).to_string());
         let asked = Instant::now();
         let read = ["XREADGROUP", "GROUP", "g", &name, "COUNT", &count, "BLOCK", "100"];

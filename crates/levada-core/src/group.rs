@@ -8,8 +8,8 @@ use alloc::{
 
 use crate::{
     id::StreamId,
-    pending::{Pending, PendingList},
     order::Order,
+    pending::{Pending, PendingList},
     policy::GroupPolicy,
     redriven::Redriven,
     registry::Registry,
@@ -126,6 +126,8 @@ pub struct Group {
     pub dead_letters: u64,
     /// Entries that a limit removed before the group had acknowledged them.
     pub dropped: u64,
+    /// Entries that it skipped under RETENTION ACKED.
+    pub released_unread: u64,
     /// Log position of its last change, for checkpoints.
     pub changed: u64,
 }
@@ -327,6 +329,7 @@ impl Group {
             varint::put_id(out, *id);
             varint::put_bytes(out, reason);
         }
+        varint::put_u64(out, self.released_unread);
         if !self.order.is_empty() {
             self.order.encode(out);
         }
@@ -361,6 +364,7 @@ impl Group {
             let (id, reason) = (reader.id()?, reader.bytes()?);
             group.offers.condemned.insert(id, reason.into());
         }
+        group.released_unread = reader.u64()?;
         if !reader.is_empty() {
             group.order = Order::decode(reader)?;
         }

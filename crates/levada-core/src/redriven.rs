@@ -106,7 +106,9 @@ mod tests {
 
     fn some() -> Redriven {
         let mut redriven = Redriven::default();
-        [(5, 4), (6, 5), (9, 8)].map(|(at, before)| redriven.insert(id(at), id(before)));
+        for (at, before) in [(5, 4), (6, 5), (9, 8)] {
+            redriven.insert(id(at), id(before));
+        }
         redriven
     }
 

@@ -177,8 +177,7 @@ impl Asked<'_> {
         let key = order::key_of(&group.policy, &row.fields);
         // Behind SETID back: it is in flight already, and not given to two.
         let is_pending = group.pending.get(row.id).is_some();
-        let is_busy =
-            |key| round.busy.contains(&key) || group.order.is_busy(key, &round.unparked);
+        let is_busy = |key| round.busy.contains(&key) || group.order.is_busy(key, &round.unparked);
         match key.filter(|key| !is_pending && is_busy(*key)) {
             Some(_) if self.room(round) == 0 => return false,
             Some(key) => {

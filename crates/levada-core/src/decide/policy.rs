@@ -4,17 +4,17 @@ use alloc::{sync::Arc, vec::Vec};
 use core::hash::BuildHasher;
 
 use super::{
-    Context, Decided, Decision, Refusal, group::Found, group::find_for_xgroup, integer, places, retention,
-    tend::dead_letters_of,
+    Context, Decided, Decision, Refusal, check, create, dead_letters_of, group::Found,
+    group::find_for_xgroup, integer, places, retention,
 };
 use crate::{
     command::{Key, Xcfgset, XgroupCfgset, XgroupHandover},
     effect::{Act, Effect},
     error::Error,
+    group::Group,
     id::StreamId,
     idempotence::IdmpLimits,
-    group::Group,
-    keyspace::{KeyNumber, Value},
+    keyspace::KeyNumber,
     limits, order,
     policy::{GroupPolicy, OnLimit, Retention},
     reply::{Fact, Reply},
@@ -24,8 +24,9 @@ use crate::{
 /// Most delays that BACKOFF takes.
 pub const DELAYS_MAX: usize = 64;
 
-/// XCFGSET key \[IDMP-DURATION s] \[IDMP-MAXSIZE n] \[RETENTION KEEP|ACKED] \[RETAIN-ACKED ms]
-/// \[MAX-AGE ms] \[MAX-LEN n] \[MAX-BYTES n] \[ON-LIMIT REJECT|TRIM]
+/// XCFGSET key \[IDMP-DURATION s] \[IDMP-MAXSIZE n] \[DEDUP-WINDOW ms] \[DEDUP-MAX n]
+/// \[RETENTION KEEP|ACKED] \[RETAIN-ACKED ms] \[MAX-AGE ms] \[MAX-LEN n] \[MAX-BYTES n]
+/// \[ON-LIMIT REJECT|TRIM]
 pub(super) fn xcfgset<'a>(context: Context<'_>, asked: &Xcfgset<'a>) -> Decided<'a> {
     let (key, stream) = context.existing(asked.key)?;
     let held = stream.idempotence.limits;
@@ -35,13 +36,17 @@ pub(super) fn xcfgset<'a>(context: Context<'_>, asked: &Xcfgset<'a>) -> Decided<
     };
     let mut policy = stream.policy;
     asked.options.iter().for_each(|option| option.set(&mut policy));
+    check::stream(context, stream, &policy)?;
     let mut effects = Vec::new();
+    if policy != stream.policy {
+        effects.push(Effect::Policy { key, act: Act::StreamPolicySet(policy) });
+        if stream.idempotence.dedup().is_none() {
+            effects.extend(create::dedup(context, key, &policy));
+        }
+    }
     // The same values forget nothing: every producer may set them before it begins.
     if limits != held {
         effects.push(Effect::IdmpSet { key, limits });
-    }
-    if policy != stream.policy {
-        effects.push(Effect::Policy { key, act: Act::StreamPolicySet(policy) });
     }
     Ok(Decision { reply: Reply::Ok, effects })
 }
@@ -55,6 +60,8 @@ pub(super) fn xcfgget<'a>(context: Context<'_>, key: Key<'a>) -> Decided<'a> {
     let facts = Vec::from([
         ("idmp-duration", Fact::Number(idmp.duration_s)),
         ("idmp-maxsize", Fact::Number(idmp.iids_max)),
+        ("dedup-window", Fact::Number(policy.dedup_window_ms)),
+        ("dedup-max", Fact::Number(policy.dedup_max)),
         ("retention", word(policy.retention == Retention::Acked, ["KEEP", "ACKED"])),
         ("retain-acked", Fact::Number(policy.retain_acked_ms)),
         ("max-age", Fact::Number(policy.max_age_ms)),
@@ -72,7 +79,7 @@ pub(super) fn cfgset<'a>(context: Context<'_>, asked: &XgroupCfgset<'a>) -> Deci
     let Found { key, number: group, .. } = found;
     let mut policy = found.group.policy.clone();
     asked.options.iter().for_each(|option| option.set(&mut policy));
-    check_dead_letters(context, asked, &policy)?;
+    check::group(context, asked.key, asked.group, &policy)?;
     let mut effects = Vec::new();
     if policy != found.group.policy {
         let keys = keys_of_pending(context, &found, &mut policy)?;
@@ -80,6 +87,11 @@ pub(super) fn cfgset<'a>(context: Context<'_>, asked: &XgroupCfgset<'a>) -> Deci
         effects.extend(keys.map(|act| Effect::Policy { key, act }));
     }
     Ok(Decision { reply: Reply::Ok, effects })
+}
+
+/// The seed of a group's hashes: only the log and the checkpoint know it.
+pub(super) fn order_seed(context: Context<'_>, key: KeyNumber, group: u32) -> u64 {
+    context.machine.keys.hasher().hash_one((key.0, group, context.now_ms))
 }
 
 /// The keys of what is pending where ORDER-BY begins, and the seed of their hashes.
@@ -98,8 +110,7 @@ fn keys_of_pending(
     if group.pending.len() > limits::ORDERED_START_MAX as u64 {
         return Err(Error::OrderTooLate.into());
     }
-    let hasher = context.machine.keys.hasher();
-    policy.order_seed = hasher.hash_one((key.0, number, stream.last_id, context.now_ms));
+    policy.order_seed = order_seed(context, key, number);
     let ids: Vec<_> = group.pending.iter_from(StreamId::MIN).map(|held| held.id).collect();
     let places = places::places(context, key, stream, &ids)?;
     let mut rows = Vec::new();
@@ -110,26 +121,6 @@ fn keys_of_pending(
         rows.extend(of_key.map(|of_key| (id, of_key)));
     }
     Ok((!rows.is_empty()).then_some(Act::TakenOff { group: number, rows }))
-}
-
-/// Dead letters go to another key, and to a stream.
-fn check_dead_letters(
-    context: Context<'_>,
-    asked: &XgroupCfgset<'_>,
-    policy: &GroupPolicy,
-) -> Result<(), Error> {
-    if !policy.has_lease() {
-        return Ok(());
-    }
-    let name = dead_letters_of(policy, asked.key.name, asked.group);
-    if name == asked.key.name {
-        return Err(Error::DeadLettersToSource);
-    }
-    let target = context.machine.keys.find(Key { name: &name, ..asked.key });
-    match target.map(|(_, object)| &object.value) {
-        Some(Value::Text(_)) => Err(Error::DeadLettersNoStream),
-        _ => Ok(()),
-    }
 }
 
 /// XGROUP CFGGET key group
@@ -196,6 +187,8 @@ pub(super) fn xlag<'a>(context: Context<'_>, key: Key<'a>, group: &[u8]) -> Deci
         ("dead-letters", Fact::Number(group.dead_letters)),
         ("dlq-blocked", Fact::Number(group.offers.condemned.len() as u64)),
         ("dropped", Fact::Number(group.dropped)),
+        ("released-unread", Fact::Number(group.released_unread)),
+        ("stream-released-unread", Fact::Number(stream.released_unread)),
     ]);
     Ok(Decision::answer(Reply::Facts(facts)))
 }

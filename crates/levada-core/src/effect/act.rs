@@ -1,4 +1,4 @@
-//! What policies do, as records of the log: codes 48 to 63, and 66 to 73.
+//! What policies do, as records of the log: codes 48 to 59, 66 to 73 and 77.
 
 use alloc::{sync::Arc, vec::Vec};
 
@@ -27,6 +27,7 @@ mod code {
     pub(super) const PARKED: u8 = 67;
     pub(super) const TAKEN_OFF: u8 = 68;
     pub(super) const UNPARKED: u8 = 69;
+    pub(super) const RELEASED_UNREAD: u8 = 77;
 }
 
 /// What a policy, or a command about one, does to a stream.
@@ -113,6 +114,16 @@ pub enum Act {
         /// How many.
         count: u64,
     },
+    /// Entries that a group was to have are held for it no more: it goes, is set forward or begins
+    /// behind them.
+    ReleasedUnread {
+        /// Which group.
+        group: u32,
+        /// Whether the group counts them; otherwise, as it goes, its stream does.
+        stays: bool,
+        /// How many.
+        count: u64,
+    },
 }
 
 impl Act {
@@ -129,7 +140,8 @@ impl Act {
             | Self::Parked { group, .. }
             | Self::TakenOff { group, .. }
             | Self::Unparked { group, .. }
-            | Self::Dropped { group, .. } => Some(*group),
+            | Self::Dropped { group, .. }
+            | Self::ReleasedUnread { group, .. } => Some(*group),
         }
     }
 
@@ -146,6 +158,7 @@ impl Act {
             Self::TakenOff { .. } => code::TAKEN_OFF,
             Self::Unparked { .. } => code::UNPARKED,
             Self::Dropped { .. } => code::DROPPED,
+            Self::ReleasedUnread { .. } => code::RELEASED_UNREAD,
         }
     }
 
@@ -179,6 +192,10 @@ impl Act {
                 put_u64(out, to.map_or(0, |to| u64::from(to) + 1));
             }
             Self::Dropped { count, .. } => put_u64(out, *count),
+            Self::ReleasedUnread { stays, count, .. } => {
+                out.push(u8::from(*stays));
+                put_u64(out, *count);
+            }
         }
     }
 
@@ -218,6 +235,9 @@ impl Act {
                 Self::Redriven { group, id, starts_node, fields }
             }
             code::DROPPED => Self::Dropped { group, count: reader.u64()? },
+            code::RELEASED_UNREAD => {
+                Self::ReleasedUnread { group, stays: super::flag(reader)?, count: reader.u64()? }
+            }
             _ => return None,
         };
         Some(Effect::Policy { key, act })
@@ -252,6 +272,7 @@ mod tests {
             Act::TakenOff { group, rows: vec![(id, 5), (StreamId::new(8, 0), 5)] },
             Act::Unparked { group, ids: vec![id] },
             Act::Dropped { group, count: 12 },
+            Act::ReleasedUnread { group, stays: true, count: 12 },
         ];
         for act in acts {
             let effect = Effect::Policy { key, act };

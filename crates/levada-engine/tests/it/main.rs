@@ -1,6 +1,8 @@
 //! The engine as a user of the crate sees it.
 
 mod copies;
+mod dedup;
+mod defaults;
 mod embedded;
 mod full_disk;
 mod idempotent;
@@ -8,5 +10,7 @@ mod ordered;
 mod policies;
 mod policy_rig;
 mod redrives;
+mod released;
 mod restores;
+mod schedules;
 mod verify;

@@ -288,8 +288,7 @@ fn step(rig: &mut Rig, model: &mut Model, chance: &mut Chance) {
 #[test]
 fn whatever_happens_every_key_is_in_order_and_nothing_is_lost() {
     // A kill is slow: a store is opened.
-    let runs =
-        [(Between::Nothing, 5, 300), (Between::Kill, 1, 120), (Between::Checkpoint, 1, 120)];
+    let runs = [(Between::Nothing, 5, 300), (Between::Kill, 1, 120), (Between::Checkpoint, 1, 120)];
     for (between, seeds, steps) in runs {
         for seed in 0..seeds {
             let settings = ShardSettings { order_window: 5, ..ShardSettings::default() };

@@ -19,7 +19,7 @@ use levada_engine::{
     store::local::{LocalSettings, LocalStore},
 };
 
-type Local = Shard<LocalStore<MemoryDisk>>;
+pub(crate) type Local = Shard<LocalStore<MemoryDisk>>;
 
 pub(crate) const STREAM: Key<'_> = Key { database: 0, name: b"orders" };
 pub(crate) const LETTERS: Key<'_> = Key { database: 0, name: b"{orders}:dlq:g" };
@@ -35,7 +35,7 @@ pub(crate) enum Between {
 
 /// A shard, its clock, and what happens to it.
 pub(crate) struct Rig {
-    shard: Option<Local>,
+    pub(crate) shard: Option<Local>,
     pub(crate) now_ms: u64,
     between: Between,
     settings: ShardSettings,
@@ -165,7 +165,10 @@ impl Rig {
         self.reply(&Command::XgroupCfgset(cfgset));
     }
 
-    pub(crate) fn try_set_group(&mut self, options: Vec<GroupOption<'_>>) -> Result<Reply, Refused> {
+    pub(crate) fn try_set_group(
+        &mut self,
+        options: Vec<GroupOption<'_>>,
+    ) -> Result<Reply, Refused> {
         let cfgset = XgroupCfgset { key: STREAM, group: b"g", options };
         self.ask(&Command::XgroupCfgset(cfgset))
     }
