@@ -72,6 +72,10 @@ const STAGES: &[Stage] = &[
     ("few open files", |_| faults("few-files", "5")),
     ("little memory", |_| faults("little-memory", "5")),
     ("full disk", |_| cargo(&["run", "-p", "xtask", "--", "full-disk"])),
+    ("order by key", |_| {
+        let short = ["--entries", "50000", "--keys", "500", "--consumers", "8"];
+        cargo(&[&["run", "-p", "xtask", "--", "order"], &short[..]].concat())
+    }),
     ("bit flips", |_| cargo(&["run", "--release", "-p", "levada-sim", "--", "flips", "1000", "1"])),
     ("dedup", |_| cargo(&["run", "-p", "xtask", "--", "dedup", "--appends", "100000"])),
     ("transfer", |_| cargo(&["run", "-p", "xtask", "--", "transfer", "--entries", "20000"])),

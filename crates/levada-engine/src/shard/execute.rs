@@ -111,6 +111,7 @@ impl<S: Store> Shard<S> {
             now_ms: self.now_ms,
             nodes: self.settings.nodes,
             idmp: self.settings.idmp,
+            order_window: self.settings.order_window,
             defaults: &self.defaults,
             text_bytes_max: self.settings.strings_bytes_max,
             dedup_bytes_max: self.settings.dedup_bytes_max,
