@@ -61,10 +61,10 @@ impl Extent {
     pub const LETTERS: u64 = 7;
     /// For tests that are run often.
     pub const SHORT: Self = Self {
-        ops: 2,
+        ops: 1,
         letters: Self::LETTERS,
         ops_recovered: 0,
-        ways_max: 16,
+        ways_max: 64,
         ways_recovered_max: 2,
         samples: 4,
     };

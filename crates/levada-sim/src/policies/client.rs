@@ -164,7 +164,8 @@ impl World {
                 let text = format!("{policy:?}: {id:?} at {now_ms}, due at {}", lease.due_ms);
                 return Err(Halt::Wrong(text));
             }
-            if policy.max_deliver > 0 && lease.deliveries >= policy.max_deliver {
+            let counts = policy.max_deliver > 0 && policy.consumer_ttl_ms == 0;
+            if counts && lease.deliveries >= policy.max_deliver {
                 return Err(Halt::Wrong(format!("{policy:?}: {id:?} is delivered too often")));
             }
         }
@@ -278,7 +279,8 @@ impl World {
             command::XgroupHandover { key: KEY, group: GROUP, consumer: CONSUMERS[consumer], to };
         let invoked = self.counter.next();
         let (_, wait) = self.ask(life, &Command::XgroupHandover(over))?;
-        self.leases.values_mut().for_each(|lease| lease.due_ms = 0);
+        // Nobody failed: what was handed over is offered whatever its count.
+        self.leases.values_mut().for_each(|lease| *lease = Lease::default());
         self.hold(life, wait, invoked, What::Other);
         Ok(())
     }
