@@ -263,10 +263,12 @@ impl World {
                 (NackMode::Fail, None) => self.policy.rest_ms(),
                 _ => 0,
             };
-            let silent = u64::from(mode == NackMode::Silent);
             let lease = self.leases.entry(id).or_default();
             lease.due_ms = self.now_ms + rest_ms;
-            lease.deliveries = lease.deliveries.saturating_sub(silent);
+            if mode == NackMode::Silent {
+                // No failure: it is offered again, whatever its count.
+                lease.deliveries = 0;
+            }
         }
         self.hold(life, wait, invoked, What::Other);
         Ok(())
@@ -352,6 +354,10 @@ impl World {
         self.tell(|| format!("{} {command:?}", self.now_ms));
         loop {
             match life.shard.execute(self.now(), CLIENT, command) {
+                // A block that cannot be read, as when the device has stopped.
+                Outcome::Done(Answer { result: Err(error @ Error::Corrupt { .. }), .. }) => {
+                    return Err(Halt::Failed(format!("{error:?}")));
+                }
                 Outcome::Done(Answer { result, wait }) => {
                     self.tell(|| format!("  {result:?} {wait:?}"));
                     return Ok((result, wait));
