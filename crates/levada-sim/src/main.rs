@@ -62,9 +62,14 @@ fn flips(count: u64, seed: u64) -> ExitCode {
 fn exhaust(ops: u32, samples: Option<usize>) -> ExitCode {
     let begun = Instant::now();
     let extent = Extent { ops, samples: samples.unwrap_or(Extent::LONG.samples), ..Extent::LONG };
-    match crash::exhaust::<Product>(extent) {
-        Ok(exhausted) => {
-            println!("{exhausted}, in {:.1} s; 0 violations", begun.elapsed().as_secs_f64());
+    let both = crash::exhaust::<Product>(extent)
+        .and_then(|exhausted| Ok((exhausted, policies::exhaust::<Product>(extent)?)));
+    match both {
+        Ok((exhausted, of_policies)) => {
+            let seconds = begun.elapsed().as_secs_f64();
+            println!(
+                "{exhausted}; {of_policies} crashes with policies; {seconds:.1} s, 0 violations"
+            );
             ExitCode::SUCCESS
         }
         Err(what) => {

@@ -264,7 +264,7 @@ impl<S: Store> Shard<S> {
     }
 
     /// Removes a key that has expired, before a command looks at it.
-    fn expire_key(&mut self, key: Key<'_>) {
+    pub(super) fn expire_key(&mut self, key: Key<'_>) {
         let found = self.machine.keys.find(key);
         let expired = found
             .filter(|(_, object)| object.expires_at_ms.is_some_and(|at_ms| at_ms < self.now_ms));

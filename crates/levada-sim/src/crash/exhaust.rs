@@ -28,6 +28,8 @@ pub struct Extent {
     pub letters: u64,
     /// Workloads of so many ops, at most, are also stopped at every call of each recovery.
     pub ops_recovered: u32,
+    /// Of each such crash point, so many of the disks that it may leave, spread evenly.
+    pub disks_recovered: usize,
     /// Up to so many ways a crash is searched whole.
     pub ways_max: usize,
     /// Likewise a crash within a recovery.
@@ -43,7 +45,9 @@ pub struct Exhausted {
     pub workloads: u64,
     /// Calls at which a workload was stopped, and its end.
     pub points: u64,
-    /// Calls at which a recovery was stopped.
+    /// Disks of which the recovery was stopped at each of its calls.
+    pub disks: u64,
+    /// These calls.
     pub points_of_recovery: u64,
     /// Points of either kind at which every way was taken; at the others, samples.
     pub whole: u64,
@@ -61,10 +65,11 @@ impl Extent {
     pub const LETTERS: u64 = 7;
     /// For tests that are run often.
     pub const SHORT: Self = Self {
-        ops: 2,
+        ops: 1,
         letters: Self::LETTERS,
         ops_recovered: 0,
-        ways_max: 16,
+        disks_recovered: 1,
+        ways_max: 64,
         ways_recovered_max: 2,
         samples: 4,
     };
@@ -73,6 +78,7 @@ impl Extent {
         ops: 3,
         letters: Self::LETTERS,
         ops_recovered: 1,
+        disks_recovered: 4,
         ways_max: 1024,
         ways_recovered_max: 8,
         samples: 8,
@@ -81,13 +87,13 @@ impl Extent {
 
 impl fmt::Display for Exhausted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { workloads, points, points_of_recovery, whole, sampled, crashes, recovered } =
-            self;
+        let Self { workloads, points, disks, points_of_recovery, .. } = self;
+        let Self { whole, sampled, crashes, recovered, .. } = self;
         let partly = points + points_of_recovery - whole;
         write!(
             f,
             "{workloads} workloads, {points} crash points and {points_of_recovery} within \
-             recoveries, {whole} of them in every way and {partly} in {sampled} ways that were \
+             the recoveries of {disks} disks, {whole} of them in every way and {partly} in {sampled} ways that were \
              drawn; {crashes} crashes, {recovered} of them with different disks and recovered"
         )
     }
@@ -171,11 +177,14 @@ impl Search<'_> {
             let at = |what| format!("{steps:?} stopped at {point}: {what}");
             let (world, stopped) = World::short::<S>(seed, steps, point).map_err(at)?;
             self.sum.points += 1;
-            for fork in self.crashes(&world, self.extent.ways_max) {
-                fork.copy().recover_undisturbed::<S>().map_err(at)?;
-                if self.recoveries {
+            let forks = self.crashes(&world, self.extent.ways_max);
+            let every = forks.len().div_ceil(self.extent.disks_recovered).max(1);
+            for (number, mut fork) in forks.into_iter().enumerate() {
+                if self.recoveries && number % every == 0 {
+                    self.sum.disks += 1;
                     self.recovery::<S>(&fork).map_err(at)?;
                 }
+                fork.recover_undisturbed::<S>().map_err(at)?;
             }
             if !stopped {
                 return Ok(());

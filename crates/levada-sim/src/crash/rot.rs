@@ -73,7 +73,7 @@ pub(super) fn settle<S: Restart>(life: &mut Life<S>) -> Result<bool, String> {
 }
 
 /// Whether a block of a stream fails its check.
-fn is_damaged<S: Store>(shard: &mut Shard<S>, key: usize) -> bool {
+pub(super) fn is_damaged<S: Store>(shard: &mut Shard<S>, key: usize) -> bool {
     let Some((number, stream)) = shard.machine().stream(subject::key_of(key)) else {
         return false;
     };

@@ -291,6 +291,11 @@ impl FaultDisk {
                 self.misdirect(file, offset, bytes);
                 return Ok(Vec::new());
             }
+            Some(Fault::LostWrite) => {
+                let detail = format!("{} bytes at {offset} of file {file}", bytes.len());
+                self.strike(Fault::LostWrite, detail);
+                return Ok(Vec::new());
+            }
             Some(Fault::ShortWrite) => {
                 let len = self.random.index(bytes.len().max(1));
                 self.strike(Fault::ShortWrite, format!("{len} bytes at {offset} of file {file}"));

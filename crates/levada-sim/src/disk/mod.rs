@@ -42,7 +42,8 @@
 //! nothing, until a crash or a kill.
 //!
 //! **Beyond the contract**, only when asked for: [`FaultDisk::flip`] flips a durable bit (rot), and
-//! [`Fault::MisdirectedWrite`] has a write reported as done land, durably, somewhere else.
+//! [`Fault::MisdirectedWrite`] has a write reported as done land, durably, somewhere else,
+//! [`Fault::LostWrite`] nowhere.
 //!
 //! Not modelled: a sector that cannot be read after a cut, a sync that lies, blocks of removed
 //! files that come back in new ones.

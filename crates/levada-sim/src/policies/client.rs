@@ -164,7 +164,8 @@ impl World {
                 let text = format!("{policy:?}: {id:?} at {now_ms}, due at {}", lease.due_ms);
                 return Err(Halt::Wrong(text));
             }
-            if policy.max_deliver > 0 && lease.deliveries >= policy.max_deliver {
+            let counts = policy.max_deliver > 0 && policy.consumer_ttl_ms == 0;
+            if counts && lease.deliveries >= policy.max_deliver {
                 return Err(Halt::Wrong(format!("{policy:?}: {id:?} is delivered too often")));
             }
         }
@@ -262,10 +263,12 @@ impl World {
                 (NackMode::Fail, None) => self.policy.rest_ms(),
                 _ => 0,
             };
-            let silent = u64::from(mode == NackMode::Silent);
             let lease = self.leases.entry(id).or_default();
             lease.due_ms = self.now_ms + rest_ms;
-            lease.deliveries = lease.deliveries.saturating_sub(silent);
+            if mode == NackMode::Silent {
+                // No failure: it is offered again, whatever its count.
+                lease.deliveries = 0;
+            }
         }
         self.hold(life, wait, invoked, What::Other);
         Ok(())
@@ -278,7 +281,8 @@ impl World {
             command::XgroupHandover { key: KEY, group: GROUP, consumer: CONSUMERS[consumer], to };
         let invoked = self.counter.next();
         let (_, wait) = self.ask(life, &Command::XgroupHandover(over))?;
-        self.leases.values_mut().for_each(|lease| lease.due_ms = 0);
+        // Nobody failed: what was handed over is offered whatever its count.
+        self.leases.values_mut().for_each(|lease| *lease = Lease::default());
         self.hold(life, wait, invoked, What::Other);
         Ok(())
     }
@@ -350,6 +354,10 @@ impl World {
         self.tell(|| format!("{} {command:?}", self.now_ms));
         loop {
             match life.shard.execute(self.now(), CLIENT, command) {
+                // A block that cannot be read, as when the device has stopped.
+                Outcome::Done(Answer { result: Err(error @ Error::Corrupt { .. }), .. }) => {
+                    return Err(Halt::Failed(format!("{error:?}")));
+                }
                 Outcome::Done(Answer { result, wait }) => {
                     self.tell(|| format!("  {result:?} {wait:?}"));
                     return Ok((result, wait));

@@ -275,6 +275,7 @@ impl World {
             Halt::Wrong(what) | Halt::Failed(what) => format!("at rest: {what}"),
         };
         let mut state = self.read(&mut life).map_err(words)?;
+        self.wall_ms = self.now_ms;
         for _ in 0..300 {
             self.wall_ms += 10_000;
             self.read_and_acknowledge(&mut life).map_err(words)?;
@@ -290,7 +291,7 @@ impl World {
         }
         self.release(&mut life);
         let after = self.read(&mut life).map_err(words)?;
-        if !after.pending.is_empty() || state.pending.len() + after.pending.len() > 0 {
+        if !state.pending.is_empty() || !after.pending.is_empty() {
             return Err(format!("{:?}: does not come to its end: {after:?}", self.policy));
         }
         if self.policy.empties() && !after.entries.is_empty() {

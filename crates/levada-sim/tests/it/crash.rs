@@ -35,7 +35,7 @@ fn every_crash_point_of_every_short_workload() {
     let exhausted =
         crash::exhaust::<Product>(Extent::SHORT).unwrap_or_else(|what| panic!("{what}"));
     assert!(exhausted.whole * 2 > exhausted.points, "mostly samples: {exhausted}");
-    assert!(exhausted.recovered > 500, "only {exhausted}");
+    assert!(exhausted.recovered > 100, "only {exhausted}");
 }
 
 #[test]
@@ -47,9 +47,10 @@ fn every_call_of_the_recoveries_of_the_shortest_workloads() {
 
 #[test]
 fn the_short_workloads_find_broken_stores() {
-    let of = |exhausted: Result<_, _>| exhausted.expect_err("a broken store passes");
-    of(crash::exhaust::<Broken<Product, AckBeforeSync>>(Extent::SHORT));
-    of(crash::exhaust::<Broken<LocalStore<Lazy>, Sound>>(Extent::SHORT));
+    let extent = Extent { ops: 2, ..Extent::SHORT };
+    let passes = "a broken store passes";
+    crash::exhaust::<Broken<Product, AckBeforeSync>>(extent).expect_err(passes);
+    crash::exhaust::<Broken<LocalStore<Lazy>, Sound>>(extent).expect_err(passes);
 }
 
 #[test]
