@@ -5,9 +5,8 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    fmt,
     path::Path,
-    sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender},
-    thread::{self, JoinHandle},
     time::Duration,
 };
 
@@ -22,6 +21,13 @@ use levada_core::{
     reply::Reply,
 };
 
+use super::{
+    subscription::{Queue, Subscription},
+    threads::{
+        mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender, TryRecvError},
+        thread::{self, JoinHandle},
+    },
+};
 use crate::{
     clock::Clock,
     disk::file::FileDisk,
@@ -35,7 +41,6 @@ use crate::{
         local::{LocalSettings, LocalStore},
         memory::MemStore,
     },
-    subscription::{Queue, Subscription},
 };
 
 /// Names and values of an entry.
@@ -60,7 +65,6 @@ pub type FieldsOf<'a> = &'a [(&'a str, &'a [u8])];
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Debug)]
 pub struct Engine {
     requests: Option<Sender<Request>>,
     thread: Option<JoinHandle<()>>,
@@ -101,18 +105,23 @@ impl Engine {
     pub fn open(directory: impl AsRef<Path>) -> Result<Self, Error> {
         let disk = FileDisk::open(directory.as_ref())?;
         let (store, recovered) = LocalStore::open(disk, LocalSettings::default())?;
-        Self::start(store, recovered)
+        Self::start(store, recovered, ShardSettings::default())
     }
 
     /// An engine that keeps everything in memory and loses it when it is dropped.
     pub fn in_memory() -> Result<Self, Error> {
-        Self::start(MemStore::default(), Recovered::default())
+        Self::start(MemStore::default(), Recovered::default(), ShardSettings::default())
     }
 
-    fn start<S: Store + Send + 'static>(store: S, recovered: Recovered) -> Result<Self, Error> {
+    /// Recovers a store and starts the thread that owns it.
+    pub(crate) fn start<S: Store + Send + 'static>(
+        store: S,
+        recovered: Recovered,
+        settings: ShardSettings,
+    ) -> Result<Self, Error> {
         let clock = Clock::new();
         let seed = clock.now().wall_ms;
-        let shard = Shard::recover(store, recovered, ShardSettings::default(), seed)?;
+        let shard = Shard::recover(store, recovered, settings, seed)?;
         let (requests, inbox) = mpsc::channel();
         let thread = thread::Builder::new()
             .name("levada-engine".into())
@@ -367,6 +376,12 @@ impl Engine {
     }
 }
 
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine").finish_non_exhaustive()
+    }
+}
+
 impl Drop for Engine {
     fn drop(&mut self) {
         drop(self.requests.take());
@@ -492,19 +507,20 @@ impl<S: Store> Driver<S> {
     fn run(mut self) {
         while let Ok(true) = self.turn() {}
         self.waiting.clear();
-        let _ = self.shard.shut_down(self.clock.now());
+        let Self { mut shard, clock, inbox, .. } = self;
+        let _ = shard.shut_down(clock.now());
+        drop(shard);
+        // Calls that came meanwhile learn of it when they are dropped, and the receiver goes at
+        // once behind them. Nothing is documented of what a channel does with what is in it then.
+        inbox.try_iter().for_each(drop);
     }
 
     /// One turn; `false` when every handle is gone.
     fn turn(&mut self) -> Result<bool, Error> {
-        let now = self.clock.now();
-        let deadline = self.shard.next_deadline_us(now);
-        let patience = deadline.map_or(1_000_000, |at| at.saturating_sub(now.monotonic_us));
-        let patience = if self.owes_nothing() { patience } else { 0 };
-        match self.inbox.recv_timeout(Duration::from_micros(patience)) {
+        match self.next_request() {
             Ok(request) => self.begin(request),
-            Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => return Ok(false),
+            Err(TryRecvError::Empty) => {}
+            Err(TryRecvError::Disconnected) => return Ok(false),
         }
         for request in self.inbox.try_iter().take(CALLS_MAX).collect::<Vec<_>>() {
             self.begin(request);
@@ -523,6 +539,21 @@ impl<S: Store> Driver<S> {
             self.shard.store_mut().wait();
         }
         Ok(true)
+    }
+
+    /// The next call; waits for one as long as there is nothing else to do.
+    fn next_request(&self) -> Result<Request, TryRecvError> {
+        if !self.owes_nothing() {
+            return self.inbox.try_recv();
+        }
+        let now = self.clock.now();
+        let deadline = self.shard.next_deadline_us(now);
+        let patience = deadline.map_or(1_000_000, |at| at.saturating_sub(now.monotonic_us));
+        let waited = self.inbox.recv_timeout(Duration::from_micros(patience));
+        waited.map_err(|error| match error {
+            RecvTimeoutError::Timeout => TryRecvError::Empty,
+            RecvTimeoutError::Disconnected => TryRecvError::Disconnected,
+        })
     }
 
     fn owes_nothing(&self) -> bool {
