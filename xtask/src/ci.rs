@@ -68,6 +68,7 @@ const STAGES: &[Stage] = &[
     ("full disk", |_| cargo(&["run", "-p", "xtask", "--", "full-disk"])),
     ("bit flips", |_| cargo(&["run", "--release", "-p", "levada-sim", "--", "flips", "1000", "1"])),
     ("dedup", |_| cargo(&["run", "-p", "xtask", "--", "dedup", "--appends", "100000"])),
+    ("toolkit", |_| crate::toolkit::run(&[])),
     ("transfer", |_| cargo(&["run", "-p", "xtask", "--", "transfer", "--entries", "20000"])),
     ("flights", |_| {
         let demo = ["demo", "--records", "5000", "--language", "all"];

@@ -19,7 +19,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result, bail};
 use xtask::peers::{self, Version};
 use xtask::transcript::{Options, Target};
-use xtask::{ci, clients, conformance, differential, tidy, workspace};
+use xtask::{ci, clients, conformance, differential, tidy, toolkit, workspace};
 
 const HELP: &str = "\
 cargo xtask VERB
@@ -58,6 +58,8 @@ cargo xtask VERB
                             throughput beside Redis, into BENCHMARKS.md
   differential [--commands 1000000] [--seed S] [--peer 8.6|PATH] [--replay FILE]
                             random commands: the same replies as a real Redis?
+  toolkit [--server levada|7.0|8.6|valkey] [FILTER ...]
+                            the promises of the toolkit, on each server
   transfer [--entries 1000000] [--redis PROGRAM]
                             a stream with groups from Redis to Levada and back, compared
   ci                        every stage in order, with a table of minutes
@@ -89,6 +91,7 @@ fn main() -> ExitCode {
         "dedup" => dedup::run(rest),
         "footprint" => footprint::run(rest),
         "differential" => differential::run(rest),
+        "toolkit" => toolkit::run(rest).map(|outcome| ci::say(&outcome)),
         "transfer" => transfer::run(rest),
         "compare" => compare::run(rest),
         "ci" => ci::run_all(),

@@ -182,7 +182,8 @@ impl Shared {
                 self.counts.retried.fetch_add(1, Ordering::Relaxed);
             }
             Verdict::Bury(reason) => {
-                tracing::warn!(id = %delivery.id, stream = &*delivery.stream, reason, "dead letter");
+                let stream = &*delivery.stream;
+                tracing::warn!(id = %delivery.id, stream, reason, "dead letter");
                 let to = self.setup.dead_letters(&delivery.stream);
                 backend.dead_letter(seat, &failed(delivery, reason), &to).await?;
                 if seat.stream != delivery.stream {

@@ -64,6 +64,7 @@ impl Embedded {
             durable,
             idempotent_append: true,
             leases: true,
+            redrive: true,
             nack: true,
             ack_delete: true,
             claim_on_read: true,
@@ -352,6 +353,15 @@ impl Backend for Embedded {
         _to: &'a str, // The group's policy names it.
     ) -> Pending<'a, ()> {
         Box::pin(self.bury(seat, failed))
+    }
+
+    fn redrive<'a>(
+        &'a self,
+        seat: &'a Seat,
+        _from: &'a str, // The group's policy names it.
+        letters: &'a [Entry],
+    ) -> Pending<'a, u64> {
+        Box::pin(self.give_again(seat, letters))
     }
 
     fn tend<'a>(

@@ -88,15 +88,13 @@ impl Link {
     /// Sends a command that may block for so long.
     pub(super) async fn run_blocking(&self, command: &Cmd, wait: Duration) -> Result<Value> {
         let limit = wait + BLOCK_SLACK;
-        match tokio::time::timeout(limit, self.run(command)).await {
-            Ok(outcome) => outcome,
-            Err(_) => {
-                // The command may still be carried out. Its connection goes, so that it cannot be
-                // taken for the answer to the next one; what it delivered is claimed later.
-                self.current.lock().unwrap_or_else(PoisonError::into_inner).1 = None;
-                Err(Error::Timeout(limit))
-            }
+        if let Ok(outcome) = tokio::time::timeout(limit, self.run(command)).await {
+            return outcome;
         }
+        // The command may still be carried out. Its connection goes, so that its answer cannot be
+        // taken for that of the next one; what it delivered is claimed later.
+        self.current.lock().unwrap_or_else(PoisonError::into_inner).1 = None;
+        Err(Error::Timeout(limit))
     }
 
     /// Sends commands in one write; answers one value or error each.
