@@ -200,10 +200,12 @@ impl Rig {
     ) -> Result<(Journal, Duration)> {
         let trace = self.server.directory().join("trace");
         let nth = 1 + chance.below(NTH_MAX);
-        let wrapper = self.fault.wrapper(nth, &trace);
-        let injects = !wrapper.is_empty();
+        let wrapper = match self.fault {
+            Fault::FewFiles | Fault::LittleMemory => Some(self.limit(chance)?),
+            fault => fault.wrapper(nth, &trace),
+        };
         let mut ready = true;
-        if injects {
+        if let Some(wrapper) = wrapper {
             self.server.terminate()?;
             self.server.set_wrapper(wrapper);
             ready = self.server.try_start(RECOVERY_MAX)?;
@@ -214,40 +216,11 @@ impl Rig {
         }
         let load = ready.then(|| Load::start(self.server.address(), round, chance));
         let length = Duration::from_millis(LOAD_MS.0 + chance.below(LOAD_MS.1));
-        let mut cut_at = None;
-        let ended = match self.fault {
-            Fault::PowerCut => {
-                std::thread::sleep(length);
-                let medium = self.medium.as_ref().expect("power cuts have a medium");
-                medium.cut()?;
-                cut_at = load.as_ref().map(Load::moment);
-                totals.faults += 1;
-                // Time for a reply that should never come.
-                std::thread::sleep(AFTER_CUT);
-                self.server.end()
-            }
-            Fault::Kill => {
-                std::thread::sleep(length);
-                end(&mut self.server, chance, totals)
-            }
-            Fault::DirectoryRenamed | Fault::DirectoryRemoved => {
-                std::thread::sleep(length);
-                let load = load.as_ref().context("no load")?;
-                let removed = self.fault == Fault::DirectoryRemoved;
-                let (moment, ended) = self.take_directory(load, removed, totals);
-                cut_at = Some(moment);
-                ended
-            }
-            _ => {
-                totals.faults += 1;
-                self.injected(ready, length, &trace)
-                    .with_context(|| format!("{} at call {nth}", self.fault.name()))
-            }
-        };
+        let brought = self.bring(load.as_ref(), (length, nth, &trace), chance, totals);
+        self.server.end()?;
         // Joined in any case: the connections end with the server, however it ended.
         let mut journal = load.map(Load::join).unwrap_or_default();
-        ended?;
-        if let Some(cut_at) = cut_at {
+        if let Some(cut_at) = brought? {
             journal.note_cut(cut_at);
         }
         if let Some(medium) = &mut self.medium {
@@ -256,6 +229,46 @@ impl Rig {
         self.server.set_wrapper(Vec::new());
         let recovery = self.server.restart(RECOVERY_MAX)?;
         Ok((journal, recovery))
+    }
+
+    /// Brings the fault about. Answers the moment from which on nothing may be acknowledged, where
+    /// there is one while the server runs.
+    fn bring(
+        &mut self,
+        load: Option<&Load>,
+        (length, nth, trace): (Duration, u64, &Path),
+        chance: &mut Chance,
+        totals: &mut Totals,
+    ) -> Result<Option<u64>> {
+        let started = || load.context("the server does not start");
+        match self.fault {
+            Fault::PowerCut => {
+                std::thread::sleep(length);
+                let medium = self.medium.as_ref().expect("power cuts have a medium");
+                medium.cut()?;
+                let cut_at = started()?.moment();
+                totals.faults += 1;
+                // Time for a reply that should never come.
+                std::thread::sleep(AFTER_CUT);
+                Ok(Some(cut_at))
+            }
+            Fault::Kill => {
+                std::thread::sleep(length);
+                end(&mut self.server, chance, totals).map(|()| None)
+            }
+            Fault::DirectoryRenamed | Fault::DirectoryRemoved => {
+                std::thread::sleep(length);
+                self.take_directory(started()?, totals).map(Some)
+            }
+            Fault::FewFiles => self.crowd(totals).map(|()| None),
+            Fault::LittleMemory => self.fill_memory(totals).map(|()| None),
+            _ => {
+                totals.faults += 1;
+                let injected = self.injected(load.is_some(), length, trace);
+                injected.with_context(|| format!("{} at call {nth}", self.fault.name()))?;
+                Ok(None)
+            }
+        }
     }
 
     /// Waits for what was injected, ends the server and looks whether it fired.

@@ -9,9 +9,13 @@ use crate::{extended::Extended, fields::Fields, id::StreamId, restored::Restored
 
 mod letters;
 mod policy;
+mod schedule;
 
-pub use self::letters::{Letters, Xdlq, XdlqVerb};
-pub use self::policy::{GroupOption, StreamOption, XgroupCfgset, XgroupHandover};
+pub use self::{
+    letters::{Letters, Xdlq, XdlqVerb},
+    policy::{GroupOption, StreamOption, XgroupCfgset, XgroupHandover},
+    schedule::{SchedVerb, Xsched},
+};
 
 /// A key of one of the databases.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -53,6 +57,8 @@ pub enum Command<'a> {
     Xlag(Key<'a>, &'a [u8]),
     /// XDLQ.
     Xdlq(Xdlq<'a>),
+    /// XSCHED.
+    Xsched(Xsched<'a>),
     /// XIDMPRECORD.
     Xidmprecord(Xidmprecord<'a>),
     /// XREAD, its non-blocking half.
@@ -595,6 +601,7 @@ impl<'a> Command<'a> {
             Self::Xadd(_)
                 | Self::Xsetid(_)
                 | Self::Xidmprecord(_)
+                | Self::Xsched(Xsched { verb: SchedVerb::Add { .. }, .. })
                 | Self::XgroupCreate(_)
                 | Self::XgroupCreateconsumer(..)
                 | Self::Set(_)
@@ -616,7 +623,7 @@ impl<'a> Command<'a> {
     }
 
     /// Calls `each` with every key that the command names, in order, duplicates included.
-    pub fn for_each_key(&self, mut each: impl FnMut(Key<'a>)) {
+    pub fn for_each_key(&self, mut each: impl FnMut(Key<'_>)) {
         match self {
             Self::Xadd(Xadd { key, .. })
             | Self::Xrange(Xrange { key, .. })
@@ -653,7 +660,7 @@ impl<'a> Command<'a> {
     }
 
     /// The keys of what is no command about one stream.
-    fn for_each_other_key(&self, mut each: impl FnMut(Key<'a>)) {
+    fn for_each_other_key(&self, mut each: impl FnMut(Key<'_>)) {
         match self {
             Self::Set(Set { key, .. })
             | Self::Restore(Restore { key, .. })
@@ -674,6 +681,10 @@ impl<'a> Command<'a> {
             | Self::Incrbyfloat(key, _)
             | Self::Getrange(key, ..)
             | Self::Setrange(key, ..) => each(*key),
+            Self::Xsched(xsched) => {
+                each(xsched.key);
+                each(xsched.schedule());
+            }
             Self::Del(keys)
             | Self::Exists(keys)
             | Self::Mget(keys)

@@ -16,6 +16,7 @@ use crate::{
     keyspace::{KeyNumber, Keyspace, Object, Value},
     pending::Pending,
     restored::RestoredStream,
+    schedule::Payload,
     stream::Stream,
 };
 
@@ -97,6 +98,13 @@ impl Machine {
     pub fn tended(&self) -> Vec<KeyNumber> {
         let is_tended = |key: &KeyNumber| self.stream_of(*key).is_some_and(Stream::is_tended);
         self.keys.numbers().into_iter().filter(is_tended).collect()
+    }
+
+    /// Streams in which something is scheduled.
+    pub fn scheduled(&self) -> Vec<KeyNumber> {
+        let holds = |stream: &Stream| stream.schedule().is_some_and(|held| !held.is_empty());
+        let is_schedule = |key: &KeyNumber| self.stream_of(*key).is_some_and(holds);
+        self.keys.numbers().into_iter().filter(is_schedule).collect()
     }
 
     /// Bytes in the tails of all streams: what streams take of memory whatever their number.
@@ -316,6 +324,15 @@ impl Machine {
             | Effect::IidsForgotten { .. }
             | Effect::IidsCounted { .. } => {
                 apply_to_idempotence(&mut stream.idempotence, effect, &hasher, at);
+            }
+            Effect::Scheduled { due, starts_node, once, fields, .. } => {
+                let payload = Payload { fields: fields.0, at_ms: due.at_ms, once: *once };
+                let fields = payload.encode();
+                stream.append(due.id, &Fields::Encoded(&fields), *starts_node, at.now_ms);
+                stream.schedule_mut().insert(at.position, *due);
+            }
+            Effect::Unscheduled { due, .. } => {
+                stream.schedule_mut().remove(at.position, *due);
             }
             Effect::Policy { act: Act::StreamPolicySet(policy), .. } => {
                 stream.set_policy(*policy);

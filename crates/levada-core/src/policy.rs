@@ -15,7 +15,11 @@
 
 use alloc::{sync::Arc, vec::Vec};
 
-use crate::varint::{Reader, put_bytes, put_u64};
+use crate::{
+    error::Error,
+    schedule::is_tagged,
+    varint::{Reader, put_bytes, put_u64},
+};
 
 /// Tags on disk: never renumber, never reuse.
 mod tag {
@@ -99,7 +103,40 @@ pub struct GroupPolicy {
     pub retain_no: bool,
 }
 
+/// Where the dead letters of a group go that names no other stream.
+pub fn dead_letters_default(key: &[u8], group: &[u8]) -> Vec<u8> {
+    // In a cluster the letters must stand in the slot of their stream.
+    match is_tagged(key) {
+        true => [key, b":dlq:", group].concat(),
+        false => [b"{", key, b"}:dlq:", group].concat(),
+    }
+}
+
+/// Longest time that an option takes, in milliseconds: 100 years of 365.25 days.
+pub const TIME_MS_MAX: u64 = 3_155_760_000_000;
+
+/// The first of these times that is longer than it may be.
+fn check_times(times: &[(&'static str, u64)]) -> Result<(), Error> {
+    match times.iter().find(|(_, ms)| *ms > TIME_MS_MAX) {
+        Some((option, _)) => Err(Error::TimeTooLong(option)),
+        None => Ok(()),
+    }
+}
+
 impl StreamPolicy {
+    /// Whether its options agree with each other.
+    pub fn check(&self) -> Result<(), Error> {
+        check_times(&[
+            ("RETAIN-ACKED", self.retain_acked_ms),
+            ("MAX-AGE", self.max_age_ms),
+            ("DEDUP-WINDOW", self.dedup_window_ms),
+        ])?;
+        match self.retention {
+            Retention::Keep if self.retain_acked_ms > 0 => Err(Error::RetainsWhatIsKept),
+            _ => Ok(()),
+        }
+    }
+
     /// Whether the server ever removes entries of the stream by itself.
     pub fn removes(&self) -> bool {
         self.retention == Retention::Acked || self.max_age_ms > 0 || self.has_limit()
@@ -152,6 +189,15 @@ impl StreamPolicy {
 }
 
 impl GroupPolicy {
+    /// Whether its options agree with each other.
+    pub fn check(&self) -> Result<(), Error> {
+        check_times(&[
+            ("ACK-WAIT", self.ack_wait_ms),
+            ("BACKOFF", self.backoff_ms.iter().copied().max().unwrap_or(0)),
+            ("CONSUMER-TTL", self.consumer_ttl_ms),
+        ])
+    }
+
     /// Whether the server ends leases and deliveries of this group: XNACK FATAL is then a dead
     /// letter, and DELCONSUMER hands back.
     pub fn has_lease(&self) -> bool {

@@ -19,6 +19,7 @@ use crate::{
     redriven::Redriven,
     registry::Registry,
     restored::RestoredStream,
+    schedule::Schedule,
     varint::{self, Reader},
 };
 
@@ -45,6 +46,8 @@ pub struct Stream {
     pub redriven: Redriven,
     /// Idempotent producers.
     pub idempotence: Idempotence,
+    /// What is scheduled in it for another one, if it ever was a schedule.
+    schedule: Option<Arc<Schedule>>,
     length: u64,
     index: Index,
     tail: Tail,
@@ -163,6 +166,21 @@ impl Stream {
         DedupLimits::of(&self.policy).map_or(0, |limits| limits.ids_max)
     }
 
+    /// What is scheduled in it; `None` where nothing ever was.
+    pub fn schedule(&self) -> Option<&Schedule> {
+        self.schedule.as_deref()
+    }
+
+    /// The same, to be changed.
+    pub(crate) fn schedule_mut(&mut self) -> &mut Schedule {
+        Arc::make_mut(self.schedule.get_or_insert_default())
+    }
+
+    /// What a checkpoint knows of it.
+    pub(crate) fn set_schedule(&mut self, schedule: Schedule) {
+        self.schedule = Some(Arc::new(schedule));
+    }
+
     /// Live entries.
     pub fn len(&self) -> u64 {
         self.length
@@ -218,6 +236,7 @@ impl Stream {
             + index
             + groups
             + self.idempotence.memory_bytes()
+            + self.schedule().map_or(0, Schedule::memory_bytes)
     }
 
     /// Facts about a block.
@@ -277,9 +296,10 @@ impl Stream {
             || self.tail.block.count() >= crate::limits::BLOCK_ROWS
     }
 
-    /// The same as another stream, of which no checkpoint holds anything yet.
+    /// The same as another stream, of which no checkpoint holds anything yet. Its entries are
+    /// scheduled there, not here: none is appended twice.
     pub(crate) fn copied(&self, position: u64) -> Self {
-        let mut copy = Self { saved_tail: None, ..self.clone() };
+        let mut copy = Self { saved_tail: None, schedule: None, ..self.clone() };
         copy.idempotence.mark_changed(position);
         let groups: Vec<_> = copy.groups.iter().map(|(_, number, _)| number).collect();
         for number in groups {

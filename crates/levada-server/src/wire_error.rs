@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use levada_core::dedup::ID_BYTES;
 use levada_core::error::{Error as CoreError, Limit};
 use levada_core::id::StreamId;
+use levada_core::policy::TIME_MS_MAX;
 
 /// Bytes of the name and of the arguments that an unknown command is quoted with.
 const QUOTED_BYTES_MAX: usize = 128;
@@ -332,9 +333,6 @@ fn core_text(error: &CoreError, command: &str) -> Cow<'static, [u8]> {
         CoreError::NotInteger => b"ERR value is not an integer or out of range",
         CoreError::IncrementOverflow => b"ERR increment or decrement would overflow",
         CoreError::Limit(limit) => return limit_text(limit),
-        CoreError::DedupTooLarge { ids, others, bytes_max } => {
-            return dedup_text(*ids, *others, *bytes_max);
-        }
         CoreError::NotFloat => return WireError::NOT_FLOAT.text().into_owned().into(),
         CoreError::SumNotFinite => b"ERR increment would produce NaN or Infinity",
         CoreError::NotString => b"ERR Key should be of string type if conditions are specified",
@@ -361,13 +359,18 @@ fn core_text(error: &CoreError, command: &str) -> Cow<'static, [u8]> {
             return WireError::Corrupt(*first, *last).text().into_owned().into();
         }
         CoreError::OutOfMemory => b"OOM command not allowed when used memory > 'maxmemory'.",
-        own => return Cow::Borrowed(own_text(own)),
+        own => return own_text(own),
     })
 }
 
 /// Errors that Redis has not.
-fn own_text(error: &CoreError) -> &'static [u8] {
-    match error {
+fn own_text(error: &CoreError) -> Cow<'static, [u8]> {
+    Cow::Borrowed(match error {
+        CoreError::LimitBelowNeeded(limit) => return limit_below_text(limit),
+        CoreError::TimeTooLong(option) => return time_text(option),
+        CoreError::DedupTooLarge { ids, others, bytes_max } => {
+            return dedup_text(*ids, *others, *bytes_max);
+        }
         CoreError::DeadLettersToSource => {
             b"ERR DLQ names the stream itself: dead letters need another key"
         }
@@ -381,13 +384,28 @@ fn own_text(error: &CoreError) -> &'static [u8] {
         CoreError::TooManyRedriven => {
             b"ERR the stream holds 100000 redriven entries already: acknowledge and trim it first"
         }
+        CoreError::RetainsWhatIsKept => {
+            b"ERR RETAIN-ACKED is for RETENTION ACKED: with RETENTION KEEP nothing goes; set it to \
+              0"
+        }
+        CoreError::ScheduleOfTag => {
+            b"ERR the key is nothing but a hash tag, and its schedule would be that of the key \
+              within the braces: use another key"
+        }
+        CoreError::ScheduleField => {
+            b"ERR names of fields that begin with x-sched- are the server's: use another name"
+        }
         CoreError::HandoverToSelf => b"ERR TO names the consumer that goes",
         CoreError::DiskFull => {
             b"OOMDISK the disk is full: the command was refused and nothing changed. Free space on \
               it, or delete and trim (DEL, XDEL, XTRIM): reading and acknowledging go on"
         }
         _ => unreachable!("core_text() keeps what Redis has"),
-    }
+    })
+}
+
+fn time_text(option: &str) -> Cow<'static, [u8]> {
+    format!("ERR {option} takes at most {TIME_MS_MAX} ms, which are 100 years").into_bytes().into()
 }
 
 /// Which limit, its value, what it holds, and what to do.
@@ -399,6 +417,20 @@ fn limit_text(limit: &Limit) -> Cow<'static, [u8]> {
     format!(
         "LIMIT {option} of the stream is {max} and it holds {held} {unit} that a group still \
          needs: acknowledge or delete some, raise the limit, or set ON-LIMIT TRIM"
+    )
+    .into_bytes()
+    .into()
+}
+
+/// Which limit would refuse every append, and what to do.
+fn limit_below_text(limit: &Limit) -> Cow<'static, [u8]> {
+    let (option, max, held, unit) = match limit {
+        Limit::Len { max, held } => ("MAX-LEN", max, held, "entries"),
+        Limit::Bytes { max, held } => ("MAX-BYTES", max, held, "bytes"),
+    };
+    format!(
+        "ERR {option} {max} is below the {held} {unit} that a group still needs, so that every \
+         append would be refused: acknowledge some first, or set ON-LIMIT TRIM with it"
     )
     .into_bytes()
     .into()

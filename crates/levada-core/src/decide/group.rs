@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use super::{Context, Decided, Decision, create_stream, integer, released};
+use super::{Context, Decided, Decision, create, integer, released};
 use crate::{
     command::{Key, XgroupCreate, XgroupSetid},
     effect::{Act, Effect},
@@ -84,24 +84,25 @@ impl Found<'_> {
 }
 
 /// XGROUP CREATE key group id|$ \[MKSTREAM] \[ENTRIESREAD n]
-pub(super) fn create<'a>(context: Context<'_>, create: &XgroupCreate<'a>) -> Decided<'a> {
+pub(super) fn create<'a>(context: Context<'_>, asked: &XgroupCreate<'a>) -> Decided<'a> {
     let mut effects = Vec::with_capacity(2);
-    let (key, group, top, added) = match context.stream(create.key)? {
-        Some((_, stream)) if stream.groups.number(create.group).is_some() => {
+    let (key, group, top, added) = match context.stream(asked.key)? {
+        Some((_, stream)) if stream.groups.number(asked.group).is_some() => {
             return Err(Error::GroupExists.into());
         }
         Some((key, stream)) => {
             (key, stream.groups.free_number(), stream.last_id, stream.entries_added)
         }
-        None if create.create_stream => {
-            let key = create_stream(context, create.key, &mut effects);
+        None if asked.create_stream => {
+            let key = create::stream(context, asked.key, &mut effects)?;
             (key, 0, StreamId::MIN, 0)
         }
         None => return Err(Error::KeyRequired.into()),
     };
-    let last_id = create.id.unwrap_or(top);
-    let (name, entries_read) = (create.group, clamp(create.entries_read, added));
+    let last_id = asked.id.unwrap_or(top);
+    let (name, entries_read) = (asked.group, clamp(asked.entries_read, added));
     effects.push(Effect::GroupCreated { key, group, name, last_id, entries_read });
+    effects.extend(create::group(context, key, asked.key.name, group, name));
     if let Some(stream) = context.machine.stream_of(key) {
         effects.extend(released::begun(context, key, stream, group, last_id)?);
     }

@@ -3,18 +3,16 @@
 use alloc::{sync::Arc, vec::Vec};
 
 use super::{
-    Context, Decided, Decision, group::Found, group::find_for_xgroup, integer, places, retention,
-    tend::dead_letters_of,
+    Context, Decided, Decision, check, create, dead_letters_of, group::Found,
+    group::find_for_xgroup, integer, places, retention,
 };
 use crate::{
     command::{Key, Xcfgset, XgroupCfgset, XgroupHandover},
-    dedup::{DedupLimits, ID_BYTES, MAX_MAX},
-    effect::{Act, DedupChange, Effect},
+    effect::{Act, Effect},
     error::Error,
     id::StreamId,
     idempotence::IdmpLimits,
-    keyspace::{KeyNumber, Value},
-    policy::{GroupPolicy, OnLimit, Retention, StreamPolicy},
+    policy::{OnLimit, Retention},
     reply::{Fact, Reply},
 };
 
@@ -33,12 +31,12 @@ pub(super) fn xcfgset<'a>(context: Context<'_>, asked: &Xcfgset<'a>) -> Decided<
     };
     let mut policy = stream.policy;
     asked.options.iter().for_each(|option| option.set(&mut policy));
-    check_dedup(context, stream.dedup_ids_max(), &policy)?;
+    check::stream(context, stream, &policy)?;
     let mut effects = Vec::new();
     if policy != stream.policy {
         effects.push(Effect::Policy { key, act: Act::StreamPolicySet(policy) });
         if stream.idempotence.dedup().is_none() {
-            effects.extend(started(context, key, &policy));
+            effects.extend(create::dedup(context, key, &policy));
         }
     }
     // The same values forget nothing: every producer may set them before it begins.
@@ -46,35 +44,6 @@ pub(super) fn xcfgset<'a>(context: Context<'_>, asked: &Xcfgset<'a>) -> Decided<
         effects.push(Effect::IdmpSet { key, limits });
     }
     Ok(Decision { reply: Reply::Ok, effects })
-}
-
-/// What makes a stream of this policy keep hashes that keeps none, where the policy says so.
-pub(super) fn started(
-    context: Context<'_>,
-    key: KeyNumber,
-    policy: &StreamPolicy,
-) -> Option<Effect<'static>> {
-    DedupLimits::of(policy)?;
-    let secret = context.machine.new_secret(key, context.now_ms);
-    Some(Effect::Dedup { key, change: DedupChange::Started(secret) })
-}
-
-/// Whether there is memory for the idempotent ids of a policy, beside those of other streams.
-pub(super) fn check_dedup(
-    context: Context<'_>,
-    held_ids: u64,
-    policy: &StreamPolicy,
-) -> Result<(), Error> {
-    let Some(limits) = DedupLimits::of(policy).filter(|limits| limits.ids_max > held_ids) else {
-        return Ok(());
-    };
-    let others = (context.machine.dedup_ids() - held_ids).saturating_mul(ID_BYTES);
-    let bytes_max = context.dedup_bytes_max;
-    if limits.ids_max > MAX_MAX || limits.bytes().saturating_add(others) > bytes_max {
-        let ids = limits.ids_max;
-        return Err(Error::DedupTooLarge { ids, others, bytes_max });
-    }
-    Ok(())
 }
 
 /// XCFGGET key
@@ -105,32 +74,12 @@ pub(super) fn cfgset<'a>(context: Context<'_>, asked: &XgroupCfgset<'a>) -> Deci
         find_for_xgroup(context, asked.key, asked.group)?;
     let mut policy = found.policy.clone();
     asked.options.iter().for_each(|option| option.set(&mut policy));
-    check_dead_letters(context, asked, &policy)?;
+    check::group(context, asked.key, asked.group, &policy)?;
     let effects = match policy == found.policy {
         true => Vec::new(),
         false => Vec::from([Effect::Policy { key, act: Act::GroupPolicySet { group, policy } }]),
     };
     Ok(Decision { reply: Reply::Ok, effects })
-}
-
-/// Dead letters go to another key, and to a stream.
-fn check_dead_letters(
-    context: Context<'_>,
-    asked: &XgroupCfgset<'_>,
-    policy: &GroupPolicy,
-) -> Result<(), Error> {
-    if !policy.has_lease() {
-        return Ok(());
-    }
-    let name = dead_letters_of(policy, asked.key.name, asked.group);
-    if name == asked.key.name {
-        return Err(Error::DeadLettersToSource);
-    }
-    let target = context.machine.keys.find(Key { name: &name, ..asked.key });
-    match target.map(|(_, object)| &object.value) {
-        Some(Value::Text(_)) => Err(Error::DeadLettersNoStream),
-        _ => Ok(()),
-    }
 }
 
 /// XGROUP CFGGET key group

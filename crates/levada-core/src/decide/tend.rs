@@ -8,7 +8,7 @@
 
 use alloc::{sync::Arc, vec::Vec};
 
-use super::{Context, Refusal, places, retention};
+use super::{Context, Refusal, create, places, retention};
 use crate::{
     effect::{Act, Effect, EntryFields, Kind},
     fields::Fields,
@@ -16,7 +16,7 @@ use crate::{
     id::StreamId,
     keyspace::{KeyNumber, Object, Value},
     pending::Pending,
-    policy::GroupPolicy,
+    policy::{GroupPolicy, dead_letters_default},
     stream::Stream,
     varint,
 };
@@ -57,6 +57,8 @@ pub struct Letter {
     key: KeyNumber,
     /// Database and name, where the stream has to be created.
     created: Option<(u8, Vec<u8>)>,
+    /// The policies with which it is created.
+    policies: Vec<Effect<'static>>,
     seals: bool,
     starts_node: bool,
     id: StreamId,
@@ -71,7 +73,8 @@ impl Letter {
         let mut effects = Vec::new();
         if let Some((database, name)) = &self.created {
             let (database, kind) = (*database, Kind::Stream);
-            effects.push(Effect::KeyCreated { key, database, kind, name });
+            effects.push(Effect::KeyCreated { key, database, kind, name: name.into() });
+            effects.extend(self.policies.iter().cloned());
         }
         if seals {
             effects.push(Effect::Sealed { key });
@@ -257,7 +260,9 @@ impl Tending<'_> {
         let Some((key, object)) = keys.find(crate::command::Key { database, name: &name }) else {
             let (key, created) = (keys.next_number(), Some((database, name)));
             let id = StreamId::new(now_ms, u64::from(now_ms == 0));
-            return Some(Letter { key, created, seals: false, starts_node: true, id, fields });
+            let policies = create::policies(self.context, key, created.as_ref().map(|it| &*it.1)?);
+            let (policies, seals, starts_node) = (policies.ok()?, false, true);
+            return Some(Letter { key, created, policies, seals, starts_node, id, fields });
         };
         let Value::Stream(target) = &object.value else {
             return None;
@@ -269,7 +274,8 @@ impl Tending<'_> {
         }
         let seals = target.is_tail_full();
         let starts_node = seals || target.starts_node(self.context.nodes);
-        Some(Letter { key, created: None, seals, starts_node, id, fields })
+        let (created, policies) = (None, Vec::new());
+        Some(Letter { key, created, policies, seals, starts_node, id, fields })
     }
 }
 
@@ -278,13 +284,5 @@ pub(super) fn dead_letters_of(policy: &GroupPolicy, key: &[u8], group: &[u8]) ->
     if !policy.dlq.is_empty() {
         return policy.dlq.to_vec();
     }
-    // In a cluster the letters must stand in the slot of their stream.
-    let tagged = key.iter().position(|byte| *byte == b'{').is_some_and(|open| {
-        let close = key[open..].iter().position(|byte| *byte == b'}');
-        close.is_some_and(|close| close > 1)
-    });
-    match tagged {
-        true => [key, b":dlq:", group].concat(),
-        false => [b"{", key, b"}:dlq:", group].concat(),
-    }
+    dead_letters_default(key, group)
 }

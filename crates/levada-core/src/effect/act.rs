@@ -1,4 +1,4 @@
-//! What policies do, as records of the log: codes 48 to 63, 66 to 73 and 77.
+//! What policies do, as records of the log: codes 48 to 59, 66 to 73 and 77.
 
 use alloc::{sync::Arc, vec::Vec};
 

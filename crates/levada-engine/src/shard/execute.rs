@@ -108,6 +108,7 @@ impl<S: Store> Shard<S> {
             now_ms: self.now_ms,
             nodes: self.settings.nodes,
             idmp: self.settings.idmp,
+            defaults: &self.defaults,
             text_bytes_max: self.settings.strings_bytes_max,
             dedup_bytes_max: self.settings.dedup_bytes_max,
             blind: false,
@@ -221,6 +222,9 @@ impl<S: Store> Shard<S> {
         let tended = |key: &KeyNumber| self.machine.stream_of(*key).is_some_and(Stream::is_tended);
         if let Some(key) = key.filter(tended) {
             self.tending.ask(key, self.now_ms);
+        }
+        if let Some(key) = effect.key() {
+            self.note_schedule(key);
         }
     }
 

@@ -138,7 +138,8 @@ impl<S: Store> Shard<S> {
             | Effect::Sealed { .. }
             | Effect::IdmpSet { .. }
             | Effect::IidTracked { .. }
-            | Effect::IidsCounted { .. } => {}
+            | Effect::IidsCounted { .. }
+            | Effect::Unscheduled { .. } => {}
             effect if effect.is_delivery() => {}
             effect => {
                 if let Some(key) = effect.key() {

@@ -2,6 +2,7 @@
 
 mod copies;
 mod dedup;
+mod defaults;
 mod embedded;
 mod full_disk;
 mod idempotent;
@@ -10,4 +11,5 @@ mod released;
 mod policy_rig;
 mod redrives;
 mod restores;
+mod schedules;
 mod verify;

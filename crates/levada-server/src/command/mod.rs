@@ -73,9 +73,12 @@ mod xrange;
 mod xread;
 mod xreadgroup;
 mod xrevrange;
+mod xsched;
 mod xsetid;
 mod xtrim;
 
+pub(crate) use self::xcfgset::options as stream_options;
+pub(crate) use self::xgroup::policy::options as group_options;
 use crate::spec::{CommandSpec, Keys, Run, category, flag};
 
 /// Every command there is.
@@ -205,6 +208,7 @@ static TABLE: &[CommandSpec] = &[
     xread::SPEC,
     xreadgroup::SPEC,
     xrevrange::SPEC,
+    xsched::SPEC,
     xsetid::SPEC,
     xtrim::SPEC,
 ];

@@ -17,8 +17,8 @@ use crate::wire_error::WireError;
 pub(super) const SPEC: CommandSpec = CommandSpec {
     name: "xcfgset",
     syntax: "key [IDMP-DURATION seconds] [IDMP-MAXSIZE count] [DEDUP-WINDOW ms] \
-             [DEDUP-MAX count] [RETENTION KEEP|ACKED] [RETAIN-ACKED ms] [MAX-AGE ms] [MAX-LEN count] [MAX-BYTES bytes] \
-             [ON-LIMIT REJECT|TRIM]",
+             [DEDUP-MAX count] [RETENTION KEEP|ACKED] [RETAIN-ACKED ms] [MAX-AGE ms] \
+             [MAX-LEN count] [MAX-BYTES bytes] [ON-LIMIT REJECT|TRIM]",
     summary: "Sets the policy of a stream: idempotent ids, retention, limits.",
     since: "8.6.0",
     arity: -2,
@@ -68,7 +68,8 @@ fn parse<'a>(request: &Request<'a>) -> Result<Asked<'a>, WireError> {
     })
 }
 
-fn options(mut args: &[&[u8]], asked: &mut Xcfgset<'_>) -> Result<(), WireError> {
+/// Reads the options into what is asked.
+pub(crate) fn options(mut args: &[&[u8]], asked: &mut Xcfgset<'_>) -> Result<(), WireError> {
     while let [word, value, rest @ ..] = args {
         let (setting, twice, range, max) = if word.eq_ignore_ascii_case(b"IDMP-DURATION") {
             let setting = &mut asked.idmp_duration_s;
