@@ -42,6 +42,19 @@ async fn a_rest_of_a_day_takes_no_time() {
 }
 
 #[tokio::test]
+async fn what_is_due_in_a_day_takes_no_time_either() {
+    let test = TestBroker::new().expect("a broker");
+    let day = Duration::from_hours(24);
+    let worker = || Worker::new(&test, "till").handle(pay);
+    test.producer().send_in(&Bill(0), day).await.expect("scheduled");
+    test.drain(worker()).await.expect("drained");
+    test.assert_acked(0);
+    test.advance(day).await.expect("advanced");
+    test.drain(worker()).await.expect("drained");
+    test.assert_acked(1);
+}
+
+#[tokio::test]
 #[should_panic(expected = "dead letters")]
 async fn an_assertion_can_fail() {
     TestBroker::new().expect("a broker").assert_dead(1);
