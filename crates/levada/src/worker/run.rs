@@ -32,11 +32,13 @@ pub(super) async fn run(
     let (out, inbox) = mpsc::channel(1);
     let mut aside = JoinSet::new();
     aside.spawn(Arc::clone(&crew.shared).extend_leases());
-    let reader = tokio::spawn(reading.run(places, out));
+    // In a set, so that nothing reads on when the worker is dropped.
+    let mut reader = JoinSet::new();
+    reader.spawn(reading.run(places, out));
     crew.work(inbox, shutdown, &stop).await;
-    let ended = match reader.await {
-        Ok(ended) => ended,
-        Err(error) => Err(crate::Error::Closed(format!("the reader ended: {error}"))),
+    let ended = match reader.join_next().await {
+        Some(Ok(ended)) => ended,
+        ended => Err(crate::Error::Closed(format!("the reader ended: {ended:?}"))),
     };
     crew.drain().await;
     drop(aside);
@@ -169,7 +171,9 @@ impl Crew {
         for taken in taken {
             let deleted = taken.delivered.fields.is_none();
             let job = self.deliver(taken);
-            self.shared.hold(&job.delivery);
+            if !self.shared.hold(&job.delivery) {
+                continue;
+            }
             if deleted {
                 // It was deleted while it was pending: there is nothing to do.
                 self.shared.settle(&job.delivery, Verdict::Ack).await;
