@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, Cmd, Pipeline, RedisError, Value};
+use redis::{AsyncConnectionConfig, Client, Cmd, ErrorKind, Pipeline, RedisError, Value};
 
 use crate::error::{Error, Result};
 
@@ -196,6 +196,9 @@ fn split(value: Value) -> Result<Value> {
 pub(super) fn of(error: &RedisError) -> Error {
     if error.is_timeout() {
         return Error::Timeout(ANSWER_WAIT_MAX);
+    }
+    if matches!(error.kind(), ErrorKind::AuthenticationFailed | ErrorKind::InvalidClientConfig) {
+        return Error::Refused(error.to_string());
     }
     let Some(code) = error.code() else {
         return Error::Connection(error.to_string());

@@ -6,7 +6,7 @@ use levada::{
     Cache, Channel, DeadLetters, Error, Event as _, Fault, Janitor, MessageId, Msg, Reader,
     Replies, State, Worker,
 };
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::{event, promise};
@@ -204,14 +204,37 @@ promise! {
     }
 }
 
+event!(Guarded, "it-guarded");
+
+promise! {
+    /// User and password come with the URL; a wrong one is refused at once, and never shown.
+    a_password_comes_with_the_url, [Guarded::STREAM], |broker, world| {
+        let Some(address) = world.url.strip_prefix("redis://") else {
+            return; // Nobody else can be asked for one.
+        };
+        say(address, "ACL SETUSER it-user on >it-secret ~* &* +@all", b'+').await;
+        let url = |password: &str| format!("redis://it-user:{password}@{address}");
+        let guarded = levada::connect(&url("it-secret")).await.expect("the password is right");
+        guarded.producer().send(&Guarded::new(1)).await.expect("sent");
+        let refused = levada::connect(&url("it-guess")).await.expect_err("the password is wrong");
+        assert!(matches!(refused, Error::Refused(_)), "{refused:?}");
+        assert!(!refused.to_string().contains("it-guess"), "{refused}");
+        say(address, "ACL DELUSER it-user", b':').await;
+        assert_eq!(broker.backend().len(Guarded::STREAM).await.expect("a length"), 1);
+    }
+}
+
 /// Ends all connections of ours to a server. (Those of other tests too: they have to bear it.)
 async fn cut_connections(world: &World) {
     let Some(address) = world.url.strip_prefix("redis://") else {
         return;
     };
+    say(address, "CLIENT KILL TYPE normal SKIPME yes", b':').await;
+}
+
+/// Says something to a server that the toolkit has no word for, and looks how it answers.
+async fn say(address: &str, command: &str, answer: u8) {
     let mut stream = tokio::net::TcpStream::connect(address).await.expect("the server is there");
-    stream.write_all(b"CLIENT KILL TYPE normal SKIPME yes\r\n").await.expect("written");
-    let mut reply = [0; 1];
-    tokio::io::AsyncReadExt::read_exact(&mut stream, &mut reply).await.expect("a reply");
-    assert_eq!(&reply, b":", "the server killed connections");
+    stream.write_all(format!("{command}\r\n").as_bytes()).await.expect("written");
+    assert_eq!(stream.read_u8().await.expect("a reply"), answer, "{command}");
 }
