@@ -10,6 +10,7 @@ mod footprint;
 mod full_disk;
 mod kills;
 mod mount;
+mod order;
 mod schedule;
 mod transfer;
 
@@ -68,6 +69,8 @@ cargo xtask VERB
                             random commands: the same replies as a real Redis?
   toolkit [--server levada|7.0|8.6|valkey] [FILTER ...]
                             the promises of the toolkit, on each server
+  order [--entries 1000000] [--keys 10000] [--consumers 16] [--kills 3] [--seed S]
+                            a group with ORDER-BY: is every key in order, and nothing lost?
   transfer [--entries 1000000] [--redis PROGRAM]
                             a stream with groups from Redis to Levada and back, compared
   ci                        every stage in order, with a table of minutes
@@ -101,6 +104,7 @@ fn main() -> ExitCode {
         "footprint" => footprint::run(rest),
         "differential" => differential::run(rest),
         "toolkit" => toolkit::run(rest).map(|outcome| ci::say(&outcome)),
+        "order" => order::run(rest),
         "transfer" => transfer::run(rest),
         "compare" => compare::run(rest),
         "ci" => ci::run_all(),

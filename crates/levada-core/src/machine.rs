@@ -208,7 +208,9 @@ impl Machine {
             _ => self.apply_to_stream(effect, at),
         };
         if let Some(object) = effect.key().and_then(|key| self.keys.get_mut(key)) {
-            object.changed = at.position;
+            if !effect.is_passing() {
+                object.changed = at.position;
+            }
             if !effect.is_delivery() {
                 object.entries_changed = at.position;
             }
@@ -445,7 +447,7 @@ fn apply_to_groups(stream: &mut Stream, effect: &Effect<'_>, at: At) {
 fn act_on_group(group: &mut Group, act: &Act, at: At) {
     match act {
         Act::StreamPolicySet(_) => {}
-        Act::GroupPolicySet { policy, .. } => group.policy = policy.clone(),
+        Act::GroupPolicySet { policy, .. } => group.set_policy(at.position, policy),
         Act::Offered { rows, .. } => {
             rows.iter().for_each(|(id, due_ms)| group.offer(at.position, *id, *due_ms));
         }
@@ -458,6 +460,13 @@ fn act_on_group(group: &mut Group, act: &Act, at: At) {
             group.dead_letters += 1;
         }
         Act::Redriven { id, .. } => group.give_back(at.position, *id),
+        Act::Parked { rows, .. } => {
+            rows.iter().for_each(|(id, key)| group.order.park(*id, *key));
+        }
+        Act::TakenOff { rows, .. } => {
+            rows.iter().for_each(|(id, key)| group.take_off(*id, *key));
+        }
+        Act::Unparked { ids, .. } => ids.iter().for_each(|id| group.order.unpark(*id)),
         Act::Dropped { count, .. } => group.dropped += count,
         Act::ReleasedUnread { stays, count, .. } => {
             group.released_unread += if *stays { *count } else { 0 };
@@ -470,6 +479,7 @@ pub(crate) fn apply_to_group(group: &mut Group, effect: &Effect<'_>, at: At) {
     match effect {
         Effect::GroupIdSet { last_id, entries_read, .. } => {
             set_place(group, *last_id, *entries_read);
+            group.order.unpark_above(*last_id);
         }
         Effect::ConsumerCreated { consumer, name, .. } => {
             let new = Consumer { seen_ms: at.now_ms, active_ms: None, pending: 0 };
@@ -478,8 +488,8 @@ pub(crate) fn apply_to_group(group: &mut Group, effect: &Effect<'_>, at: At) {
         Effect::ConsumerDeleted { consumer, .. } => {
             group.remove_consumer(at.position, *consumer);
         }
-        Effect::ConsumerSeen { consumer, active, .. } => {
-            group.seen(*consumer, at.now_ms, *active);
+        Effect::ConsumerSeen { consumer, active, ago_ms, .. } => {
+            group.seen(*consumer, at.now_ms.saturating_sub(*ago_ms), *active);
         }
         Effect::Delivered { consumer, last_id, entries_read, ids, .. } => {
             set_place(group, *last_id, *entries_read);

@@ -6,9 +6,7 @@
 
 use alloc::vec::Vec;
 
-use super::{
-    Context, Decided, Decision, Refusal, add, create, integer, places, retention,
-};
+use super::{Context, Decided, Decision, Refusal, add, create, integer, places, retention};
 use crate::{
     command::{Idempotent, Key, NewId, SchedVerb, Xadd, Xsched},
     effect::{Effect, EntryFields},
