@@ -66,8 +66,14 @@ const STAGES: &[Stage] = &[
     ("slow syncs", |_| faults("slow-sync", "5")),
     ("failed writes", |_| faults("write-error", "5")),
     ("no space", |_| faults("no-space", "5")),
+    ("chaos", |_| cargo(&["run", "-p", "xtask", "--", "chaos", "--seconds", "20"])),
+    ("directory renamed", |_| faults("directory-renamed", "5")),
+    ("directory removed", |_| faults("directory-removed", "5")),
+    ("few open files", |_| faults("few-files", "5")),
+    ("little memory", |_| faults("little-memory", "5")),
     ("full disk", |_| cargo(&["run", "-p", "xtask", "--", "full-disk"])),
     ("bit flips", |_| cargo(&["run", "--release", "-p", "levada-sim", "--", "flips", "1000", "1"])),
+    ("dedup", |_| cargo(&["run", "-p", "xtask", "--", "dedup", "--appends", "100000"])),
     ("transfer", |_| cargo(&["run", "-p", "xtask", "--", "transfer", "--entries", "20000"])),
     ("flights", |_| {
         let demo = ["demo", "--records", "5000", "--language", "all"];

@@ -7,10 +7,12 @@ use alloc::{borrow::Cow, sync::Arc, vec::Vec};
 
 use crate::{extended::Extended, fields::Fields, id::StreamId, restored::RestoredStream};
 
+mod letters;
 mod policy;
 mod schedule;
 
 pub use self::{
+    letters::{Letters, Xdlq, XdlqVerb},
     policy::{GroupOption, StreamOption, XgroupCfgset, XgroupHandover},
     schedule::{SchedVerb, Xsched},
 };
@@ -55,6 +57,8 @@ pub enum Command<'a> {
     Xlag(Key<'a>, &'a [u8]),
     /// XSCHED.
     Xsched(Xsched<'a>),
+    /// XDLQ.
+    Xdlq(Xdlq<'a>),
     /// XIDMPRECORD.
     Xidmprecord(Xidmprecord<'a>),
     /// XREAD, its non-blocking half.
@@ -588,7 +592,7 @@ pub enum SetExpiry {
     At(u64),
 }
 
-impl<'a> Command<'a> {
+impl Command<'_> {
     /// Whether it is refused while the disk is full: what Redis refuses when it is out of memory
     /// (the flag DENYOOM). What reads, acknowledges, deletes and trims is not.
     pub fn needs_space(&self) -> bool {
@@ -608,7 +612,14 @@ impl<'a> Command<'a> {
                 | Self::Append(..)
                 | Self::Restore(_)
                 | Self::Copy(_)
+                | Self::Xdlq(Xdlq { verb: XdlqVerb::Redrive, .. })
         )
+    }
+
+    /// Whether it goes on where a block is lost, which it wanted for a count alone: it is the way
+    /// out for a group that stands before that block.
+    pub fn passes_lost(&self) -> bool {
+        matches!(self, Self::XgroupCreate(_) | Self::XgroupSetid(_) | Self::XgroupDestroy(..))
     }
 
     /// Calls `each` with every key that the command names, in order, duplicates included.
@@ -623,6 +634,7 @@ impl<'a> Command<'a> {
             | Self::XgroupCfgget(key, _)
             | Self::XgroupHandover(XgroupHandover { key, .. })
             | Self::Xlag(key, _)
+            | Self::Xdlq(Xdlq { key, .. })
             | Self::Xidmprecord(Xidmprecord { key, .. })
             | Self::XgroupCreate(XgroupCreate { key, .. })
             | Self::XgroupSetid(XgroupSetid { key, .. })
@@ -733,7 +745,8 @@ impl<'a> Command<'a> {
         )
     }
 
-    /// Whether the answer depends on which keys exist, beyond the keys it names.
+    /// Whether the answer depends on keys beyond those that it names: on which exist, or, of XDLQ,
+    /// on that of the dead letters.
     pub fn sees_whole_keyspace(&self) -> bool {
         matches!(
             self,
@@ -743,6 +756,7 @@ impl<'a> Command<'a> {
                 | Self::Randomkey(..)
                 | Self::Flush(_)
                 | Self::Swapdb(..)
+                | Self::Xdlq(_)
         )
     }
 }

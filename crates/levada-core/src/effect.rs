@@ -6,13 +6,14 @@
 //! mirrored in `docs/format.md`; the numbers of [`code`] are on disk and are never given out anew.
 
 mod act;
+mod dedup;
 mod lists;
 mod schedule;
 
 use alloc::{borrow::Cow, sync::Arc, vec::Vec};
 
-pub use self::act::Act;
 use self::lists::{get_blocks, get_ids, get_rows, put_blocks, put_ids, put_rows};
+pub use self::{act::Act, dedup::DedupChange};
 use crate::{
     block::Block,
     fields::Fields,
@@ -54,8 +55,9 @@ mod code {
     pub(super) const DELIVERED: u8 = 38;
     pub(super) const CLAIMED: u8 = 39;
     pub(super) const RELEASED: u8 = 40;
-    /// From here on [`super::Act`], but for 60 to 65: `schedule.rs`.
+    /// From here on [`super::Act`], but for 60 to 65 (`schedule.rs`) and 74 to 76 (`dedup.rs`).
     pub(super) const POLICIES: u8 = 48;
+    pub(super) use super::dedup::code::{DROPPED as DEDUP_LAST, STARTED as DEDUP_FIRST};
 }
 
 /// What kind of value a key holds.
@@ -227,6 +229,13 @@ pub enum Effect<'a> {
         added: u64,
         /// Duplicates ever found.
         duplicates: u64,
+    },
+    /// What is kept under DEDUP-WINDOW and DEDUP-MAX changes.
+    Dedup {
+        /// In which stream.
+        key: KeyNumber,
+        /// How.
+        change: DedupChange,
     },
     /// A group comes into being.
     GroupCreated {
@@ -416,6 +425,7 @@ impl<'a> Effect<'a> {
             | Self::IidTracked { key, .. }
             | Self::IidsForgotten { key, .. }
             | Self::IidsCounted { key, .. }
+            | Self::Dedup { key, .. }
             | Self::GroupCreated { key, .. }
             | Self::GroupIdSet { key, .. }
             | Self::GroupDestroyed { key, .. }
@@ -437,7 +447,10 @@ impl<'a> Effect<'a> {
     pub fn is_delivery(&self) -> bool {
         matches!(
             self,
-            Self::Delivered { .. } | Self::ConsumerSeen { .. } | Self::IidsForgotten { .. }
+            Self::Delivered { .. }
+                | Self::ConsumerSeen { .. }
+                | Self::IidsForgotten { .. }
+                | Self::Dedup { change: DedupChange::Dropped { .. }, .. }
         )
     }
 
@@ -508,6 +521,7 @@ impl<'a> Effect<'a> {
                 put_u64(out, *added);
                 put_u64(out, *duplicates);
             }
+            Self::Dedup { change, .. } => change.encode(out),
             _ => self.encode_group(out),
         }
     }
@@ -578,6 +592,7 @@ impl<'a> Effect<'a> {
             Self::IidTracked { .. } => code::IID_TRACKED,
             Self::IidsForgotten { .. } => code::IIDS_FORGOTTEN,
             Self::IidsCounted { .. } => code::IIDS_COUNTED,
+            Self::Dedup { change, .. } => change.code(),
             Self::GroupCreated { .. } => code::GROUP_CREATED,
             Self::GroupIdSet { .. } => code::GROUP_ID_SET,
             Self::GroupDestroyed { .. } => code::GROUP_DESTROYED,
@@ -647,6 +662,9 @@ impl<'a> Effect<'a> {
             },
             schedule::code::SCHEDULED..=schedule::code::LAST => {
                 return Self::decode_schedule(code, key, reader, batch);
+            }
+            code::DEDUP_FIRST..=code::DEDUP_LAST => {
+                return DedupChange::decode(code, key, reader);
             }
             code::POLICIES.. => return Act::decode(code, key, reader),
             code::IDMP_SET..=code::IIDS_COUNTED => {

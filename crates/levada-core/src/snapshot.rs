@@ -17,6 +17,8 @@
 //! 9     producer << 32 | chunk    a chunk of its iids
 //! 14    0                         a schedule: numbers of its chunks
 //! 15    chunk                     a chunk of it: times and ids
+//! 12    0                         what DEDUP-WINDOW keeps: key of the hashes, numbers of its chunks
+//! 13    chunk                     a chunk of its hashes
 //! ```
 //!
 //! Pieces that no other names any more (rows of a block that was sealed, chunks of a group that is
@@ -27,6 +29,7 @@ use alloc::{collections::BTreeMap, sync::Arc, vec::Vec};
 use foldhash::fast::FixedState;
 
 use crate::{
+    dedup::{Dedup, DedupLimits},
     effect::Kind,
     group::Group,
     idempotence::Producer,
@@ -51,6 +54,8 @@ mod kind {
     pub(super) const IIDS: u8 = 9;
     pub(super) const SCHEDULE: u8 = 14;
     pub(super) const DUES: u8 = 15;
+    pub(super) const DEDUP: u8 = 12;
+    pub(super) const HASHES: u8 = 13;
 }
 
 /// Address of a piece: object, kind, part.
@@ -99,6 +104,8 @@ enum Todo {
     Iids(usize, u32, usize),
     Schedule(usize),
     Dues(usize, usize),
+    Dedup(usize),
+    Hashes(usize, u64),
 }
 
 impl Machine {
@@ -194,6 +201,10 @@ impl Snapshot {
                 let part = u64::from(number) << 32 | u64::from(chunk.unwrap_or(0));
                 ((frozen.key.0, kind::IIDS, part), Change::Put)
             }),
+            Todo::Dedup(at) => self.with_dedup(at, kind::DEDUP, 0, |dedup| dedup.encode(out)),
+            Todo::Hashes(at, chunk) => self.with_dedup(at, kind::HASHES, chunk, |dedup| {
+                dedup.encode_chunk(chunk, out);
+            }),
         }
     }
 
@@ -220,6 +231,22 @@ impl Snapshot {
         })
     }
 
+    /// What a stream keeps of its idempotent appends.
+    fn with_dedup(
+        &self,
+        at: usize,
+        kind: u8,
+        part: u64,
+        encode: impl FnOnce(&Dedup),
+    ) -> Option<(PieceId, Change)> {
+        self.with_stream(at, |frozen, stream| {
+            if let Some(dedup) = stream.idempotence.dedup() {
+                encode(dedup);
+            }
+            ((frozen.key.0, kind, part), Change::Put)
+        })
+    }
+
     /// The key itself, and what of its value is to come.
     fn object(&mut self, at: usize, out: &mut Vec<u8>) -> Option<(PieceId, Change)> {
         let Frozen { key, object, since, .. } = self.objects.get(at)?;
@@ -238,6 +265,12 @@ impl Snapshot {
                     let chunks = producer.chunks().filter(|(_, changed)| is_new(*changed));
                     self.todo.extend(chunks.map(|(place, _)| Todo::Iids(at, number, place)));
                     self.todo.push(Todo::Producer(at, number));
+                }
+                let dedup = stream.idempotence.dedup();
+                if let Some(dedup) = dedup.filter(|dedup| is_new(dedup.changed())) {
+                    let chunks = dedup.chunks().filter(|(_, changed)| is_new(*changed));
+                    self.todo.extend(chunks.map(|(chunk, _)| Todo::Hashes(at, chunk)));
+                    self.todo.push(Todo::Dedup(at));
                 }
                 let groups: Vec<_> = stream.groups.iter().collect();
                 for (_, number, group) in
@@ -285,6 +318,7 @@ pub fn load(pieces: &BTreeMap<PieceId, Vec<u8>>, seed: u64) -> Option<Machine> {
             let object = load_object(pieces, *number, bytes, machine.keys.hasher())?;
             if let Value::Stream(stream) = &object.value {
                 machine.tail_bytes += stream.tail().bytes().len() as u64;
+                machine.dedup_ids += stream.dedup_ids_max();
                 machine.note_over(KeyNumber(*number), None, stream.idempotence.next_over_ms());
             }
             machine.keys.insert(KeyNumber(*number), object);
@@ -342,6 +376,11 @@ fn load_stream(
         let chunk =
             |chunk: u32| pieces.get(&(number, kind::DUES, u64::from(chunk))).map(Vec::as_slice);
         stream.set_schedule(Schedule::decode(head, chunk)?);
+    }
+    if let Some(limits) = DedupLimits::of(&stream.policy) {
+        let bytes = pieces.get(&(number, kind::DEDUP, 0))?;
+        let chunk = |chunk: u64| pieces.get(&(number, kind::HASHES, chunk)).map(Vec::as_slice);
+        stream.idempotence.insert_dedup(Dedup::decode(bytes, limits, chunk)?);
     }
     Some(stream)
 }

@@ -9,12 +9,14 @@ use alloc::{sync::Arc, vec::Vec};
 use crate::{
     bitmap::Bitmap,
     block::Block,
+    dedup::DedupLimits,
     fields::Fields,
     group::Group,
     id::StreamId,
     idempotence::Idempotence,
     index::{self, BlockMeta, Index},
     policy::StreamPolicy,
+    redriven::Redriven,
     registry::Registry,
     restored::RestoredStream,
     schedule::Schedule,
@@ -38,6 +40,10 @@ pub struct Stream {
     pub policy: StreamPolicy,
     /// Whether it, or a group of it, has or had a policy: only then time does anything to it.
     is_tended: bool,
+    /// Entries that groups skipped which are gone, under RETENTION ACKED.
+    pub released_unread: u64,
+    /// Entries that only one group is given.
+    pub redriven: Redriven,
     /// Idempotent producers.
     pub idempotence: Idempotence,
     /// What is scheduled in it for another one, if it ever was a schedule.
@@ -168,6 +174,11 @@ impl Stream {
     /// What a checkpoint knows of it.
     pub(crate) fn set_schedule(&mut self, schedule: Schedule) {
         self.schedule = Some(Arc::new(schedule));
+    }
+
+    /// Idempotent ids that DEDUP-MAX allows; 0 where Redis' limits hold.
+    pub fn dedup_ids_max(&self) -> u64 {
+        DedupLimits::of(&self.policy).map_or(0, |limits| limits.ids_max)
     }
 
     /// Live entries.
@@ -433,6 +444,10 @@ impl Stream {
         if self.index.is_empty() && self.tail.live == 0 && self.tail.block.count() > 0 {
             self.seal();
         }
+        if !self.redriven.is_empty() {
+            let first = self.meta(self.first_block()).filter(|meta| meta.count > 0);
+            self.redriven.drop_below(first.map_or(StreamId::MAX, |meta| meta.base));
+        }
     }
 
     /// The place after the first `n` live entries: block and row.
@@ -496,6 +511,10 @@ impl Stream {
         varint::put_u64(out, self.groups.len() as u64);
         self.groups.iter().for_each(|(_, number, _)| varint::put_u64(out, u64::from(number)));
         self.idempotence.encode(out);
+        varint::put_u64(out, self.released_unread);
+        if !self.redriven.is_empty() {
+            self.redriven.encode(out);
+        }
     }
 
     /// The inverse of [`Stream::encode`]: the stream without its groups and idempotent producers,
@@ -527,6 +546,10 @@ impl Stream {
         let groups = (0..reader.count()?).map(|_| reader.u32()).collect::<Option<_>>()?;
         let producers;
         (stream.idempotence, producers) = Idempotence::decode(reader)?;
+        stream.released_unread = reader.u64()?;
+        if !reader.is_empty() {
+            stream.redriven = Redriven::decode(reader)?;
+        }
         Some((stream, groups, producers))
     }
 }

@@ -6,12 +6,10 @@
 
 use alloc::vec::Vec;
 
-use super::{
-    Context, Decided, Decision, Refusal, add, create_named_stream, integer, places, retention,
-};
+use super::{Context, Decided, Decision, Refusal, add, create, integer, places, retention};
 use crate::{
     command::{Idempotent, Key, NewId, SchedVerb, Xadd, Xsched},
-    effect::{Effect, EntryFields},
+    effect::{Effect, EntryFields, Kind},
     error::Error,
     fields::Fields,
     id::StreamId,
@@ -60,13 +58,13 @@ fn add<'a>(
     if let (true, Some((key, stream))) = (stream.policy.has_limit(), found) {
         effects.extend(retention::make_room(context, key, stream, fields.bytes())?);
     }
-    let key = match found {
-        Some((key, _)) => key,
-        None => {
-            let name = asked.schedule().name.to_vec().into();
-            create_named_stream(context, asked.key.database, name, &mut effects)
-        }
-    };
+    let key = found.map_or_else(|| context.machine.keys.next_number(), |(key, _)| key);
+    if found.is_none() {
+        let Key { database, name } = asked.schedule();
+        let (kind, owned) = (Kind::Stream, name.to_vec().into());
+        effects.push(Effect::KeyCreated { key, database, kind, name: owned });
+        effects.extend(create::policies(context, key, name)?);
+    }
     let seals = stream.is_tail_full();
     if seals {
         effects.push(Effect::Sealed { key });

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use levada_core::{
     command::{Command, Key, Mset, Restore, Restored, SetExpiry},
-    effect::Effect,
+    effect::{Act, Effect},
     keyspace::{KeyNumber, Value},
 };
 
@@ -377,7 +377,9 @@ impl<'e, S: Store> Told<'_, 'e, S> {
 /// What an effect of a stream is called, if it is told of.
 fn stream_event(command: &Command<'_>, effect: &Effect<'_>) -> Option<&'static str> {
     Some(match effect {
-        Effect::Appended { .. } | Effect::Scheduled { .. } => "xadd",
+        Effect::Appended { .. }
+        | Effect::Scheduled { .. }
+        | Effect::Policy { act: Act::Redriven { .. }, .. } => "xadd",
         Effect::Trimmed { .. } => "xtrim",
         Effect::Deleted { .. } if matches!(command, Command::Xadd(_) | Command::Xtrim(..)) => {
             "xtrim"

@@ -18,6 +18,7 @@ mod channels;
 mod checkpoint;
 mod events;
 mod execute;
+mod notices;
 mod reads;
 mod recovery;
 mod schedule;
@@ -32,8 +33,8 @@ use std::{
 };
 
 use levada_core::{
-    block::Block, error::Error as Refused, idempotence::IdmpLimits, keyspace::KeyNumber,
-    machine::Machine, reply::Reply, stream::NodeLimits,
+    block::Block, defaults::Defaults, error::Error as Refused, idempotence::IdmpLimits,
+    keyspace::KeyNumber, machine::Machine, reply::Reply, stream::NodeLimits,
 };
 
 use self::{
@@ -44,6 +45,7 @@ pub use self::{
     channels::{Delivery, Listening, NAME_BYTES, NAMES_BYTES_MAX, Subscriptions},
     checkpoint::Checkpoints,
     events::Events,
+    notices::{Notice, Noticed},
     reads::{BlockAccess, BlockHere, Entry},
     waiters::{BlockedRead, BlockedReadgroup},
 };
@@ -118,6 +120,8 @@ pub struct ShardSettings {
     pub idmp: IdmpLimits,
     /// Memory for strings in bytes.
     pub strings_bytes_max: u64,
+    /// Memory for idempotent ids under DEDUP-WINDOW and DEDUP-MAX in bytes (`dedup-bytes-max`).
+    pub dedup_bytes_max: u64,
     /// Memory for the tails of all streams in bytes; beyond it those that have rested longest are
     /// sealed and leave memory.
     pub tail_bytes_max: u64,
@@ -141,6 +145,7 @@ impl Default for ShardSettings {
             nodes: NodeLimits::default(),
             idmp: IdmpLimits::default(),
             strings_bytes_max: 256 << 20,
+            dedup_bytes_max: 512 << 20,
             tail_bytes_max: 64 << 20,
             events: Events::default(),
             delivery_strict: false,
@@ -168,6 +173,7 @@ pub struct Recovery {
 #[derive(Debug)]
 pub struct Shard<S> {
     settings: ShardSettings,
+    defaults: Arc<Defaults>,
     machine: Machine,
     store: S,
     recovery: Recovery,
@@ -204,6 +210,8 @@ pub struct Shard<S> {
     /// were handed over since.
     looked_us: Option<u64>,
     scrubbing: Scrubbing,
+    /// What an operator is to be told.
+    notices: VecDeque<Notice>,
     /// An error of the store in the middle of a turn; the turn's commit returns it.
     failed: Option<Error>,
 }
@@ -276,6 +284,11 @@ impl<S: Store> Shard<S> {
     /// Changes settings from the next command on.
     pub fn set_settings(&mut self, settings: ShardSettings) {
         self.settings = settings;
+    }
+
+    /// Policies of streams and groups that come into being from now on.
+    pub fn set_defaults(&mut self, defaults: Arc<Defaults>) {
+        self.defaults = defaults;
     }
 
     /// The last batch that was handed to the store.

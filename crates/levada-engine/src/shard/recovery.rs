@@ -1,6 +1,9 @@
 //! From what the store kept to a running shard, and the end of one.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
 
 use levada_core::{effect, keyspace::KeyNumber, machine::At, snapshot};
 
@@ -41,6 +44,7 @@ impl<S: Store> Shard<S> {
         };
         let mut shard = Self {
             settings,
+            defaults: Arc::default(),
             machine,
             store,
             recovery,
@@ -67,6 +71,7 @@ impl<S: Store> Shard<S> {
             evicted_keys: 0,
             looked_us: None,
             scrubbing: Scrubbing::default(),
+            notices: VecDeque::new(),
             failed: None,
         };
         for batch in recovered.batches {
