@@ -40,12 +40,12 @@ cargo xtask VERB
                             --plain without DEBUG, --peer against the real Redis
   kills [--rounds 100] [--seed S] [--server levada|redis] [--fault kill] [--canary] [--record]
                             a fault under load, and a ledger of what was acknowledged; faults:
-                            kill, power-cut, sync-error, sync-kill, slow-sync, write-error, no-space
-  schedule [--entries 100000] [--seconds 60] [--restarts 5] [--seed S]
-                            entries for later and kill -9: none early, lost or twice; how late
                             kill, power-cut, sync-error, sync-kill, slow-sync, write-error,
                             no-space, directory-renamed, directory-removed, few-files,
                             little-memory
+                            kill, power-cut, sync-error, sync-kill, slow-sync, write-error, no-space
+  schedule [--entries 100000] [--seconds 60] [--restarts 5] [--seed S]
+                            entries for later and kill -9: none early, lost or twice; how late
   faults [--rounds 10] [--flips 100] [--seed S] [--servers levada,redis-8.6-always,...] [--dry]
                             the same faults for all, into RELIABILITY.md
   clients [--server levada|7.0|8.2|8.6|valkey|PROGRAM] [NAME ...]
@@ -90,8 +90,8 @@ fn main() -> ExitCode {
             options.and_then(|it| conformance::run(&it)).map(|outcome| ci::say(&outcome))
         }
         "kills" => kills::run(rest),
-        "schedule" => schedule::run(rest),
         "chaos" => chaos::run(rest),
+        "schedule" => schedule::run(rest),
         "full-disk" => full_disk::run(),
         "faults" => faults::run(rest),
         "flips" => flips::run(rest),

@@ -55,10 +55,10 @@ pub enum Command<'a> {
     XgroupHandover(XgroupHandover<'a>),
     /// XLAG: key, group.
     Xlag(Key<'a>, &'a [u8]),
-    /// XSCHED.
-    Xsched(Xsched<'a>),
     /// XDLQ.
     Xdlq(Xdlq<'a>),
+    /// XSCHED.
+    Xsched(Xsched<'a>),
     /// XIDMPRECORD.
     Xidmprecord(Xidmprecord<'a>),
     /// XREAD, its non-blocking half.

@@ -55,7 +55,7 @@ mod code {
     pub(super) const DELIVERED: u8 = 38;
     pub(super) const CLAIMED: u8 = 39;
     pub(super) const RELEASED: u8 = 40;
-    /// From here on [`super::Act`], but for 60 to 65 (`schedule.rs`) and 74 to 76 (`dedup.rs`).
+    /// From here on [`super::Act`], but for 60 to 65: `schedule.rs`, and 74 to 76: `dedup.rs`.
     pub(super) const POLICIES: u8 = 48;
     pub(super) use super::dedup::code::{DROPPED as DEDUP_LAST, STARTED as DEDUP_FIRST};
 }
@@ -660,11 +660,11 @@ impl<'a> Effect<'a> {
                 entries_added: reader.u64()?,
                 max_deleted_id: reader.id()?,
             },
-            schedule::code::SCHEDULED..=schedule::code::LAST => {
-                return Self::decode_schedule(code, key, reader, batch);
-            }
             code::DEDUP_FIRST..=code::DEDUP_LAST => {
                 return DedupChange::decode(code, key, reader);
+            }
+            schedule::code::SCHEDULED..=schedule::code::LAST => {
+                return Self::decode_schedule(code, key, reader, batch);
             }
             code::POLICIES.. => return Act::decode(code, key, reader),
             code::IDMP_SET..=code::IIDS_COUNTED => {

@@ -68,10 +68,6 @@ pub enum Error {
     DeadLettersToSource,
     /// DLQ names a key that holds no stream.
     DeadLettersNoStream,
-    /// XSCHED of a key that is nothing but a hash tag.
-    ScheduleOfTag,
-    /// XSCHED ADD with a field whose name is the server's.
-    ScheduleField,
     /// RETAIN-ACKED without RETENTION ACKED.
     RetainsWhatIsKept,
     /// A time of the option of this name beyond [`crate::policy::TIME_MS_MAX`].
@@ -91,6 +87,10 @@ pub enum Error {
     TooManyLetters,
     /// XDLQ REDRIVE into a stream with [`crate::redriven::REDRIVEN_MAX`] redriven entries.
     TooManyRedriven,
+    /// XSCHED of a key that is nothing but a hash tag.
+    ScheduleOfTag,
+    /// XSCHED ADD with a field whose name is the server's.
+    ScheduleField,
     /// XGROUP HANDOVER to the consumer that goes.
     HandoverToSelf,
     /// The disk is full, and the command would need more of it.

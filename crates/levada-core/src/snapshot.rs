@@ -15,10 +15,10 @@
 //! 7     group << 32 | chunk       a chunk of its pending list
 //! 8     producer's number         an idempotent producer: pid, numbers of its chunks
 //! 9     producer << 32 | chunk    a chunk of its iids
-//! 14    0                         a schedule: numbers of its chunks
-//! 15    chunk                     a chunk of it: times and ids
 //! 12    0                         what DEDUP-WINDOW keeps: key of the hashes, numbers of its chunks
 //! 13    chunk                     a chunk of its hashes
+//! 14    0                         a schedule: numbers of its chunks
+//! 15    chunk                     a chunk of it: times and ids
 //! ```
 //!
 //! Pieces that no other names any more (rows of a block that was sealed, chunks of a group that is
@@ -52,10 +52,10 @@ mod kind {
     pub(super) const CHUNK: u8 = 7;
     pub(super) const PRODUCER: u8 = 8;
     pub(super) const IIDS: u8 = 9;
-    pub(super) const SCHEDULE: u8 = 14;
-    pub(super) const DUES: u8 = 15;
     pub(super) const DEDUP: u8 = 12;
     pub(super) const HASHES: u8 = 13;
+    pub(super) const SCHEDULE: u8 = 14;
+    pub(super) const DUES: u8 = 15;
 }
 
 /// Address of a piece: object, kind, part.
@@ -102,10 +102,10 @@ enum Todo {
     Chunk(usize, u32, usize),
     Producer(usize, u32),
     Iids(usize, u32, usize),
-    Schedule(usize),
-    Dues(usize, usize),
     Dedup(usize),
     Hashes(usize, u64),
+    Schedule(usize),
+    Dues(usize, usize),
 }
 
 impl Machine {
@@ -208,6 +208,22 @@ impl Snapshot {
         }
     }
 
+    /// What a stream keeps of its idempotent appends.
+    fn with_dedup(
+        &self,
+        at: usize,
+        kind: u8,
+        part: u64,
+        encode: impl FnOnce(&Dedup),
+    ) -> Option<(PieceId, Change)> {
+        self.with_stream(at, |frozen, stream| {
+            if let Some(dedup) = stream.idempotence.dedup() {
+                encode(dedup);
+            }
+            ((frozen.key.0, kind, part), Change::Put)
+        })
+    }
+
     /// A schedule, or the chunk of it at a place.
     fn schedule(
         &self,
@@ -227,22 +243,6 @@ impl Snapshot {
                     (kind::DUES, u64::from(number.unwrap_or(0)))
                 }
             };
-            ((frozen.key.0, kind, part), Change::Put)
-        })
-    }
-
-    /// What a stream keeps of its idempotent appends.
-    fn with_dedup(
-        &self,
-        at: usize,
-        kind: u8,
-        part: u64,
-        encode: impl FnOnce(&Dedup),
-    ) -> Option<(PieceId, Change)> {
-        self.with_stream(at, |frozen, stream| {
-            if let Some(dedup) = stream.idempotence.dedup() {
-                encode(dedup);
-            }
             ((frozen.key.0, kind, part), Change::Put)
         })
     }
@@ -372,15 +372,15 @@ fn load_stream(
         };
         stream.idempotence.insert(producer, Producer::decode(bytes, hasher, chunk)?)?;
     }
-    if let Some(head) = pieces.get(&(number, kind::SCHEDULE, 0)) {
-        let chunk =
-            |chunk: u32| pieces.get(&(number, kind::DUES, u64::from(chunk))).map(Vec::as_slice);
-        stream.set_schedule(Schedule::decode(head, chunk)?);
-    }
     if let Some(limits) = DedupLimits::of(&stream.policy) {
         let bytes = pieces.get(&(number, kind::DEDUP, 0))?;
         let chunk = |chunk: u64| pieces.get(&(number, kind::HASHES, chunk)).map(Vec::as_slice);
         stream.idempotence.insert_dedup(Dedup::decode(bytes, limits, chunk)?);
+    }
+    if let Some(head) = pieces.get(&(number, kind::SCHEDULE, 0)) {
+        let chunk =
+            |chunk: u32| pieces.get(&(number, kind::DUES, u64::from(chunk))).map(Vec::as_slice);
+        stream.set_schedule(Schedule::decode(head, chunk)?);
     }
     Some(stream)
 }

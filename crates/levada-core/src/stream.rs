@@ -161,6 +161,11 @@ impl Stream {
         self.tend();
     }
 
+    /// Idempotent ids that DEDUP-MAX allows; 0 where Redis' limits hold.
+    pub fn dedup_ids_max(&self) -> u64 {
+        DedupLimits::of(&self.policy).map_or(0, |limits| limits.ids_max)
+    }
+
     /// What is scheduled in it; `None` where nothing ever was.
     pub fn schedule(&self) -> Option<&Schedule> {
         self.schedule.as_deref()
@@ -174,11 +179,6 @@ impl Stream {
     /// What a checkpoint knows of it.
     pub(crate) fn set_schedule(&mut self, schedule: Schedule) {
         self.schedule = Some(Arc::new(schedule));
-    }
-
-    /// Idempotent ids that DEDUP-MAX allows; 0 where Redis' limits hold.
-    pub fn dedup_ids_max(&self) -> u64 {
-        DedupLimits::of(&self.policy).map_or(0, |limits| limits.ids_max)
     }
 
     /// Live entries.

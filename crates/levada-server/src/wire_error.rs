@@ -381,13 +381,6 @@ fn own_text(error: &CoreError) -> &'static [u8] {
         CoreError::DeadLettersNoStream => {
             b"ERR DLQ names a key that holds no stream: name another one, or delete it"
         }
-        CoreError::ScheduleOfTag => {
-            b"ERR the key is nothing but a hash tag, and its schedule would be that of the key \
-              within the braces: use another key"
-        }
-        CoreError::ScheduleField => {
-            b"ERR names of fields that begin with x-sched- are the server's: use another name"
-        }
         CoreError::TooManyLetters => {
             b"ERR the dead-letter stream is too long to look through: name letters with IDS (XRANGE \
               shows them), or shorten it with XTRIM"
@@ -397,6 +390,13 @@ fn own_text(error: &CoreError) -> &'static [u8] {
         }
         CoreError::RetainsWhatIsKept => {
             b"ERR RETAIN-ACKED is for RETENTION ACKED: with RETENTION KEEP nothing goes; set it to 0"
+        }
+        CoreError::ScheduleOfTag => {
+            b"ERR the key is nothing but a hash tag, and its schedule would be that of the key \
+              within the braces: use another key"
+        }
+        CoreError::ScheduleField => {
+            b"ERR names of fields that begin with x-sched- are the server's: use another name"
         }
         CoreError::HandoverToSelf => b"ERR TO names the consumer that goes",
         CoreError::DiskFull => {

@@ -45,7 +45,8 @@ pub(super) fn run(program: &Path, server: &Server, runs: &[Run], small: bool) ->
 pub(super) fn slow(rig: &Rig, kind: Kind, runs: &[Run], small: bool) -> Result<Sample> {
     let mut server = rig.idle(kind)?;
     let trace = server.directory().join("trace");
-    server.set_wrapper(Fault::SlowSync.wrapper(0, &trace));
+    let wrapper = Fault::SlowSync.wrapper(0, &trace).context("slow syncs are injected")?;
+    server.set_wrapper(wrapper);
     server.restart(START_MAX)?;
     let sample = run(rig.bench(), &server, runs, small)?;
     server.kill()?;

@@ -1,7 +1,7 @@
 //! Streams and groups come into being, with the policies that an operator has configured for them:
 //! all in the record that creates them.
 
-use alloc::vec::Vec;
+use alloc::{borrow::Cow, vec::Vec};
 
 use super::{Context, check};
 use crate::{
@@ -28,9 +28,20 @@ pub(super) fn stream<'a>(
     name: Key<'a>,
     effects: &mut Vec<Effect<'a>>,
 ) -> Result<KeyNumber, Error> {
-    let (key, created) = key(context, name, Kind::Stream);
-    effects.push(created);
-    effects.extend(policies(context, key, name.name)?);
+    named_stream(context, name.database, name.name.into(), effects)
+}
+
+/// The same, where the name may be one that nobody gave.
+pub(super) fn named_stream<'a>(
+    context: Context<'_>,
+    database: u8,
+    name: Cow<'a, [u8]>,
+    effects: &mut Vec<Effect<'a>>,
+) -> Result<KeyNumber, Error> {
+    let key = context.machine.keys.next_number();
+    let policies = policies(context, key, &name)?;
+    effects.push(Effect::KeyCreated { key, database, kind: Kind::Stream, name });
+    effects.extend(policies);
     Ok(key)
 }
 

@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 use super::{Context, Decided, Decision, Refusal, add, create, integer, places, retention};
 use crate::{
     command::{Idempotent, Key, NewId, SchedVerb, Xadd, Xsched},
-    effect::{Effect, EntryFields, Kind},
+    effect::{Effect, EntryFields},
     error::Error,
     fields::Fields,
     id::StreamId,
@@ -58,13 +58,12 @@ fn add<'a>(
     if let (true, Some((key, stream))) = (stream.policy.has_limit(), found) {
         effects.extend(retention::make_room(context, key, stream, fields.bytes())?);
     }
-    let key = found.map_or_else(|| context.machine.keys.next_number(), |(key, _)| key);
-    if found.is_none() {
-        let Key { database, name } = asked.schedule();
-        let (kind, owned) = (Kind::Stream, name.to_vec().into());
-        effects.push(Effect::KeyCreated { key, database, kind, name: owned });
-        effects.extend(create::policies(context, key, name)?);
-    }
+    let key = if let Some((key, _)) = found {
+        key
+    } else {
+        let name = asked.schedule().name.to_vec().into();
+        create::named_stream(context, asked.key.database, name, &mut effects)?
+    };
     let seals = stream.is_tail_full();
     if seals {
         effects.push(Effect::Sealed { key });
