@@ -75,6 +75,7 @@ const STAGES: &[Stage] = &[
     ("bit flips", |_| cargo(&["run", "--release", "-p", "levada-sim", "--", "flips", "1000", "1"])),
     ("dedup", |_| cargo(&["run", "-p", "xtask", "--", "dedup", "--appends", "100000"])),
     ("transfer", |_| cargo(&["run", "-p", "xtask", "--", "transfer", "--entries", "20000"])),
+    ("benches", |_| cargo(&["run", "-p", "xtask", "--", "compare", "--smoke"])),
     ("flights", |_| {
         let demo = ["demo", "--records", "5000", "--language", "all"];
         cargo(&[&["run", "--release", "-p", "flights", "--"], &demo[..]].concat())

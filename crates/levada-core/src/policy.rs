@@ -17,6 +17,7 @@ use alloc::{sync::Arc, vec::Vec};
 
 use crate::{
     error::Error,
+    schedule::is_tagged,
     varint::{Reader, put_bytes, put_u64},
 };
 
@@ -100,6 +101,15 @@ pub struct GroupPolicy {
     pub consumer_ttl_ms: u64,
     /// RETAIN NO: this group holds no entry back.
     pub retain_no: bool,
+}
+
+/// Where the dead letters of a group go that names no other stream.
+pub fn dead_letters_default(key: &[u8], group: &[u8]) -> Vec<u8> {
+    // In a cluster the letters must stand in the slot of their stream.
+    match is_tagged(key) {
+        true => [key, b":dlq:", group].concat(),
+        false => [b"{", key, b"}:dlq:", group].concat(),
+    }
 }
 
 /// Longest time that an option takes, in milliseconds: 100 years of 365.25 days.
