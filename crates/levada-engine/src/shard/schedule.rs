@@ -9,6 +9,8 @@ use levada_core::{
     decide::{self, Move, NextDue, Refusal},
     effect::Effect,
     keyspace::KeyNumber,
+    schedule::Schedule,
+    stream::Stream,
 };
 
 use super::{ClientId, Shard, tend::Tending};
@@ -119,8 +121,8 @@ impl<S: Store> Shard<S> {
 
     /// After a change of a stream: asks when what is due first in it is due.
     pub(super) fn note_schedule(&mut self, key: KeyNumber) {
-        let schedule = self.machine.stream_of(key).and_then(|stream| stream.schedule());
-        if let Some(first) = schedule.and_then(|schedule| schedule.first()) {
+        let schedule = self.machine.stream_of(key).and_then(Stream::schedule);
+        if let Some(first) = schedule.and_then(Schedule::first) {
             self.schedules.asked.ask(key, first.at_ms);
         }
     }
