@@ -8,6 +8,7 @@
 mod act;
 mod dedup;
 mod lists;
+mod schedule;
 
 use alloc::{borrow::Cow, sync::Arc, vec::Vec};
 
@@ -20,6 +21,7 @@ use crate::{
     idempotence::IdmpLimits,
     keyspace::KeyNumber,
     restored::RestoredStream,
+    schedule::Due,
     varint::{Reader, put_bytes, put_id, put_option, put_u64},
 };
 
@@ -53,7 +55,7 @@ mod code {
     pub(super) const DELIVERED: u8 = 38;
     pub(super) const CLAIMED: u8 = 39;
     pub(super) const RELEASED: u8 = 40;
-    /// From here on [`super::Act`]; 64.. for parked entries and schedules.
+    /// From here on [`super::Act`], but for 60 to 65: `schedule.rs`, and 74 to 76: `dedup.rs`.
     pub(super) const POLICIES: u8 = 48;
     pub(super) use super::dedup::code::{DROPPED as DEDUP_LAST, STARTED as DEDUP_FIRST};
 }
@@ -79,7 +81,7 @@ pub enum Effect<'a> {
         /// What it holds.
         kind: Kind,
         /// Its name.
-        name: &'a [u8],
+        name: Cow<'a, [u8]>,
     },
     /// A key goes, by command, expiry or eviction.
     KeyRemoved {
@@ -336,6 +338,26 @@ pub enum Effect<'a> {
         /// Which, ascending.
         ids: Vec<StreamId>,
     },
+    /// An entry is appended to a schedule.
+    Scheduled {
+        /// In which stream.
+        key: KeyNumber,
+        /// Its id there, above every id before, and when it is due.
+        due: Due,
+        /// Whether a new logical node begins with it.
+        starts_node: bool,
+        /// Producer and idempotent id, where it is to be appended idempotently.
+        once: Option<(&'a [u8], &'a [u8])>,
+        /// What is to be appended.
+        fields: EntryFields<'a>,
+    },
+    /// An entry is not scheduled any more.
+    Unscheduled {
+        /// In which stream.
+        key: KeyNumber,
+        /// Which.
+        due: Due,
+    },
     /// A policy is set, or does something.
     Policy {
         /// In which stream.
@@ -413,6 +435,8 @@ impl<'a> Effect<'a> {
             | Self::Delivered { key, .. }
             | Self::Claimed { key, .. }
             | Self::Released { key, .. }
+            | Self::Scheduled { key, .. }
+            | Self::Unscheduled { key, .. }
             | Self::Policy { key, .. } => Some(*key),
         }
     }
@@ -474,6 +498,7 @@ impl<'a> Effect<'a> {
                 put_u64(out, *entries_added);
                 put_id(out, *max_deleted_id);
             }
+            Self::Scheduled { .. } | Self::Unscheduled { .. } => self.encode_schedule(out),
             _ => self.encode_idempotence(out),
         }
     }
@@ -577,6 +602,8 @@ impl<'a> Effect<'a> {
             Self::Delivered { .. } => code::DELIVERED,
             Self::Claimed { .. } => code::CLAIMED,
             Self::Released { .. } => code::RELEASED,
+            Self::Scheduled { .. } => schedule::code::SCHEDULED,
+            Self::Unscheduled { .. } => schedule::code::UNSCHEDULED,
             Self::Policy { act, .. } => act.code(),
         }
     }
@@ -600,7 +627,7 @@ impl<'a> Effect<'a> {
                 key,
                 database: reader.u8()?,
                 kind: if flag(reader)? { Kind::Stream } else { Kind::Text },
-                name: reader.bytes()?,
+                name: reader.bytes()?.into(),
             },
             code::KEY_REMOVED => Self::KeyRemoved { key },
             code::KEY_EXPIRES => Self::KeyExpires { key, at_ms: reader.option()? },
@@ -635,6 +662,9 @@ impl<'a> Effect<'a> {
             },
             code::DEDUP_FIRST..=code::DEDUP_LAST => {
                 return DedupChange::decode(code, key, reader);
+            }
+            schedule::code::SCHEDULED..=schedule::code::LAST => {
+                return Self::decode_schedule(code, key, reader, batch);
             }
             code::POLICIES.. => return Act::decode(code, key, reader),
             code::IDMP_SET..=code::IIDS_COUNTED => {
@@ -757,7 +787,7 @@ mod tests {
         block.append(a, &fields.0, true);
         let blocks = vec![(3, Arc::new(block.clone())), (4, Arc::new(block))];
         vec![
-            Effect::KeyCreated { key, database: 3, kind: Kind::Stream, name: b"orders" },
+            Effect::KeyCreated { key, database: 3, kind: Kind::Stream, name: b"orders"[..].into() },
             Effect::KeyRemoved { key },
             Effect::KeyExpires { key, at_ms: Some(7) },
             Effect::KeyRenamed { key, database: 0, name: b"" },
@@ -806,6 +836,21 @@ mod tests {
                 lease: LeaseChange::More,
             },
             Effect::Released { key, group: 1, ids: vec![] },
+            Effect::Scheduled {
+                key,
+                due: Due { at_ms: 77, id: a },
+                starts_node: false,
+                once: Some((b"p", b"\0")),
+                fields,
+            },
+            Effect::Scheduled {
+                key,
+                due: Due { at_ms: 0, id: b },
+                starts_node: true,
+                once: None,
+                fields,
+            },
+            Effect::Unscheduled { key, due: Due { at_ms: u64::MAX, id: a } },
         ]
     }
 

@@ -83,6 +83,14 @@ pub enum Error {
         /// Bytes that all may take (`dedup-bytes-max`).
         bytes_max: u64,
     },
+    /// XDLQ would have to look into too many blocks.
+    TooManyLetters,
+    /// XDLQ REDRIVE into a stream with [`crate::redriven::REDRIVEN_MAX`] redriven entries.
+    TooManyRedriven,
+    /// XSCHED of a key that is nothing but a hash tag.
+    ScheduleOfTag,
+    /// XSCHED ADD with a field whose name is the server's.
+    ScheduleField,
     /// XGROUP HANDOVER to the consumer that goes.
     HandoverToSelf,
     /// The disk is full, and the command would need more of it.

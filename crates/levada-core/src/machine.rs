@@ -9,12 +9,14 @@ use crate::{
     command::Key,
     dedup::{DedupLimits, Secret},
     effect::{Act, DedupChange, Effect, Kind},
+    fields::Fields,
     group::{Consumer, Group},
     id::StreamId,
     idempotence::{Idempotence, Tracked},
     keyspace::{KeyNumber, Keyspace, Object, Value},
     pending::Pending,
     restored::RestoredStream,
+    schedule::Payload,
     stream::Stream,
 };
 
@@ -96,6 +98,13 @@ impl Machine {
     pub fn tended(&self) -> Vec<KeyNumber> {
         let is_tended = |key: &KeyNumber| self.stream_of(*key).is_some_and(Stream::is_tended);
         self.keys.numbers().into_iter().filter(is_tended).collect()
+    }
+
+    /// Streams in which something is scheduled.
+    pub fn scheduled(&self) -> Vec<KeyNumber> {
+        let holds = |stream: &Stream| stream.schedule().is_some_and(|held| !held.is_empty());
+        let is_schedule = |key: &KeyNumber| self.stream_of(*key).is_some_and(holds);
+        self.keys.numbers().into_iter().filter(is_schedule).collect()
     }
 
     /// Bytes in the tails of all streams: what streams take of memory whatever their number.
@@ -304,6 +313,7 @@ impl Machine {
             Effect::IdSet { last_id, entries_added, max_deleted_id, .. } => {
                 if *last_id < stream.last_id {
                     stream.reissued = stream.reissued.max(stream.last_id);
+                    stream.redriven.drop_above(*last_id);
                 }
                 stream.last_id = *last_id;
                 stream.entries_added = *entries_added;
@@ -315,11 +325,25 @@ impl Machine {
             | Effect::IidsCounted { .. } => {
                 apply_to_idempotence(&mut stream.idempotence, effect, &hasher, at);
             }
+            Effect::Scheduled { due, starts_node, once, fields, .. } => {
+                let payload = Payload { fields: fields.0, at_ms: due.at_ms, once: *once };
+                let fields = payload.encode();
+                stream.append(due.id, &Fields::Encoded(&fields), *starts_node, at.now_ms);
+                stream.schedule_mut().insert(at.position, *due);
+            }
+            Effect::Unscheduled { due, .. } => {
+                stream.schedule_mut().remove(at.position, *due);
+            }
             Effect::Policy { act: Act::StreamPolicySet(policy), .. } => {
                 stream.set_policy(*policy);
                 stream.idempotence.set_dedup_limits(at.position, DedupLimits::of(policy));
             }
             Effect::Dedup { change, .. } => apply_to_dedup(stream, change, at),
+            Effect::Policy { act: Act::Redriven { id, starts_node, fields, .. }, .. } => {
+                stream.redriven.insert(*id, stream.last_id);
+                stream.append(*id, &Fields::Encoded(fields), *starts_node, at.now_ms);
+                apply_to_groups(stream, effect, at);
+            }
             _ => apply_to_groups(stream, effect, at),
         }
         self.tail_bytes = self.tail_bytes - tail_before + stream.tail().bytes().len() as u64;
@@ -433,6 +457,7 @@ fn act_on_group(group: &mut Group, act: &Act, at: At) {
             group.release(at.position, *id);
             group.dead_letters += 1;
         }
+        Act::Redriven { id, .. } => group.give_back(at.position, *id),
         Act::Dropped { count, .. } => group.dropped += count,
         Act::ReleasedUnread { stays, count, .. } => {
             group.released_unread += if *stays { *count } else { 0 };

@@ -17,6 +17,7 @@ use alloc::{sync::Arc, vec::Vec};
 
 use crate::{
     error::Error,
+    schedule::is_tagged,
     varint::{Reader, put_bytes, put_u64},
 };
 
@@ -105,11 +106,7 @@ pub struct GroupPolicy {
 /// Where the dead letters of a group go that names no other stream.
 pub fn dead_letters_default(key: &[u8], group: &[u8]) -> Vec<u8> {
     // In a cluster the letters must stand in the slot of their stream.
-    let tagged = key.iter().position(|byte| *byte == b'{').is_some_and(|open| {
-        let close = key[open..].iter().position(|byte| *byte == b'}');
-        close.is_some_and(|close| close > 1)
-    });
-    match tagged {
+    match is_tagged(key) {
         true => [key, b":dlq:", group].concat(),
         false => [b"{", key, b"}:dlq:", group].concat(),
     }

@@ -17,6 +17,8 @@
 //! 9     producer << 32 | chunk    a chunk of its iids
 //! 12    0                         what DEDUP-WINDOW keeps: key of the hashes, its chunks' numbers
 //! 13    chunk                     a chunk of its hashes
+//! 14    0                         a schedule: numbers of its chunks
+//! 15    chunk                     a chunk of it: times and ids
 //! ```
 //!
 //! Pieces that no other names any more (rows of a block that was sealed, chunks of a group that is
@@ -34,6 +36,7 @@ use crate::{
     keyspace::{KeyNumber, Object, Value},
     machine::Machine,
     pending::PendingList,
+    schedule::Schedule,
     stream::Stream,
     varint::{self, Reader},
 };
@@ -51,6 +54,8 @@ mod kind {
     pub(super) const IIDS: u8 = 9;
     pub(super) const DEDUP: u8 = 12;
     pub(super) const HASHES: u8 = 13;
+    pub(super) const SCHEDULE: u8 = 14;
+    pub(super) const DUES: u8 = 15;
 }
 
 /// Address of a piece: object, kind, part.
@@ -99,6 +104,8 @@ enum Todo {
     Iids(usize, u32, usize),
     Dedup(usize),
     Hashes(usize, u64),
+    Schedule(usize),
+    Dues(usize, usize),
 }
 
 impl Machine {
@@ -180,6 +187,8 @@ impl Snapshot {
                 });
                 ((frozen.key.0, kind::CHUNK, part), Change::Put)
             }),
+            Todo::Schedule(at) => self.schedule(at, None, out),
+            Todo::Dues(at, place) => self.schedule(at, Some(place), out),
             Todo::Producer(at, number) => self.with_stream(at, |frozen, stream| {
                 if let Some(producer) = stream.idempotence.of_number(number) {
                     producer.encode(out);
@@ -211,6 +220,29 @@ impl Snapshot {
             if let Some(dedup) = stream.idempotence.dedup() {
                 encode(dedup);
             }
+            ((frozen.key.0, kind, part), Change::Put)
+        })
+    }
+
+    /// A schedule, or the chunk of it at a place.
+    fn schedule(
+        &self,
+        at: usize,
+        place: Option<usize>,
+        out: &mut Vec<u8>,
+    ) -> Option<(PieceId, Change)> {
+        self.with_stream(at, |frozen, stream| {
+            let held = stream.schedule();
+            let (kind, part) = match place {
+                None => {
+                    held.into_iter().for_each(|held| held.encode(out));
+                    (kind::SCHEDULE, 0)
+                }
+                Some(place) => {
+                    let number = held.and_then(|held| held.encode_chunk(place, out));
+                    (kind::DUES, u64::from(number.unwrap_or(0)))
+                }
+            };
             ((frozen.key.0, kind, part), Change::Put)
         })
     }
@@ -248,6 +280,11 @@ impl Snapshot {
                     let chunks = chunks.filter(|(_, chunk)| is_new(chunk.changed()));
                     self.todo.extend(chunks.map(|(chunk, _)| Todo::Chunk(at, *number, chunk)));
                     self.todo.push(Todo::Group(at, *number));
+                }
+                if let Some(held) = stream.schedule().filter(|held| is_new(held.changed())) {
+                    let chunks = held.chunks().filter(|(_, changed)| is_new(*changed));
+                    self.todo.extend(chunks.map(|(place, _)| Todo::Dues(at, place)));
+                    self.todo.push(Todo::Schedule(at));
                 }
                 self.todo.push(Todo::Tail(at));
                 self.todo.push(Todo::Stream(at));
@@ -339,6 +376,11 @@ fn load_stream(
         let bytes = pieces.get(&(number, kind::DEDUP, 0))?;
         let chunk = |chunk: u64| pieces.get(&(number, kind::HASHES, chunk)).map(Vec::as_slice);
         stream.idempotence.insert_dedup(Dedup::decode(bytes, limits, chunk)?);
+    }
+    if let Some(head) = pieces.get(&(number, kind::SCHEDULE, 0)) {
+        let chunk =
+            |chunk: u32| pieces.get(&(number, kind::DUES, u64::from(chunk))).map(Vec::as_slice);
+        stream.set_schedule(Schedule::decode(head, chunk)?);
     }
     Some(stream)
 }

@@ -377,9 +377,23 @@ fn own_text(error: &CoreError) -> Cow<'static, [u8]> {
         CoreError::DeadLettersNoStream => {
             b"ERR DLQ names a key that holds no stream: name another one, or delete it"
         }
+        CoreError::TooManyLetters => {
+            b"ERR the dead-letter stream is too long to look through: name letters with IDS (XRANGE \
+              shows them), or shorten it with XTRIM"
+        }
+        CoreError::TooManyRedriven => {
+            b"ERR the stream holds 100000 redriven entries already: acknowledge and trim it first"
+        }
         CoreError::RetainsWhatIsKept => {
             b"ERR RETAIN-ACKED is for RETENTION ACKED: with RETENTION KEEP nothing goes; set it to \
               0"
+        }
+        CoreError::ScheduleOfTag => {
+            b"ERR the key is nothing but a hash tag, and its schedule would be that of the key \
+              within the braces: use another key"
+        }
+        CoreError::ScheduleField => {
+            b"ERR names of fields that begin with x-sched- are the server's: use another name"
         }
         CoreError::HandoverToSelf => b"ERR TO names the consumer that goes",
         CoreError::DiskFull => {

@@ -285,3 +285,19 @@ fn the_outcome_of_what_was_unknown_is_final() {
     states[0].entries.push((id(7), key(7)));
     assert_ne!(check(&ledger, &states), Vec::<String>::new());
 }
+
+#[test]
+fn a_delivery_that_a_power_cut_undid_counts_no_more() {
+    let mut ledger = Ledger::new();
+    ledger.relaxed = true;
+    ledger.absorb(journal());
+    let mut states = states();
+    states[0].pending = vec![pending(3, 1, 2)];
+    states[0].last_delivered = id(3);
+    assert_eq!(check(&ledger, &states), Vec::<String>::new());
+    ledger.settle(&states);
+    ledger.absorb(Journal { takes: vec![take(4, 1, How::Read, 30)], ..Journal::default() });
+    states[0].pending.push(pending(4, 1, 1));
+    states[0].last_delivered = id(4);
+    assert_eq!(check(&ledger, &states), Vec::<String>::new());
+}

@@ -77,7 +77,7 @@ pub(super) fn xadd<'a>(context: Context<'_>, xadd: &Xadd<'a>) -> Decided<'a> {
 }
 
 /// The id of a new entry.
-fn new_id(last: StreamId, asked: NewId, now_ms: u64) -> Result<StreamId, Error> {
+pub(super) fn new_id(last: StreamId, asked: NewId, now_ms: u64) -> Result<StreamId, Error> {
     if last == StreamId::MAX {
         return Err(Error::IdsExhausted);
     }

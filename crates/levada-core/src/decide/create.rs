@@ -1,7 +1,7 @@
 //! Streams and groups come into being, with the policies that an operator has configured for them:
 //! all in the record that creates them.
 
-use alloc::vec::Vec;
+use alloc::{borrow::Cow, vec::Vec};
 
 use super::{Context, check};
 use crate::{
@@ -12,12 +12,14 @@ use crate::{
     idempotence::IdmpLimits,
     keyspace::KeyNumber,
     policy::StreamPolicy,
+    schedule,
 };
 
 /// The number of a new key, and the effect that creates it.
 pub(super) fn key<'a>(context: Context<'_>, key: Key<'a>, kind: Kind) -> (KeyNumber, Effect<'a>) {
     let number = context.machine.keys.next_number();
-    (number, Effect::KeyCreated { key: number, database: key.database, kind, name: key.name })
+    let (database, name) = (key.database, key.name.into());
+    (number, Effect::KeyCreated { key: number, database, kind, name })
 }
 
 /// The number of a new stream, with the effects that create it as the settings say. An error where
@@ -27,19 +29,31 @@ pub(super) fn stream<'a>(
     name: Key<'a>,
     effects: &mut Vec<Effect<'a>>,
 ) -> Result<KeyNumber, Error> {
-    let (key, created) = key(context, name, Kind::Stream);
-    effects.push(created);
-    effects.extend(policies(context, key, name.name)?);
+    named_stream(context, name.database, name.name.into(), effects)
+}
+
+/// The same, where the name may be one that nobody gave.
+pub(super) fn named_stream<'a>(
+    context: Context<'_>,
+    database: u8,
+    name: Cow<'a, [u8]>,
+    effects: &mut Vec<Effect<'a>>,
+) -> Result<KeyNumber, Error> {
+    let key = context.machine.keys.next_number();
+    let policies = policies(context, key, &name)?;
+    effects.push(Effect::KeyCreated { key, database, kind: Kind::Stream, name });
+    effects.extend(policies);
     Ok(key)
 }
 
-/// What follows the creation of a stream of this name.
+/// What follows the creation of a stream of this name. Patterns say nothing of schedules: what waits
+/// in one must not go by a limit or an age.
 pub(super) fn policies(
     context: Context<'_>,
     key: KeyNumber,
     name: &[u8],
 ) -> Result<Vec<Effect<'static>>, Error> {
-    let line = context.defaults.stream(name);
+    let line = context.defaults.stream(name).filter(|_| schedule::target_of(name).is_none());
     let limits = IdmpLimits {
         duration_s: line.and_then(|line| line.idmp_duration_s).unwrap_or(context.idmp.duration_s),
         iids_max: line.and_then(|line| line.idmp_iids_max).unwrap_or(context.idmp.iids_max),

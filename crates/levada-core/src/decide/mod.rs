@@ -15,6 +15,7 @@ mod idempotent;
 mod info;
 mod keys;
 mod lag;
+mod letters;
 mod pending;
 mod places;
 mod policy;
@@ -23,6 +24,7 @@ mod references;
 mod released;
 mod restore;
 mod retention;
+mod schedule;
 mod strings;
 mod tend;
 
@@ -44,7 +46,9 @@ use crate::{
 
 use self::tend::dead_letters_of;
 pub use self::{
+    letters::LETTERS_MAX,
     policy::DELAYS_MAX,
+    schedule::{Move, NextDue, due},
     tend::{Letter, Tended, tend},
 };
 
@@ -138,6 +142,8 @@ pub fn decide<'a>(context: Context<'_>, command: &Command<'a>) -> Decided<'a> {
         Command::XgroupCfgget(key, group) => policy::cfgget(context, *key, group),
         Command::XgroupHandover(handover) => policy::handover(context, handover),
         Command::Xlag(key, group) => policy::xlag(context, *key, group),
+        Command::Xdlq(xdlq) => letters::xdlq(context, xdlq),
+        Command::Xsched(xsched) => schedule::xsched(context, xsched),
         Command::Xidmprecord(record) => idempotent::xidmprecord(context, record),
         Command::Xlen(key) => range::xlen(context, *key),
         Command::Xrange(xrange) => range::xrange(context, xrange),

@@ -125,12 +125,12 @@ pub(super) fn handover<'a>(context: Context<'_>, asked: &XgroupHandover<'a>) -> 
 pub(super) fn xlag<'a>(context: Context<'_>, key: Key<'a>, group: &[u8]) -> Decided<'a> {
     let Found { key, stream, group, .. } = super::group::find(context, key, group)?;
     let span = places::Span::above(group.last_id, u64::MAX);
-    let behind = places::collect(context, key, stream, span)?;
+    let behind = places::collect_new(context, key, stream, span)?;
     let age = |since_ms: u64| Fact::Number(context.now_ms.saturating_sub(since_ms));
-    let first = places::collect(context, key, stream, places::Span { count: 1, ..span })?;
-    let first = first.parts.first().and_then(crate::reply::Part::block);
+    let first = behind.parts.first().and_then(crate::reply::Part::block);
     let undelivered = first.map_or(Fact::Nil, |block| age(stream.appended_ms(block)));
-    let pending = group.pending.oldest().map_or(Fact::Nil, age);
+    // What nobody was given is not old.
+    let pending = group.pending.oldest_above(0).map_or(Fact::Nil, age);
     let watermark =
         retention::watermark(stream).min(stream.last_id.next().unwrap_or(StreamId::MAX));
     let facts = Vec::from([

@@ -28,6 +28,18 @@ const RETRY_MS: u64 = 1000;
 /// Why an entry became a dead letter that was delivered too often.
 pub(super) const TOO_OFTEN: &[u8] = b"max-deliver";
 
+/// Names of the fields that a dead letter has behind those of its entry, in order.
+pub(super) const HISTORY: [&str; 8] = [
+    "x-dlq-source",
+    "x-dlq-id",
+    "x-dlq-group",
+    "x-dlq-consumer",
+    "x-dlq-deliveries",
+    "x-dlq-reason",
+    "x-dlq-first-ms",
+    "x-dlq-last-ms",
+];
+
 /// What is due now.
 #[derive(Debug, Default)]
 pub struct Tended {
@@ -61,7 +73,7 @@ impl Letter {
         let mut effects = Vec::new();
         if let Some((database, name)) = &self.created {
             let (database, kind) = (*database, Kind::Stream);
-            effects.push(Effect::KeyCreated { key, database, kind, name });
+            effects.push(Effect::KeyCreated { key, database, kind, name: name.into() });
             effects.extend(self.policies.iter().cloned());
         }
         if seals {
@@ -209,7 +221,7 @@ impl Tending<'_> {
             varint::put_bytes(&mut fields, name);
             varint::put_bytes(&mut fields, &value.to_bytes());
         }
-        for (name, value) in &history {
+        for (name, value) in HISTORY.iter().zip(&history) {
             varint::put_bytes(&mut fields, name.as_bytes());
             varint::put_bytes(&mut fields, value);
         }
@@ -222,19 +234,19 @@ impl Tending<'_> {
         Ok(true)
     }
 
-    /// What a dead letter says of itself, behind its fields.
-    fn history(&self, held: Pending, reason: &[u8]) -> [(&'static str, Vec<u8>); 8] {
+    /// What a dead letter says of itself, behind its fields: the values of [`HISTORY`].
+    fn history(&self, held: Pending, reason: &[u8]) -> [Vec<u8>; HISTORY.len()] {
         let consumer = self.group.consumers.name(held.consumer);
         let number = |number: u64| alloc::format!("{number}").into_bytes();
         [
-            ("x-dlq-source", self.object.name.to_vec()),
-            ("x-dlq-id", alloc::format!("{}", held.id).into_bytes()),
-            ("x-dlq-group", self.name.to_vec()),
-            ("x-dlq-consumer", consumer.map_or_else(Vec::new, |name| name.to_vec())),
-            ("x-dlq-deliveries", number(u64::from(held.leases))),
-            ("x-dlq-reason", reason.to_vec()),
-            ("x-dlq-first-ms", number(held.id.ms)),
-            ("x-dlq-last-ms", number(held.delivered_ms)),
+            self.object.name.to_vec(),
+            alloc::format!("{}", held.id).into_bytes(),
+            self.name.to_vec(),
+            consumer.map_or_else(Vec::new, |name| name.to_vec()),
+            number(u64::from(held.leases)),
+            reason.to_vec(),
+            number(held.id.ms),
+            number(held.delivered_ms),
         ]
     }
 

@@ -223,6 +223,9 @@ impl<S: Store> Shard<S> {
         if let Some(key) = key.filter(tended) {
             self.tending.ask(key, self.now_ms);
         }
+        if let Some(key) = effect.key() {
+            self.note_schedule(key);
+        }
     }
 
     /// Hands to the store what an effect means for it.

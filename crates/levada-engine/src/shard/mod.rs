@@ -21,6 +21,7 @@ mod execute;
 mod notices;
 mod reads;
 mod recovery;
+mod schedule;
 mod scrub;
 mod tend;
 mod transaction;
@@ -37,8 +38,8 @@ use levada_core::{
 };
 
 use self::{
-    channels::Channels, checkpoint::Checkpointing, scrub::Scrubbing, tend::Tending,
-    transaction::Watches, waiters::Waiters,
+    channels::Channels, checkpoint::Checkpointing, schedule::Schedules, scrub::Scrubbing,
+    tend::Tending, transaction::Watches, waiters::Waiters,
 };
 pub use self::{
     channels::{Delivery, Listening, NAME_BYTES, NAMES_BYTES_MAX, Subscriptions},
@@ -202,6 +203,7 @@ pub struct Shard<S> {
     checkpointing: Checkpointing,
     residual_reads: u64,
     tending: Tending,
+    schedules: Schedules,
     expired_keys: u64,
     evicted_keys: u64,
     /// Monotonic microseconds of the last look at the space on the device; `None` where blocks
@@ -408,6 +410,7 @@ impl<S: Store> Shard<S> {
         self.time_out(now);
         self.expire(now);
         self.tend(now);
+        self.append_due(now);
         self.forget_over();
         self.keep_tail_budget();
         self.go_on_with_checkpoint()?;
@@ -453,9 +456,13 @@ impl<S: Store> Shard<S> {
         let checkpoint = (wanted || self.checkpointing.is_under_way()).then_some(now.monotonic_us);
         let full = self.looked_us.filter(|_| self.is_full()).map(|at_us| at_us + LOOK_US);
         let tends = self.tending.next_ms().map(until);
+        let due = self.schedules.next_ms().map(|at_ms| {
+            let left_us = at_ms.saturating_sub(now.wall_ms).saturating_mul(1000);
+            now.monotonic_us.saturating_add(left_us.min(schedule::STEP_US))
+        });
         let rests = self.last_lsn <= self.last_durable_wish && self.store.is_idle();
         let idle = (!rests).then_some(self.last_commit_us + IDLE_US);
-        [waits, expiry, over, claim, tends, checkpoint, full, idle].into_iter().flatten().min()
+        [waits, expiry, over, claim, tends, due, checkpoint, full, idle].into_iter().flatten().min()
     }
 
     /// Counts expired and evicted keys from 0 again.

@@ -9,7 +9,7 @@ use levada_core::{effect, keyspace::KeyNumber, machine::At, snapshot};
 
 use super::{
     Recovery, Shard, ShardSettings, channels::Channels, checkpoint::Checkpointing,
-    scrub::Scrubbing, tend::Tending, transaction::Watches, waiters::Waiters,
+    schedule::Schedules, scrub::Scrubbing, tend::Tending, transaction::Watches, waiters::Waiters,
 };
 use crate::{
     clock::Now,
@@ -66,6 +66,7 @@ impl<S: Store> Shard<S> {
             checkpointing: Checkpointing::at(recovered.lsn),
             residual_reads: 0,
             tending: Tending::default(),
+            schedules: Schedules::default(),
             expired_keys: 0,
             evicted_keys: 0,
             looked_us: None,
@@ -79,6 +80,7 @@ impl<S: Store> Shard<S> {
         shard.last_lsn = shard.last_lsn.max(shard.store.durable());
         shard.last_durable_wish = shard.last_lsn;
         shard.tend_all();
+        shard.ask_schedules();
         Ok(shard)
     }
 

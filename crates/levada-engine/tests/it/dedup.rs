@@ -8,7 +8,7 @@ use levada_core::{
     reply::{IdmpFacts, Reply},
 };
 
-use crate::policies::{Between, Rig, STREAM, each};
+use crate::policy_rig::{Between, Rig, STREAM, each};
 
 const COPY: Key<'_> = Key { database: 3, name: b"copy" };
 const HOUR_MS: u64 = 3_600_000;

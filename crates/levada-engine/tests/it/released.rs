@@ -11,7 +11,7 @@ use levada_core::{
 };
 use levada_engine::shard::Noticed;
 
-use crate::policies::{Between, Rig, STREAM, each};
+use crate::policy_rig::{Between, Rig, STREAM, each};
 
 fn notices(rig: &mut Rig) -> Vec<(Vec<u8>, Noticed)> {
     let shard = rig.shard.as_mut().expect("it runs");

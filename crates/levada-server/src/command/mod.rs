@@ -61,6 +61,7 @@ mod xcfgset;
 mod xclaim;
 mod xdel;
 mod xdelex;
+mod xdlq;
 mod xgroup;
 mod xidmprecord;
 mod xinfo;
@@ -72,6 +73,7 @@ mod xrange;
 mod xread;
 mod xreadgroup;
 mod xrevrange;
+mod xsched;
 mod xsetid;
 mod xtrim;
 
@@ -194,6 +196,7 @@ static TABLE: &[CommandSpec] = &[
     xclaim::SPEC,
     xdel::SPEC,
     xdelex::SPEC,
+    xdlq::SPEC,
     xgroup::SPEC,
     xidmprecord::SPEC,
     xinfo::SPEC,
@@ -205,6 +208,7 @@ static TABLE: &[CommandSpec] = &[
     xread::SPEC,
     xreadgroup::SPEC,
     xrevrange::SPEC,
+    xsched::SPEC,
     xsetid::SPEC,
     xtrim::SPEC,
 ];

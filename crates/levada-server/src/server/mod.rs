@@ -112,7 +112,7 @@ struct Server {
     /// A listener has more connections than could be accepted.
     accept_again: bool,
     stopping: bool,
-    was_full: bool,
+    said: disk::Said,
     last_sweep_ms: u64,
     /// Bytes of requests that were run since the last commit.
     uncommitted_bytes: usize,
@@ -163,7 +163,7 @@ impl Server {
             next_client: 1,
             accept_again: false,
             stopping: false,
-            was_full: false,
+            said: disk::Said::default(),
             last_sweep_ms: 0,
             uncommitted_bytes: 0,
             scratch: vec![0; READ_BYTES].into_boxed_slice(),
