@@ -61,15 +61,26 @@ const STAGES: &[Stage] = &[
         cargo(&[&["run", "--release", "-p", "levada-sim", "--"], &short[..]].concat())
     }),
     ("kill -9 loop", |_| cargo(&["run", "-p", "xtask", "--", "kills", "--rounds", "50"])),
+    ("schedule", |_| {
+        let short = ["--entries", "3000", "--seconds", "6", "--restarts", "2"];
+        cargo(&[&["run", "-p", "xtask", "--", "schedule"], &short[..]].concat())
+    }),
     ("power cuts", |_| faults("power-cut", "10")),
     ("failed syncs", |_| faults("sync-error", "5")),
     ("kills at a sync", |_| faults("sync-kill", "5")),
     ("slow syncs", |_| faults("slow-sync", "5")),
     ("failed writes", |_| faults("write-error", "5")),
     ("no space", |_| faults("no-space", "5")),
+    ("chaos", |_| cargo(&["run", "-p", "xtask", "--", "chaos", "--seconds", "20"])),
+    ("directory renamed", |_| faults("directory-renamed", "5")),
+    ("directory removed", |_| faults("directory-removed", "5")),
+    ("few open files", |_| faults("few-files", "5")),
+    ("little memory", |_| faults("little-memory", "5")),
     ("full disk", |_| cargo(&["run", "-p", "xtask", "--", "full-disk"])),
     ("bit flips", |_| cargo(&["run", "--release", "-p", "levada-sim", "--", "flips", "1000", "1"])),
+    ("dedup", |_| cargo(&["run", "-p", "xtask", "--", "dedup", "--appends", "100000"])),
     ("transfer", |_| cargo(&["run", "-p", "xtask", "--", "transfer", "--entries", "20000"])),
+    ("benches", |_| cargo(&["run", "-p", "xtask", "--", "compare", "--smoke"])),
     ("flights", |_| {
         let demo = ["demo", "--records", "5000", "--language", "all"];
         cargo(&[&["run", "--release", "-p", "flights", "--"], &demo[..]].concat())

@@ -86,6 +86,11 @@ pub fn matrix(server: &Server, names: &[String]) -> Result<Outcome> {
     Ok(Outcome::Passed)
 }
 
+/// The interpreter of an installed set of Python packages, such as `redis-py-8.1.0`.
+pub fn python(requirements: &'static str) -> Result<PathBuf> {
+    install::python_only(requirements)
+}
+
 /// Starts the server; `None` if no Redis is installed.
 fn start(server: &Server) -> Result<Option<Peer>> {
     match server {

@@ -1,206 +1,254 @@
-//! `cargo xtask compare`: throughput and server CPU beside Redis, by Redis' own benchmark as the
-//! neutral client, and a consumer loop of ours, for which that benchmark has no command.
+//! `cargo xtask compare`: speed and size beside Redis and Valkey, and what must hold of these.
 //!
-//! Servers stand on core 0, clients on core 1. In every round each case visits all servers in
-//! turn, on an empty data set, so that a disturbance of the machine meets all of them alike.
+//! Servers stand on core 0, clients on core 1. In every round each server has its turn, on an empty
+//! data set, so that a disturbance of the machine meets all of them alike. Figures go into the raw
+//! file when a case is over; BENCHMARKS.md and its picture are made from that file alone, so that a
+//! run can be taken up again, and parts of it repeated.
 
-mod consume;
-mod report;
+mod append;
+mod bench;
+mod case;
+mod gate;
+mod long;
+mod machine;
+mod page;
+mod picture;
+mod raw;
+mod rig;
 
-use std::process::Command;
-use std::time::Duration;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use xtask::workspace;
 
-use self::report::{Case, Report};
-use crate::kills::server::{Kind, Server};
+use self::case::{CASES, Case, How, Who};
+use self::machine::Weather;
+use self::raw::Raw;
+use self::rig::{Rig, START_MAX};
+use crate::kills::fault::Fault;
+use crate::kills::server::Server;
 
-/// Longest wait for a start.
-const START_MAX: Duration = Duration::from_secs(20);
-/// The core of the servers, and the core of the clients.
-const CORES: (u32, &str) = (0, "1");
-/// What is measured, and how many requests the first, unmeasured run takes.
-const CASES: [(Case, u64); 6] = [
-    (Case::append(50, 1), 10_000),
-    (Case::append(50, 16), 100_000),
-    (Case::append(50, 128), 200_000),
-    (Case::append(1, 1), 2_000),
-    (Case::append(500, 1), 10_000),
-    (Case::Consume, 20_000),
-];
-/// Most messages of one consumer run: they are appended before it, unmeasured.
-const MESSAGES_MAX: u64 = 1_000_000;
-/// Length of an appended value, in bytes.
-const VALUE: usize = 100;
+/// The figures of one measurement.
+type Sample = Vec<(&'static str, f64)>;
 
-/// One measurement.
-#[derive(Debug, Clone, Copy)]
-struct Sample {
-    /// Requests, or messages, in a second.
-    rate: f64,
-    /// Server CPU for each, in microseconds.
-    cpu: f64,
-}
+/// Entries of the long stream of `--smoke`.
+const SMALL: u64 = 3000;
 
 /// What the command line asks for.
 #[derive(Debug)]
 struct Options {
+    only: Vec<String>,
     rounds: usize,
-    seconds: u32,
-    servers: Vec<Kind>,
-    load_max: f64,
-    dry: bool,
+    /// Of load, for each measurement that is not bound by a count.
+    seconds: f64,
+    waits: bool,
+    /// Leaves out what the raw file has of this commit.
+    resumes: bool,
+    mode: Mode,
+}
+
+/// What becomes of figures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    /// They are kept.
+    Keep,
+    /// They are printed.
+    Dry,
+    /// They mean nothing: everything is tiny.
+    Smoke,
+    /// Nothing is measured, the page is made from those that are kept.
+    Render,
 }
 
 /// Runs the verb with its arguments.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let options = parse(arguments)?;
-    let load = report::load()?;
-    println!("load average of the last minute: {load}");
-    ensure!(
-        load <= options.load_max || options.dry,
-        "the machine is not quiet: the load is above {}, so no figure is worth keeping \
-         (--dry prints them all the same, --load-max moves the bound)",
-        options.load_max
-    );
-    pin_client()?;
-    let start = |kind: &Kind| Server::start(*kind, Some(CORES.0), START_MAX);
-    let servers = options.servers.iter().map(start).collect::<Result<Vec<_>>>()?;
-    let counts = calibrate(&servers, options.seconds)?;
-    let mut report = Report::new(&options.servers, options.rounds, options.seconds, load);
-    for round in 0..options.rounds {
-        for (case, (what, _)) in CASES.iter().enumerate() {
-            for (index, server) in servers.iter().enumerate() {
-                let sample = measure(server, *what, counts[case][index])?;
-                let name = options.servers[index].name();
-                println!(
-                    "round {} {what:<24} {name:<15} {:9.0}/s {:6.2} us",
-                    round + 1,
-                    sample.rate,
-                    sample.cpu
-                );
-                report.record(*what, index, sample);
-            }
+    let mut raw = Raw::load(&raw_path())?;
+    if options.mode == Mode::Render {
+        return page::write(&raw);
+    }
+    warn(Weather::look()?);
+    let mut rig = Rig::new()?;
+    let commit = machine::commit()?;
+    let names: Vec<&str> = CASES.iter().map(|case| case.name).collect();
+    for case in CASES {
+        let is_asked = options.only.is_empty() || options.only.iter().any(|name| name == case.name);
+        let is_there = raw.fact(case.name, "machine", "commit") == Some(&commit);
+        if !is_asked || (options.resumes && is_there) {
+            continue;
+        }
+        println!("\n{}: {}", case.name, case.title);
+        let able = matches!(case.how, How::Slow(_)).then(|| Fault::SlowSync.check());
+        if let Some(Err(error)) = able {
+            println!("left out: {error:#}");
+            continue;
+        }
+        let measured = measure(case, &options, &mut rig);
+        raw.replace(measured.with_context(|| case.name)?, &names);
+        if options.mode == Mode::Keep {
+            raw.save(&raw_path())?;
+            page::write(&raw)?;
         }
     }
-    drop(servers);
-    let text = report.markdown()?;
-    println!("\n{text}");
-    if !options.dry {
-        std::fs::write(workspace::root().join("BENCHMARKS.md"), text)?;
+    if options.mode != Mode::Smoke {
+        println!("\n{}", page::gates(&raw));
     }
     Ok(())
 }
 
+fn raw_path() -> PathBuf {
+    workspace::root().join(page::RAW)
+}
+
 fn parse(arguments: &[String]) -> Result<Options> {
     let mut options = Options {
+        only: Vec::new(),
         rounds: 5,
-        seconds: 3,
-        servers: vec![Kind::Levada, Kind::REDIS_ALWAYS, Kind::REDIS_EVERYSEC],
-        load_max: 2.0,
-        dry: false,
+        seconds: 2.0,
+        waits: false,
+        resumes: false,
+        mode: Mode::Keep,
     };
     let mut rest = arguments.iter();
     while let Some(argument) = rest.next() {
         let mut value = || rest.next().with_context(|| format!("{argument} needs a value"));
         match argument.as_str() {
+            "--only" => options.only.extend(value()?.split(',').map(str::to_owned)),
             "--rounds" => options.rounds = value()?.parse().context("--rounds")?,
             "--seconds" => options.seconds = value()?.parse().context("--seconds")?,
-            "--servers" => {
-                let names = value()?.split(',');
-                options.servers = names.map(Kind::parse).collect::<Result<_>>()?;
-            }
-            "--load-max" => options.load_max = value()?.parse().context("--load-max")?,
-            "--dry" => options.dry = true,
+            "--wait-quiet" => options.waits = true,
+            "--resume" => options.resumes = true,
+            "--render" => options.mode = Mode::Render,
+            "--smoke" => options.mode = Mode::Smoke,
+            "--dry" => options.mode = Mode::Dry,
             other => bail!("unknown option {other}"),
         }
     }
     ensure!(options.rounds > 0, "--rounds must be at least 1");
-    ensure!(options.seconds > 0, "--seconds must be at least 1");
+    ensure!(options.seconds > 0.0, "--seconds must be positive");
+    for name in &options.only {
+        let known = || CASES.iter().map(|case| case.name).collect::<Vec<_>>().join(", ");
+        ensure!(CASES.iter().any(|case| case.name == name), "no case {name:?}: {}", known());
+    }
+    if options.mode == Mode::Smoke {
+        options.rounds = 1;
+    }
     Ok(options)
 }
 
-/// Puts this process, and with it every client that it starts, on its core.
-fn pin_client() -> Result<()> {
-    let process = std::process::id().to_string();
-    let pinned = Command::new("taskset")
-        .args(["-cp", CORES.1, &process])
-        .output()
-        .context("taskset cannot be started")?;
-    ensure!(pinned.status.success(), "taskset: {pinned:?}");
-    Ok(())
-}
-
-/// Runs every case once, unmeasured. Answers how many requests of each case each server can take
-/// in the given time.
-fn calibrate(servers: &[Server], seconds: u32) -> Result<Vec<Vec<u64>>> {
-    let mut counts = Vec::new();
-    for (case, first) in CASES {
-        let mut row = Vec::new();
-        for server in servers {
-            let rate = measure(server, case, first)?.rate;
-            #[expect(
-                clippy::cast_possible_truncation,
-                clippy::cast_sign_loss,
-                reason = "a rate is positive and far below 2^63"
-            )]
-            let count = (rate * f64::from(seconds)) as u64;
-            row.push(match case {
-                Case::Append { .. } => count.max(first),
-                Case::Consume => count.clamp(first, MESSAGES_MAX),
-            });
+/// All rounds of a case.
+fn measure(case: &Case, options: &Options, rig: &mut Rig) -> Result<Raw> {
+    let mut raw = Raw::default();
+    machine::describe(&mut raw, case.name)?;
+    if case.once {
+        rig.clear();
+    }
+    let mut turns = Vec::new();
+    for who in case.servers {
+        if *who == Who::Interval && !relaxes(rig)? {
+            println!("{} is left out: this levada has no DURABILITY INTERVAL", who.name());
+            continue;
         }
-        counts.push(row);
+        raw.add(case.name, &who.name(), 0, "version", &rig.version(who.kind())?);
+        turns.push((*who, calibrate(case, *who, rig, options)?));
     }
-    Ok(counts)
+    let rounds = if case.once { 1 } else { options.rounds };
+    for round in 1..=rounds {
+        if options.waits {
+            machine::wait_until_quiet()?;
+        }
+        let Weather { load, busy, sync_us } = Weather::look()?;
+        for (figure, value) in [("load", load), ("busy", busy), ("sync_us", sync_us)] {
+            raw.add(case.name, "machine", round, figure, &value);
+        }
+        // Another one begins in each round: nobody is always behind the same one.
+        turns.rotate_left(usize::from(round > 1));
+        for (who, count) in &turns {
+            let sample = sample(case, *who, rig, (*count, options.mode == Mode::Smoke));
+            let sample = sample.with_context(|| who.name())?;
+            print(round, *who, &sample);
+            for (figure, value) in sample {
+                raw.add(case.name, &who.name(), round, figure, &value);
+            }
+        }
+    }
+    Ok(raw)
 }
 
-/// One measurement, on an empty data set.
-fn measure(server: &Server, case: Case, count: u64) -> Result<Sample> {
-    server.client()?.ask(&["FLUSHALL"])?;
-    match case {
-        Case::Append { clients, pipeline } => append(server, clients, pipeline, count),
-        Case::Consume => consume::run(server, count),
-    }
+/// Whether our server has DURABILITY INTERVAL.
+fn relaxes(rig: &mut Rig) -> Result<bool> {
+    let server = rig.server(Who::Interval.kind())?;
+    rig::settle(server)?;
+    Ok(append::relax(server).is_ok())
 }
 
-fn append(server: &Server, clients: u32, pipeline: u32, count: u64) -> Result<Sample> {
-    let before = server.cpu()?;
+/// Where requests are counted, how many of them the server can take in the given time, by a run
+/// that is not measured.
+fn calibrate(case: &Case, who: Who, rig: &mut Rig, options: &Options) -> Result<u64> {
+    let How::Append { clients, pipeline } = case.how else {
+        return Ok(0);
+    };
     let whole = u64::from(clients) * u64::from(pipeline);
-    let numbers = [
-        server.address().port().to_string(),
-        clients.to_string(),
-        pipeline.to_string(),
-        count.to_string(),
-    ];
-    let [port, clients, pipeline, requests] = &numbers;
-    let output = Command::new("redis-benchmark")
-        .args(["-p", port, "-c", clients, "-P", pipeline, "-n", requests])
-        .args(["-q", "--csv", "XADD", "s", "*", "f", &"x".repeat(VALUE)])
-        .output()
-        .context("redis-benchmark cannot be started")?;
-    let cpu = server.cpu()?.saturating_sub(before);
-    let text = String::from_utf8_lossy(&output.stdout);
-    // The last line: "the command","requests per second",...
-    let rate = text.lines().last().and_then(|line| line.split("\",\"").nth(1));
-    let rate = rate.and_then(|rate| rate.parse().ok());
-    // The benchmark counts error replies as replies: ask the server whether all is there. It sends
-    // whole pipelines, so it may end with more than it was asked for.
-    let length = server.client()?.ask(&["XLEN", "s"])?.integer();
-    let length = u64::try_from(length.context("XLEN is no number")?)?;
-    ensure!(
-        (count..=count + whole).contains(&length),
-        "{count} were appended, but XLEN is {length}; {output:?}"
-    );
-    Ok(Sample {
-        rate: rate.with_context(|| format!("redis-benchmark said {output:?}"))?,
-        cpu: each(cpu, length),
-    })
+    if options.mode == Mode::Smoke {
+        return Ok(whole * 3);
+    }
+    let first = sample(case, who, rig, ((whole * 40).clamp(2_000, 200_000), false));
+    let first = first.with_context(|| who.name())?;
+    let rate = first.iter().find(|(figure, _)| *figure == "rate").map_or(0.0, |(_, rate)| *rate);
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a rate is positive and far below 2^63"
+    )]
+    let count = (rate * options.seconds) as u64;
+    Ok(count.max(whole))
 }
 
-/// Microseconds for each of `count`.
-#[expect(clippy::cast_precision_loss, reason = "a figure to read")]
-fn each(time: Duration, count: u64) -> f64 {
-    time.as_secs_f64() * 1e6 / count as f64
+/// One measurement; a server that stays is empty before and after it.
+fn sample(case: &Case, who: Who, rig: &mut Rig, (count, small): (u64, bool)) -> Result<Sample> {
+    if let How::Slow(runs) = case.how {
+        return bench::slow(rig, who.kind(), runs, small);
+    }
+    let program = rig.bench().to_owned();
+    if case.once {
+        let mut server = rig.idle(who.kind())?;
+        server.restart(START_MAX)?;
+        return load(case, who, &program, &mut server, (count, small));
+    }
+    let server = rig.server(who.kind())?;
+    rig::settle(server)?;
+    let sample = load(case, who, &program, server, (count, small))?;
+    rig::settle(server)?;
+    Ok(sample)
+}
+
+fn load(
+    case: &Case,
+    who: Who,
+    program: &Path,
+    server: &mut Server,
+    (count, small): (u64, bool),
+) -> Result<Sample> {
+    match case.how {
+        How::Append { clients, pipeline } => append::run(server, who, (clients, pipeline), count),
+        How::Bench(runs) | How::Slow(runs) => bench::run(program, server, runs, small),
+        How::Long { entries } => long::run(program, server, if small { SMALL } else { entries }),
+    }
+}
+
+fn print(round: usize, who: Who, sample: &Sample) {
+    let figure = |(name, value): &(&str, f64)| format!("{name} {value:.2}");
+    let figures: Vec<String> = sample.iter().map(figure).collect();
+    println!("round {round} {:<22} {}", who.name(), figures.join("  "));
+}
+
+fn warn(weather: Weather) {
+    let Weather { load, busy, sync_us } = weather;
+    println!(
+        "load {load}, others use {:.0} % of the processors, a sync takes {sync_us:.0} us",
+        busy * 100.0
+    );
+    if !weather.is_quiet() {
+        println!("WARNING: the machine is not quiet, so no ratio is worth keeping");
+    }
 }

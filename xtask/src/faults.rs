@@ -164,7 +164,7 @@ fn sync_error(kind: Kind) -> Result<(Verdict, bool)> {
     let trace = server.directory().join("trace");
     // A start syncs too: the injection is to meet the load, so it is tried later and later.
     for nth in [INJECTED_AT, 10, 30, 100] {
-        server.set_wrapper(Fault::SyncError.wrapper(nth, &trace));
+        server.set_wrapper(Fault::SyncError.wrapper(nth, &trace).unwrap_or_default());
         if !server.try_start(START_MAX)? {
             server.end()?;
             continue;

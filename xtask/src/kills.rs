@@ -14,9 +14,11 @@ mod journal;
 mod load;
 pub(crate) mod medium;
 mod observe;
+mod outside;
 pub(crate) mod server;
 pub(crate) mod value;
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -197,10 +199,12 @@ impl Rig {
     ) -> Result<(Journal, Duration)> {
         let trace = self.server.directory().join("trace");
         let nth = 1 + chance.below(NTH_MAX);
-        let wrapper = self.fault.wrapper(nth, &trace);
-        let injects = !wrapper.is_empty();
+        let wrapper = match self.fault {
+            Fault::FewFiles | Fault::LittleMemory => Some(self.limit(chance)?),
+            fault => fault.wrapper(nth, &trace),
+        };
         let mut ready = true;
-        if injects {
+        if let Some(wrapper) = wrapper {
             self.server.terminate()?;
             self.server.set_wrapper(wrapper);
             ready = self.server.try_start(RECOVERY_MAX)?;
@@ -211,38 +215,11 @@ impl Rig {
         }
         let load = ready.then(|| Load::start(self.server.address(), round, chance));
         let length = Duration::from_millis(LOAD_MS.0 + chance.below(LOAD_MS.1));
-        let mut cut_at = None;
-        let ended = match self.fault {
-            Fault::PowerCut => {
-                std::thread::sleep(length);
-                let medium = self.medium.as_ref().expect("power cuts have a medium");
-                medium.cut()?;
-                cut_at = load.as_ref().map(Load::moment);
-                totals.faults += 1;
-                // Time for a reply that should never come.
-                std::thread::sleep(AFTER_CUT);
-                self.server.end()
-            }
-            Fault::Kill => {
-                std::thread::sleep(length);
-                end(&mut self.server, chance, totals)
-            }
-            fault => {
-                totals.faults += 1;
-                let length = if fault.ends() { INJECTION_MAX } else { length };
-                let by_itself = !ready || self.server.wait(length)?;
-                self.server.end()?;
-                fault.fired(&trace, by_itself).and_then(|fired| {
-                    ensure!(fired, "{} did not fire at call {nth}", fault.name());
-                    ensure!(by_itself || !fault.ends(), "{} did not end it", fault.name());
-                    Ok(())
-                })
-            }
-        };
+        let brought = self.bring(load.as_ref(), (length, nth, &trace), chance, totals);
+        self.server.end()?;
         // Joined in any case: the connections end with the server, however it ended.
         let mut journal = load.map(Load::join).unwrap_or_default();
-        ended?;
-        if let Some(cut_at) = cut_at {
+        if let Some(cut_at) = brought? {
             journal.note_cut(cut_at);
         }
         if let Some(medium) = &mut self.medium {
@@ -252,12 +229,62 @@ impl Rig {
         let recovery = self.server.restart(RECOVERY_MAX)?;
         Ok((journal, recovery))
     }
+
+    /// Brings the fault about. Answers the moment from which on nothing may be acknowledged, where
+    /// there is one while the server runs.
+    fn bring(
+        &mut self,
+        load: Option<&Load>,
+        (length, nth, trace): (Duration, u64, &Path),
+        chance: &mut Chance,
+        totals: &mut Totals,
+    ) -> Result<Option<u64>> {
+        let started = || load.context("the server does not start");
+        match self.fault {
+            Fault::PowerCut => {
+                std::thread::sleep(length);
+                let medium = self.medium.as_ref().expect("power cuts have a medium");
+                medium.cut()?;
+                let cut_at = started()?.moment();
+                totals.faults += 1;
+                // Time for a reply that should never come.
+                std::thread::sleep(AFTER_CUT);
+                Ok(Some(cut_at))
+            }
+            Fault::Kill => {
+                std::thread::sleep(length);
+                end(&mut self.server, chance, totals).map(|()| None)
+            }
+            Fault::DirectoryRenamed | Fault::DirectoryRemoved => {
+                std::thread::sleep(length);
+                self.take_directory(started()?, totals).map(Some)
+            }
+            Fault::FewFiles => self.crowd(totals).map(|()| None),
+            Fault::LittleMemory => self.fill_memory(totals).map(|()| None),
+            _ => {
+                totals.faults += 1;
+                let injected = self.injected(load.is_some(), length, trace);
+                injected.with_context(|| format!("{} at call {nth}", self.fault.name()))?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Waits for what was injected, ends the server and looks whether it fired.
+    fn injected(&mut self, ready: bool, length: Duration, trace: &Path) -> Result<()> {
+        let length = if self.fault.ends() { INJECTION_MAX } else { length };
+        let by_itself = !ready || self.server.wait(length)?;
+        self.server.end()?;
+        ensure!(self.fault.fired(trace, by_itself)?, "it did not fire");
+        ensure!(by_itself || !self.fault.ends(), "it did not end the server");
+        Ok(())
+    }
 }
 
 /// Runs rounds until one has violations.
 fn rounds(options: &Options, rig: &mut Rig, totals: &mut Totals) -> Result<()> {
     let mut chance = Chance::new(options.seed);
-    let mut ledger = Ledger::new(&STREAMS.map(|name| (name, Rules::default())));
+    let mut ledger = empty_ledger();
     let withhold_in = options.canary.then(|| chance.index(options.rounds as usize));
     create_groups(&mut rig.server.client()?)?;
     for round in 0..options.rounds {
@@ -269,6 +296,20 @@ fn rounds(options: &Options, rig: &mut Rig, totals: &mut Totals) -> Result<()> {
         totals.unknown += journal.unknown;
         totals.longest_recovery = totals.longest_recovery.max(recovery);
         let mut client = rig.server.client()?;
+        if options.fault == Fault::DirectoryRemoved {
+            // Nothing is left to compare: what counts is that nothing was acknowledged afterwards.
+            totals.violations = ledger.absorb(journal);
+            ensure!(
+                client.ask(&["DBSIZE"])?.integer() == Some(0),
+                "a removed directory holds keys"
+            );
+            if !totals.violations.is_empty() {
+                return Ok(());
+            }
+            ledger = empty_ledger();
+            create_groups(&mut client)?;
+            continue;
+        }
         let mut states = Vec::new();
         for stream in 0..STREAMS.len() {
             states.push(observe::read(&mut client, stream)?);
@@ -286,6 +327,10 @@ fn rounds(options: &Options, rig: &mut Rig, totals: &mut Totals) -> Result<()> {
     }
     totals.violations = drain(&mut rig.server.client()?, &mut ledger)?;
     Ok(())
+}
+
+fn empty_ledger() -> Ledger {
+    Ledger::new(&STREAMS.map(|name| (name, Rules::default())))
 }
 
 /// Reads all that no consumer has got yet; what is wrong with that, and what nobody ever got.

@@ -8,6 +8,7 @@
 pub mod ci;
 pub mod clients;
 pub mod conformance;
+pub mod costs;
 pub mod differential;
 pub mod peer;
 pub mod peers;

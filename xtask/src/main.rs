@@ -1,13 +1,16 @@
 //! `cargo xtask VERB`: one place for everything that builds, checks and proves this workspace.
 //! Clone, then `cargo xtask check` and `cargo xtask test`; `.ci/run` calls the same verbs.
 
+mod chaos;
 mod compare;
+mod dedup;
 mod faults;
 mod flips;
 mod footprint;
 mod full_disk;
 mod kills;
 mod mount;
+mod schedule;
 mod transfer;
 
 use std::net::{SocketAddr, ToSocketAddrs as _};
@@ -37,18 +40,30 @@ cargo xtask VERB
                             --plain without DEBUG, --peer against the real Redis
   kills [--rounds 100] [--seed S] [--server levada|redis] [--fault kill] [--canary] [--record]
                             a fault under load, and a ledger of what was acknowledged; faults:
+                            kill, power-cut, sync-error, sync-kill, slow-sync, write-error,
+                            no-space, directory-renamed, directory-removed, few-files,
+                            little-memory
                             kill, power-cut, sync-error, sync-kill, slow-sync, write-error, no-space
+  schedule [--entries 100000] [--seconds 60] [--restarts 5] [--seed S]
+                            entries for later and kill -9: none early, lost or twice; how late
   faults [--rounds 10] [--flips 100] [--seed S] [--servers levada,redis-8.6-always,...] [--dry]
                             the same faults for all, into RELIABILITY.md
   clients [--server levada|7.0|8.2|8.6|valkey|PROGRAM] [NAME ...]
                             other people's clients against a server, into a table
+  chaos [--seconds 600] [--seed S] [lease|pipeline ...]
+                            the guide's example workers, killed at random with their server
   full-disk                 the real binary on a small tmpfs and ext4 until it is full (root)
   flips [--count 10000] [--seed S]
                             single bits flipped at rest: never served in silence, always named
   footprint [--entries 10000000] [--server levada|redis|everysec]
                             memory, disk and restart of one long stream
+  dedup [--appends 10000000]
+                            idempotent appends with repetitions and a kill -9: count, memory, reload
   compare [--rounds 5] [--seconds 3] [--servers levada,always,everysec] [--load-max 2] [--dry]
                             throughput beside Redis, into BENCHMARKS.md
+  compare [--only CASE,...] [--rounds 5] [--seconds 2] [--wait-quiet] [--resume] [--dry]
+                            speed and size beside Redis and Valkey, into BENCHMARKS.md; --render
+                            makes the page anew, --smoke only tries every case
   differential [--commands 1000000] [--seed S] [--peer 8.6|PATH] [--replay FILE]
                             random commands: the same replies as a real Redis?
   transfer [--entries 1000000] [--redis PROGRAM]
@@ -75,9 +90,12 @@ fn main() -> ExitCode {
             options.and_then(|it| conformance::run(&it)).map(|outcome| ci::say(&outcome))
         }
         "kills" => kills::run(rest),
+        "chaos" => chaos::run(rest),
+        "schedule" => schedule::run(rest),
         "full-disk" => full_disk::run(),
         "faults" => faults::run(rest),
         "flips" => flips::run(rest),
+        "dedup" => dedup::run(rest),
         "footprint" => footprint::run(rest),
         "differential" => differential::run(rest),
         "transfer" => transfer::run(rest),

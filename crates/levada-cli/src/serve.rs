@@ -41,6 +41,8 @@ pub(crate) fn run(settings: &Settings) -> Result<()> {
         connections_max,
         idmp_duration_s: settings.stream_idmp_duration,
         idmp_iids_max: settings.stream_idmp_maxsize,
+        policies: settings.policies.clone(),
+        dedup_bytes_max: settings.dedup_bytes_max()?,
         cache_bytes: settings.cache_bytes()?,
         seed: RandomState::new().build_hasher().finish(),
         #[cfg(feature = "null")]

@@ -1,12 +1,15 @@
 //! Settings of the server: a file, then `LEVADA_*` in the environment, then flags; the later wins.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
+use levada_server::{Fault, Policies};
 use serde::Deserialize;
+use toml::Spanned;
 
 /// What was given, by flags or by the environment; the file is read on top of the defaults.
 #[derive(Args, Default)]
@@ -35,6 +38,16 @@ pub(crate) struct Given {
     /// Idempotent ids that they track per producer, 1 to 10000. [default: 100]
     #[arg(long, env = "LEVADA_STREAM_IDMP_MAXSIZE", value_name = "COUNT")]
     stream_idmp_maxsize: Option<u64>,
+    /// Policy of new streams whose names match, as "PATTERN OPTION ..." with the options of XCFGSET;
+    /// the first that matches holds. Repeatable; `;` separates several in the environment.
+    #[arg(long, env = "LEVADA_STREAM_POLICY", value_delimiter = ';', value_name = "POLICY")]
+    stream_policy: Option<Vec<String>>,
+    /// Policy of new groups, as "PATTERN GROUP OPTION ..." with the options of XGROUP CFGSET.
+    #[arg(long, env = "LEVADA_GROUP_POLICY", value_delimiter = ';', value_name = "POLICY")]
+    group_policy: Option<Vec<String>>,
+    /// Memory for ids under DEDUP-WINDOW and DEDUP-MAX, 48 bytes each. [default: 512MiB]
+    #[arg(long, env = "LEVADA_DEDUP_BYTES_MAX", value_name = "BYTES")]
+    dedup_bytes_max: Option<String>,
     /// Memory for blocks that were read or written lately. [default: 128MiB]
     #[arg(long, env = "LEVADA_CACHE_BYTES", value_name = "BYTES")]
     cache_bytes: Option<String>,
@@ -45,7 +58,7 @@ pub(crate) struct Given {
 }
 
 /// The settings in force. Its text form is a file that can be read again.
-#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Settings {
     pub(crate) port: u16,
@@ -55,6 +68,13 @@ pub(crate) struct Settings {
     pub(crate) maxclients: u64,
     pub(crate) stream_idmp_duration: u64,
     pub(crate) stream_idmp_maxsize: u64,
+    stream_policy: Vec<String>,
+    group_policy: Vec<String>,
+    /// What the two above mean.
+    #[serde(skip)]
+    pub(crate) policies: Policies,
+    /// As written; see [`Settings::dedup_bytes_max`].
+    dedup_bytes_max: String,
     /// As written; see [`Settings::cache_bytes`].
     cache_bytes: String,
     #[cfg(feature = "null")]
@@ -72,6 +92,10 @@ impl Default for Settings {
             maxclients: 10_000,
             stream_idmp_duration: 100,
             stream_idmp_maxsize: 100,
+            stream_policy: Vec::new(),
+            group_policy: Vec::new(),
+            policies: Policies::default(),
+            dedup_bytes_max: "512MiB".to_owned(),
             cache_bytes: "128MiB".to_owned(),
             #[cfg(feature = "null")]
             null: false,
@@ -82,15 +106,29 @@ impl Default for Settings {
 impl Given {
     /// The settings in force.
     pub(crate) fn resolve(self) -> Result<Settings> {
+        let mut places = Places::default();
         let mut settings = match &self.config {
             None => Settings::default(),
             Some(path) => {
                 let shown = path.display();
                 let text = std::fs::read_to_string(path)
                     .with_context(|| format!("cannot read the settings in {shown}"))?;
-                toml::from_str(&text).with_context(|| format!("{shown} is not understood"))?
+                let settings: Settings =
+                    toml::from_str(&text).with_context(|| format!("{shown} is not understood"))?;
+                places = Places::of(path, &text);
+                settings
             }
         };
+        // What is given here stands in no file.
+        for (setting, given) in
+            [("stream-policy", &self.stream_policy), ("group-policy", &self.group_policy)]
+        {
+            if given.is_some() {
+                places.lines.remove(setting);
+            }
+        }
+        put(&mut settings.stream_policy, self.stream_policy);
+        put(&mut settings.group_policy, self.group_policy);
         put(&mut settings.port, self.port);
         put(&mut settings.bind, self.bind);
         put(&mut settings.dir, self.dir);
@@ -98,12 +136,16 @@ impl Given {
         put(&mut settings.maxclients, self.maxclients);
         put(&mut settings.stream_idmp_duration, self.stream_idmp_duration);
         put(&mut settings.stream_idmp_maxsize, self.stream_idmp_maxsize);
+        put(&mut settings.dedup_bytes_max, self.dedup_bytes_max);
         put(&mut settings.cache_bytes, self.cache_bytes);
         #[cfg(feature = "null")]
         {
             settings.null = self.null;
         }
         settings.check()?;
+        let (streams, groups) = (&settings.stream_policy, &settings.group_policy);
+        let parsed = Policies::parse(streams, groups, settings.dedup_bytes_max()?);
+        settings.policies = parsed.map_err(|fault| places.error(&fault))?;
         Ok(settings)
     }
 }
@@ -120,8 +162,14 @@ impl Settings {
         bytes(&self.cache_bytes)
     }
 
+    /// Memory for idempotent ids, in bytes.
+    pub(crate) fn dedup_bytes_max(&self) -> Result<u64> {
+        Ok(bytes(&self.dedup_bytes_max)? as u64)
+    }
+
     fn check(&self) -> Result<()> {
         self.cache_bytes()?;
+        self.dedup_bytes_max()?;
         if self.bind.is_empty() {
             bail!("bind names no address: give at least one, such as 127.0.0.1");
         }
@@ -138,6 +186,47 @@ impl Settings {
             }
         }
         Ok(())
+    }
+}
+
+/// Lines of the file on which policies stand, for messages.
+#[derive(Default)]
+struct Places {
+    file: PathBuf,
+    lines: BTreeMap<&'static str, Vec<usize>>,
+}
+
+/// The lists alone, each item with its place.
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "kebab-case")]
+struct Spans {
+    stream_policy: Vec<Spanned<String>>,
+    group_policy: Vec<Spanned<String>>,
+}
+
+impl Places {
+    /// Of a file that was understood.
+    fn of(file: &Path, text: &str) -> Self {
+        let spans: Spans = toml::from_str(text).unwrap_or_default();
+        let line = |item: &Spanned<String>| {
+            let before = text.get(..item.span().start).unwrap_or_default();
+            1 + before.bytes().filter(|byte| *byte == b'\n').count()
+        };
+        let lines = |items: &[Spanned<String>]| items.iter().map(line).collect();
+        let lines = BTreeMap::from([
+            ("stream-policy", lines(&spans.stream_policy)),
+            ("group-policy", lines(&spans.group_policy)),
+        ]);
+        Self { file: file.to_owned(), lines }
+    }
+
+    /// What is wrong with a policy, and where it stands.
+    fn error(&self, fault: &Fault) -> anyhow::Error {
+        let Fault { setting, index, why } = fault;
+        match self.lines.get(setting).and_then(|lines| lines.get(*index)) {
+            Some(line) => anyhow!("{}, line {line}: {setting}: {why}", self.file.display()),
+            None => anyhow!("{setting}, number {}: {why}", index + 1),
+        }
     }
 }
 
@@ -159,6 +248,12 @@ fn bytes(text: &str) -> Result<usize> {
 impl fmt::Display for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let quoted = |text: &str| toml::Value::String(text.to_owned()).to_string();
+        let list = |lines: &[String]| {
+            let lines: Vec<_> =
+                lines.iter().map(|line| format!("\n    {},", quoted(line))).collect();
+            let end = if lines.is_empty() { "" } else { "\n" };
+            format!("[{}{end}]", lines.concat())
+        };
         let bind: Vec<_> = self.bind.iter().map(|address| quoted(&address.to_string())).collect();
         writeln!(f, "# Port to listen on; 0 takes a free one.\nport = {}\n", self.port)?;
         writeln!(
@@ -190,6 +285,25 @@ impl fmt::Display for Settings {
         )?;
         writeln!(
             f,
+            "# Policies of new streams: \"PATTERN OPTION ...\" with the options of XCFGSET. The \
+             first\n# that matches holds.\nstream-policy = {}\n",
+            list(&self.stream_policy)
+        )?;
+        writeln!(
+            f,
+            "# Policies of new groups: \"PATTERN GROUP OPTION ...\" with the options of XGROUP \
+             CFGSET.\n\
+             group-policy = {}\n",
+            list(&self.group_policy)
+        )?;
+        writeln!(
+            f,
+            "# Memory for idempotent ids under DEDUP-WINDOW and DEDUP-MAX, 48 bytes each.\n\
+             dedup-bytes-max = {}\n",
+            quoted(&self.dedup_bytes_max)
+        )?;
+        writeln!(
+            f,
             "# Memory for blocks that were read or written lately.\ncache-bytes = {}",
             quoted(&self.cache_bytes)
         )
@@ -203,8 +317,14 @@ mod tests {
     #[test]
     fn what_is_printed_can_be_read() {
         let settings = Settings { port: 7000, ..Settings::default() };
-        let back: Settings = toml::from_str(&settings.to_string()).expect("it was printed by us");
-        assert_eq!(back, settings);
+        let (stream_policy, group_policy) =
+            (vec!["a\\* MAX-LEN 1".to_owned()], vec!["* g RETAIN NO".to_owned(), "x y".to_owned()]);
+        let settings = Settings { stream_policy, group_policy, ..settings };
+        let printed = settings.to_string();
+        let back: Settings = toml::from_str(&printed).expect("it was printed by us");
+        assert_eq!((back.to_string(), back.port), (printed, 7000));
+        assert_eq!(back.stream_policy, settings.stream_policy);
+        assert_eq!(back.group_policy, settings.group_policy);
     }
 
     #[test]
@@ -239,6 +359,19 @@ mod tests {
         check(1, true);
         check(10_000, true);
         check(10_001, false);
+    }
+
+    #[test]
+    fn a_policy_that_is_wrong_is_named_with_its_line() {
+        let text = "port = 1\n\nstream-policy = [\n  \"* MAX-LEN 5\",\n  \"a* MAX 6\",\n]\n";
+        let settings: Settings = toml::from_str(text).expect("it is TOML");
+        let places = Places::of(Path::new("levada.toml"), text);
+        let fault = Policies::parse(&settings.stream_policy, &[], 0).expect_err("MAX is unknown");
+        let error = places.error(&fault).to_string();
+        assert_eq!(error, "levada.toml, line 5: stream-policy: syntax error: MAX 6");
+        let given = Given { group_policy: Some(vec!["* g NO 1".to_owned()]), ..Given::default() };
+        let error = given.resolve().expect_err("NO is unknown").to_string();
+        assert_eq!(error, "group-policy, number 1: syntax error: NO 1");
     }
 
     #[test]

@@ -7,9 +7,15 @@ use alloc::{borrow::Cow, sync::Arc, vec::Vec};
 
 use crate::{extended::Extended, fields::Fields, id::StreamId, restored::RestoredStream};
 
+mod letters;
 mod policy;
+mod schedule;
 
-pub use self::policy::{GroupOption, StreamOption, XgroupCfgset, XgroupHandover};
+pub use self::{
+    letters::{Letters, Xdlq, XdlqVerb},
+    policy::{GroupOption, StreamOption, XgroupCfgset, XgroupHandover},
+    schedule::{SchedVerb, Xsched},
+};
 
 /// A key of one of the databases.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -49,6 +55,10 @@ pub enum Command<'a> {
     XgroupHandover(XgroupHandover<'a>),
     /// XLAG: key, group.
     Xlag(Key<'a>, &'a [u8]),
+    /// XDLQ.
+    Xdlq(Xdlq<'a>),
+    /// XSCHED.
+    Xsched(Xsched<'a>),
     /// XIDMPRECORD.
     Xidmprecord(Xidmprecord<'a>),
     /// XREAD, its non-blocking half.
@@ -591,6 +601,7 @@ impl<'a> Command<'a> {
             Self::Xadd(_)
                 | Self::Xsetid(_)
                 | Self::Xidmprecord(_)
+                | Self::Xsched(Xsched { verb: SchedVerb::Add { .. }, .. })
                 | Self::XgroupCreate(_)
                 | Self::XgroupCreateconsumer(..)
                 | Self::Set(_)
@@ -601,11 +612,18 @@ impl<'a> Command<'a> {
                 | Self::Append(..)
                 | Self::Restore(_)
                 | Self::Copy(_)
+                | Self::Xdlq(Xdlq { verb: XdlqVerb::Redrive, .. })
         )
     }
 
+    /// Whether it goes on where a block is lost, which it wanted for a count alone: it is the way
+    /// out for a group that stands before that block.
+    pub fn passes_lost(&self) -> bool {
+        matches!(self, Self::XgroupCreate(_) | Self::XgroupSetid(_) | Self::XgroupDestroy(..))
+    }
+
     /// Calls `each` with every key that the command names, in order, duplicates included.
-    pub fn for_each_key(&self, mut each: impl FnMut(Key<'a>)) {
+    pub fn for_each_key(&self, mut each: impl FnMut(Key<'_>)) {
         match self {
             Self::Xadd(Xadd { key, .. })
             | Self::Xrange(Xrange { key, .. })
@@ -616,6 +634,7 @@ impl<'a> Command<'a> {
             | Self::XgroupCfgget(key, _)
             | Self::XgroupHandover(XgroupHandover { key, .. })
             | Self::Xlag(key, _)
+            | Self::Xdlq(Xdlq { key, .. })
             | Self::Xidmprecord(Xidmprecord { key, .. })
             | Self::XgroupCreate(XgroupCreate { key, .. })
             | Self::XgroupSetid(XgroupSetid { key, .. })
@@ -641,7 +660,7 @@ impl<'a> Command<'a> {
     }
 
     /// The keys of what is no command about one stream.
-    fn for_each_other_key(&self, mut each: impl FnMut(Key<'a>)) {
+    fn for_each_other_key(&self, mut each: impl FnMut(Key<'_>)) {
         match self {
             Self::Set(Set { key, .. })
             | Self::Restore(Restore { key, .. })
@@ -662,6 +681,10 @@ impl<'a> Command<'a> {
             | Self::Incrbyfloat(key, _)
             | Self::Getrange(key, ..)
             | Self::Setrange(key, ..) => each(*key),
+            Self::Xsched(xsched) => {
+                each(xsched.key);
+                each(xsched.schedule());
+            }
             Self::Del(keys)
             | Self::Exists(keys)
             | Self::Mget(keys)
@@ -722,7 +745,8 @@ impl<'a> Command<'a> {
         )
     }
 
-    /// Whether the answer depends on which keys exist, beyond the keys it names.
+    /// Whether the answer depends on keys beyond those that it names: on which exist, or, of XDLQ,
+    /// on that of the dead letters.
     pub fn sees_whole_keyspace(&self) -> bool {
         matches!(
             self,
@@ -732,6 +756,7 @@ impl<'a> Command<'a> {
                 | Self::Randomkey(..)
                 | Self::Flush(_)
                 | Self::Swapdb(..)
+                | Self::Xdlq(_)
         )
     }
 }

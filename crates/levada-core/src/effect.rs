@@ -6,12 +6,14 @@
 //! mirrored in `docs/format.md`; the numbers of [`code`] are on disk and are never given out anew.
 
 mod act;
+mod dedup;
 mod lists;
+mod schedule;
 
 use alloc::{borrow::Cow, sync::Arc, vec::Vec};
 
-pub use self::act::Act;
 use self::lists::{get_blocks, get_ids, get_rows, put_blocks, put_ids, put_rows};
+pub use self::{act::Act, dedup::DedupChange};
 use crate::{
     block::Block,
     fields::Fields,
@@ -19,6 +21,7 @@ use crate::{
     idempotence::IdmpLimits,
     keyspace::KeyNumber,
     restored::RestoredStream,
+    schedule::Due,
     varint::{Reader, put_bytes, put_id, put_option, put_u64},
 };
 
@@ -52,8 +55,9 @@ mod code {
     pub(super) const DELIVERED: u8 = 38;
     pub(super) const CLAIMED: u8 = 39;
     pub(super) const RELEASED: u8 = 40;
-    /// From here on [`super::Act`]; 64.. for parked entries and schedules.
+    /// From here on [`super::Act`], but for 60 to 65: `schedule.rs`, and 74 to 76: `dedup.rs`.
     pub(super) const POLICIES: u8 = 48;
+    pub(super) use super::dedup::code::{DROPPED as DEDUP_LAST, STARTED as DEDUP_FIRST};
 }
 
 /// What kind of value a key holds.
@@ -77,7 +81,7 @@ pub enum Effect<'a> {
         /// What it holds.
         kind: Kind,
         /// Its name.
-        name: &'a [u8],
+        name: Cow<'a, [u8]>,
     },
     /// A key goes, by command, expiry or eviction.
     KeyRemoved {
@@ -226,6 +230,13 @@ pub enum Effect<'a> {
         /// Duplicates ever found.
         duplicates: u64,
     },
+    /// What is kept under DEDUP-WINDOW and DEDUP-MAX changes.
+    Dedup {
+        /// In which stream.
+        key: KeyNumber,
+        /// How.
+        change: DedupChange,
+    },
     /// A group comes into being.
     GroupCreated {
         /// In which stream.
@@ -327,6 +338,26 @@ pub enum Effect<'a> {
         /// Which, ascending.
         ids: Vec<StreamId>,
     },
+    /// An entry is appended to a schedule.
+    Scheduled {
+        /// In which stream.
+        key: KeyNumber,
+        /// Its id there, above every id before, and when it is due.
+        due: Due,
+        /// Whether a new logical node begins with it.
+        starts_node: bool,
+        /// Producer and idempotent id, where it is to be appended idempotently.
+        once: Option<(&'a [u8], &'a [u8])>,
+        /// What is to be appended.
+        fields: EntryFields<'a>,
+    },
+    /// An entry is not scheduled any more.
+    Unscheduled {
+        /// In which stream.
+        key: KeyNumber,
+        /// Which.
+        due: Due,
+    },
     /// A policy is set, or does something.
     Policy {
         /// In which stream.
@@ -394,6 +425,7 @@ impl<'a> Effect<'a> {
             | Self::IidTracked { key, .. }
             | Self::IidsForgotten { key, .. }
             | Self::IidsCounted { key, .. }
+            | Self::Dedup { key, .. }
             | Self::GroupCreated { key, .. }
             | Self::GroupIdSet { key, .. }
             | Self::GroupDestroyed { key, .. }
@@ -403,6 +435,8 @@ impl<'a> Effect<'a> {
             | Self::Delivered { key, .. }
             | Self::Claimed { key, .. }
             | Self::Released { key, .. }
+            | Self::Scheduled { key, .. }
+            | Self::Unscheduled { key, .. }
             | Self::Policy { key, .. } => Some(*key),
         }
     }
@@ -413,7 +447,10 @@ impl<'a> Effect<'a> {
     pub fn is_delivery(&self) -> bool {
         matches!(
             self,
-            Self::Delivered { .. } | Self::ConsumerSeen { .. } | Self::IidsForgotten { .. }
+            Self::Delivered { .. }
+                | Self::ConsumerSeen { .. }
+                | Self::IidsForgotten { .. }
+                | Self::Dedup { change: DedupChange::Dropped { .. }, .. }
         )
     }
 
@@ -461,6 +498,7 @@ impl<'a> Effect<'a> {
                 put_u64(out, *entries_added);
                 put_id(out, *max_deleted_id);
             }
+            Self::Scheduled { .. } | Self::Unscheduled { .. } => self.encode_schedule(out),
             _ => self.encode_idempotence(out),
         }
     }
@@ -483,6 +521,7 @@ impl<'a> Effect<'a> {
                 put_u64(out, *added);
                 put_u64(out, *duplicates);
             }
+            Self::Dedup { change, .. } => change.encode(out),
             _ => self.encode_group(out),
         }
     }
@@ -553,6 +592,7 @@ impl<'a> Effect<'a> {
             Self::IidTracked { .. } => code::IID_TRACKED,
             Self::IidsForgotten { .. } => code::IIDS_FORGOTTEN,
             Self::IidsCounted { .. } => code::IIDS_COUNTED,
+            Self::Dedup { change, .. } => change.code(),
             Self::GroupCreated { .. } => code::GROUP_CREATED,
             Self::GroupIdSet { .. } => code::GROUP_ID_SET,
             Self::GroupDestroyed { .. } => code::GROUP_DESTROYED,
@@ -562,6 +602,8 @@ impl<'a> Effect<'a> {
             Self::Delivered { .. } => code::DELIVERED,
             Self::Claimed { .. } => code::CLAIMED,
             Self::Released { .. } => code::RELEASED,
+            Self::Scheduled { .. } => schedule::code::SCHEDULED,
+            Self::Unscheduled { .. } => schedule::code::UNSCHEDULED,
             Self::Policy { act, .. } => act.code(),
         }
     }
@@ -585,7 +627,7 @@ impl<'a> Effect<'a> {
                 key,
                 database: reader.u8()?,
                 kind: if flag(reader)? { Kind::Stream } else { Kind::Text },
-                name: reader.bytes()?,
+                name: reader.bytes()?.into(),
             },
             code::KEY_REMOVED => Self::KeyRemoved { key },
             code::KEY_EXPIRES => Self::KeyExpires { key, at_ms: reader.option()? },
@@ -618,6 +660,12 @@ impl<'a> Effect<'a> {
                 entries_added: reader.u64()?,
                 max_deleted_id: reader.id()?,
             },
+            code::DEDUP_FIRST..=code::DEDUP_LAST => {
+                return DedupChange::decode(code, key, reader);
+            }
+            schedule::code::SCHEDULED..=schedule::code::LAST => {
+                return Self::decode_schedule(code, key, reader, batch);
+            }
             code::POLICIES.. => return Act::decode(code, key, reader),
             code::IDMP_SET..=code::IIDS_COUNTED => {
                 return Self::decode_idempotence(code, key, reader);
@@ -739,7 +787,7 @@ mod tests {
         block.append(a, &fields.0, true);
         let blocks = vec![(3, Arc::new(block.clone())), (4, Arc::new(block))];
         vec![
-            Effect::KeyCreated { key, database: 3, kind: Kind::Stream, name: b"orders" },
+            Effect::KeyCreated { key, database: 3, kind: Kind::Stream, name: b"orders"[..].into() },
             Effect::KeyRemoved { key },
             Effect::KeyExpires { key, at_ms: Some(7) },
             Effect::KeyRenamed { key, database: 0, name: b"" },
@@ -788,6 +836,21 @@ mod tests {
                 lease: LeaseChange::More,
             },
             Effect::Released { key, group: 1, ids: vec![] },
+            Effect::Scheduled {
+                key,
+                due: Due { at_ms: 77, id: a },
+                starts_node: false,
+                once: Some((b"p", b"\0")),
+                fields,
+            },
+            Effect::Scheduled {
+                key,
+                due: Due { at_ms: 0, id: b },
+                starts_node: true,
+                once: None,
+                fields,
+            },
+            Effect::Unscheduled { key, due: Due { at_ms: u64::MAX, id: a } },
         ]
     }
 

@@ -68,6 +68,29 @@ pub enum Error {
     DeadLettersToSource,
     /// DLQ names a key that holds no stream.
     DeadLettersNoStream,
+    /// RETAIN-ACKED without RETENTION ACKED.
+    RetainsWhatIsKept,
+    /// A time of the option of this name beyond [`crate::policy::TIME_MS_MAX`].
+    TimeTooLong(&'static str),
+    /// A limit below what some group still needs, with ON-LIMIT REJECT.
+    LimitBelowNeeded(Limit),
+    /// DEDUP-MAX beyond the memory for idempotent ids.
+    DedupTooLarge {
+        /// What DEDUP-MAX would be.
+        ids: u64,
+        /// Bytes that other streams may take.
+        others: u64,
+        /// Bytes that all may take (`dedup-bytes-max`).
+        bytes_max: u64,
+    },
+    /// XDLQ would have to look into too many blocks.
+    TooManyLetters,
+    /// XDLQ REDRIVE into a stream with [`crate::redriven::REDRIVEN_MAX`] redriven entries.
+    TooManyRedriven,
+    /// XSCHED of a key that is nothing but a hash tag.
+    ScheduleOfTag,
+    /// XSCHED ADD with a field whose name is the server's.
+    ScheduleField,
     /// XGROUP HANDOVER to the consumer that goes.
     HandoverToSelf,
     /// The disk is full, and the command would need more of it.

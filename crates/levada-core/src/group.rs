@@ -10,6 +10,7 @@ use crate::{
     id::StreamId,
     pending::{Pending, PendingList},
     policy::GroupPolicy,
+    redriven::Redriven,
     registry::Registry,
     restored::{RestoredGroup, RestoredPending},
     varint::{self, Reader},
@@ -122,6 +123,8 @@ pub struct Group {
     pub dead_letters: u64,
     /// Entries that a limit removed before the group had acknowledged them.
     pub dropped: u64,
+    /// Entries that it skipped under RETENTION ACKED.
+    pub released_unread: u64,
     /// Log position of its last change, for checkpoints.
     pub changed: u64,
 }
@@ -177,6 +180,12 @@ impl Group {
         self.set_flags(position, id, flags, due_ms);
     }
 
+    /// Makes an entry pending that nobody was given yet, and offers it.
+    pub(crate) fn give_back(&mut self, position: u64, id: StreamId) {
+        self.set_pending(position, Pending { id, consumer: NOBODY, ..Pending::default() });
+        self.offer(position, id, 0);
+    }
+
     /// Flags a pending entry as one that is to become a dead letter.
     pub(crate) fn condemn(&mut self, position: u64, id: StreamId, reason: &[u8]) {
         if self.set_flags(position, id, flag::CONDEMNED, 0) {
@@ -225,9 +234,9 @@ impl Group {
     }
 
     /// The id below which the group needs no entry any more. References below `first`, the first
-    /// entry that is there, hold nothing.
-    pub fn watermark(&self, first: StreamId) -> StreamId {
-        let undelivered = self.last_id.next().unwrap_or(StreamId::MAX);
+    /// entry that is there, hold nothing; redriven entries only where they are pending.
+    pub fn watermark(&self, first: StreamId, redriven: &Redriven) -> StreamId {
+        let undelivered = redriven.passed(self.last_id).next().unwrap_or(StreamId::MAX);
         let held = self.pending.iter_from(first).next();
         held.map_or(undelivered, |held| held.id.min(undelivered))
     }
@@ -277,6 +286,7 @@ impl Group {
             varint::put_id(out, *id);
             varint::put_bytes(out, reason);
         }
+        varint::put_u64(out, self.released_unread);
     }
 
     /// The inverse of [`Group::encode`]: the name, the group without its pending list, and the
@@ -308,6 +318,7 @@ impl Group {
             let (id, reason) = (reader.id()?, reader.bytes()?);
             group.offers.condemned.insert(id, reason.into());
         }
+        group.released_unread = reader.u64()?;
         Some((name, group, chunks))
     }
 

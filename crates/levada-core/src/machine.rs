@@ -7,13 +7,16 @@ use foldhash::fast::FixedState;
 use crate::{
     block::Block,
     command::Key,
-    effect::{Act, Effect, Kind},
+    dedup::{DedupLimits, Secret},
+    effect::{Act, DedupChange, Effect, Kind},
+    fields::Fields,
     group::{Consumer, Group},
     id::StreamId,
     idempotence::{Idempotence, Tracked},
     keyspace::{KeyNumber, Keyspace, Object, Value},
     pending::Pending,
     restored::RestoredStream,
+    schedule::Payload,
     stream::Stream,
 };
 
@@ -54,12 +57,18 @@ pub struct Machine {
     pub(crate) tail_bytes: u64,
     /// Streams by the time at which their oldest iid is over.
     over: BTreeSet<(u64, KeyNumber)>,
+    /// What keys of hashes are made from; see [`Secret::derived`].
+    entropy: u64,
+    /// Idempotent ids that the DEDUP-MAX of all streams allow.
+    pub(crate) dedup_ids: u64,
 }
 
 impl Machine {
     /// An empty machine; for the seed see [`Keyspace::new`].
     pub fn new(seed: u64) -> Self {
         Self {
+            entropy: seed,
+            dedup_ids: 0,
             keys: Keyspace::new(seed),
             dirty: BTreeSet::new(),
             removed: BTreeSet::new(),
@@ -91,6 +100,13 @@ impl Machine {
         self.keys.numbers().into_iter().filter(is_tended).collect()
     }
 
+    /// Streams in which something is scheduled.
+    pub fn scheduled(&self) -> Vec<KeyNumber> {
+        let holds = |stream: &Stream| stream.schedule().is_some_and(|held| !held.is_empty());
+        let is_schedule = |key: &KeyNumber| self.stream_of(*key).is_some_and(holds);
+        self.keys.numbers().into_iter().filter(is_schedule).collect()
+    }
+
     /// Bytes in the tails of all streams: what streams take of memory whatever their number.
     pub fn tail_bytes(&self) -> u64 {
         self.tail_bytes
@@ -102,10 +118,19 @@ impl Machine {
         self.over.iter().copied()
     }
 
-    /// What makes a stream forget the iids that are over.
+    /// What makes a stream forget iids that are over; of many a part.
     pub fn forget_over(&self, key: KeyNumber, now_ms: u64) -> Option<Effect<'static>> {
-        let until_ms = self.stream_of(key)?.idempotence.over_until(now_ms)?;
-        Some(Effect::IidsForgotten { key, until_ms })
+        self.stream_of(key)?.idempotence.sweep(key, now_ms)
+    }
+
+    /// The key of the hashes of a stream that has none.
+    pub fn new_secret(&self, key: KeyNumber, now_ms: u64) -> Secret {
+        Secret::derived(self.entropy, key.0, now_ms)
+    }
+
+    /// Idempotent ids that the DEDUP-MAX of all streams allow.
+    pub fn dedup_ids(&self) -> u64 {
+        self.dedup_ids
     }
 
     /// Keeps `over` true when the time of a stream has changed.
@@ -212,6 +237,7 @@ impl Machine {
         if let Some(Object { value: Value::Stream(stream), .. }) = self.keys.get_mut(key) {
             self.tail_bytes += copied.tail().bytes().len() as u64;
             let after = copied.idempotence.next_over_ms();
+            self.dedup_ids += copied.dedup_ids_max();
             *stream = Arc::new(copied);
             self.note_over(key, None, after);
         }
@@ -230,7 +256,11 @@ impl Machine {
             stream.groups.insert(number, group.name.as_slice().into(), Arc::new(filled));
         }
         if let Some(idmp) = &restored.idmp {
+            let kept = stream.idempotence.dedup().map(|dedup| (dedup.limits(), *dedup.secret()));
             stream.idempotence = Idempotence::restored(&hasher, idmp, at);
+            if let Some((limits, secret)) = kept {
+                stream.idempotence.start_dedup(at.position, limits, secret);
+            }
         }
         let over_ms = stream.idempotence.next_over_ms();
         self.tail_bytes += stream.tail().bytes().len() as u64;
@@ -244,6 +274,7 @@ impl Machine {
                 self.keys.remove(*key, at.position)
             {
                 self.tail_bytes -= stream.tail().bytes().len() as u64;
+                self.dedup_ids -= stream.dedup_ids_max();
                 self.note_over(*key, stream.idempotence.next_over_ms(), None);
             }
             self.dirty.remove(key);
@@ -263,6 +294,7 @@ impl Machine {
         let stream = Arc::make_mut(stream);
         let over_before = stream.idempotence.next_over_ms();
         let first = stream.first_block();
+        let dedup_before = stream.dedup_ids_max();
         let tail_before = stream.tail().bytes().len() as u64;
         let mut sealed = None;
         match effect {
@@ -281,6 +313,7 @@ impl Machine {
             Effect::IdSet { last_id, entries_added, max_deleted_id, .. } => {
                 if *last_id < stream.last_id {
                     stream.reissued = stream.reissued.max(stream.last_id);
+                    stream.redriven.drop_above(*last_id);
                 }
                 stream.last_id = *last_id;
                 stream.entries_added = *entries_added;
@@ -292,12 +325,29 @@ impl Machine {
             | Effect::IidsCounted { .. } => {
                 apply_to_idempotence(&mut stream.idempotence, effect, &hasher, at);
             }
+            Effect::Scheduled { due, starts_node, once, fields, .. } => {
+                let payload = Payload { fields: fields.0, at_ms: due.at_ms, once: *once };
+                let fields = payload.encode();
+                stream.append(due.id, &Fields::Encoded(&fields), *starts_node, at.now_ms);
+                stream.schedule_mut().insert(at.position, *due);
+            }
+            Effect::Unscheduled { due, .. } => {
+                stream.schedule_mut().remove(at.position, *due);
+            }
             Effect::Policy { act: Act::StreamPolicySet(policy), .. } => {
                 stream.set_policy(*policy);
+                stream.idempotence.set_dedup_limits(at.position, DedupLimits::of(policy));
+            }
+            Effect::Dedup { change, .. } => apply_to_dedup(stream, change, at),
+            Effect::Policy { act: Act::Redriven { id, starts_node, fields, .. }, .. } => {
+                stream.redriven.insert(*id, stream.last_id);
+                stream.append(*id, &Fields::Encoded(fields), *starts_node, at.now_ms);
+                apply_to_groups(stream, effect, at);
             }
             _ => apply_to_groups(stream, effect, at),
         }
         self.tail_bytes = self.tail_bytes - tail_before + stream.tail().bytes().len() as u64;
+        self.dedup_ids = self.dedup_ids - dedup_before + stream.dedup_ids_max();
         let (over_after, first_after) = (stream.idempotence.next_over_ms(), stream.first_block());
         self.note_over(key, over_before, over_after);
         match sealed {
@@ -331,6 +381,28 @@ fn apply_to_idempotence(
     }
 }
 
+fn apply_to_dedup(stream: &mut Stream, change: &DedupChange, at: At) {
+    let idempotence = &mut stream.idempotence;
+    match change {
+        DedupChange::Started(secret) => {
+            if let Some(limits) = DedupLimits::of(&stream.policy) {
+                idempotence.start_dedup(at.position, limits, *secret);
+            }
+        }
+        DedupChange::Kept { kept, going } => {
+            idempotence.added += 1;
+            if let Some(dedup) = idempotence.dedup_mut() {
+                dedup.keep(at.position, *kept, *going);
+            }
+        }
+        DedupChange::Dropped { count } => {
+            if let Some(dedup) = idempotence.dedup_mut() {
+                dedup.drop_oldest(at.position, *count);
+            }
+        }
+    }
+}
+
 fn apply_to_groups(stream: &mut Stream, effect: &Effect<'_>, at: At) {
     match effect {
         Effect::GroupCreated { group, name, last_id, entries_read, .. } => {
@@ -360,6 +432,9 @@ fn apply_to_groups(stream: &mut Stream, effect: &Effect<'_>, at: At) {
                 group.changed = at.position;
                 act_on_group(group, act, at);
             }
+            if let Act::ReleasedUnread { stays: false, count, .. } = act {
+                stream.released_unread += count;
+            }
             stream.tend();
         }
         _ => {}
@@ -382,7 +457,11 @@ fn act_on_group(group: &mut Group, act: &Act, at: At) {
             group.release(at.position, *id);
             group.dead_letters += 1;
         }
+        Act::Redriven { id, .. } => group.give_back(at.position, *id),
         Act::Dropped { count, .. } => group.dropped += count,
+        Act::ReleasedUnread { stays, count, .. } => {
+            group.released_unread += if *stays { *count } else { 0 };
+        }
     }
 }
 

@@ -15,7 +15,11 @@
 
 use alloc::{sync::Arc, vec::Vec};
 
-use crate::varint::{Reader, put_bytes, put_u64};
+use crate::{
+    error::Error,
+    schedule::is_tagged,
+    varint::{Reader, put_bytes, put_u64},
+};
 
 /// Tags on disk: never renumber, never reuse.
 mod tag {
@@ -26,6 +30,8 @@ mod tag {
     pub(super) const MAX_BYTES: u8 = 5;
     pub(super) const ON_LIMIT: u8 = 6;
     // 7 is for DURABILITY.
+    pub(super) const DEDUP_WINDOW: u8 = 8;
+    pub(super) const DEDUP_MAX: u8 = 9;
     pub(super) const ACK_WAIT: u8 = 16;
     pub(super) const MAX_DELIVER: u8 = 17;
     pub(super) const BACKOFF: u8 = 18;
@@ -72,6 +78,10 @@ pub struct StreamPolicy {
     pub max_bytes: u64,
     /// ON-LIMIT.
     pub on_limit: OnLimit,
+    /// DEDUP-WINDOW: milliseconds that an idempotent id counts.
+    pub dedup_window_ms: u64,
+    /// DEDUP-MAX: idempotent ids of the stream.
+    pub dedup_max: u64,
 }
 
 /// The policy of a group (XGROUP CFGSET).
@@ -93,7 +103,40 @@ pub struct GroupPolicy {
     pub retain_no: bool,
 }
 
+/// Where the dead letters of a group go that names no other stream.
+pub fn dead_letters_default(key: &[u8], group: &[u8]) -> Vec<u8> {
+    // In a cluster the letters must stand in the slot of their stream.
+    match is_tagged(key) {
+        true => [key, b":dlq:", group].concat(),
+        false => [b"{", key, b"}:dlq:", group].concat(),
+    }
+}
+
+/// Longest time that an option takes, in milliseconds: 100 years of 365.25 days.
+pub const TIME_MS_MAX: u64 = 3_155_760_000_000;
+
+/// The first of these times that is longer than it may be.
+fn check_times(times: &[(&'static str, u64)]) -> Result<(), Error> {
+    match times.iter().find(|(_, ms)| *ms > TIME_MS_MAX) {
+        Some((option, _)) => Err(Error::TimeTooLong(option)),
+        None => Ok(()),
+    }
+}
+
 impl StreamPolicy {
+    /// Whether its options agree with each other.
+    pub fn check(&self) -> Result<(), Error> {
+        check_times(&[
+            ("RETAIN-ACKED", self.retain_acked_ms),
+            ("MAX-AGE", self.max_age_ms),
+            ("DEDUP-WINDOW", self.dedup_window_ms),
+        ])?;
+        match self.retention {
+            Retention::Keep if self.retain_acked_ms > 0 => Err(Error::RetainsWhatIsKept),
+            _ => Ok(()),
+        }
+    }
+
     /// Whether the server ever removes entries of the stream by itself.
     pub fn removes(&self) -> bool {
         self.retention == Retention::Acked || self.max_age_ms > 0 || self.has_limit()
@@ -113,6 +156,8 @@ impl StreamPolicy {
             (tag::MAX_LEN, self.max_len),
             (tag::MAX_BYTES, self.max_bytes),
             (tag::ON_LIMIT, u64::from(self.on_limit == OnLimit::Trim)),
+            (tag::DEDUP_WINDOW, self.dedup_window_ms),
+            (tag::DEDUP_MAX, self.dedup_max),
         ];
         let set = options.iter().filter(|(_, value)| *value > 0);
         put_u64(out, set.clone().count() as u64);
@@ -134,6 +179,8 @@ impl StreamPolicy {
                 (tag::MAX_LEN, entries) => policy.max_len = entries,
                 (tag::MAX_BYTES, bytes) => policy.max_bytes = bytes,
                 (tag::ON_LIMIT, 1) => policy.on_limit = OnLimit::Trim,
+                (tag::DEDUP_WINDOW, ms) => policy.dedup_window_ms = ms,
+                (tag::DEDUP_MAX, ids) => policy.dedup_max = ids,
                 _ => return None,
             }
         }
@@ -142,6 +189,15 @@ impl StreamPolicy {
 }
 
 impl GroupPolicy {
+    /// Whether its options agree with each other.
+    pub fn check(&self) -> Result<(), Error> {
+        check_times(&[
+            ("ACK-WAIT", self.ack_wait_ms),
+            ("BACKOFF", self.backoff_ms.iter().copied().max().unwrap_or(0)),
+            ("CONSUMER-TTL", self.consumer_ttl_ms),
+        ])
+    }
+
     /// Whether the server ends leases and deliveries of this group: XNACK FATAL is then a dead
     /// letter, and DELCONSUMER hands back.
     pub fn has_lease(&self) -> bool {
@@ -222,6 +278,7 @@ mod tests {
             retention: Retention::Acked,
             max_age_ms: 5,
             on_limit: OnLimit::Trim,
+            dedup_max: 7,
             ..StreamPolicy::default()
         };
         let group = GroupPolicy {

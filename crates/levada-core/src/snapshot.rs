@@ -15,6 +15,10 @@
 //! 7     group << 32 | chunk       a chunk of its pending list
 //! 8     producer's number         an idempotent producer: pid, numbers of its chunks
 //! 9     producer << 32 | chunk    a chunk of its iids
+//! 12    0                         what DEDUP-WINDOW keeps: key of the hashes, its chunks' numbers
+//! 13    chunk                     a chunk of its hashes
+//! 14    0                         a schedule: numbers of its chunks
+//! 15    chunk                     a chunk of it: times and ids
 //! ```
 //!
 //! Pieces that no other names any more (rows of a block that was sealed, chunks of a group that is
@@ -25,12 +29,14 @@ use alloc::{collections::BTreeMap, sync::Arc, vec::Vec};
 use foldhash::fast::FixedState;
 
 use crate::{
+    dedup::{Dedup, DedupLimits},
     effect::Kind,
     group::Group,
     idempotence::Producer,
     keyspace::{KeyNumber, Object, Value},
     machine::Machine,
     pending::PendingList,
+    schedule::Schedule,
     stream::Stream,
     varint::{self, Reader},
 };
@@ -46,6 +52,10 @@ mod kind {
     pub(super) const CHUNK: u8 = 7;
     pub(super) const PRODUCER: u8 = 8;
     pub(super) const IIDS: u8 = 9;
+    pub(super) const DEDUP: u8 = 12;
+    pub(super) const HASHES: u8 = 13;
+    pub(super) const SCHEDULE: u8 = 14;
+    pub(super) const DUES: u8 = 15;
 }
 
 /// Address of a piece: object, kind, part.
@@ -92,6 +102,10 @@ enum Todo {
     Chunk(usize, u32, usize),
     Producer(usize, u32),
     Iids(usize, u32, usize),
+    Dedup(usize),
+    Hashes(usize, u64),
+    Schedule(usize),
+    Dues(usize, usize),
 }
 
 impl Machine {
@@ -173,6 +187,8 @@ impl Snapshot {
                 });
                 ((frozen.key.0, kind::CHUNK, part), Change::Put)
             }),
+            Todo::Schedule(at) => self.schedule(at, None, out),
+            Todo::Dues(at, place) => self.schedule(at, Some(place), out),
             Todo::Producer(at, number) => self.with_stream(at, |frozen, stream| {
                 if let Some(producer) = stream.idempotence.of_number(number) {
                     producer.encode(out);
@@ -185,7 +201,50 @@ impl Snapshot {
                 let part = u64::from(number) << 32 | u64::from(chunk.unwrap_or(0));
                 ((frozen.key.0, kind::IIDS, part), Change::Put)
             }),
+            Todo::Dedup(at) => self.with_dedup(at, kind::DEDUP, 0, |dedup| dedup.encode(out)),
+            Todo::Hashes(at, chunk) => self.with_dedup(at, kind::HASHES, chunk, |dedup| {
+                dedup.encode_chunk(chunk, out);
+            }),
         }
+    }
+
+    /// What a stream keeps of its idempotent appends.
+    fn with_dedup(
+        &self,
+        at: usize,
+        kind: u8,
+        part: u64,
+        encode: impl FnOnce(&Dedup),
+    ) -> Option<(PieceId, Change)> {
+        self.with_stream(at, |frozen, stream| {
+            if let Some(dedup) = stream.idempotence.dedup() {
+                encode(dedup);
+            }
+            ((frozen.key.0, kind, part), Change::Put)
+        })
+    }
+
+    /// A schedule, or the chunk of it at a place.
+    fn schedule(
+        &self,
+        at: usize,
+        place: Option<usize>,
+        out: &mut Vec<u8>,
+    ) -> Option<(PieceId, Change)> {
+        self.with_stream(at, |frozen, stream| {
+            let held = stream.schedule();
+            let (kind, part) = match place {
+                None => {
+                    held.into_iter().for_each(|held| held.encode(out));
+                    (kind::SCHEDULE, 0)
+                }
+                Some(place) => {
+                    let number = held.and_then(|held| held.encode_chunk(place, out));
+                    (kind::DUES, u64::from(number.unwrap_or(0)))
+                }
+            };
+            ((frozen.key.0, kind, part), Change::Put)
+        })
     }
 
     /// The key itself, and what of its value is to come.
@@ -207,6 +266,12 @@ impl Snapshot {
                     self.todo.extend(chunks.map(|(place, _)| Todo::Iids(at, number, place)));
                     self.todo.push(Todo::Producer(at, number));
                 }
+                let dedup = stream.idempotence.dedup();
+                if let Some(dedup) = dedup.filter(|dedup| is_new(dedup.changed())) {
+                    let chunks = dedup.chunks().filter(|(_, changed)| is_new(*changed));
+                    self.todo.extend(chunks.map(|(chunk, _)| Todo::Hashes(at, chunk)));
+                    self.todo.push(Todo::Dedup(at));
+                }
                 let groups: Vec<_> = stream.groups.iter().collect();
                 for (_, number, group) in
                     groups.iter().rev().filter(|(_, _, group)| is_new(group.changed))
@@ -215,6 +280,11 @@ impl Snapshot {
                     let chunks = chunks.filter(|(_, chunk)| is_new(chunk.changed()));
                     self.todo.extend(chunks.map(|(chunk, _)| Todo::Chunk(at, *number, chunk)));
                     self.todo.push(Todo::Group(at, *number));
+                }
+                if let Some(held) = stream.schedule().filter(|held| is_new(held.changed())) {
+                    let chunks = held.chunks().filter(|(_, changed)| is_new(*changed));
+                    self.todo.extend(chunks.map(|(place, _)| Todo::Dues(at, place)));
+                    self.todo.push(Todo::Schedule(at));
                 }
                 self.todo.push(Todo::Tail(at));
                 self.todo.push(Todo::Stream(at));
@@ -248,6 +318,7 @@ pub fn load(pieces: &BTreeMap<PieceId, Vec<u8>>, seed: u64) -> Option<Machine> {
             let object = load_object(pieces, *number, bytes, machine.keys.hasher())?;
             if let Value::Stream(stream) = &object.value {
                 machine.tail_bytes += stream.tail().bytes().len() as u64;
+                machine.dedup_ids += stream.dedup_ids_max();
                 machine.note_over(KeyNumber(*number), None, stream.idempotence.next_over_ms());
             }
             machine.keys.insert(KeyNumber(*number), object);
@@ -300,6 +371,16 @@ fn load_stream(
             pieces.get(&(number, kind::IIDS, part)).map(Vec::as_slice)
         };
         stream.idempotence.insert(producer, Producer::decode(bytes, hasher, chunk)?)?;
+    }
+    if let Some(limits) = DedupLimits::of(&stream.policy) {
+        let bytes = pieces.get(&(number, kind::DEDUP, 0))?;
+        let chunk = |chunk: u64| pieces.get(&(number, kind::HASHES, chunk)).map(Vec::as_slice);
+        stream.idempotence.insert_dedup(Dedup::decode(bytes, limits, chunk)?);
+    }
+    if let Some(head) = pieces.get(&(number, kind::SCHEDULE, 0)) {
+        let chunk =
+            |chunk: u32| pieces.get(&(number, kind::DUES, u64::from(chunk))).map(Vec::as_slice);
+        stream.set_schedule(Schedule::decode(head, chunk)?);
     }
     Some(stream)
 }

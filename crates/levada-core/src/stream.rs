@@ -9,14 +9,17 @@ use alloc::{sync::Arc, vec::Vec};
 use crate::{
     bitmap::Bitmap,
     block::Block,
+    dedup::DedupLimits,
     fields::Fields,
     group::Group,
     id::StreamId,
     idempotence::Idempotence,
     index::{self, BlockMeta, Index},
     policy::StreamPolicy,
+    redriven::Redriven,
     registry::Registry,
     restored::RestoredStream,
+    schedule::Schedule,
     varint::{self, Reader},
 };
 
@@ -37,8 +40,14 @@ pub struct Stream {
     pub policy: StreamPolicy,
     /// Whether it, or a group of it, has or had a policy: only then time does anything to it.
     is_tended: bool,
+    /// Entries that groups skipped which are gone, under RETENTION ACKED.
+    pub released_unread: u64,
+    /// Entries that only one group is given.
+    pub redriven: Redriven,
     /// Idempotent producers.
     pub idempotence: Idempotence,
+    /// What is scheduled in it for another one, if it ever was a schedule.
+    schedule: Option<Arc<Schedule>>,
     length: u64,
     index: Index,
     tail: Tail,
@@ -152,6 +161,26 @@ impl Stream {
         self.tend();
     }
 
+    /// Idempotent ids that DEDUP-MAX allows; 0 where Redis' limits hold.
+    pub fn dedup_ids_max(&self) -> u64 {
+        DedupLimits::of(&self.policy).map_or(0, |limits| limits.ids_max)
+    }
+
+    /// What is scheduled in it; `None` where nothing ever was.
+    pub fn schedule(&self) -> Option<&Schedule> {
+        self.schedule.as_deref()
+    }
+
+    /// The same, to be changed.
+    pub(crate) fn schedule_mut(&mut self) -> &mut Schedule {
+        Arc::make_mut(self.schedule.get_or_insert_default())
+    }
+
+    /// What a checkpoint knows of it.
+    pub(crate) fn set_schedule(&mut self, schedule: Schedule) {
+        self.schedule = Some(Arc::new(schedule));
+    }
+
     /// Live entries.
     pub fn len(&self) -> u64 {
         self.length
@@ -207,6 +236,7 @@ impl Stream {
             + index
             + groups
             + self.idempotence.memory_bytes()
+            + self.schedule().map_or(0, Schedule::memory_bytes)
     }
 
     /// Facts about a block.
@@ -266,9 +296,10 @@ impl Stream {
             || self.tail.block.count() >= crate::limits::BLOCK_ROWS
     }
 
-    /// The same as another stream, of which no checkpoint holds anything yet.
+    /// The same as another stream, of which no checkpoint holds anything yet. Its entries are
+    /// scheduled there, not here: none is appended twice.
     pub(crate) fn copied(&self, position: u64) -> Self {
-        let mut copy = Self { saved_tail: None, ..self.clone() };
+        let mut copy = Self { saved_tail: None, schedule: None, ..self.clone() };
         copy.idempotence.mark_changed(position);
         let groups: Vec<_> = copy.groups.iter().map(|(_, number, _)| number).collect();
         for number in groups {
@@ -413,6 +444,10 @@ impl Stream {
         if self.index.is_empty() && self.tail.live == 0 && self.tail.block.count() > 0 {
             self.seal();
         }
+        if !self.redriven.is_empty() {
+            let first = self.meta(self.first_block()).filter(|meta| meta.count > 0);
+            self.redriven.drop_below(first.map_or(StreamId::MAX, |meta| meta.base));
+        }
     }
 
     /// The place after the first `n` live entries: block and row.
@@ -476,6 +511,10 @@ impl Stream {
         varint::put_u64(out, self.groups.len() as u64);
         self.groups.iter().for_each(|(_, number, _)| varint::put_u64(out, u64::from(number)));
         self.idempotence.encode(out);
+        varint::put_u64(out, self.released_unread);
+        if !self.redriven.is_empty() {
+            self.redriven.encode(out);
+        }
     }
 
     /// The inverse of [`Stream::encode`]: the stream without its groups and idempotent producers,
@@ -507,6 +546,10 @@ impl Stream {
         let groups = (0..reader.count()?).map(|_| reader.u32()).collect::<Option<_>>()?;
         let producers;
         (stream.idempotence, producers) = Idempotence::decode(reader)?;
+        stream.released_unread = reader.u64()?;
+        if !reader.is_empty() {
+            stream.redriven = Redriven::decode(reader)?;
+        }
         Some((stream, groups, producers))
     }
 }

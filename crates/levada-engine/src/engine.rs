@@ -3,10 +3,12 @@
 //! Calls of all threads are gathered while the last batch is on its way to disk and share the next
 //! one: that is group commit. A call returns when what it did is durable.
 
+mod call;
+
 use std::{
     collections::{BTreeMap, VecDeque},
     path::Path,
-    sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender},
+    sync::mpsc::{self, Receiver, RecvTimeoutError, Sender},
     thread::{self, JoinHandle},
     time::Duration,
 };
@@ -22,8 +24,10 @@ use levada_core::{
     reply::Reply,
 };
 
+pub use self::call::{Answered, Call, Turn};
+use self::call::{Caller, Execute, Run};
 use crate::{
-    clock::Clock,
+    clock::{Clock, Now},
     disk::file::FileDisk,
     error::{Error, ErrorKind},
     shard::{
@@ -66,10 +70,8 @@ pub struct Engine {
     thread: Option<JoinHandle<()>>,
 }
 
-/// What a call does, as often as it has to be done again.
-type Run = Box<dyn FnMut(&mut dyn Execute) -> Outcome + Send>;
-/// Where a call waits for its outcome.
-type Caller = SyncSender<Result<Answered, Error>>;
+/// Where the driver reads the time.
+type ReadClock = Box<dyn FnMut() -> Now + Send>;
 
 /// A call on its way: run until it has an outcome, then answered when durable.
 struct Request {
@@ -78,40 +80,37 @@ struct Request {
     answer: Caller,
 }
 
-/// What a call gets back.
-enum Answered {
-    Reply(Reply),
-    Entries(Vec<Entry>),
-}
-
-/// What a call does with the shard.
-trait Execute {
-    fn execute(&mut self, command: &Command<'_>) -> Outcome;
-
-    /// Answers how many messages that makes.
-    fn publish(&mut self, channel: &[u8], payload: &[u8]) -> Outcome;
-
-    /// Lets the caller listen; answers 1, or 0 where the names are too long.
-    fn subscribe(&mut self, listening: Listening, names: &[Vec<u8>], queue: &Queue) -> Outcome;
-}
-
 impl Engine {
     /// Opens a data directory, creating it where it is missing, and recovers what it holds. An
     /// error of kind [`ErrorKind::Busy`] where another process has it open.
     pub fn open(directory: impl AsRef<Path>) -> Result<Self, Error> {
         let disk = FileDisk::open(directory.as_ref())?;
         let (store, recovered) = LocalStore::open(disk, LocalSettings::default())?;
-        Self::start(store, recovered)
+        Self::start(store, recovered, Self::system_clock())
     }
 
     /// An engine that keeps everything in memory and loses it when it is dropped.
     pub fn in_memory() -> Result<Self, Error> {
-        Self::start(MemStore::default(), Recovered::default())
+        Self::start(MemStore::default(), Recovered::default(), Self::system_clock())
     }
 
-    fn start<S: Store + Send + 'static>(store: S, recovered: Recovered) -> Result<Self, Error> {
+    /// The same with a clock of one's own, for tests. It must never go back. The engine looks at
+    /// it in each turn: after time has leapt, any call makes it look.
+    pub fn in_memory_at(clock: impl FnMut() -> Now + Send + 'static) -> Result<Self, Error> {
+        Self::start(MemStore::default(), Recovered::default(), Box::new(clock))
+    }
+
+    fn system_clock() -> ReadClock {
         let clock = Clock::new();
-        let seed = clock.now().wall_ms;
+        Box::new(move || clock.now())
+    }
+
+    fn start<S: Store + Send + 'static>(
+        store: S,
+        recovered: Recovered,
+        mut clock: ReadClock,
+    ) -> Result<Self, Error> {
+        let seed = clock().wall_ms;
         let shard = Shard::recover(store, recovered, ShardSettings::default(), seed)?;
         let (requests, inbox) = mpsc::channel();
         let thread = thread::Builder::new()
@@ -339,7 +338,7 @@ impl Engine {
     ) -> Result<Reply, Error> {
         match self.answer(None, run)? {
             Answered::Reply(reply) => Ok(reply),
-            Answered::Entries(_) => Err(unexpected()),
+            Answered::Entries(_) | Answered::Streams(_) => Err(unexpected()),
         }
     }
 
@@ -350,6 +349,9 @@ impl Engine {
     ) -> Result<Vec<Entry>, Error> {
         match self.answer(blocked, run)? {
             Answered::Entries(entries) => Ok(entries),
+            Answered::Streams(streams) => {
+                Ok(streams.into_iter().flat_map(|(_, entries)| entries).collect())
+            }
             Answered::Reply(_) => Ok(Vec::new()),
         }
     }
@@ -360,6 +362,8 @@ impl Engine {
         run: impl FnMut(&mut dyn Execute) -> Outcome + Send + 'static,
     ) -> Result<Answered, Error> {
         let (answer, inbox) = mpsc::sync_channel(1);
+        // The caller may have gone; its outcome stands all the same.
+        let answer: Caller = Box::new(move |answered| drop(answer.send(answered)));
         let request = Request { run: Box::new(run), blocked, answer };
         let requests = self.requests.as_ref().ok_or_else(closed)?;
         requests.send(request).map_err(|_| closed())?;
@@ -413,7 +417,7 @@ fn refused(refused: &Refused) -> Error {
 /// The thread's side.
 struct Driver<S> {
     shard: Shard<S>,
-    clock: Clock,
+    clock: ReadClock,
     inbox: Receiver<Request>,
     /// Calls that have no outcome yet, by the client number that stands for them.
     open: BTreeMap<ClientId, Request>,
@@ -430,48 +434,8 @@ struct Driver<S> {
 /// Calls that are taken into one turn at most.
 const CALLS_MAX: usize = 1024;
 
-struct Bound<'s, S> {
-    shard: &'s mut Shard<S>,
-    subscribers: &'s mut BTreeMap<ClientId, Queue>,
-    now: crate::clock::Now,
-    client: ClientId,
-}
-
-fn done(count: u64) -> Outcome {
-    let result = Ok(Reply::Integer(i64::try_from(count).unwrap_or(i64::MAX)));
-    Outcome::Done(Answer { result, wait: Wait::Nothing })
-}
-
-impl<S: Store> Execute for Bound<'_, S> {
-    fn execute(&mut self, command: &Command<'_>) -> Outcome {
-        self.shard.execute(self.now, self.client, command)
-    }
-
-    fn publish(&mut self, channel: &[u8], payload: &[u8]) -> Outcome {
-        done(self.shard.publish(Listening::Channel, channel, payload))
-    }
-
-    fn subscribe(&mut self, listening: Listening, names: &[Vec<u8>], queue: &Queue) -> Outcome {
-        // Those who left are found when somebody comes, so that there are never many of them.
-        self.subscribers.retain(|client, queue| {
-            let stays = !queue.is_abandoned();
-            if !stays {
-                self.shard.forget(*client);
-            }
-            stays
-        });
-        let client = self.client;
-        if !names.iter().all(|name| self.shard.subscribe(client, listening, name)) {
-            self.shard.forget(client);
-            return done(0);
-        }
-        self.subscribers.insert(client, queue.clone());
-        done(1)
-    }
-}
-
 impl<S: Store> Driver<S> {
-    fn new(shard: Shard<S>, clock: Clock, inbox: Receiver<Request>) -> Self {
+    fn new(shard: Shard<S>, clock: ReadClock, inbox: Receiver<Request>) -> Self {
         let (open, subscribers) = (BTreeMap::new(), BTreeMap::new());
         let (waiting, messages) = (Vec::new(), VecDeque::new());
         Self {
@@ -492,12 +456,12 @@ impl<S: Store> Driver<S> {
     fn run(mut self) {
         while let Ok(true) = self.turn() {}
         self.waiting.clear();
-        let _ = self.shard.shut_down(self.clock.now());
+        let _ = self.shard.shut_down((self.clock)());
     }
 
     /// One turn; `false` when every handle is gone.
     fn turn(&mut self) -> Result<bool, Error> {
-        let now = self.clock.now();
+        let now = (self.clock)();
         let deadline = self.shard.next_deadline_us(now);
         let patience = deadline.map_or(1_000_000, |at| at.saturating_sub(now.monotonic_us));
         let patience = if self.owes_nothing() { patience } else { 0 };
@@ -509,14 +473,14 @@ impl<S: Store> Driver<S> {
         for request in self.inbox.try_iter().take(CALLS_MAX).collect::<Vec<_>>() {
             self.begin(request);
         }
-        let before = self.clock.now();
+        let before = (self.clock)();
         let last = self.shard.current();
         self.shard.commit(before)?;
         if self.shard.current() > last {
-            let took = self.clock.now().monotonic_us - before.monotonic_us;
+            let took = (self.clock)().monotonic_us - before.monotonic_us;
             self.shard.note_commit_time(took);
         }
-        self.shard.poll(self.clock.now())?;
+        self.shard.poll((self.clock)())?;
         self.drain_events();
         self.release();
         if !self.owes_nothing() {
@@ -538,9 +502,9 @@ impl<S: Store> Driver<S> {
 
     /// Carries a call out, or leaves it open until its blocks are here or entries come.
     fn go_on(&mut self, client: ClientId, mut request: Request) {
-        let now = self.clock.now();
+        let now = (self.clock)();
         let Self { shard, subscribers, .. } = self;
-        let outcome = (request.run)(&mut Bound { shard, subscribers, now, client });
+        let outcome = (request.run)(&mut call::Bound { shard, subscribers, now, client });
         let Outcome::Done(answer) = outcome else {
             self.open.insert(client, request);
             return;
@@ -600,13 +564,12 @@ impl<S: Store> Driver<S> {
 
     /// Errors wait like anything else: they too show state.
     fn answered(&mut self, request: Request, answer: Answer) {
-        let mut entries = |entries| self.shard.entries(&entries).map(Answered::Entries);
         let answered = match answer.result {
-            Ok(Reply::Entries(found)) => entries(found),
-            Ok(Reply::Streams(mut streams)) => match streams.pop() {
-                Some((_, found)) => entries(found),
-                None => Ok(Answered::Entries(Vec::new())),
-            },
+            Ok(Reply::Entries(found)) => self.shard.entries(&found).map(Answered::Entries),
+            Ok(Reply::Streams(streams)) => {
+                let mut read = |(stream, found)| Ok((stream, self.shard.entries(&found)?));
+                streams.into_iter().map(&mut read).collect::<Result<_, _>>().map(Answered::Streams)
+            }
             Ok(reply) => Ok(Answered::Reply(reply)),
             Err(error) => Err(error),
         };
@@ -632,8 +595,7 @@ impl<S: Store> Driver<S> {
         }
         for (wait, sender, answered) in std::mem::take(&mut self.waiting) {
             if self.shard.is_over(wait) {
-                // The caller may have gone; its outcome stands all the same.
-                let _ = sender.send(answered);
+                sender(answered);
             } else {
                 self.waiting.push((wait, sender, answered));
             }

@@ -24,8 +24,8 @@ pub mod shard;
 pub mod store;
 mod subscription;
 
-pub use engine::{Engine, FieldsOf};
+pub use engine::{Answered, Call, Engine, FieldsOf, Turn};
 pub use error::{Error, ErrorKind, Place};
-pub use levada_core::id::StreamId;
+pub use levada_core::{command, error as refusal, fields::Fields, id::StreamId, policy, reply};
 pub use shard::Entry;
 pub use subscription::{MESSAGE_BYTES, Message, QUEUE_BYTES_MAX, Subscription};

@@ -73,8 +73,10 @@ const PARAMETERS: &[Parameter] = &[
     parameter("bind", Kind::Text, Access::Immutable, ""),
     parameter("databases", Kind::Integer { min: 1, max: 16 }, Access::Immutable, "16"),
     parameter("dbfilename", Kind::Text, Access::Protected, ""),
+    parameter("dedup-bytes-max", BYTES, Access::Free, "536870912"),
     parameter("delivery-sync", Kind::Word(&["relaxed", "strict"]), Access::Free, "relaxed"),
     parameter("dir", Kind::Text, Access::Protected, ""),
+    parameter("group-policy", Kind::Text, Access::Immutable, ""),
     parameter("maxclients", Kind::Integer { min: 1, max: 4_294_967_295 }, Access::Free, "10000"),
     parameter("maxmemory", BYTES, Access::Free, "0"),
     parameter("maxmemory-policy", Kind::Word(POLICIES), Access::Free, "noeviction"),
@@ -89,6 +91,7 @@ const PARAMETERS: &[Parameter] = &[
     parameter("stream-idmp-maxsize", Kind::Integer { min: 1, max: 10_000 }, Access::Free, "100"),
     parameter("stream-node-max-bytes", BYTES, Access::Free, "4096"),
     parameter("stream-node-max-entries", COUNT, Access::Free, "100"),
+    parameter("stream-policy", Kind::Text, Access::Immutable, ""),
     parameter("timeout", Kind::Integer { min: 0, max: 2_147_483_647 }, Access::Free, "0"),
 ];
 

@@ -22,6 +22,7 @@ mod number;
 mod observe;
 mod out;
 mod output;
+mod policies;
 mod read_arguments;
 mod registry;
 mod saves;
@@ -36,6 +37,7 @@ mod usage;
 mod wire_error;
 
 pub use command::table as command_table;
+pub use policies::{Fault, Policies};
 pub use server::run;
 pub use settings::Settings;
 pub use spec::{CommandSpec, Keys, category, flag};

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use levada_core::idempotence::IdmpLimits;
 use levada_engine::store::local::LocalSettings;
 
+use crate::policies::Policies;
+
 /// Settings of [`run`](crate::run). Those that CONFIG SET can change begin with these values.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -20,6 +22,10 @@ pub struct Settings {
     pub idmp_duration_s: u64,
     /// Idempotent ids that they track per producer (`stream-idmp-maxsize`), 1 to 10000.
     pub idmp_iids_max: u64,
+    /// Policies of streams and groups that come into being (`stream-policy`, `group-policy`).
+    pub policies: Policies,
+    /// Memory in bytes for idempotent ids under DEDUP-WINDOW and DEDUP-MAX (`dedup-bytes-max`).
+    pub dedup_bytes_max: u64,
     /// Memory in bytes for blocks that were read or written lately.
     pub cache_bytes: usize,
     /// Length of a log file in bytes: a multiple of 4 KiB, at least 32 MiB, as the largest
@@ -43,6 +49,8 @@ impl Default for Settings {
             connections_max: u64::MAX,
             idmp_duration_s: IdmpLimits::default().duration_s,
             idmp_iids_max: IdmpLimits::default().iids_max,
+            policies: Policies::default(),
+            dedup_bytes_max: 512 << 20,
             cache_bytes: 128 << 20,
             log_file_bytes: LocalSettings::default().log_file_bytes,
             seed: 1,

@@ -5,8 +5,10 @@
 
 use std::borrow::Cow;
 
+use levada_core::dedup::ID_BYTES;
 use levada_core::error::{Error as CoreError, Limit};
 use levada_core::id::StreamId;
+use levada_core::policy::TIME_MS_MAX;
 
 /// Bytes of the name and of the arguments that an unknown command is quoted with.
 const QUOTED_BYTES_MAX: usize = 128;
@@ -357,18 +359,41 @@ fn core_text(error: &CoreError, command: &str) -> Cow<'static, [u8]> {
             return WireError::Corrupt(*first, *last).text().into_owned().into();
         }
         CoreError::OutOfMemory => b"OOM command not allowed when used memory > 'maxmemory'.",
-        own => return Cow::Borrowed(own_text(own)),
+        own => return own_text(own),
     })
 }
 
 /// Errors that Redis has not.
-fn own_text(error: &CoreError) -> &'static [u8] {
-    match error {
+fn own_text(error: &CoreError) -> Cow<'static, [u8]> {
+    Cow::Borrowed(match error {
+        CoreError::LimitBelowNeeded(limit) => return limit_below_text(limit),
+        CoreError::TimeTooLong(option) => return time_text(option),
+        CoreError::DedupTooLarge { ids, others, bytes_max } => {
+            return dedup_text(*ids, *others, *bytes_max);
+        }
         CoreError::DeadLettersToSource => {
             b"ERR DLQ names the stream itself: dead letters need another key"
         }
         CoreError::DeadLettersNoStream => {
             b"ERR DLQ names a key that holds no stream: name another one, or delete it"
+        }
+        CoreError::TooManyLetters => {
+            b"ERR the dead-letter stream is too long to look through: name letters with IDS (XRANGE \
+              shows them), or shorten it with XTRIM"
+        }
+        CoreError::TooManyRedriven => {
+            b"ERR the stream holds 100000 redriven entries already: acknowledge and trim it first"
+        }
+        CoreError::RetainsWhatIsKept => {
+            b"ERR RETAIN-ACKED is for RETENTION ACKED: with RETENTION KEEP nothing goes; set it to \
+              0"
+        }
+        CoreError::ScheduleOfTag => {
+            b"ERR the key is nothing but a hash tag, and its schedule would be that of the key \
+              within the braces: use another key"
+        }
+        CoreError::ScheduleField => {
+            b"ERR names of fields that begin with x-sched- are the server's: use another name"
         }
         CoreError::HandoverToSelf => b"ERR TO names the consumer that goes",
         CoreError::DiskFull => {
@@ -376,7 +401,11 @@ fn own_text(error: &CoreError) -> &'static [u8] {
               it, or delete and trim (DEL, XDEL, XTRIM): reading and acknowledging go on"
         }
         _ => unreachable!("core_text() keeps what Redis has"),
-    }
+    })
+}
+
+fn time_text(option: &str) -> Cow<'static, [u8]> {
+    format!("ERR {option} takes at most {TIME_MS_MAX} ms, which are 100 years").into_bytes().into()
 }
 
 /// Which limit, its value, what it holds, and what to do.
@@ -388,6 +417,31 @@ fn limit_text(limit: &Limit) -> Cow<'static, [u8]> {
     format!(
         "LIMIT {option} of the stream is {max} and it holds {held} {unit} that a group still \
          needs: acknowledge or delete some, raise the limit, or set ON-LIMIT TRIM"
+    )
+    .into_bytes()
+    .into()
+}
+
+/// Which limit would refuse every append, and what to do.
+fn limit_below_text(limit: &Limit) -> Cow<'static, [u8]> {
+    let (option, max, held, unit) = match limit {
+        Limit::Len { max, held } => ("MAX-LEN", max, held, "entries"),
+        Limit::Bytes { max, held } => ("MAX-BYTES", max, held, "bytes"),
+    };
+    format!(
+        "ERR {option} {max} is below the {held} {unit} that a group still needs, so that every \
+         append would be refused: acknowledge some first, or set ON-LIMIT TRIM with it"
+    )
+    .into_bytes()
+    .into()
+}
+
+/// How much memory is asked for, what there is, and what to do.
+fn dedup_text(ids: u64, others: u64, bytes_max: u64) -> Cow<'static, [u8]> {
+    let bytes = ids.saturating_mul(ID_BYTES);
+    format!(
+        "ERR DEDUP-MAX {ids} may take {bytes} bytes ({ID_BYTES} for an id), other streams may take \
+         {others}, and dedup-bytes-max is {bytes_max}: ask for fewer, or raise that setting"
     )
     .into_bytes()
     .into()

@@ -102,7 +102,19 @@ fn model_consumers(text: &mut String, group: &Group) {
 pub fn of_machine(machine: &Machine, blocks: &SealedBlocks, now_ms: u64) -> Dump {
     let nodes = NodeLimits::default();
     let (idmp, text_bytes_max) = (IdmpLimits::default(), u64::MAX);
-    let context = Context { machine, blocks, now_ms, nodes, idmp, text_bytes_max };
+    let (dedup_bytes_max, blind) = (u64::MAX, false);
+    let defaults = &levada_core::defaults::NONE;
+    let context = Context {
+        machine,
+        blocks,
+        now_ms,
+        nodes,
+        idmp,
+        defaults,
+        text_bytes_max,
+        dedup_bytes_max,
+        blind,
+    };
     let view = View { context, machine, blocks };
     let mut dump = Dump::new();
     for database in 0..levada_core::limits::DATABASES {

@@ -42,9 +42,7 @@ impl Installed {
 
 /// Installs a client, unless it is there already.
 pub(super) fn install(client: &Client) -> Result<Installed> {
-    let cache = cache()?;
-    let lock = File::create(cache.join("lock")).context("the lock of the cache")?;
-    lock.lock().context("the lock of the cache")?;
+    let (cache, _lock) = locked()?;
     match client.source {
         Source::Python(name) => python(&cache, name),
         Source::Node(name) => node(&cache, name),
@@ -52,6 +50,22 @@ pub(super) fn install(client: &Client) -> Result<Installed> {
         Source::Go(name) => go(&cache, name),
         Source::Tool(name) => tool(name),
     }
+}
+
+/// Installs a list of requirements, unless it is there already; answers its interpreter.
+pub(super) fn python_only(name: &str) -> Result<PathBuf> {
+    let (cache, _lock) = locked()?;
+    match python(&cache, name)? {
+        Installed::Interpreter { program, .. } | Installed::Binary(program) => Ok(program),
+    }
+}
+
+/// The cache, for one installer at a time.
+fn locked() -> Result<(PathBuf, File)> {
+    let cache = cache()?;
+    let lock = File::create(cache.join("lock")).context("the lock of the cache")?;
+    lock.lock().context("the lock of the cache")?;
+    Ok((cache, lock))
 }
 
 /// `$XDG_CACHE_HOME/levada/clients`, made if it is absent.

@@ -1,14 +1,18 @@
 //! The ways in which a round ends.
 //!
-//! A kill and a power cut come from outside, at a random moment of the load. The others come from
-//! the kernel, as the server sees it: `strace` makes one of its calls fail, kill or wait. It counts
-//! calls **per thread**. A round whose injection did not fire has shown nothing and fails.
+//! A kill, a power cut and the loss of the data directory come from outside, at a random moment of
+//! the load. A limit of open files or of memory stands from the start, and the load is led to it:
+//! see [`super::outside`]. The others come from the kernel, as the server sees it: `strace` makes
+//! one of its calls fail, kill or wait. It counts calls **per thread**. A round whose fault did not
+//! come about has shown nothing and fails.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Result, bail};
 use xtask::ci::Unable;
+
+use super::outside;
 
 /// All calls by which a server may sync a file.
 const SYNCS: &str = "fdatasync,fsync,sync_file_range,msync";
@@ -32,10 +36,18 @@ pub(crate) enum Fault {
     WriteError,
     /// From one write on, all of them fail with ENOSPC; the round ends by a kill.
     NoSpace,
+    /// The data directory is renamed under the server, and back when it has ended.
+    DirectoryRenamed,
+    /// The data directory is removed under the server, with all that was in it.
+    DirectoryRemoved,
+    /// The limit of open files is small, and more connections come than it allows.
+    FewFiles,
+    /// The limit of memory is small, and strings fill it.
+    LittleMemory,
 }
 
 /// Names on the command line.
-pub(crate) const NAMES: [(Fault, &str); 7] = [
+pub(crate) const NAMES: [(Fault, &str); 11] = [
     (Fault::Kill, "kill"),
     (Fault::PowerCut, "power-cut"),
     (Fault::SyncError, "sync-error"),
@@ -43,6 +55,10 @@ pub(crate) const NAMES: [(Fault, &str); 7] = [
     (Fault::SlowSync, "slow-sync"),
     (Fault::WriteError, "write-error"),
     (Fault::NoSpace, "no-space"),
+    (Fault::DirectoryRenamed, "directory-renamed"),
+    (Fault::DirectoryRemoved, "directory-removed"),
+    (Fault::FewFiles, "few-files"),
+    (Fault::LittleMemory, "little-memory"),
 ];
 
 impl Fault {
@@ -60,16 +76,16 @@ impl Fault {
         NAMES.iter().find(|(fault, _)| *fault == self).map_or("", |row| row.1)
     }
 
-    /// What stands before the server's command line to inject it at the `nth` call; nothing for
+    /// What stands before the server's command line to inject it at the `nth` call; `None` for
     /// faults from outside.
-    pub(crate) fn wrapper(self, nth: u64, trace: &Path) -> Vec<String> {
+    pub(crate) fn wrapper(self, nth: u64, trace: &Path) -> Option<Vec<String>> {
         let (calls, what) = match self {
-            Self::Kill | Self::PowerCut => return Vec::new(),
             Self::SyncError => (SYNCS, format!("error=EIO:when={nth}")),
             Self::SyncKill => (SYNCS, format!("signal=KILL:when={nth}")),
             Self::SlowSync => (SYNCS, "delay_enter=2000".to_owned()),
             Self::WriteError => (WRITES, format!("error=EIO:when={nth}")),
             Self::NoSpace => (WRITES, format!("error=ENOSPC:when={nth}+")),
+            _ => return None,
         };
         // -D leaves the server in the process that was started, so that it can be killed.
         let words = ["strace", "-D", "-f", "-qq", "-o"];
@@ -81,7 +97,7 @@ impl Fault {
         words.push(trace.display().to_string());
         words.extend(["-e".to_owned(), format!("trace={calls}")]);
         words.extend(["-e".to_owned(), format!("inject={calls}:{what}")]);
-        words
+        Some(words)
     }
 
     /// Whether the server ends by itself where it fires.
@@ -93,16 +109,19 @@ impl Fault {
     pub(crate) fn fired(self, trace: &Path, ended_by_itself: bool) -> Result<bool> {
         let text = String::from_utf8_lossy(&std::fs::read(trace)?).into_owned();
         Ok(match self {
-            Self::Kill | Self::PowerCut => true,
             Self::SyncError | Self::WriteError | Self::NoSpace => text.contains("(INJECTED)"),
             Self::SyncKill => ended_by_itself,
             Self::SlowSync => text.contains("(DELAYED)"),
+            _ => true,
         })
     }
 
     /// Fails with [`Unable`], saying what is missing, where this machine cannot make the fault.
     pub(crate) fn check(self) -> Result<()> {
-        if matches!(self, Self::Kill | Self::PowerCut) {
+        if matches!(self, Self::FewFiles | Self::LittleMemory) {
+            return outside::check_limits();
+        }
+        if self.wrapper(1, Path::new("")).is_none() {
             return Ok(());
         }
         let strace = Command::new("strace")

@@ -16,6 +16,8 @@ use super::value::{Chance, Key};
 
 /// Producers at a time. Producer numbers of a round start at a multiple of 16.
 const PRODUCERS: u32 = 4;
+/// Connections of a load.
+pub(crate) const CONNECTIONS: u64 = PRODUCERS as u64 + CONSUMERS.len() as u64;
 /// Most requests that one producer has under way.
 const BATCH_MAX: u64 = 32;
 

@@ -29,6 +29,8 @@ const POLL: Duration = Duration::from_millis(1);
 pub(crate) enum Kind {
     /// Ours, as it is by default: an acknowledged write is on disk.
     Levada,
+    /// Ours without an engine: the ceiling of the loop; see docs/bench.md.
+    Null,
     /// Another server, with an append-only file.
     Peer(Program, Fsync),
 }
@@ -97,23 +99,31 @@ impl Kind {
 
     /// The name in reports.
     pub(crate) fn name(self) -> String {
-        let Self::Peer(program, fsync) = self else {
-            return "levada".to_owned();
+        let (program, fsync) = match self {
+            Self::Levada => return "levada".to_owned(),
+            Self::Null => return "null".to_owned(),
+            Self::Peer(program, fsync) => (program, fsync),
         };
         let program = PROGRAMS.iter().find(|(one, ..)| *one == program).map_or("", |row| row.2);
         format!("{program} {}", fsync.word())
     }
 
     /// The program; builds it first, in release, if it is ours.
-    fn program(self) -> Result<PathBuf> {
-        if let Self::Peer(program, _) = self {
-            return program.path();
+    pub(crate) fn program(self) -> Result<PathBuf> {
+        match self {
+            Self::Peer(program, _) => program.path(),
+            Self::Levada => build(&[]),
+            Self::Null => {
+                // The next build of the real one takes the place of this one.
+                let built = build(&["--features", "null"])?;
+                let kept = built.with_file_name("levada-null");
+                // Renamed, as the one that is there may be running.
+                let fresh = built.with_file_name(format!("levada-null-{}", std::process::id()));
+                std::fs::copy(built, &fresh)?;
+                std::fs::rename(&fresh, &kept)?;
+                Ok(kept)
+            }
         }
-        let build = workspace::cargo()
-            .args(["build", "--quiet", "--release", "-p", "levada-cli"])
-            .status()?;
-        ensure!(build.success(), "levada does not build");
-        Ok(workspace::target_dir().join("release/levada"))
     }
 }
 
@@ -137,6 +147,14 @@ impl Program {
     }
 }
 
+/// Builds our program in release, with these options.
+fn build(options: &[&str]) -> Result<PathBuf> {
+    let mut cargo = workspace::cargo();
+    cargo.args(["build", "--quiet", "--release", "-p", "levada-cli"]).args(options);
+    ensure!(cargo.status()?.success(), "levada does not build");
+    Ok(workspace::target_dir().join("release/levada"))
+}
+
 /// A server on a directory of its own.
 #[derive(Debug)]
 pub(crate) struct Server {
@@ -148,10 +166,13 @@ pub(crate) struct Server {
     data: PathBuf,
     /// What stands before the program on its command line.
     wrapper: Vec<String>,
+    variables: Vec<(&'static str, PathBuf)>,
     keep: bool,
     address: SocketAddr,
     /// `None` between an end and the next start.
     child: Option<Child>,
+    /// What earlier processes printed, in bytes: to stdout, to stderr.
+    said_before: [u64; 2],
 }
 
 impl Server {
@@ -181,9 +202,11 @@ impl Server {
             directory,
             data,
             wrapper: Vec::new(),
+            variables: Vec::new(),
             keep: false,
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             child: None,
+            said_before: [0; 2],
         })
     }
 
@@ -198,9 +221,29 @@ impl Server {
         self.wrapper = wrapper;
     }
 
+    /// Sets a variable of the server's environment, from the next start on.
+    pub(crate) fn set_variable(&mut self, name: &'static str, value: PathBuf) {
+        self.variables.push((name, value));
+    }
+
+    /// The program file.
+    pub(crate) fn executable(&self) -> &Path {
+        &self.program
+    }
+
+    /// The number of the process that runs now.
+    pub(crate) fn process(&self) -> Result<u32> {
+        Ok(self.child.as_ref().context("no process runs")?.id())
+    }
+
     /// Which program it is.
     pub(crate) fn kind(&self) -> Kind {
         self.kind
+    }
+
+    /// Where the data are.
+    pub(crate) fn data(&self) -> &Path {
+        &self.data
     }
 
     /// Where this server's files are, its data apart.
@@ -243,7 +286,7 @@ impl Server {
             // Only a taken port deserves another try: one that recovers at the second start has
             // failed at the first.
             let ended = self.kill();
-            if !self.output().contains("in use") {
+            if !self.said().contains("in use") {
                 ended?;
                 break;
             }
@@ -254,7 +297,7 @@ impl Server {
             "{} does not answer PING within {wait_max:?} on {}; it said:\n{}",
             self.kind.name(),
             self.directory.display(),
-            self.output()
+            self.said()
         )
     }
 
@@ -271,11 +314,13 @@ impl Server {
         let log = |name| {
             std::fs::File::options().create(true).append(true).open(self.directory.join(name))
         };
+        let (stdout, stderr) = (log("stdout")?, log("stderr")?);
+        self.said_before = [stdout.metadata()?.len(), stderr.metadata()?.len()];
         let child = self
             .command(port)
             .stdin(Stdio::null())
-            .stdout(log("stdout")?)
-            .stderr(log("stderr")?)
+            .stdout(stdout)
+            .stderr(stderr)
             .spawn()
             .with_context(|| format!("{} cannot be started", self.kind.name()))?;
         self.child = Some(child);
@@ -292,7 +337,7 @@ impl Server {
             None => Ok(()),
             Some(status) => {
                 self.keep = true;
-                bail!("the server ended by itself: {status}\n{}", self.output())
+                bail!("the server ended by itself: {status}\n{}", self.said())
             }
         }
     }
@@ -357,6 +402,36 @@ impl Server {
         Ok(line.parse::<u64>()? * 1024)
     }
 
+    /// Memory that the process has asked for, in bytes: what its limit counts.
+    pub(crate) fn virtual_memory(&self) -> Result<u64> {
+        let status = std::fs::read_to_string(self.proc("status")?)?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmSize:"));
+        let line = line.context("no VmSize")?.trim().trim_end_matches(" kB");
+        Ok(line.parse::<u64>()? * 1024)
+    }
+
+    /// Descriptors that the process has open.
+    pub(crate) fn open_files(&self) -> Result<u64> {
+        Ok(std::fs::read_dir(self.proc("fd")?)?.count() as u64)
+    }
+
+    /// Changes the limit of open files of the running process; `None` brings back what it may have.
+    pub(crate) fn limit_files(&self, most: Option<u64>) -> Result<()> {
+        let child = self.child.as_ref().context("no process to limit")?;
+        let most = if let Some(most) = most {
+            most
+        } else {
+            let limits = std::fs::read_to_string(self.proc("limits")?)?;
+            let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
+            let hard = line.and_then(|line| line.split_whitespace().nth(1));
+            hard.context("no limit of open files")?.parse()?
+        };
+        let mut command = Command::new("prlimit");
+        command.args(["--pid", &child.id().to_string(), &format!("--nofile={most}:")]);
+        ensure!(command.status()?.success(), "the limit of open files cannot be set");
+        Ok(())
+    }
+
     /// Bytes that the data directory occupies on disk.
     pub(crate) fn disk(&self) -> Result<u64> {
         disk(&self.data)
@@ -370,10 +445,11 @@ impl Server {
         words.extend(self.wrapper.iter().map(OsString::from));
         words.push(self.program.clone().into());
         let mut command = Command::new(&words[0]);
-        command.args(&words[1..]);
+        command.args(&words[1..]).envs(self.variables.iter().cloned());
         let port = port.to_string();
         match self.kind {
             Kind::Levada => command.args(["serve", "--port", &port]),
+            Kind::Null => command.args(["serve", "--null", "--port", &port]),
             Kind::Peer(_, fsync) => command
                 .args(["--port", &port, "--bind", "127.0.0.1", "--save", ""])
                 .args(["--appendonly", "yes", "--appendfsync", fsync.word()]),
@@ -403,13 +479,15 @@ impl Server {
         Ok(format!("/proc/{}/{file}", child.id()))
     }
 
-    /// The end of what the process has printed.
-    fn output(&self) -> String {
-        let read = |file| {
+    /// The end of what the last process has printed.
+    pub(crate) fn said(&self) -> String {
+        let read = |(file, before): (&str, u64)| {
             let bytes = std::fs::read(self.directory.join(file)).unwrap_or_default();
-            String::from_utf8_lossy(&bytes[bytes.len().saturating_sub(2000)..]).into_owned()
+            let before = usize::try_from(before).unwrap_or(0);
+            let from = before.max(bytes.len().saturating_sub(2000));
+            String::from_utf8_lossy(bytes.get(from..).unwrap_or_default()).into_owned()
         };
-        read("stdout") + &read("stderr")
+        ["stdout", "stderr"].into_iter().zip(self.said_before).map(read).collect()
     }
 }
 

@@ -7,6 +7,7 @@ use anyhow::{Result, ensure};
 use hdrhistogram::Histogram;
 
 use super::load::{self, Line, Script};
+use super::value::Values;
 use super::wire::{self, Value};
 
 /// What is appended, and how.
@@ -26,9 +27,9 @@ pub(super) struct Plan {
 /// See the module.
 pub(super) struct Append {
     plan: Plan,
-    /// The request to a single stream, encoded once.
-    request: Vec<u8>,
-    value: Vec<u8>,
+    /// The request to each stream, encoded once up to its value.
+    heads: Vec<Vec<u8>>,
+    values: Values,
     sent: u64,
     pub(super) done: u64,
     /// Per line: when its requests were due, and how many of that time are unanswered.
@@ -38,13 +39,17 @@ pub(super) struct Append {
 
 impl Append {
     pub(super) fn new(plan: Plan, lines: usize) -> Self {
-        let value = vec![b'x'; plan.value_bytes];
-        let mut request = Vec::new();
-        wire::push(&mut request, &[b"XADD".as_slice(), b"s", b"*", b"f", &value]);
+        let head = |number: u64| {
+            let key = if plan.streams == 1 { "s".to_owned() } else { format!("s{number}") };
+            let mut head = Vec::new();
+            wire::push_head(&mut head, &["XADD", &key, "*", "f"], plan.value_bytes);
+            head
+        };
+        let heads = (0..plan.streams).map(head).collect();
         Self {
+            heads,
+            values: Values::new(plan.value_bytes),
             plan,
-            request,
-            value,
             sent: 0,
             done: 0,
             due: vec![VecDeque::new(); lines],
@@ -53,12 +58,9 @@ impl Append {
     }
 
     fn send(&mut self, line: &mut Line) {
-        if self.plan.streams == 1 {
-            line.push_encoded(&self.request);
-        } else {
-            let key = format!("s{}", self.sent % self.plan.streams);
-            line.push(&[b"XADD".as_slice(), key.as_bytes(), b"*", b"f", &self.value]);
-        }
+        let stream = self.sent % self.plan.streams;
+        let head = &self.heads[usize::try_from(stream).expect("below the count of heads")];
+        line.push_encoded(head, self.values.of(self.sent));
         self.sent += 1;
     }
 

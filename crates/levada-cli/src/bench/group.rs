@@ -17,6 +17,9 @@ pub(super) struct Group {
     value: Vec<u8>,
     time_max: Duration,
     acknowledges: bool,
+    /// The group of the reads, and whether it remembers nothing of them.
+    of: &'static str,
+    is_noack: bool,
     consumers: Vec<Consumer>,
     /// Entries that were read.
     pub(super) done: u64,
@@ -44,10 +47,17 @@ impl Group {
             value: Vec::new(),
             time_max: Duration::MAX,
             acknowledges,
+            of: "g",
+            is_noack: false,
             consumers: vec![Consumer::default(); lines],
             done: 0,
             latencies: load::histogram(),
         }
+    }
+
+    /// Reads until nothing is left, in another group that remembers nothing.
+    pub(super) fn look(group: &'static str, batch: u64) -> Self {
+        Self { of: group, is_noack: true, ..Self::drain(1, batch, false) }
     }
 
     /// Appends, reads and acknowledges `batch` entries at a time until the time is over.
@@ -71,7 +81,10 @@ impl Group {
             line.push(&[b"XADD".as_slice(), b"s", b"*", b"f", &self.value]);
         }
         let name = format!("c{index}");
-        line.push(&["XREADGROUP", "GROUP", "g", &name, "COUNT", &self.batch, "STREAMS", "s", ">"]);
+        let mut read = vec!["XREADGROUP", "GROUP", self.of, &name, "COUNT", &self.batch];
+        read.extend(self.is_noack.then_some("NOACK"));
+        read.extend(["STREAMS", "s", ">"]);
+        line.push(&read);
     }
 }
 

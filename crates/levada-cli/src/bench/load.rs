@@ -53,9 +53,11 @@ impl Line {
         wire::push(&mut self.out, arguments);
     }
 
-    /// Adds requests that are encoded already.
-    pub(super) fn push_encoded(&mut self, bytes: &[u8]) {
-        self.out.extend_from_slice(bytes);
+    /// Adds a request whose head [`wire::push_head`] has encoded, and its last argument.
+    pub(super) fn push_encoded(&mut self, head: &[u8], last: &[u8]) {
+        self.out.extend_from_slice(head);
+        self.out.extend_from_slice(last);
+        self.out.extend_from_slice(b"\r\n");
     }
 
     fn write(&mut self) -> Result<()> {

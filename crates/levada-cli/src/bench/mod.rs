@@ -6,18 +6,22 @@
 //!
 //! - `options`: what the command line says. `run`: one case after the other.
 //! - `wire`: requests and replies. `load`: the loop over the connections.
-//! - `append`, `group`, `deliver`, `ask`: the scripts. `process`: what the server used meanwhile.
+//! - `append`, `beside`, `group`, `deliver`, `ask`, `pass`: the scripts; `value`: what they append.
+//! - `process`: what the server used meanwhile.
 //! - `report`: the table, the CSV file and the picture.
 
 mod append;
 mod ask;
+mod beside;
 mod deliver;
 mod group;
 mod load;
 mod options;
+mod pass;
 mod process;
 mod report;
 mod run;
+mod value;
 mod wire;
 
 pub(crate) use self::options::Bench;

@@ -77,6 +77,10 @@ pub(crate) enum Case {
     Range,
     /// Ten XADD, XREADGROUP 10 and XACK 10 by every connection.
     Mixed,
+    /// XADD to one stream, and readers of another one beside.
+    Beside,
+    /// Entries and nothing else.
+    Fill,
 }
 
 impl Bench {

@@ -1,10 +1,13 @@
 //! What the server used: from /proc where its process is on this machine, and from INFO.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 
 use super::wire::{Client, Value};
+
+/// Longest wait for a rewrite to end.
+const REST_MAX: Duration = Duration::from_mins(5);
 
 /// Where to look.
 #[derive(Clone, Copy, Debug)]
@@ -13,7 +16,7 @@ pub(super) struct Process(pub(super) Option<u32>);
 /// What was used up to a moment. A figure that cannot be had is `None`.
 #[derive(Clone, Copy, Default, Debug)]
 pub(super) struct Usage {
-    /// User and system time.
+    /// User and system time, that of children included for which the server has waited.
     pub(super) cpu: Option<Duration>,
     /// Resident memory now.
     pub(super) rss_bytes: Option<u64>,
@@ -35,6 +38,20 @@ impl Process {
         Ok(Self(given.or_else(|| told.filter(is_server))))
     }
 
+    /// Waits until the server rewrites no append-only file: work that the filling has left.
+    pub(super) fn rest(client: &mut Client) -> Result<()> {
+        let deadline = Instant::now() + REST_MAX;
+        loop {
+            let rewrites = info(client, "persistence", "aof_rewrite_in_progress")?;
+            let scheduled = info(client, "persistence", "aof_rewrite_scheduled")?;
+            if rewrites.unwrap_or(0) + scheduled.unwrap_or(0) == 0 {
+                return Ok(());
+            }
+            ensure!(Instant::now() < deadline, "the server still rewrites its append-only file");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
     /// What was used until now.
     pub(super) fn usage(self, client: &mut Client) -> Result<Usage> {
         let commits = info(client, "persistence", "levada_last_batch")?;
@@ -45,7 +62,7 @@ impl Process {
         let stat = read("stat").with_context(|| format!("there is no process {pid}"))?;
         // The name in brackets may hold spaces: count behind it. USER_HZ is 100 (proc(5)).
         let fields = stat.rsplit_once(')').context("stat has no name")?.1;
-        let ticks = fields.split_whitespace().skip(11).take(2).map(str::parse::<u64>);
+        let ticks = fields.split_whitespace().skip(11).take(4).map(str::parse::<u64>);
         let ticks = ticks.sum::<Result<u64, _>>()?;
         let kilobytes = number_behind(&read("status").unwrap_or_default(), "VmRSS:");
         Ok(Usage {

@@ -8,12 +8,15 @@ use hdrhistogram::Histogram;
 
 use super::append::{Append, Plan};
 use super::ask::Ask;
+use super::beside::{self, Beside};
 use super::deliver::Deliver;
 use super::group::Group;
 use super::load::{self, Line, Script};
 use super::options::{Bench, Case};
+use super::pass::Pass;
 use super::process::{Process, Usage};
 use super::report::{self, Row};
+use super::value::Values;
 use super::wire::Client;
 
 /// Connections and pipeline that fill a stream before a case.
@@ -71,10 +74,11 @@ impl Rig<'_> {
         let name = case.name();
         match case {
             Case::Append => self.append(&name, 1),
-            Case::Streams => self.append(&name, self.options.streams),
+            Case::Streams => self.streams(&name, self.options.streams),
             Case::Group => {
                 self.filled_group()?;
-                self.group(&name, Group::drain(1, BATCH, true), 1)
+                self.group(&name, Group::drain(1, BATCH, true), 1)?;
+                self.all_were_read()
             }
             Case::Mixed => {
                 self.create_group()?;
@@ -92,25 +96,68 @@ impl Rig<'_> {
             }
             Case::Pending => self.pending(),
             Case::Range => self.range(&name),
+            Case::Beside => self.beside(&name),
+            Case::Fill => {
+                let plan = self.filling(self.options.entries, 1);
+                self.measure_append(&name, FILL.0, plan)
+            }
         }
     }
 
     fn append(&mut self, name: &str, streams: u64) -> Result<()> {
-        let plan = Plan {
+        self.measure_append(name, self.clients(), self.plan(streams))
+    }
+
+    /// As append, to many; the growth of the first row's memory is that of streams of one entry.
+    fn streams(&mut self, name: &str, streams: u64) -> Result<()> {
+        let plan = self.filling(streams, streams);
+        self.measure_append(&format!("{name}-fill"), FILL.0, plan)?;
+        Process::rest(&mut self.client)?;
+        self.append(name, streams)
+    }
+
+    fn beside(&mut self, name: &str) -> Result<()> {
+        for _ in 0..beside::ENTRIES {
+            self.client.ask(&["XADD", beside::KEY, "*", "f", "v"], |_| ())?;
+        }
+        let clients = self.clients();
+        let writers = Append::new(self.plan(1), clients);
+        let script = Beside::new(writers, clients, self.time);
+        let mut reads = None;
+        self.measure(name, clients + beside::READERS, script, |script| {
+            reads = Some((script.done, script.latencies));
+            (script.writers.done, script.writers.latencies)
+        })?;
+        if let (Some((count, latencies)), Some(row)) = (reads, self.rows.last()) {
+            let row = Row { case: format!("{name}-read"), count, latencies, ..row.clone() };
+            println!("{}", row.text());
+            self.rows.push(row);
+        }
+        Ok(())
+    }
+
+    fn measure_append(&mut self, name: &str, lines: usize, plan: Plan) -> Result<()> {
+        self.measure(name, lines, Append::new(plan, lines), |script| {
+            (script.done, script.latencies)
+        })
+    }
+
+    /// What a measured append does.
+    fn plan(&self, streams: u64) -> Plan {
+        Plan {
             streams,
             value_bytes: self.value_bytes(),
             pipeline: u64::from(self.options.pipeline),
             rate: self.options.rate,
             time_max: self.time,
             count_max: u64::MAX,
-        };
-        if streams > 1 {
-            self.fill(streams, streams)?;
         }
-        let clients = self.clients();
-        self.measure(name, clients, Append::new(plan, clients), |script| {
-            (script.done, script.latencies)
-        })
+    }
+
+    /// What appends so many entries and ends.
+    fn filling(&self, count_max: u64, streams: u64) -> Plan {
+        let (pipeline, time_max) = (FILL.1, Duration::MAX);
+        Plan { pipeline, rate: None, time_max, count_max, ..self.plan(streams) }
     }
 
     fn group(&mut self, name: &str, script: Group, lines: usize) -> Result<()> {
@@ -126,25 +173,40 @@ impl Rig<'_> {
     /// The growth of the first row's memory is that of the pending list.
     fn pending(&mut self) -> Result<()> {
         self.filled_group()?;
+        // What reading alone costs, such as a cache, is not that of the list.
+        self.client.ask(&["XGROUP", "CREATE", "s", "other", "0"], |_| ())?;
+        load::run(self.address, 1, &mut Group::look("other", 1000))?;
         self.group("pend-read", Group::drain(1, 1000, false), 1)?;
+        self.all_were_read()?;
         let idle = ["XPENDING", "s", "g", "IDLE", IDLE_MS, "-", "+", "10"];
         let claim = ["XAUTOCLAIM", "s", "g", "other", IDLE_MS, "0"];
         self.ask("pend-idle", 1, move |_, line| line.push(&idle))?;
-        self.ask("pend-claim", 1, move |_, line| line.push(&claim))
+        self.ask("pend-claim", 1, move |_, line| line.push(&claim))?;
+        let script = Pass::new(IDLE_MS, self.time);
+        self.measure("pend-pass", 1, script, |script| (script.done, script.latencies))
+    }
+
+    /// Fails if the case that ran last has not got each entry once.
+    fn all_were_read(&self) -> Result<()> {
+        let (count, entries) = (self.rows.last().map(|row| row.count), self.options.entries);
+        ensure!(count == Some(entries), "{count:?} of {entries} entries were read");
+        Ok(())
     }
 
     fn range(&mut self, name: &str) -> Result<()> {
         let entries = self.options.entries;
+        let values = Values::new(self.value_bytes());
         for number in 0..entries.div_ceil(FILL.1) {
             // Known ids, so that places can be chosen without asking.
             let from = number * FILL.1;
             let count = FILL.1.min(entries - from);
-            let value = vec![b'x'; self.value_bytes()];
             self.client.send_all(count, |index, out| {
-                let id = format!("{}-0", from + index + 1);
-                super::wire::push(out, &[b"XADD".as_slice(), b"s", id.as_bytes(), b"f", &value]);
+                let (number, id) = (from + index, format!("{}-0", from + index + 1));
+                let (id, value) = (id.as_bytes(), values.of(number));
+                super::wire::push(out, &[b"XADD".as_slice(), b"s", id, b"f", value]);
             })?;
         }
+        Process::rest(&mut self.client)?;
         let lines = self.clients();
         let count = BATCH.to_string();
         self.ask(name, lines, move |number, line| {
@@ -187,17 +249,9 @@ impl Rig<'_> {
     }
 
     /// Appends so many entries, unmeasured.
-    fn fill(&mut self, count_max: u64, streams: u64) -> Result<()> {
-        let plan = Plan {
-            streams,
-            value_bytes: self.value_bytes(),
-            pipeline: FILL.1,
-            rate: None,
-            time_max: Duration::MAX,
-            count_max,
-        };
-        load::run(self.address, FILL.0, &mut Append::new(plan, FILL.0))?;
-        Ok(())
+    fn fill(&mut self, count: u64, streams: u64) -> Result<()> {
+        load::run(self.address, FILL.0, &mut Append::new(self.filling(count, streams), FILL.0))?;
+        Process::rest(&mut self.client)
     }
 
     fn clients(&self) -> usize {

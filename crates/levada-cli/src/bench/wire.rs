@@ -110,6 +110,17 @@ fn number(text: &[u8]) -> Result<i64> {
 /// Appends a request to `out`.
 pub(super) fn push<A: AsRef<[u8]>>(out: &mut Vec<u8>, arguments: &[A]) {
     header(out, '*', arguments.len());
+    push_arguments(out, arguments);
+}
+
+/// Appends a request but for its last argument, of this length, and the end of its line.
+pub(super) fn push_head<A: AsRef<[u8]>>(out: &mut Vec<u8>, arguments: &[A], last: usize) {
+    header(out, '*', arguments.len() + 1);
+    push_arguments(out, arguments);
+    header(out, '$', last);
+}
+
+fn push_arguments<A: AsRef<[u8]>>(out: &mut Vec<u8>, arguments: &[A]) {
     for argument in arguments {
         let argument = argument.as_ref();
         header(out, '$', argument.len());

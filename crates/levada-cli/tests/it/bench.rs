@@ -34,7 +34,8 @@ fn every_case_measures_something() {
         assert!(figure(p50) > 0.0 && figure(p50) <= figure(p999), "{row:?}");
         assert!(figure(place("cpu_us")) >= 0.0 && figure(place("rss_bytes")) > 0.0, "{row:?}");
         match row[0] {
-            "group" | "pend-read" => assert_eq!(row[count], "2500"),
+            "group" | "pend-read" | "fill" => assert_eq!(row[count], "2500"),
+            "streams-fill" => assert_eq!(row[count], "50"),
             // 10000 and 20 a second, the latter to every reader.
             "deliver" => assert_eq!(row[count], "2000"),
             "fanout" => assert_eq!(row[count], "80"),
@@ -42,7 +43,8 @@ fn every_case_measures_something() {
         }
         cases.push(row[0].to_owned());
     }
-    let all = "append group deliver fanout streams pend-read pend-idle pend-claim range mixed";
+    let all = "append group deliver fanout streams-fill streams pend-read pend-idle pend-claim \
+               pend-pass range mixed beside beside-read fill";
     assert_eq!(cases.join(" "), all);
     let picture = std::fs::read_to_string(&svg).expect("it was drawn");
     assert_eq!(picture.matches("<polyline").count(), cases.len());

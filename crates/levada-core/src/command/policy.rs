@@ -20,6 +20,10 @@ pub enum StreamOption {
     MaxBytes(u64),
     /// ON-LIMIT REJECT|TRIM
     OnLimit(OnLimit),
+    /// DEDUP-WINDOW ms
+    DedupWindow(u64),
+    /// DEDUP-MAX n
+    DedupMax(u64),
 }
 
 impl StreamOption {
@@ -32,6 +36,8 @@ impl StreamOption {
             Self::MaxLen(entries) => policy.max_len = entries,
             Self::MaxBytes(bytes) => policy.max_bytes = bytes,
             Self::OnLimit(on_limit) => policy.on_limit = on_limit,
+            Self::DedupWindow(ms) => policy.dedup_window_ms = ms,
+            Self::DedupMax(ids) => policy.dedup_max = ids,
         }
     }
 }

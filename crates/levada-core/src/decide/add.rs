@@ -3,8 +3,7 @@
 use alloc::{collections::BTreeSet, vec::Vec};
 
 use super::{
-    Context, Decided, Decision, Refusal, create_stream, idempotent, integer, places, references,
-    retention,
+    Context, Decided, Decision, Refusal, create, idempotent, integer, places, references, retention,
 };
 use crate::{
     command::{Key, NewId, References, Trim, TrimKeep, Xadd, Xsetid},
@@ -56,7 +55,7 @@ pub(super) fn xadd<'a>(context: Context<'_>, xadd: &Xadd<'a>) -> Decided<'a> {
     }
     let key = match found {
         Some((key, _)) => key,
-        None => create_stream(context, xadd.key, &mut effects),
+        None => create::stream(context, xadd.key, &mut effects)?,
     };
     let seals = stream.is_tail_full();
     if seals {
@@ -64,7 +63,8 @@ pub(super) fn xadd<'a>(context: Context<'_>, xadd: &Xadd<'a>) -> Decided<'a> {
     }
     let starts_node = seals || stream.starts_node(context.nodes);
     effects.push(Effect::Appended { key, id, starts_node, fields: EntryFields(xadd.fields) });
-    effects.extend(iid.map(|iid| iid.tracked(context, key, stream, id, context.now_ms)));
+    let secret = stream.idempotence.secret().or_else(|| create::secret(&effects));
+    effects.extend(iid.map(|iid| iid.tracked(context, key, stream, secret, id, context.now_ms)));
     if let Some(trim) = &xadd.trim {
         let (block, row) = match seals {
             true => (stream.tail_number() + 1, 0),
@@ -77,7 +77,7 @@ pub(super) fn xadd<'a>(context: Context<'_>, xadd: &Xadd<'a>) -> Decided<'a> {
 }
 
 /// The id of a new entry.
-fn new_id(last: StreamId, asked: NewId, now_ms: u64) -> Result<StreamId, Error> {
+pub(super) fn new_id(last: StreamId, asked: NewId, now_ms: u64) -> Result<StreamId, Error> {
     if last == StreamId::MAX {
         return Err(Error::IdsExhausted);
     }

@@ -1,6 +1,6 @@
 //! XREADGROUP: entries are delivered to a consumer, or delivered again.
 
-use alloc::{collections::BTreeMap, vec::Vec};
+use alloc::{borrow::Cow, collections::BTreeMap, vec::Vec};
 
 use super::{
     Context, Decided, Decision, Refusal,
@@ -19,6 +19,7 @@ use crate::{
     machine::{At, apply_to_group},
     pending::Pending,
     reply::{Entries, Part, Reply},
+    stream::Stream,
 };
 
 /// XREADGROUP GROUP group consumer \[COUNT n] \[MAXCOUNT n] \[MAXSIZE bytes] \[CLAIM min-idle]
@@ -95,13 +96,14 @@ impl<'a> Delivery<'_, '_, 'a> {
         let left = self.count().saturating_sub(entries.count).min(self.room());
         let count = if self.budget.is_spent() { 0 } else { self.budget.count(Some(left)) };
         let span = Span::above(group.last_id, count);
-        let mut new = places::collect(self.context, key, stream, span)?;
+        let mut new = places::collect_new(self.context, key, stream, span)?;
         if new.count > 0 && claimed.is_empty() {
             self.budget.begin_stream(name);
         }
         new = self.budget.take(self.context, stream, new, claim_idle_ms.is_some())?;
         let ids = places::ids(self.context, stream, &new)?;
-        let entries_read = lag::entries_read_after(self.context, key, stream, group, &ids)?;
+        let passed = passed(stream, group.last_id, &ids);
+        let entries_read = lag::entries_read_after(self.context, key, stream, group, &passed)?;
         let (consumer, created) = self.found.consumer(self.read.consumer);
         effects.extend(created);
         effects.extend(self.claimed(consumer, &claimed, LeaseChange::More));
@@ -242,6 +244,17 @@ impl<'a> Delivery<'_, '_, 'a> {
         let claimed = Effect::Claimed { key, group, consumer, delivered_ms, rows, lease };
         (!held.is_empty()).then_some(claimed)
     }
+}
+
+/// What a group passes that is given these new entries: the redriven ones in between too.
+fn passed<'i>(stream: &Stream, from: StreamId, ids: &'i [StreamId]) -> Cow<'i, [StreamId]> {
+    let Some(last) = ids.last().filter(|_| !stream.redriven.is_empty()) else {
+        return Cow::Borrowed(ids);
+    };
+    let between = stream.redriven.above(from).take_while(|(id, _)| id < last);
+    let mut passed: Vec<_> = between.map(|(id, _)| id).chain(ids.iter().copied()).collect();
+    passed.sort_unstable();
+    Cow::Owned(passed)
 }
 
 /// Rows one by one, as entries that were never delivered before.

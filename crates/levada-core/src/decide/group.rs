@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use super::{Context, Decided, Decision, create_stream, integer};
+use super::{Context, Decided, Decision, create, integer, released};
 use crate::{
     command::{Key, XgroupCreate, XgroupSetid},
     effect::{Act, Effect},
@@ -84,35 +84,41 @@ impl Found<'_> {
 }
 
 /// XGROUP CREATE key group id|$ \[MKSTREAM] \[ENTRIESREAD n]
-pub(super) fn create<'a>(context: Context<'_>, create: &XgroupCreate<'a>) -> Decided<'a> {
+pub(super) fn create<'a>(context: Context<'_>, asked: &XgroupCreate<'a>) -> Decided<'a> {
     let mut effects = Vec::with_capacity(2);
-    let (key, group, top, added) = match context.stream(create.key)? {
-        Some((_, stream)) if stream.groups.number(create.group).is_some() => {
+    let (key, group, top, added) = match context.stream(asked.key)? {
+        Some((_, stream)) if stream.groups.number(asked.group).is_some() => {
             return Err(Error::GroupExists.into());
         }
         Some((key, stream)) => {
             (key, stream.groups.free_number(), stream.last_id, stream.entries_added)
         }
-        None if create.create_stream => {
-            let key = create_stream(context, create.key, &mut effects);
+        None if asked.create_stream => {
+            let key = create::stream(context, asked.key, &mut effects)?;
             (key, 0, StreamId::MIN, 0)
         }
         None => return Err(Error::KeyRequired.into()),
     };
-    let last_id = create.id.unwrap_or(top);
-    let (name, entries_read) = (create.group, clamp(create.entries_read, added));
+    let last_id = asked.id.unwrap_or(top);
+    let (name, entries_read) = (asked.group, clamp(asked.entries_read, added));
     effects.push(Effect::GroupCreated { key, group, name, last_id, entries_read });
+    effects.extend(create::group(context, key, asked.key.name, group, name));
+    if let Some(stream) = context.machine.stream_of(key) {
+        effects.extend(released::begun(context, key, stream, group, last_id)?);
+    }
     Ok(Decision { reply: Reply::Ok, effects })
 }
 
 /// XGROUP SETID key group id|$ \[ENTRIESREAD n]
 pub(super) fn setid<'a>(context: Context<'_>, setid: &XgroupSetid<'a>) -> Decided<'a> {
-    let Found { key, stream, number: group, .. } =
+    let Found { key, stream, number: group, group: found } =
         find_for_xgroup(context, setid.key, setid.group)?;
     let last_id = setid.id.unwrap_or(stream.last_id);
     let entries_read = clamp(setid.entries_read, stream.entries_added);
-    let effect = Effect::GroupIdSet { key, group, last_id, entries_read };
-    Ok(Decision { reply: Reply::Ok, effects: Vec::from([effect]) })
+    let released = released::set_forward(context, key, stream, group, found, last_id)?;
+    let mut effects = Vec::from_iter(released);
+    effects.push(Effect::GroupIdSet { key, group, last_id, entries_read });
+    Ok(Decision { reply: Reply::Ok, effects })
 }
 
 /// A group cannot have read more than was ever added (Redis 8.6).
@@ -123,13 +129,12 @@ fn clamp(entries_read: Option<u64>, added: u64) -> Option<u64> {
 /// XGROUP DESTROY key group
 pub(super) fn destroy<'a>(context: Context<'_>, key: Key<'a>, group: &[u8]) -> Decided<'a> {
     let (key, stream) = context.stream(key)?.ok_or(Error::KeyRequired)?;
-    match stream.groups.number(group) {
-        None => Ok(Decision::answer(Reply::Integer(0))),
-        Some(group) => Ok(Decision {
-            reply: Reply::Integer(1),
-            effects: Vec::from([Effect::GroupDestroyed { key, group }]),
-        }),
-    }
+    let Some((group, found)) = stream.groups.find(group) else {
+        return Ok(Decision::answer(Reply::Integer(0)));
+    };
+    let mut effects = Vec::from_iter(released::destroyed(context, key, stream, group, found)?);
+    effects.push(Effect::GroupDestroyed { key, group });
+    Ok(Decision { reply: Reply::Integer(1), effects })
 }
 
 /// XGROUP CREATECONSUMER key group consumer

@@ -5,7 +5,8 @@ use alloc::{borrow::Cow, vec::Vec};
 use super::{Context, Decided, Decision, places};
 use crate::{
     command::{Idempotent, Xadd, Xidmprecord},
-    effect::Effect,
+    dedup::{Kept, Secret},
+    effect::{DedupChange, Effect},
     error::Error,
     id::StreamId,
     idempotence::iid_of,
@@ -50,17 +51,25 @@ impl<'a> Asked<'a> {
         stream.idempotence.find(hasher, self.pid, &self.iid, context.now_ms)
     }
 
-    /// The effect that tracks it as an entry's.
+    /// The effect that tracks it as an entry's. `secret` is the key of the stream's hashes, where
+    /// it keeps those.
     pub(super) fn tracked(
         self,
         context: Context<'_>,
         key: KeyNumber,
         stream: &Stream,
+        secret: Option<Secret>,
         id: StreamId,
         since_ms: u64,
     ) -> Effect<'a> {
         let Self { pid, iid } = self;
-        let going = stream.idempotence.going(pid, context.now_ms);
+        let idempotence = &stream.idempotence;
+        if let Some(secret) = secret {
+            let kept = Kept { hash: secret.digest(pid, &iid), id, since_ms };
+            let going = idempotence.dedup().map_or(0, |dedup| dedup.going(context.now_ms));
+            return Effect::Dedup { key, change: DedupChange::Kept { kept, going } };
+        }
+        let going = idempotence.going(pid, context.now_ms);
         Effect::IidTracked { key, pid, iid, id, since_ms, going }
     }
 }
@@ -78,10 +87,11 @@ pub(super) fn xidmprecord<'a>(context: Context<'_>, asked: &Xidmprecord<'a>) -> 
         Some(_) => Err(Error::IidTaken.into()),
         None => {
             // As in Redis the age is that of the entry.
-            let duration_ms = stream.idempotence.limits.duration_s.saturating_mul(1000);
-            let earliest_ms = (context.now_ms + RECORDED_MS_MIN).saturating_sub(duration_ms);
+            let window_ms = stream.idempotence.window_ms().unwrap_or(u64::MAX);
+            let earliest_ms = (context.now_ms + RECORDED_MS_MIN).saturating_sub(window_ms);
             let since_ms = id.ms.max(earliest_ms).min(context.now_ms);
-            let effects = Vec::from([iid.tracked(context, key, stream, id, since_ms)]);
+            let secret = stream.idempotence.secret();
+            let effects = Vec::from([iid.tracked(context, key, stream, secret, id, since_ms)]);
             Ok(Decision { reply: Reply::Ok, effects })
         }
     }

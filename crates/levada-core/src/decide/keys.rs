@@ -2,7 +2,7 @@
 
 use alloc::{collections::BTreeSet, sync::Arc, vec::Vec};
 
-use super::{Context, Decided, Decision, Refusal, create_key, integer, strings};
+use super::{Context, Decided, Decision, Refusal, check, create, integer, strings};
 use crate::{
     block::Block,
     command::{Command, Copied, ExpireWhen, Key, Scan},
@@ -196,8 +196,9 @@ fn copy<'a>(context: Context<'_>, asked: &Copied<'a>) -> Decided<'a> {
             if stream.sealed_bytes() > limits::COPY_BYTES_MAX as u64 {
                 return Err(Error::CopyTooLarge.into());
             }
+            check::dedup(context, 0, &stream.policy)?;
             let blocks = sealed_blocks(context, from, stream)?;
-            let (key, created) = create_key(context, asked.to, Kind::Stream);
+            let (key, created) = create::key(context, asked.to, Kind::Stream);
             let mut effects = Vec::from_iter(target.map(|key| Effect::KeyRemoved { key }));
             effects.extend([created, Effect::StreamCopied { key, from, blocks }]);
             effects

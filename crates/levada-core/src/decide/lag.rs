@@ -1,7 +1,8 @@
 //! How far a group is behind, as Redis computes it (`redis-streams-spec.md`, "Lag").
 //!
 //! Redis counts entries by a counter per stream and per group and gives up where deletions make the
-//! counters useless; XINFO answers as Redis does, null included.
+//! counters useless; XINFO answers as Redis does, null included. Redriven entries are counted by
+//! the stream, and by a group as it passes them, but no group lags by one.
 
 use super::{Context, Refusal, places};
 use crate::{group::Group, id::StreamId, keyspace::KeyNumber, stream::Stream};
@@ -26,17 +27,25 @@ impl<'m> Counters<'m> {
     pub(super) fn lag(&self, group: &Group) -> Option<i64> {
         let added = self.stream.entries_added;
         // As in Redis, where the difference wraps.
-        let behind = |read: u64| Some(added.wrapping_sub(read).cast_signed());
+        let not_for_all = self.redriven_above(group.last_id);
+        let behind = |read: u64| Some(added.wrapping_sub(read).cast_signed() - not_for_all);
         if added == 0 || self.stream.is_empty() {
             return Some(0);
         }
         if group.last_id < self.first_id && self.stream.max_deleted_id < self.first_id {
-            return i64::try_from(self.stream.len()).ok();
+            return i64::try_from(self.stream.len()).ok().map(|length| length - not_for_all);
         }
         match group.entries_read {
             Some(read) if !has_tombstone_from(self.stream, group.last_id) => behind(read),
             _ => self.distance(group.last_id).and_then(behind),
         }
+    }
+
+    /// Redriven entries above an id, as far as they may be in the stream.
+    fn redriven_above(&self, id: StreamId) -> i64 {
+        let redriven = &self.stream.redriven;
+        let there = redriven.above(id).filter(|(redriven, _)| *redriven >= self.first_id);
+        if redriven.is_empty() { 0 } else { i64::try_from(there.count()).unwrap_or(i64::MAX) }
     }
 
     /// How many entries were ever added up to `id`, where that can be told.
@@ -69,7 +78,7 @@ fn has_tombstone_from(stream: &Stream, from: StreamId) -> bool {
     !stream.is_empty() && stream.max_deleted_id != StreamId::MIN && from <= stream.max_deleted_id
 }
 
-/// The group's counter after these ids were delivered, in order.
+/// The group's counter after these ids were passed, in order.
 pub(super) fn entries_read_after(
     context: Context<'_>,
     key: KeyNumber,

@@ -6,20 +6,25 @@
 
 mod add;
 mod budget;
+mod check;
 mod claim;
+mod create;
 mod deliver;
 mod group;
 mod idempotent;
 mod info;
 mod keys;
 mod lag;
+mod letters;
 mod pending;
 mod places;
 mod policy;
 mod range;
 mod references;
+mod released;
 mod restore;
 mod retention;
+mod schedule;
 mod strings;
 mod tend;
 
@@ -29,7 +34,8 @@ use core::ops::Deref;
 use crate::{
     block::Block,
     command::{Command, Key},
-    effect::{Effect, Kind},
+    defaults::Defaults,
+    effect::Effect,
     error::Error,
     idempotence::IdmpLimits,
     keyspace::{KeyNumber, Value},
@@ -38,8 +44,11 @@ use crate::{
     stream::{NodeLimits, Stream},
 };
 
+use self::tend::dead_letters_of;
 pub use self::{
+    letters::LETTERS_MAX,
     policy::DELAYS_MAX,
+    schedule::{Move, NextDue, due},
     tend::{Letter, Tended, tend},
 };
 
@@ -56,8 +65,14 @@ pub struct Context<'m> {
     pub nodes: NodeLimits,
     /// How new streams track idempotent ids.
     pub idmp: IdmpLimits,
+    /// Policies of new streams and groups.
+    pub defaults: &'m Defaults,
     /// Bytes that strings may take.
     pub text_bytes_max: u64,
+    /// Bytes that idempotent ids may take under DEDUP-WINDOW and DEDUP-MAX.
+    pub dedup_bytes_max: u64,
+    /// Whether a block that is not in memory is lost: what only counts its entries counts all.
+    pub blind: bool,
 }
 
 /// Sealed blocks that are in memory.
@@ -127,6 +142,8 @@ pub fn decide<'a>(context: Context<'_>, command: &Command<'a>) -> Decided<'a> {
         Command::XgroupCfgget(key, group) => policy::cfgget(context, *key, group),
         Command::XgroupHandover(handover) => policy::handover(context, handover),
         Command::Xlag(key, group) => policy::xlag(context, *key, group),
+        Command::Xdlq(xdlq) => letters::xdlq(context, xdlq),
+        Command::Xsched(xsched) => schedule::xsched(context, xsched),
         Command::Xidmprecord(record) => idempotent::xidmprecord(context, record),
         Command::Xlen(key) => range::xlen(context, *key),
         Command::Xrange(xrange) => range::xrange(context, xrange),
@@ -221,26 +238,6 @@ impl<'m> Context<'m> {
         blocks.dedup();
         if blocks.is_empty() { Ok(()) } else { Err(Refusal::Need(Need { key, blocks })) }
     }
-}
-
-/// The number of a new key, and the effect that creates it.
-fn create_key<'a>(context: Context<'_>, key: Key<'a>, kind: Kind) -> (KeyNumber, Effect<'a>) {
-    let number = context.machine.keys.next_number();
-    (number, Effect::KeyCreated { key: number, database: key.database, kind, name: key.name })
-}
-
-/// The number of a new stream, with the effects that create it as the settings say.
-fn create_stream<'a>(
-    context: Context<'_>,
-    key: Key<'a>,
-    effects: &mut Vec<Effect<'a>>,
-) -> KeyNumber {
-    let (key, created) = create_key(context, key, Kind::Stream);
-    effects.push(created);
-    if context.idmp != IdmpLimits::default() {
-        effects.push(Effect::IdmpSet { key, limits: context.idmp });
-    }
-    key
 }
 
 fn integer(value: u64) -> Reply {

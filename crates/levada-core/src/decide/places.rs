@@ -74,6 +74,37 @@ pub(super) fn collect(
     Ok(entries)
 }
 
+/// The live entries of a forward span that any group is given: all but the redriven ones.
+pub(super) fn collect_new(
+    context: Context<'_>,
+    key: KeyNumber,
+    stream: &Stream,
+    span: Span,
+) -> Result<Entries, Refusal> {
+    let mut entries = Entries { key, ..Entries::none() };
+    let mut first = span.first;
+    let below = span.first.previous().unwrap_or_default();
+    let passed_over = stream.redriven.above(below).take_while(|(id, _)| *id <= span.last);
+    let mut add = |first, last| -> Result<bool, Refusal> {
+        let count = span.count - entries.count;
+        let more = collect(context, key, stream, Span { first, last, count, reverse: false })?;
+        entries.count += more.count;
+        entries.parts.extend(more.parts);
+        Ok(entries.count < span.count)
+    };
+    for (id, before) in passed_over {
+        if before >= first && !add(first, before)? {
+            return Ok(entries);
+        }
+        let Some(next) = id.next() else {
+            return Ok(entries);
+        };
+        first = next;
+    }
+    add(first, span.last)?;
+    Ok(entries)
+}
+
 /// The rows of a block that lie in a span, deleted ones included.
 fn bounds(
     context: Context<'_>,

@@ -3,8 +3,8 @@
 use alloc::{sync::Arc, vec::Vec};
 
 use super::{
-    Context, Decided, Decision, group::Found, group::find_for_xgroup, integer, places, retention,
-    tend::dead_letters_of,
+    Context, Decided, Decision, check, create, dead_letters_of, group::Found,
+    group::find_for_xgroup, integer, places, retention,
 };
 use crate::{
     command::{Key, Xcfgset, XgroupCfgset, XgroupHandover},
@@ -12,16 +12,16 @@ use crate::{
     error::Error,
     id::StreamId,
     idempotence::IdmpLimits,
-    keyspace::Value,
-    policy::{GroupPolicy, OnLimit, Retention},
+    policy::{OnLimit, Retention},
     reply::{Fact, Reply},
 };
 
 /// Most delays that BACKOFF takes.
 pub const DELAYS_MAX: usize = 64;
 
-/// XCFGSET key \[IDMP-DURATION s] \[IDMP-MAXSIZE n] \[RETENTION KEEP|ACKED] \[RETAIN-ACKED ms]
-/// \[MAX-AGE ms] \[MAX-LEN n] \[MAX-BYTES n] \[ON-LIMIT REJECT|TRIM]
+/// XCFGSET key \[IDMP-DURATION s] \[IDMP-MAXSIZE n] \[DEDUP-WINDOW ms] \[DEDUP-MAX n]
+/// \[RETENTION KEEP|ACKED] \[RETAIN-ACKED ms] \[MAX-AGE ms] \[MAX-LEN n] \[MAX-BYTES n]
+/// \[ON-LIMIT REJECT|TRIM]
 pub(super) fn xcfgset<'a>(context: Context<'_>, asked: &Xcfgset<'a>) -> Decided<'a> {
     let (key, stream) = context.existing(asked.key)?;
     let held = stream.idempotence.limits;
@@ -31,13 +31,17 @@ pub(super) fn xcfgset<'a>(context: Context<'_>, asked: &Xcfgset<'a>) -> Decided<
     };
     let mut policy = stream.policy;
     asked.options.iter().for_each(|option| option.set(&mut policy));
+    check::stream(context, stream, &policy)?;
     let mut effects = Vec::new();
+    if policy != stream.policy {
+        effects.push(Effect::Policy { key, act: Act::StreamPolicySet(policy) });
+        if stream.idempotence.dedup().is_none() {
+            effects.extend(create::dedup(context, key, &policy));
+        }
+    }
     // The same values forget nothing: every producer may set them before it begins.
     if limits != held {
         effects.push(Effect::IdmpSet { key, limits });
-    }
-    if policy != stream.policy {
-        effects.push(Effect::Policy { key, act: Act::StreamPolicySet(policy) });
     }
     Ok(Decision { reply: Reply::Ok, effects })
 }
@@ -51,6 +55,8 @@ pub(super) fn xcfgget<'a>(context: Context<'_>, key: Key<'a>) -> Decided<'a> {
     let facts = Vec::from([
         ("idmp-duration", Fact::Number(idmp.duration_s)),
         ("idmp-maxsize", Fact::Number(idmp.iids_max)),
+        ("dedup-window", Fact::Number(policy.dedup_window_ms)),
+        ("dedup-max", Fact::Number(policy.dedup_max)),
         ("retention", word(policy.retention == Retention::Acked, ["KEEP", "ACKED"])),
         ("retain-acked", Fact::Number(policy.retain_acked_ms)),
         ("max-age", Fact::Number(policy.max_age_ms)),
@@ -68,32 +74,12 @@ pub(super) fn cfgset<'a>(context: Context<'_>, asked: &XgroupCfgset<'a>) -> Deci
         find_for_xgroup(context, asked.key, asked.group)?;
     let mut policy = found.policy.clone();
     asked.options.iter().for_each(|option| option.set(&mut policy));
-    check_dead_letters(context, asked, &policy)?;
+    check::group(context, asked.key, asked.group, &policy)?;
     let effects = match policy == found.policy {
         true => Vec::new(),
         false => Vec::from([Effect::Policy { key, act: Act::GroupPolicySet { group, policy } }]),
     };
     Ok(Decision { reply: Reply::Ok, effects })
-}
-
-/// Dead letters go to another key, and to a stream.
-fn check_dead_letters(
-    context: Context<'_>,
-    asked: &XgroupCfgset<'_>,
-    policy: &GroupPolicy,
-) -> Result<(), Error> {
-    if !policy.has_lease() {
-        return Ok(());
-    }
-    let name = dead_letters_of(policy, asked.key.name, asked.group);
-    if name == asked.key.name {
-        return Err(Error::DeadLettersToSource);
-    }
-    let target = context.machine.keys.find(Key { name: &name, ..asked.key });
-    match target.map(|(_, object)| &object.value) {
-        Some(Value::Text(_)) => Err(Error::DeadLettersNoStream),
-        _ => Ok(()),
-    }
 }
 
 /// XGROUP CFGGET key group
@@ -139,12 +125,12 @@ pub(super) fn handover<'a>(context: Context<'_>, asked: &XgroupHandover<'a>) -> 
 pub(super) fn xlag<'a>(context: Context<'_>, key: Key<'a>, group: &[u8]) -> Decided<'a> {
     let Found { key, stream, group, .. } = super::group::find(context, key, group)?;
     let span = places::Span::above(group.last_id, u64::MAX);
-    let behind = places::collect(context, key, stream, span)?;
+    let behind = places::collect_new(context, key, stream, span)?;
     let age = |since_ms: u64| Fact::Number(context.now_ms.saturating_sub(since_ms));
-    let first = places::collect(context, key, stream, places::Span { count: 1, ..span })?;
-    let first = first.parts.first().and_then(crate::reply::Part::block);
+    let first = behind.parts.first().and_then(crate::reply::Part::block);
     let undelivered = first.map_or(Fact::Nil, |block| age(stream.appended_ms(block)));
-    let pending = group.pending.oldest().map_or(Fact::Nil, age);
+    // What nobody was given is not old.
+    let pending = group.pending.oldest_above(0).map_or(Fact::Nil, age);
     let watermark =
         retention::watermark(stream).min(stream.last_id.next().unwrap_or(StreamId::MAX));
     let facts = Vec::from([
@@ -156,6 +142,8 @@ pub(super) fn xlag<'a>(context: Context<'_>, key: Key<'a>, group: &[u8]) -> Deci
         ("dead-letters", Fact::Number(group.dead_letters)),
         ("dlq-blocked", Fact::Number(group.offers.condemned.len() as u64)),
         ("dropped", Fact::Number(group.dropped)),
+        ("released-unread", Fact::Number(group.released_unread)),
+        ("stream-released-unread", Fact::Number(stream.released_unread)),
     ]);
     Ok(Decision::answer(Reply::Facts(facts)))
 }

@@ -100,7 +100,8 @@ fn all_missing(ids: &[StreamId]) -> Reply {
 /// Whether a group has yet to get the entry, or has it pending; `but` has just acknowledged it.
 fn is_referenced(stream: &Stream, id: StreamId, but: Option<u32>) -> bool {
     stream.groups.iter().any(|(_, number, group)| {
-        group.last_id < id || (Some(number) != but && group.pending.get(id).is_some())
+        (group.last_id < id && !stream.redriven.contains(id))
+            || (Some(number) != but && group.pending.get(id).is_some())
     })
 }
 
@@ -163,6 +164,8 @@ pub(super) fn trim(
     references: References,
     newest: Option<Newest>,
 ) -> Result<(u64, Vec<Effect<'static>>), Refusal> {
+    let groups = stream.groups.iter();
+    let passed = groups.map(|(_, _, group)| stream.redriven.passed(group.last_id));
     let mut walk = Walk {
         context,
         key,
@@ -170,7 +173,7 @@ pub(super) fn trim(
         keep: trim.keep,
         acked: references == References::Acked,
         limit: add::limit(context, trim),
-        passed: stream.groups.iter().map(|(_, _, group)| group.last_id).min(),
+        passed: passed.min(),
         length: stream.len() + u64::from(newest.is_some()),
         removed: 0,
         gone: Vec::new(),

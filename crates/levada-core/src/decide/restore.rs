@@ -4,7 +4,7 @@
 
 use alloc::{sync::Arc, vec::Vec};
 
-use super::{Context, Decided, Decision, create_stream, keys, strings};
+use super::{Context, Decided, Decision, create, keys, strings};
 use crate::{
     command::{Key, Restore, Restored},
     effect::Effect,
@@ -50,8 +50,12 @@ pub(super) fn restore<'a>(context: Context<'_>, asked: &Restore<'a>) -> Decided<
         Restored::Text(value) => strings::copy(context, asked.key, value)?,
         Restored::Stream(stream) => {
             let mut effects = Vec::from_iter(removed);
-            let key = create_stream(context, asked.key, &mut effects);
+            let key = create::stream(context, asked.key, &mut effects)?;
             effects.push(Effect::StreamRestored { key, stream: Arc::clone(stream) });
+            let groups = (0..).zip(&stream.groups);
+            effects.extend(groups.filter_map(|(number, group)| {
+                create::group(context, key, asked.key.name, number, &group.name)
+            }));
             effects
         }
     };

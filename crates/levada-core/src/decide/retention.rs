@@ -24,7 +24,7 @@ const STALE_MAX: usize = 1000;
 /// The watermark; the largest id where no group needs anything.
 pub(super) fn watermark(stream: &Stream) -> StreamId {
     let (first, _) = stream.id_range(stream.first_block());
-    let needed = retaining(stream).map(|(_, group)| group.watermark(first));
+    let needed = retaining(stream).map(|(_, group)| group.watermark(first, &stream.redriven));
     needed.min().unwrap_or(StreamId::MAX)
 }
 
@@ -122,7 +122,7 @@ pub(super) fn is_full(stream: &Stream, bytes: usize) -> bool {
 }
 
 /// The limit that one more entry would exceed.
-fn over(stream: &Stream, bytes: usize) -> Option<Limit> {
+pub(super) fn over(stream: &Stream, bytes: usize) -> Option<Limit> {
     let StreamPolicy { max_len, max_bytes, .. } = stream.policy;
     if max_len > 0 && stream.len() >= max_len {
         return Some(Limit::Len { max: max_len, held: stream.len() });
@@ -201,5 +201,5 @@ fn lost(
         return Ok(pending);
     };
     let span = places::Span { last, ..places::Span::above(group.last_id, u64::MAX) };
-    Ok(pending + places::collect(context, key, stream, span)?.count)
+    Ok(pending + places::collect_new(context, key, stream, span)?.count)
 }

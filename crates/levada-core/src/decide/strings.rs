@@ -11,7 +11,7 @@ use core::ops::Range;
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{Context, Decided, Decision, create_key, integer};
+use super::{Context, Decided, Decision, create, integer};
 use crate::{
     command::{Command, Compare, Key, Mset, Set, SetExpiry},
     effect::{Effect, Kind},
@@ -304,7 +304,7 @@ fn put<'a>(
         }
         other => {
             effects.extend(other.map(|(key, _)| Effect::KeyRemoved { key }));
-            let (number, created) = create_key(context, key, Kind::Text);
+            let (number, created) = create::key(context, key, Kind::Text);
             effects.push(created);
             (number, None)
         }

@@ -8,7 +8,7 @@
 
 use alloc::{sync::Arc, vec::Vec};
 
-use super::{Context, Refusal, places, retention};
+use super::{Context, Refusal, create, places, retention};
 use crate::{
     effect::{Act, Effect, EntryFields, Kind},
     fields::Fields,
@@ -16,7 +16,7 @@ use crate::{
     id::StreamId,
     keyspace::{KeyNumber, Object, Value},
     pending::Pending,
-    policy::GroupPolicy,
+    policy::{GroupPolicy, dead_letters_default},
     stream::Stream,
     varint,
 };
@@ -27,6 +27,18 @@ const ENTRIES_MAX: usize = 1000;
 const RETRY_MS: u64 = 1000;
 /// Why an entry became a dead letter that was delivered too often.
 pub(super) const TOO_OFTEN: &[u8] = b"max-deliver";
+
+/// Names of the fields that a dead letter has behind those of its entry, in order.
+pub(super) const HISTORY: [&str; 8] = [
+    "x-dlq-source",
+    "x-dlq-id",
+    "x-dlq-group",
+    "x-dlq-consumer",
+    "x-dlq-deliveries",
+    "x-dlq-reason",
+    "x-dlq-first-ms",
+    "x-dlq-last-ms",
+];
 
 /// What is due now.
 #[derive(Debug, Default)]
@@ -45,6 +57,8 @@ pub struct Letter {
     key: KeyNumber,
     /// Database and name, where the stream has to be created.
     created: Option<(u8, Vec<u8>)>,
+    /// The policies with which it is created.
+    policies: Vec<Effect<'static>>,
     seals: bool,
     starts_node: bool,
     id: StreamId,
@@ -59,7 +73,8 @@ impl Letter {
         let mut effects = Vec::new();
         if let Some((database, name)) = &self.created {
             let (database, kind) = (*database, Kind::Stream);
-            effects.push(Effect::KeyCreated { key, database, kind, name });
+            effects.push(Effect::KeyCreated { key, database, kind, name: name.into() });
+            effects.extend(self.policies.iter().cloned());
         }
         if seals {
             effects.push(Effect::Sealed { key });
@@ -206,7 +221,7 @@ impl Tending<'_> {
             varint::put_bytes(&mut fields, name);
             varint::put_bytes(&mut fields, &value.to_bytes());
         }
-        for (name, value) in &history {
+        for (name, value) in HISTORY.iter().zip(&history) {
             varint::put_bytes(&mut fields, name.as_bytes());
             varint::put_bytes(&mut fields, value);
         }
@@ -219,19 +234,19 @@ impl Tending<'_> {
         Ok(true)
     }
 
-    /// What a dead letter says of itself, behind its fields.
-    fn history(&self, held: Pending, reason: &[u8]) -> [(&'static str, Vec<u8>); 8] {
+    /// What a dead letter says of itself, behind its fields: the values of [`HISTORY`].
+    fn history(&self, held: Pending, reason: &[u8]) -> [Vec<u8>; HISTORY.len()] {
         let consumer = self.group.consumers.name(held.consumer);
         let number = |number: u64| alloc::format!("{number}").into_bytes();
         [
-            ("x-dlq-source", self.object.name.to_vec()),
-            ("x-dlq-id", alloc::format!("{}", held.id).into_bytes()),
-            ("x-dlq-group", self.name.to_vec()),
-            ("x-dlq-consumer", consumer.map_or_else(Vec::new, |name| name.to_vec())),
-            ("x-dlq-deliveries", number(u64::from(held.leases))),
-            ("x-dlq-reason", reason.to_vec()),
-            ("x-dlq-first-ms", number(held.id.ms)),
-            ("x-dlq-last-ms", number(held.delivered_ms)),
+            self.object.name.to_vec(),
+            alloc::format!("{}", held.id).into_bytes(),
+            self.name.to_vec(),
+            consumer.map_or_else(Vec::new, |name| name.to_vec()),
+            number(u64::from(held.leases)),
+            reason.to_vec(),
+            number(held.id.ms),
+            number(held.delivered_ms),
         ]
     }
 
@@ -245,7 +260,9 @@ impl Tending<'_> {
         let Some((key, object)) = keys.find(crate::command::Key { database, name: &name }) else {
             let (key, created) = (keys.next_number(), Some((database, name)));
             let id = StreamId::new(now_ms, u64::from(now_ms == 0));
-            return Some(Letter { key, created, seals: false, starts_node: true, id, fields });
+            let policies = create::policies(self.context, key, created.as_ref().map(|it| &*it.1)?);
+            let (policies, seals, starts_node) = (policies.ok()?, false, true);
+            return Some(Letter { key, created, policies, seals, starts_node, id, fields });
         };
         let Value::Stream(target) = &object.value else {
             return None;
@@ -257,7 +274,8 @@ impl Tending<'_> {
         }
         let seals = target.is_tail_full();
         let starts_node = seals || target.starts_node(self.context.nodes);
-        Some(Letter { key, created: None, seals, starts_node, id, fields })
+        let (created, policies) = (None, Vec::new());
+        Some(Letter { key, created, policies, seals, starts_node, id, fields })
     }
 }
 
@@ -266,13 +284,5 @@ pub(super) fn dead_letters_of(policy: &GroupPolicy, key: &[u8], group: &[u8]) ->
     if !policy.dlq.is_empty() {
         return policy.dlq.to_vec();
     }
-    // In a cluster the letters must stand in the slot of their stream.
-    let tagged = key.iter().position(|byte| *byte == b'{').is_some_and(|open| {
-        let close = key[open..].iter().position(|byte| *byte == b'}');
-        close.is_some_and(|close| close > 1)
-    });
-    match tagged {
-        true => [key, b":dlq:", group].concat(),
-        false => [b"{", key, b"}:dlq:", group].concat(),
-    }
+    dead_letters_default(key, group)
 }

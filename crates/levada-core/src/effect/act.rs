@@ -1,4 +1,4 @@
-//! What policies do, as records of the log: codes 48 to 63.
+//! What policies do, as records of the log: codes 48 to 59, 66 to 73 and 77.
 
 use alloc::{sync::Arc, vec::Vec};
 
@@ -7,6 +7,7 @@ use super::{
     lists::{get_ids, put_ids},
 };
 use crate::{
+    fields::Fields,
     id::StreamId,
     keyspace::KeyNumber,
     policy::{GroupPolicy, StreamPolicy},
@@ -22,6 +23,8 @@ mod code {
     pub(super) const HANDED_OVER: u8 = 52;
     pub(super) const DEAD_LETTERED: u8 = 53;
     pub(super) const DROPPED: u8 = 54;
+    pub(super) const REDRIVEN: u8 = 66;
+    pub(super) const RELEASED_UNREAD: u8 = 77;
 }
 
 /// What a policy, or a command about one, does to a stream.
@@ -68,10 +71,32 @@ pub enum Act {
         /// Which.
         id: StreamId,
     },
+    /// The stream has a new last entry that only one group is given: a dead letter comes back. It
+    /// is pending there, for nobody, and offered.
+    Redriven {
+        /// Which group.
+        group: u32,
+        /// The entry's id, above every id before.
+        id: StreamId,
+        /// Whether a new logical node begins with it.
+        starts_node: bool,
+        /// What it holds, as [`crate::fields::Fields::encode`] writes it.
+        fields: Arc<[u8]>,
+    },
     /// A limit removed entries that a group had not acknowledged.
     Dropped {
         /// Which group.
         group: u32,
+        /// How many.
+        count: u64,
+    },
+    /// Entries that a group was to have are held for it no more: it goes, is set forward or begins
+    /// behind them.
+    ReleasedUnread {
+        /// Which group.
+        group: u32,
+        /// Whether the group counts them; otherwise, as it goes, its stream does.
+        stays: bool,
         /// How many.
         count: u64,
     },
@@ -87,7 +112,9 @@ impl Act {
             | Self::Condemned { group, .. }
             | Self::HandedOver { group, .. }
             | Self::DeadLettered { group, .. }
-            | Self::Dropped { group, .. } => Some(*group),
+            | Self::Redriven { group, .. }
+            | Self::Dropped { group, .. }
+            | Self::ReleasedUnread { group, .. } => Some(*group),
         }
     }
 
@@ -99,7 +126,9 @@ impl Act {
             Self::Condemned { .. } => code::CONDEMNED,
             Self::HandedOver { .. } => code::HANDED_OVER,
             Self::DeadLettered { .. } => code::DEAD_LETTERED,
+            Self::Redriven { .. } => code::REDRIVEN,
             Self::Dropped { .. } => code::DROPPED,
+            Self::ReleasedUnread { .. } => code::RELEASED_UNREAD,
         }
     }
 
@@ -120,11 +149,20 @@ impl Act {
                 put_bytes(out, reason);
             }
             Self::DeadLettered { id, .. } => put_id(out, *id),
+            Self::Redriven { id, starts_node, fields, .. } => {
+                put_id(out, *id);
+                out.push(u8::from(*starts_node));
+                put_bytes(out, fields);
+            }
             Self::HandedOver { consumer, to, .. } => {
                 put_u64(out, u64::from(*consumer));
                 put_u64(out, to.map_or(0, |to| u64::from(to) + 1));
             }
             Self::Dropped { count, .. } => put_u64(out, *count),
+            Self::ReleasedUnread { stays, count, .. } => {
+                out.push(u8::from(*stays));
+                put_u64(out, *count);
+            }
         }
     }
 
@@ -158,7 +196,16 @@ impl Act {
                 Self::HandedOver { group, consumer, to }
             }
             code::DEAD_LETTERED => Self::DeadLettered { group, id: reader.id()? },
+            code::REDRIVEN => {
+                let (id, starts_node) = (reader.id()?, reader.u8()? == 1);
+                let fields: Arc<[u8]> = reader.bytes()?.into();
+                Fields::decode(&mut Reader::new(&fields), &fields)?;
+                Self::Redriven { group, id, starts_node, fields }
+            }
             code::DROPPED => Self::Dropped { group, count: reader.u64()? },
+            code::RELEASED_UNREAD => {
+                Self::ReleasedUnread { group, stays: super::flag(reader)?, count: reader.u64()? }
+            }
             _ => return None,
         };
         Some(Effect::Policy { key, act })
@@ -182,7 +229,9 @@ mod tests {
             Act::HandedOver { group, consumer: 4, to: None },
             Act::HandedOver { group, consumer: 4, to: Some(0) },
             Act::DeadLettered { group, id },
+            Act::Redriven { group, id, starts_node: true, fields: b"\x01\x01n\x01v"[..].into() },
             Act::Dropped { group, count: 12 },
+            Act::ReleasedUnread { group, stays: true, count: 12 },
         ];
         for act in acts {
             let effect = Effect::Policy { key, act };

@@ -26,13 +26,8 @@
 //! pointer per chunk, and a few words per producer of the stream: at most some 100 KB with Redis'
 //! 10,000 iids a producer.
 //!
-//! # How it grows to millions
-//! A wider window (hours, millions of iids) changes three things and no invariant: a row keeps a
-//! 16-byte keyed hash in the place of the iid, and time and id as 4-byte distances to its chunk's
-//! base (16 + 4 + 8 bytes, about 36 with the table, where 48 may be taken); the table is split by
-//! bits of the hash into parts that are shared like chunks, so that a checkpoint makes nobody copy
-//! more than one part; forgetting drops whole chunks and leaves their ordinals in the table to be
-//! overwritten (an ordinal below the first is no answer), which makes it O(1) per chunk.
+//! # Hours and millions
+//! Where a stream has DEDUP-WINDOW or DEDUP-MAX, [`Dedup`] takes the place of producers and limits.
 
 mod chunk;
 mod producer;
@@ -50,8 +45,11 @@ use xxhash_rust::xxh3::Xxh3;
 
 pub use self::producer::Producer;
 use crate::{
+    dedup::{Dedup, DedupLimits, Kept, Secret},
+    effect::{DedupChange, Effect},
     fields::Fields,
     id::StreamId,
+    keyspace::KeyNumber,
     machine::At,
     restored::{RestoredIdmp, RestoredProducer},
     varint::{self, Reader},
@@ -97,6 +95,8 @@ pub struct Idempotence {
     pub duplicates: u64,
     /// `None` where nothing is tracked, as in most streams.
     producers: Option<Arc<Producers>>,
+    /// What is kept where DEDUP-WINDOW or DEDUP-MAX is set: then there are no producers.
+    dedup: Option<Arc<Dedup>>,
 }
 
 /// Producers with at least one iid each.
@@ -136,6 +136,9 @@ impl Idempotence {
         iid: &[u8],
         now_ms: u64,
     ) -> Option<StreamId> {
+        if let Some(dedup) = &self.dedup {
+            return Some(dedup.find(&dedup.secret().digest(pid, iid), now_ms)?.id);
+        }
         let found = self.producer(pid)?.find(hasher, iid)?;
         let over = self.over_until(now_ms).is_some_and(|until_ms| found.since_ms <= until_ms);
         (!over).then_some(found.id)
@@ -156,14 +159,31 @@ impl Idempotence {
         now_ms.checked_sub(self.limits.duration_s.saturating_mul(1000))
     }
 
+    /// What forgets iids that are over at `now_ms`, if any are; of many a part.
+    pub fn sweep(&self, key: KeyNumber, now_ms: u64) -> Option<Effect<'static>> {
+        if let Some(dedup) = &self.dedup {
+            let count = dedup.sweeping(now_ms);
+            let change = DedupChange::Dropped { count };
+            return (count > 0).then_some(Effect::Dedup { key, change });
+        }
+        Some(Effect::IidsForgotten { key, until_ms: self.over_until(now_ms)? })
+    }
+
     /// When the oldest iid of all is over, in unix milliseconds.
     pub fn next_over_ms(&self) -> Option<u64> {
+        if let Some(dedup) = &self.dedup {
+            return dedup.next_over_ms();
+        }
         let (since_ms, _) = self.producers.as_ref()?.oldest.first()?;
         Some(since_ms.saturating_add(self.limits.duration_s.saturating_mul(1000)))
     }
 
-    /// How many producers, and how many iids of them all, count at `now_ms`.
+    /// How many producers, and how many iids of them all, count at `now_ms`; with DEDUP-WINDOW or
+    /// DEDUP-MAX producers are not told apart.
     pub fn counts(&self, now_ms: u64) -> (u64, u64) {
+        if let Some(dedup) = &self.dedup {
+            return (0, dedup.count(now_ms));
+        }
         let over_until = self.over_until(now_ms);
         let count = |producer: &Producer| {
             producer.len() - over_until.map_or(0, |until_ms| producer.count_until(until_ms))
@@ -192,7 +212,9 @@ impl Idempotence {
     /// Memory in bytes that it takes beyond its own size.
     pub fn memory_bytes(&self) -> usize {
         const PER_PRODUCER: usize = size_of::<Producer>() + 64;
-        self.producers().map(|producer| PER_PRODUCER + producer.memory_bytes()).sum()
+        let dedup = self.dedup.as_ref().map_or(0, |dedup| dedup.memory_bytes());
+        let producers = self.producers().map(|producer| PER_PRODUCER + producer.memory_bytes());
+        dedup + producers.sum::<usize>()
     }
 
     fn producer(&self, pid: &[u8]) -> Option<&Producer> {
@@ -204,6 +226,61 @@ impl Idempotence {
     pub(crate) fn set_limits(&mut self, limits: IdmpLimits) {
         self.limits = limits;
         self.producers = None;
+    }
+
+    /// What is kept where DEDUP-WINDOW or DEDUP-MAX is set.
+    pub fn dedup(&self) -> Option<&Dedup> {
+        self.dedup.as_deref()
+    }
+
+    /// The key of its hashes, where it keeps those.
+    pub fn secret(&self) -> Option<Secret> {
+        self.dedup.as_ref().map(|dedup| *dedup.secret())
+    }
+
+    /// Milliseconds that an iid counts; `None` for as long as there is room.
+    pub fn window_ms(&self) -> Option<u64> {
+        match &self.dedup {
+            Some(dedup) => dedup.limits().window_ms,
+            None => Some(self.limits.duration_s.saturating_mul(1000)),
+        }
+    }
+
+    /// The limits that the stream's policy says from now on.
+    pub(crate) fn set_dedup_limits(&mut self, position: u64, limits: Option<DedupLimits>) {
+        match (limits, &mut self.dedup) {
+            (None, dedup) => *dedup = None,
+            (Some(limits), Some(dedup)) if dedup.limits() != limits => {
+                Arc::make_mut(dedup).set_limits(position, limits);
+            }
+            _ => {}
+        }
+    }
+
+    /// Keeps hashes from now on, also of what was tracked so far.
+    pub(crate) fn start_dedup(&mut self, position: u64, limits: DedupLimits, secret: Secret) {
+        let mut dedup = Dedup::new(limits, secret, position);
+        let tracked = self.producers().flat_map(|producer| {
+            producer.iter().map(|tracked| {
+                let Tracked { iid, id, since_ms } = tracked;
+                Kept { hash: secret.digest(producer.pid(), iid), id, since_ms }
+            })
+        });
+        let mut tracked: Vec<_> = tracked.collect();
+        tracked.sort_by_key(|kept| (kept.since_ms, kept.id));
+        tracked.into_iter().for_each(|kept| dedup.keep(position, kept, 0));
+        self.producers = None;
+        self.dedup = Some(Arc::new(dedup));
+    }
+
+    /// The same, to be changed by an effect.
+    pub(crate) fn dedup_mut(&mut self) -> Option<&mut Dedup> {
+        self.dedup.as_mut().map(Arc::make_mut)
+    }
+
+    /// Puts in what was read from a checkpoint.
+    pub(crate) fn insert_dedup(&mut self, dedup: Dedup) {
+        self.dedup = Some(Arc::new(dedup));
     }
 
     /// Tracks an iid; so many of its producer's oldest go before.
@@ -263,6 +340,9 @@ impl Idempotence {
             let producers = Arc::make_mut(producers).by_number.values_mut();
             producers.for_each(|producer| Arc::make_mut(producer).mark_changed(position));
         }
+        if let Some(dedup) = self.dedup_mut() {
+            dedup.mark_changed(position);
+        }
     }
 
     /// Producers with the numbers that name their pieces.
@@ -312,7 +392,7 @@ impl Idempotence {
             previous = previous.checked_add(reader.u32()?)?;
             numbers.push(previous);
         }
-        Some((Self { limits, added, duplicates, producers: None }, numbers))
+        Some((Self { limits, added, duplicates, producers: None, dedup: None }, numbers))
     }
 }
 

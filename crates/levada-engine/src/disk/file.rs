@@ -5,12 +5,16 @@
 //! one long sync does not stand before a short read; what they finish is fetched by the owner with
 //! [`Disk::poll_completed`]. The directory is locked as long as the disk lives: the kernel gives
 //! the lock back when the process ends, however it ends.
+//!
+//! A sync of a file that was removed under our hands succeeds, and so does one of a file whose
+//! directory was renamed; what it made durable no restart would find. So a sync has succeeded only
+//! if the file still stands behind the path by which the next process would look for it.
 
 use std::{
     collections::VecDeque,
     fmt, fs, io,
-    os::unix::fs::FileExt,
-    path::{Path, PathBuf},
+    os::unix::fs::{FileExt, MetadataExt},
+    path::{self, Path, PathBuf},
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
         mpsc::{Receiver, SyncSender, sync_channel},
@@ -33,22 +37,33 @@ pub type Waker = Arc<dyn Fn() + Send + Sync>;
 
 /// See the module.
 pub struct FileDisk {
+    /// Absolute, for the working directory may be renamed; with its symbolic links, for the next
+    /// process follows them anew.
     directory: PathBuf,
     /// Whether nothing may change.
     reads_only: bool,
     /// Held open for its lock; a directory that is only read may have none.
-    _lock: Option<fs::File>,
-    files: Vec<Option<Arc<fs::File>>>,
+    lock: Option<OpenFile>,
+    files: Vec<Option<Arc<OpenFile>>>,
     next_ticket: u64,
     shared: Arc<Shared>,
     jobs: Option<SyncSender<Job>>,
     workers: Vec<JoinHandle<()>>,
 }
 
+/// A file and the place where the next process will look for it. Nobody renames a file of ours
+/// while we have it open.
+struct OpenFile {
+    file: fs::File,
+    path: PathBuf,
+    /// Device and inode.
+    identity: (u64, u64),
+}
+
 /// One operation on its way to a worker.
 struct Job {
     ticket: Ticket,
-    file: io::Result<Arc<fs::File>>,
+    file: io::Result<Arc<OpenFile>>,
     operation: Operation,
 }
 
@@ -71,8 +86,7 @@ impl FileDisk {
     /// Takes over a data directory, creating it where it is missing. Fails with
     /// [`ErrorKind::Busy`] while another process has it.
     pub fn open(directory: impl AsRef<Path>) -> Result<Self, Error> {
-        let directory = directory.as_ref().to_owned();
-        let shown = directory.display().to_string();
+        let (directory, shown) = absolute(directory.as_ref())?;
         fs::create_dir_all(&directory)
             .map_err(|error| Error::io("cannot create data directory", &shown, &error))?;
         let file = fs::OpenOptions::new()
@@ -88,8 +102,7 @@ impl FileDisk {
     /// Looks into a data directory and changes nothing in it, not even by creating a file. Others
     /// may do the same at once; fails with [`ErrorKind::Busy`] while a process has it to write.
     pub fn open_to_read(directory: impl AsRef<Path>) -> Result<Self, Error> {
-        let directory = directory.as_ref().to_owned();
-        let shown = directory.display().to_string();
+        let (directory, shown) = absolute(directory.as_ref())?;
         if !directory.is_dir() {
             let what = format!("{shown} is no directory that can be read");
             return Err(Error::new(ErrorKind::NotFound, what));
@@ -104,6 +117,8 @@ impl FileDisk {
 
     fn start(directory: PathBuf, reads_only: bool, lock: Option<fs::File>) -> Result<Self, Error> {
         let shown = directory.display().to_string();
+        let lock = lock.map(|file| OpenFile::new(file, directory.join(LOCK))).transpose();
+        let lock = lock.map_err(|error| Error::io("cannot look at the lock of", &shown, &error))?;
         let shared = Arc::new(Shared::default());
         let (jobs, queue) = sync_channel(QUEUE_MAX);
         let queue = Arc::new(Mutex::new(queue));
@@ -114,7 +129,7 @@ impl FileDisk {
         Ok(Self {
             directory,
             reads_only,
-            _lock: lock,
+            lock,
             files: Vec::new(),
             next_ticket: 0,
             shared,
@@ -136,7 +151,12 @@ impl FileDisk {
         if self.reads_only { Err(io::ErrorKind::PermissionDenied.into()) } else { Ok(()) }
     }
 
-    fn file(&self, file: FileId) -> io::Result<Arc<fs::File>> {
+    /// Fails where the directory, or its lock, is no longer behind the path that we were given.
+    fn check_place(&self) -> io::Result<()> {
+        self.lock.as_ref().map_or(Ok(()), OpenFile::check_place)
+    }
+
+    fn file(&self, file: FileId) -> io::Result<Arc<OpenFile>> {
         self.files
             .get(file.0 as usize)
             .and_then(Option::clone)
@@ -163,12 +183,13 @@ impl Drop for FileDisk {
 
 impl Disk for FileDisk {
     fn open(&mut self, path: &str, how: Open) -> io::Result<FileId> {
+        let path = self.path(path);
         let file = fs::OpenOptions::new()
             .read(true)
             .write(!self.reads_only)
             .create_new(how == Open::New)
-            .open(self.path(path))?;
-        let file = Some(Arc::new(file));
+            .open(&path)?;
+        let file = Some(Arc::new(OpenFile::new(file, path)?));
         let place = if let Some(place) = self.files.iter().position(Option::is_none) {
             self.files[place] = file;
             place
@@ -187,15 +208,15 @@ impl Disk for FileDisk {
     }
 
     fn len(&mut self, file: FileId) -> io::Result<u64> {
-        Ok(self.file(file)?.metadata()?.len())
+        Ok(self.file(file)?.file.metadata()?.len())
     }
 
     fn set_len(&mut self, file: FileId, len: u64) -> io::Result<()> {
-        self.file(file)?.set_len(len)
+        self.file(file)?.file.set_len(len)
     }
 
     fn read_at(&mut self, file: FileId, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
-        read_full(&*self.file(file)?, offset, buffer)
+        read_full(&self.file(file)?.file, offset, buffer)
     }
 
     fn submit(&mut self, operation: Operation, lane: Lane) -> Ticket {
@@ -246,7 +267,8 @@ impl Disk for FileDisk {
     }
 
     fn sync_directory(&mut self, directory: &str) -> io::Result<()> {
-        fs::File::open(self.path(directory))?.sync_all()
+        fs::File::open(self.path(directory))?.sync_all()?;
+        self.check_place()
     }
 
     fn rename(&mut self, from: &str, to: &str) -> io::Result<()> {
@@ -260,9 +282,52 @@ impl Disk for FileDisk {
     }
 
     fn free_space(&mut self) -> io::Result<u64> {
+        // Asked every now and then, so that an idle process too learns of it.
+        self.check_place()?;
         let space = rustix::fs::statvfs(&self.directory)?;
         Ok(space.f_bavail.saturating_mul(space.f_frsize))
     }
+}
+
+impl OpenFile {
+    fn new(file: fs::File, path: PathBuf) -> io::Result<Self> {
+        let identity = identity(&file.metadata()?);
+        Ok(Self { file, path, identity })
+    }
+
+    /// Syncs the data; fails, too, where nobody would find them.
+    fn sync(&self) -> io::Result<()> {
+        self.file.sync_data()?;
+        self.check_place()
+    }
+
+    /// Fails where another file, or none, is behind the path now.
+    fn check_place(&self) -> io::Result<()> {
+        let found = fs::metadata(&self.path).map(|metadata| identity(&metadata));
+        if found.as_ref().is_ok_and(|found| *found == self.identity) {
+            return Ok(());
+        }
+        let what = format!(
+            "{} is no longer the file that was opened{}: the data directory or a part of it was \
+             removed, renamed or replaced while it was in use, and a restart would not find what \
+             is written now",
+            self.path.display(),
+            found.err().map_or(String::new(), |error| format!(" ({error})"))
+        );
+        Err(io::Error::new(io::ErrorKind::NotFound, what))
+    }
+}
+
+fn identity(metadata: &fs::Metadata) -> (u64, u64) {
+    (metadata.dev(), metadata.ino())
+}
+
+/// The path and how it is shown.
+fn absolute(directory: &Path) -> Result<(PathBuf, String), Error> {
+    let shown = directory.display().to_string();
+    let absolute = path::absolute(directory)
+        .map_err(|error| Error::io("cannot make absolute the path of", &shown, &error))?;
+    Ok((absolute, shown))
 }
 
 fn held(locked: Result<(), fs::TryLockError>, shown: &str) -> Result<(), Error> {
@@ -307,13 +372,14 @@ fn finish(shared: &Shared, job: Job) {
     shared.changed.notify_all();
 }
 
-fn carry_out(file: &fs::File, operation: Operation) -> io::Result<Vec<u8>> {
+fn carry_out(open: &OpenFile, operation: Operation) -> io::Result<Vec<u8>> {
+    let file = &open.file;
     match operation {
         Operation::Write { offset, bytes, .. } => file.write_all_at(&bytes, offset)?,
-        Operation::Sync { .. } => file.sync_data()?,
+        Operation::Sync { .. } => open.sync()?,
         Operation::WriteSync { offset, bytes, .. } => {
             file.write_all_at(&bytes, offset)?;
-            file.sync_data()?;
+            open.sync()?;
         }
         Operation::Read { offset, len, .. } => {
             let mut bytes = vec![0; len];
@@ -428,6 +494,67 @@ mod tests {
         disk.close(file);
         let ticket = disk.submit(Operation::Sync { file }, Lane::Background);
         assert!(finish_all(&mut disk, &[ticket])[0].result.is_err());
+    }
+
+    /// What a sync, a sync of the directory and a look at the space say after something was done
+    /// to the directory of a file.
+    fn syncs_after(name: &str, done: impl Fn(&Path)) -> Vec<io::Result<()>> {
+        let scratch = Scratch::new(name);
+        let data = scratch.0.join("data");
+        let mut disk = FileDisk::open(&data).expect("a fresh directory");
+        disk.list("log").expect("created");
+        let file = disk.open("log/1", Open::New).expect("new");
+        done(&data);
+        let bytes: Arc<[u8]> = Arc::from(&b"late"[..]);
+        let operations =
+            [Operation::Sync { file }, Operation::WriteSync { file, offset: 0, bytes }];
+        let mut results = Vec::new();
+        for operation in operations {
+            for lane in [Lane::Inline, Lane::Background] {
+                let ticket = disk.submit(operation.clone(), lane);
+                results.push(finish_all(&mut disk, &[ticket]).remove(0).result.map(drop));
+            }
+        }
+        results.push(disk.sync_directory(""));
+        results.push(disk.free_space().map(drop));
+        results
+    }
+
+    #[test]
+    fn nothing_is_synced_where_nobody_would_find_it() {
+        let to = |data: &Path| data.with_extension("away");
+        let renamed = |data: &Path| fs::rename(data, to(data)).expect("renamed");
+        let fails = |name: &str, done: &dyn Fn(&Path)| {
+            for result in syncs_after(name, done) {
+                let error = result.expect_err(name);
+                assert_eq!(error.kind(), io::ErrorKind::NotFound, "{name}: {error}");
+            }
+        };
+        fails("removed", &|data| fs::remove_dir_all(data).expect("removed"));
+        fails("renamed", &renamed);
+        // Another directory with the same names is another directory.
+        fails("replaced", &|data| {
+            renamed(data);
+            fs::create_dir_all(data.join("log")).expect("created");
+            for name in ["lock", "log/1"] {
+                fs::copy(to(data).join(name), data.join(name)).expect("copied");
+            }
+        });
+        // What is back in its place is found again.
+        let back = syncs_after("back", |data| {
+            renamed(data);
+            fs::rename(to(data), data).expect("renamed");
+        });
+        assert!(back.iter().all(Result::is_ok), "{back:?}");
+    }
+
+    #[test]
+    fn a_removed_file_says_so() {
+        let results = syncs_after("file", |data| fs::remove_file(data.join("log/1")).expect("it"));
+        let error = results[0].as_ref().expect_err("it has no name any more");
+        assert!(error.to_string().contains("removed, renamed or replaced"), "{error}");
+        // The directory is in its place.
+        assert!(results[4].is_ok() && results[5].is_ok(), "{results:?}");
     }
 
     #[test]

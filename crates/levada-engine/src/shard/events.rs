@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use levada_core::{
     command::{Command, Key, Mset, Restore, Restored, SetExpiry},
-    effect::Effect,
+    effect::{Act, Effect},
     keyspace::{KeyNumber, Value},
 };
 
@@ -210,7 +210,9 @@ impl<S: Store> Shard<S> {
 
     fn note_effects(&self, command: &Command<'_>, effects: &[Effect<'_>]) -> Vec<Note> {
         let mut told = Told { shard: self, command, created: BTreeMap::new(), notes: Vec::new() };
-        effects.iter().for_each(|effect| told.tell(effect));
+        for effect in effects {
+            told.tell(effect);
+        }
         told.notes
     }
 
@@ -287,16 +289,16 @@ fn writes_strings(command: &Command<'_>) -> bool {
 }
 
 /// The events of one command so far.
-struct Told<'s, 'c, S> {
+struct Told<'s, 'e, S> {
     shard: &'s Shard<S>,
-    command: &'s Command<'c>,
+    command: &'s Command<'s>,
     /// Keys that the command creates, which have no name in the machine yet.
-    created: BTreeMap<KeyNumber, Key<'c>>,
+    created: BTreeMap<KeyNumber, Key<'e>>,
     notes: Vec<Note>,
 }
 
-impl<'c, S: Store> Told<'_, 'c, S> {
-    fn tell(&mut self, effect: &Effect<'c>) {
+impl<'e, S: Store> Told<'_, 'e, S> {
+    fn tell(&mut self, effect: &'e Effect<'_>) {
         match effect {
             Effect::KeyCreated { key, database, name, .. } => {
                 let named = Key { database: *database, name };
@@ -375,7 +377,9 @@ impl<'c, S: Store> Told<'_, 'c, S> {
 /// What an effect of a stream is called, if it is told of.
 fn stream_event(command: &Command<'_>, effect: &Effect<'_>) -> Option<&'static str> {
     Some(match effect {
-        Effect::Appended { .. } => "xadd",
+        Effect::Appended { .. }
+        | Effect::Scheduled { .. }
+        | Effect::Policy { act: Act::Redriven { .. }, .. } => "xadd",
         Effect::Trimmed { .. } => "xtrim",
         Effect::Deleted { .. } if matches!(command, Command::Xadd(_) | Command::Xtrim(..)) => {
             "xtrim"

@@ -80,11 +80,17 @@ impl<S: Store> Shard<S> {
         command: &Command<'a>,
         at_once: bool,
     ) -> Result<Decision<'a>, Undecided> {
+        let mut blind = false;
         loop {
-            match self.with_context(client, |context| decide::decide(context, command)) {
+            match self.with_context(client, |context| {
+                decide::decide(Context { blind, ..context }, command)
+            }) {
                 Ok(decision) => return Ok(decision),
                 Err(Refusal::Error(refused)) => return Err(Undecided::Refused(refused)),
-                Err(Refusal::Need(need)) => self.fetch(client, &need, at_once)?,
+                Err(Refusal::Need(need)) => match self.fetch(client, &need, at_once) {
+                    Err(Undecided::Refused(_)) if !blind && command.passes_lost() => blind = true,
+                    fetched => fetched?,
+                },
             }
         }
     }
@@ -102,7 +108,10 @@ impl<S: Store> Shard<S> {
             now_ms: self.now_ms,
             nodes: self.settings.nodes,
             idmp: self.settings.idmp,
+            defaults: &self.defaults,
             text_bytes_max: self.settings.strings_bytes_max,
+            dedup_bytes_max: self.settings.dedup_bytes_max,
+            blind: false,
         })
     }
 
@@ -200,6 +209,7 @@ impl<S: Store> Shard<S> {
     /// Applies an effect that is logged.
     pub(super) fn apply(&mut self, effect: &Effect<'_>) {
         self.note_touched(effect);
+        self.notice(effect);
         if !effect.is_delivery() || self.settings.delivery_strict {
             self.urgency = Urgency::Durable;
         }
@@ -212,6 +222,9 @@ impl<S: Store> Shard<S> {
         let tended = |key: &KeyNumber| self.machine.stream_of(*key).is_some_and(Stream::is_tended);
         if let Some(key) = key.filter(tended) {
             self.tending.ask(key, self.now_ms);
+        }
+        if let Some(key) = effect.key() {
+            self.note_schedule(key);
         }
     }
 

@@ -18,8 +18,10 @@ mod channels;
 mod checkpoint;
 mod events;
 mod execute;
+mod notices;
 mod reads;
 mod recovery;
+mod schedule;
 mod scrub;
 mod tend;
 mod transaction;
@@ -31,18 +33,19 @@ use std::{
 };
 
 use levada_core::{
-    block::Block, error::Error as Refused, idempotence::IdmpLimits, keyspace::KeyNumber,
-    machine::Machine, reply::Reply, stream::NodeLimits,
+    block::Block, defaults::Defaults, error::Error as Refused, idempotence::IdmpLimits,
+    keyspace::KeyNumber, machine::Machine, reply::Reply, stream::NodeLimits,
 };
 
 use self::{
-    channels::Channels, checkpoint::Checkpointing, scrub::Scrubbing, tend::Tending,
-    transaction::Watches, waiters::Waiters,
+    channels::Channels, checkpoint::Checkpointing, schedule::Schedules, scrub::Scrubbing,
+    tend::Tending, transaction::Watches, waiters::Waiters,
 };
 pub use self::{
     channels::{Delivery, Listening, NAME_BYTES, NAMES_BYTES_MAX, Subscriptions},
     checkpoint::Checkpoints,
     events::Events,
+    notices::{Notice, Noticed},
     reads::{BlockAccess, BlockHere, Entry},
     waiters::{BlockedRead, BlockedReadgroup},
 };
@@ -117,6 +120,8 @@ pub struct ShardSettings {
     pub idmp: IdmpLimits,
     /// Memory for strings in bytes.
     pub strings_bytes_max: u64,
+    /// Memory for idempotent ids under DEDUP-WINDOW and DEDUP-MAX in bytes (`dedup-bytes-max`).
+    pub dedup_bytes_max: u64,
     /// Memory for the tails of all streams in bytes; beyond it those that have rested longest are
     /// sealed and leave memory.
     pub tail_bytes_max: u64,
@@ -140,6 +145,7 @@ impl Default for ShardSettings {
             nodes: NodeLimits::default(),
             idmp: IdmpLimits::default(),
             strings_bytes_max: 256 << 20,
+            dedup_bytes_max: 512 << 20,
             tail_bytes_max: 64 << 20,
             events: Events::default(),
             delivery_strict: false,
@@ -167,6 +173,7 @@ pub struct Recovery {
 #[derive(Debug)]
 pub struct Shard<S> {
     settings: ShardSettings,
+    defaults: Arc<Defaults>,
     machine: Machine,
     store: S,
     recovery: Recovery,
@@ -196,12 +203,15 @@ pub struct Shard<S> {
     checkpointing: Checkpointing,
     residual_reads: u64,
     tending: Tending,
+    schedules: Schedules,
     expired_keys: u64,
     evicted_keys: u64,
     /// Monotonic microseconds of the last look at the space on the device; `None` where blocks
     /// were handed over since.
     looked_us: Option<u64>,
     scrubbing: Scrubbing,
+    /// What an operator is to be told.
+    notices: VecDeque<Notice>,
     /// An error of the store in the middle of a turn; the turn's commit returns it.
     failed: Option<Error>,
 }
@@ -274,6 +284,11 @@ impl<S: Store> Shard<S> {
     /// Changes settings from the next command on.
     pub fn set_settings(&mut self, settings: ShardSettings) {
         self.settings = settings;
+    }
+
+    /// Policies of streams and groups that come into being from now on.
+    pub fn set_defaults(&mut self, defaults: Arc<Defaults>) {
+        self.defaults = defaults;
     }
 
     /// The last batch that was handed to the store.
@@ -395,6 +410,7 @@ impl<S: Store> Shard<S> {
         self.time_out(now);
         self.expire(now);
         self.tend(now);
+        self.append_due(now);
         self.forget_over();
         self.keep_tail_budget();
         self.go_on_with_checkpoint()?;
@@ -440,9 +456,13 @@ impl<S: Store> Shard<S> {
         let checkpoint = (wanted || self.checkpointing.is_under_way()).then_some(now.monotonic_us);
         let full = self.looked_us.filter(|_| self.is_full()).map(|at_us| at_us + LOOK_US);
         let tends = self.tending.next_ms().map(until);
+        let due = self.schedules.next_ms().map(|at_ms| {
+            let left_us = at_ms.saturating_sub(now.wall_ms).saturating_mul(1000);
+            now.monotonic_us.saturating_add(left_us.min(schedule::STEP_US))
+        });
         let rests = self.last_lsn <= self.last_durable_wish && self.store.is_idle();
         let idle = (!rests).then_some(self.last_commit_us + IDLE_US);
-        [waits, expiry, over, claim, tends, checkpoint, full, idle].into_iter().flatten().min()
+        [waits, expiry, over, claim, tends, due, checkpoint, full, idle].into_iter().flatten().min()
     }
 
     /// Counts expired and evicted keys from 0 again.

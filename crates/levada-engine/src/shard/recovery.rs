@@ -1,12 +1,15 @@
 //! From what the store kept to a running shard, and the end of one.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
 
 use levada_core::{effect, keyspace::KeyNumber, machine::At, snapshot};
 
 use super::{
     Recovery, Shard, ShardSettings, channels::Channels, checkpoint::Checkpointing,
-    scrub::Scrubbing, tend::Tending, transaction::Watches, waiters::Waiters,
+    schedule::Schedules, scrub::Scrubbing, tend::Tending, transaction::Watches, waiters::Waiters,
 };
 use crate::{
     clock::Now,
@@ -41,6 +44,7 @@ impl<S: Store> Shard<S> {
         };
         let mut shard = Self {
             settings,
+            defaults: Arc::default(),
             machine,
             store,
             recovery,
@@ -62,10 +66,12 @@ impl<S: Store> Shard<S> {
             checkpointing: Checkpointing::at(recovered.lsn),
             residual_reads: 0,
             tending: Tending::default(),
+            schedules: Schedules::default(),
             expired_keys: 0,
             evicted_keys: 0,
             looked_us: None,
             scrubbing: Scrubbing::default(),
+            notices: VecDeque::new(),
             failed: None,
         };
         for batch in recovered.batches {
@@ -74,6 +80,7 @@ impl<S: Store> Shard<S> {
         shard.last_lsn = shard.last_lsn.max(shard.store.durable());
         shard.last_durable_wish = shard.last_lsn;
         shard.tend_all();
+        shard.ask_schedules();
         Ok(shard)
     }
 

@@ -47,7 +47,14 @@ impl Tending {
         self.due.first().map(|(at_ms, _)| *at_ms)
     }
 
-    fn take_due(&mut self, now_ms: u64) -> Option<KeyNumber> {
+    /// Asks everything that waits now.
+    pub(super) fn ask_all(&mut self) {
+        let keys: Vec<_> = self.at_ms.keys().copied().collect();
+        keys.into_iter().for_each(|key| self.ask(key, 0));
+    }
+
+    /// Something to be asked at this time, which is then not waiting any more.
+    pub(super) fn take_due(&mut self, now_ms: u64) -> Option<KeyNumber> {
         let (at_ms, key) = *self.due.first().filter(|(at_ms, _)| *at_ms <= now_ms)?;
         self.due.remove(&(at_ms, key));
         self.at_ms.remove(&key);

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use levada_core::{
     command::{Command, Key},
-    effect::Effect,
+    effect::{Act, Effect},
 };
 
 use super::{ClientId, Shard, execute::Undecided};
@@ -114,6 +114,7 @@ impl<S: Store> Shard<S> {
                 self.touch_key(*key);
                 self.touch((*database, name.to_vec()));
             }
+            Effect::Policy { key, act: Act::Redriven { .. } } => self.touch_key(*key),
             // As in Redis, only entries and keys break a WATCH; but readers may wait for these.
             Effect::Policy { key, .. }
             | Effect::IdSet { key, .. }
@@ -137,7 +138,8 @@ impl<S: Store> Shard<S> {
             | Effect::Sealed { .. }
             | Effect::IdmpSet { .. }
             | Effect::IidTracked { .. }
-            | Effect::IidsCounted { .. } => {}
+            | Effect::IidsCounted { .. }
+            | Effect::Unscheduled { .. } => {}
             effect if effect.is_delivery() => {}
             effect => {
                 if let Some(key) = effect.key() {

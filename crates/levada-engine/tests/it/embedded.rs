@@ -140,3 +140,26 @@ fn a_slow_subscriber_is_closed_and_told_so() {
     assert_eq!(engine.publish("c", b"small").expect("runs"), 1);
     assert!(again.recv(None).expect("runs").is_some());
 }
+
+#[test]
+fn nothing_is_acknowledged_where_a_restart_would_not_find_it() {
+    let directory = Directory::new("moved");
+    let away = Directory::new("moved-away");
+    let mut ids = Vec::new();
+    {
+        let engine = Engine::open(&directory.0).expect("opens");
+        for _ in 0..10 {
+            ids.push(engine.add("s", &[("n", b"1")]).expect("adds"));
+        }
+        std::fs::rename(&directory.0, &away.0).expect("renamed");
+        for _ in 0..2 {
+            let error = engine.add("s", &[("n", b"2")]).expect_err("into the void");
+            assert_eq!(error.kind, ErrorKind::Closed);
+        }
+    }
+    std::fs::rename(&away.0, &directory.0).expect("renamed back");
+    let engine = Engine::open(&directory.0).expect("opens again");
+    let all = engine.range("s", StreamId::MIN, StreamId::MAX, u64::MAX).expect("reads");
+    let found: Vec<_> = all.iter().map(|entry| entry.id).collect();
+    assert!(found.starts_with(&ids), "{found:?}");
+}

@@ -1,11 +1,10 @@
 //! Policies over a store that is closed and opened again at every step: leases, dead letters,
-//! retention, limits. Each scenario runs once with a process that lives on and once with one that
-//! is killed after every step, with and without a checkpoint.
+//! retention, limits.
 
 use levada_core::{
     command::{
-        Command, GroupOption, Key, NackMode, NewId, ReadMost, StreamOption, Trim, TrimKeep, Xadd,
-        Xcfgset, XgroupCfgset, XgroupCreate, XgroupHandover, Xnack, Xreadgroup,
+        Command, GroupOption, NackMode, NewId, ReadMost, StreamOption, Trim, TrimKeep, Xadd,
+        XgroupHandover, Xnack, Xreadgroup,
     },
     error::{Error as Refused, Limit},
     fields::Fields,
@@ -14,170 +13,8 @@ use levada_core::{
     policy::{OnLimit, Retention},
     reply::{Fact, Reply},
 };
-use levada_engine::{
-    clock::Now,
-    disk::memory::MemoryDisk,
-    shard::{ClientId, Outcome, Shard, ShardSettings},
-    store::local::{LocalSettings, LocalStore},
-};
 
-type Local = Shard<LocalStore<MemoryDisk>>;
-
-const STREAM: Key<'_> = Key { database: 0, name: b"orders" };
-const LETTERS: Key<'_> = Key { database: 0, name: b"{orders}:dlq:g" };
-
-/// What happens between two steps.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Between {
-    Nothing,
-    Kill,
-    Checkpoint,
-}
-
-/// A shard, its clock, and what happens to it.
-struct Rig {
-    shard: Option<Local>,
-    now_ms: u64,
-    between: Between,
-}
-
-impl Rig {
-    fn new(between: Between) -> Self {
-        Self { shard: Some(open(MemoryDisk::default())), now_ms: 1_000_000, between }
-    }
-
-    fn now(&self) -> Now {
-        Now { wall_ms: self.now_ms, monotonic_us: self.now_ms * 1000 }
-    }
-
-    /// Runs a command, then whatever is due, then what happens between steps.
-    fn ask(&mut self, command: &Command<'_>) -> Result<Reply, Refused> {
-        let now = self.now();
-        let shard = self.shard.as_mut().expect("it runs");
-        let Outcome::Done(answer) = shard.execute(now, ClientId(1), command) else {
-            panic!("everything is in memory");
-        };
-        self.settle();
-        answer.result
-    }
-
-    fn reply(&mut self, command: &Command<'_>) -> Reply {
-        self.ask(command).expect("it is allowed")
-    }
-
-    /// Time goes on.
-    fn wait(&mut self, ms: u64) {
-        self.now_ms += ms;
-        self.settle();
-    }
-
-    fn settle(&mut self) {
-        let now = self.now();
-        let shard = self.shard.as_mut().expect("it runs");
-        for _ in 0..8 {
-            shard.commit(now).expect("a sound disk");
-            shard.poll(now).expect("a sound disk");
-        }
-        shard.settle(now).expect("a sound disk");
-        if self.between == Between::Nothing {
-            return;
-        }
-        let mut shard = self.shard.take().expect("it runs");
-        if self.between == Between::Checkpoint {
-            shard.shut_down(now).expect("a sound disk");
-        }
-        let mut shard = open(shard.into_store().into_disk());
-        for _ in 0..4 {
-            shard.poll(now).expect("a sound disk");
-            shard.commit(now).expect("a sound disk");
-        }
-        self.shard = Some(shard);
-    }
-
-    fn add(&mut self, n: u64) -> StreamId {
-        let fields = Fields::Arguments(&[b"n", b"v"]);
-        let id = NewId::Explicit(StreamId::new(n, 0));
-        let xadd =
-            Xadd { key: STREAM, must_exist: false, trim: None, id, fields, idempotent: None };
-        match self.reply(&Command::Xadd(xadd)) {
-            Reply::Id(id) => id,
-            other => panic!("XADD answers {other:?}"),
-        }
-    }
-
-    fn create(&mut self, group: &[u8]) {
-        let create = XgroupCreate {
-            key: STREAM,
-            group,
-            id: Some(StreamId::MIN),
-            create_stream: true,
-            entries_read: None,
-        };
-        self.reply(&Command::XgroupCreate(create));
-    }
-
-    fn set_group(&mut self, options: Vec<GroupOption<'_>>) {
-        let cfgset = XgroupCfgset { key: STREAM, group: b"g", options };
-        self.reply(&Command::XgroupCfgset(cfgset));
-    }
-
-    fn set_stream(&mut self, options: Vec<StreamOption>) {
-        let (idmp_duration_s, idmp_iids_max) = (None, None);
-        let cfgset = Xcfgset { key: STREAM, idmp_duration_s, idmp_iids_max, options };
-        self.reply(&Command::Xcfgset(cfgset));
-    }
-
-    /// XREADGROUP GROUP group consumer STREAMS orders >: how many entries it gives.
-    fn read(&mut self, group: &[u8], consumer: &[u8]) -> u64 {
-        let read = Xreadgroup {
-            group,
-            consumer,
-            count: None,
-            most: ReadMost::default(),
-            claim_idle_ms: None,
-            no_ack: false,
-            streams: vec![(STREAM, None)],
-        };
-        match self.reply(&Command::Xreadgroup(read)) {
-            Reply::Streams(streams) => streams.iter().map(|(_, entries)| entries.count).sum(),
-            Reply::NilList => 0,
-            other => panic!("XREADGROUP answers {other:?}"),
-        }
-    }
-
-    fn ack(&mut self, group: &[u8], ids: &[u64]) -> Reply {
-        let ids = ids.iter().map(|n| StreamId::new(*n, 0)).collect();
-        self.reply(&Command::Xack(STREAM, group, ids))
-    }
-
-    fn len(&mut self, key: Key<'_>) -> Reply {
-        self.reply(&Command::Xlen(key))
-    }
-
-    /// A fact of XLAG.
-    fn lag(&mut self, name: &str) -> Fact {
-        match self.reply(&Command::Xlag(STREAM, b"g")) {
-            Reply::Facts(facts) => {
-                let fact = facts.into_iter().find(|(known, _)| *known == name);
-                fact.expect("XLAG has it").1
-            }
-            other => panic!("XLAG answers {other:?}"),
-        }
-    }
-}
-
-fn open(disk: MemoryDisk) -> Local {
-    let settings = LocalSettings { log_file_bytes: 32 << 20, ..LocalSettings::default() };
-    let (store, recovered) = LocalStore::open(disk, settings).expect("a sound disk");
-    Shard::recover(store, recovered, ShardSettings::default(), 1).expect("sound pieces")
-}
-
-/// Runs a scenario in every way.
-fn each(scenario: impl Fn(&mut Rig)) {
-    for between in [Between::Nothing, Between::Kill, Between::Checkpoint] {
-        scenario(&mut Rig::new(between));
-    }
-}
+use crate::policy_rig::{Between, LETTERS, Rig, STREAM, each};
 
 #[test]
 fn what_a_dead_worker_held_comes_back_on_the_arrow() {

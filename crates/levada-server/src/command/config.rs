@@ -107,6 +107,10 @@ fn set(context: &mut Context<'_>, request: &Request<'_>) -> Result<Then, WireErr
             ..*context.shard.settings()
         });
     }
+    if names.contains(&"dedup-bytes-max") {
+        let dedup_bytes_max = context.state.config.number("dedup-bytes-max");
+        context.shard.set_settings(ShardSettings { dedup_bytes_max, ..*context.shard.settings() });
+    }
     if names.contains(&"delivery-sync") {
         let delivery_strict = context.state.config.get("delivery-sync") == "strict";
         context.shard.set_settings(ShardSettings { delivery_strict, ..*context.shard.settings() });

@@ -61,6 +61,7 @@ mod xcfgset;
 mod xclaim;
 mod xdel;
 mod xdelex;
+mod xdlq;
 mod xgroup;
 mod xidmprecord;
 mod xinfo;
@@ -72,9 +73,12 @@ mod xrange;
 mod xread;
 mod xreadgroup;
 mod xrevrange;
+mod xsched;
 mod xsetid;
 mod xtrim;
 
+pub(crate) use self::xcfgset::options as stream_options;
+pub(crate) use self::xgroup::policy::options as group_options;
 use crate::spec::{CommandSpec, Keys, Run, category, flag};
 
 /// Every command there is.
@@ -192,6 +196,7 @@ static TABLE: &[CommandSpec] = &[
     xclaim::SPEC,
     xdel::SPEC,
     xdelex::SPEC,
+    xdlq::SPEC,
     xgroup::SPEC,
     xidmprecord::SPEC,
     xinfo::SPEC,
@@ -203,6 +208,7 @@ static TABLE: &[CommandSpec] = &[
     xread::SPEC,
     xreadgroup::SPEC,
     xrevrange::SPEC,
+    xsched::SPEC,
     xsetid::SPEC,
     xtrim::SPEC,
 ];

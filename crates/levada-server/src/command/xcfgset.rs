@@ -1,5 +1,6 @@
-//! XCFGSET key \[IDMP-DURATION s] \[IDMP-MAXSIZE n] \[RETENTION KEEP|ACKED] \[RETAIN-ACKED ms]
-//! \[MAX-AGE ms] \[MAX-LEN n] \[MAX-BYTES n] \[ON-LIMIT REJECT|TRIM]
+//! XCFGSET key \[IDMP-DURATION s] \[IDMP-MAXSIZE n] \[DEDUP-WINDOW ms] \[DEDUP-MAX n]
+//! \[RETENTION KEEP|ACKED] \[RETAIN-ACKED ms] \[MAX-AGE ms] \[MAX-LEN n] \[MAX-BYTES n]
+//! \[ON-LIMIT REJECT|TRIM]
 //! XCFGGET key \[option ...]
 //!
 //! All but the first two options are ours, and so is XCFGGET.
@@ -15,9 +16,9 @@ use crate::wire_error::WireError;
 
 pub(super) const SPEC: CommandSpec = CommandSpec {
     name: "xcfgset",
-    syntax: "key [IDMP-DURATION seconds] [IDMP-MAXSIZE count] [RETENTION KEEP|ACKED] \
-             [RETAIN-ACKED ms] [MAX-AGE ms] [MAX-LEN count] [MAX-BYTES bytes] \
-             [ON-LIMIT REJECT|TRIM]",
+    syntax: "key [IDMP-DURATION seconds] [IDMP-MAXSIZE count] [DEDUP-WINDOW ms] \
+             [DEDUP-MAX count] [RETENTION KEEP|ACKED] [RETAIN-ACKED ms] [MAX-AGE ms] \
+             [MAX-LEN count] [MAX-BYTES bytes] [ON-LIMIT REJECT|TRIM]",
     summary: "Sets the policy of a stream: idempotent ids, retention, limits.",
     since: "8.6.0",
     arity: -2,
@@ -67,7 +68,8 @@ fn parse<'a>(request: &Request<'a>) -> Result<Asked<'a>, WireError> {
     })
 }
 
-fn options(mut args: &[&[u8]], asked: &mut Xcfgset<'_>) -> Result<(), WireError> {
+/// Reads the options into what is asked.
+pub(crate) fn options(mut args: &[&[u8]], asked: &mut Xcfgset<'_>) -> Result<(), WireError> {
     while let [word, value, rest @ ..] = args {
         let (setting, twice, range, max) = if word.eq_ignore_ascii_case(b"IDMP-DURATION") {
             let setting = &mut asked.idmp_duration_s;
@@ -106,6 +108,8 @@ fn option(word: &[u8], value: &[u8]) -> Result<StreamOption, WireError> {
         b"MAX-AGE" => StreamOption::MaxAge(number()?),
         b"MAX-LEN" => StreamOption::MaxLen(number()?),
         b"MAX-BYTES" => StreamOption::MaxBytes(number()?),
+        b"DEDUP-WINDOW" => StreamOption::DedupWindow(number()?),
+        b"DEDUP-MAX" => StreamOption::DedupMax(number()?),
         b"ON-LIMIT" => StreamOption::OnLimit(choice(
             value,
             &[("REJECT", OnLimit::Reject), ("TRIM", OnLimit::Trim)],

@@ -11,7 +11,7 @@
 //!
 //! CFGSET, CFGGET and HANDOVER are ours.
 
-mod policy;
+pub(crate) mod policy;
 
 use levada_core::command::{Command, XgroupCreate, XgroupSetid};
 use levada_core::id::StreamId;

@@ -76,13 +76,16 @@ impl Server {
                     break;
                 }
                 match self.listeners[at].accept() {
-                    Ok((stream, address)) => self.admit(stream, address, now),
+                    Ok((stream, address)) => {
+                        self.note_accepted();
+                        self.admit(stream, address, now);
+                    }
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                     // The client has gone; the next one may be there.
                     Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                     Err(error) => {
-                        (self.state.settings.log)(&format!("cannot accept connections: {error}"));
+                        self.note_pause(&error);
                         self.accept_again = true;
                         break;
                     }
@@ -96,12 +99,14 @@ impl Server {
         let clients_max = clients_max.min(self.state.settings.connections_max);
         if self.connections.len() as u64 >= clients_max {
             self.state.stats.connections_refused += 1;
+            self.note_refusal(clients_max);
             let mut text = Vec::new();
             Writer::new(&mut text, Protocol::Resp2).error(WireError::MAX_CLIENTS.text());
             // If the client does not take it, the closed connection says enough.
             let _ = io::Write::write(&mut stream, &text);
             return;
         }
+        self.note_room(clients_max);
         // Only a slower start of a reply is lost if it fails.
         let _ = stream.set_nodelay(true);
         let local_address = stream.local_addr().unwrap_or(address);

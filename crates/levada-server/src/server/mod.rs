@@ -16,6 +16,7 @@ mod accept;
 mod deliver;
 mod disk;
 mod flush;
+mod notices;
 mod pause;
 #[cfg(feature = "debug-shim")]
 mod reload;
@@ -111,7 +112,7 @@ struct Server {
     /// A listener has more connections than could be accepted.
     accept_again: bool,
     stopping: bool,
-    was_full: bool,
+    said: disk::Said,
     last_sweep_ms: u64,
     /// Bytes of requests that were run since the last commit.
     uncommitted_bytes: usize,
@@ -139,6 +140,7 @@ impl Server {
         let shard_settings = ShardSettings {
             nodes: config.node_limits(),
             idmp: config.idmp_limits(),
+            dedup_bytes_max: config.number("dedup-bytes-max"),
             ..ShardSettings::default()
         };
         let shard = recover(&waker, &settings, shard_settings)?;
@@ -161,7 +163,7 @@ impl Server {
             next_client: 1,
             accept_again: false,
             stopping: false,
-            was_full: false,
+            said: disk::Said::default(),
             last_sweep_ms: 0,
             uncommitted_bytes: 0,
             scratch: vec![0; READ_BYTES].into_boxed_slice(),
@@ -213,6 +215,7 @@ impl Server {
                 }
             }
         }
+        self.say_notices();
         self.sweep(now);
         self.commit(now)
     }
@@ -518,7 +521,9 @@ fn recover(waker: &Arc<Waker>, settings: &Settings, shard: ShardSettings) -> Res
         ..LocalSettings::default()
     };
     let (store, recovered) = LocalStore::open(disk, local)?;
-    Shard::recover(store, recovered, shard, settings.seed)
+    let mut shard = Shard::recover(store, recovered, shard, settings.seed)?;
+    shard.set_defaults(settings.policies.defaults());
+    Ok(shard)
 }
 
 /// Writes on a long reply; whether it is written whole.
@@ -565,6 +570,9 @@ fn initial_config(listeners: &[net::TcpListener], settings: &Settings) -> Config
     config.put("dir", settings.directory.display().to_string());
     config.put("maxclients", settings.clients_max.to_string());
     config.put("requirepass", settings.requirepass.clone());
+    config.put("group-policy", settings.policies.groups().join("\n"));
+    config.put("stream-policy", settings.policies.streams().join("\n"));
+    config.put("dedup-bytes-max", settings.dedup_bytes_max.to_string());
     config.put("stream-idmp-duration", settings.idmp_duration_s.to_string());
     config.put("stream-idmp-maxsize", settings.idmp_iids_max.to_string());
     config

@@ -284,10 +284,11 @@ impl Stream {
             entry.claimed = false;
             entry.taken.clear();
             entry.acked = Fate::No;
+            // A delivery that a power cut undid counts no more.
+            entry.count = pending.get(id).map_or(0, |row| row.count);
             if let Some(row) = pending.get(id) {
                 let before = Span { invoked: 0, completed: 0 };
                 entry.taken.push((row.consumer, before));
-                entry.count = row.count;
             } else if entry.read && !entry.dead {
                 entry.acked = Fate::Done(0);
             }

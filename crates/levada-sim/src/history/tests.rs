@@ -381,3 +381,19 @@ fn what_nobody_was_given_is_seen_once_all_was_read() {
     assert_eq!(ledger.absorb(journal), []);
     assert_eq!(check_drained(&ledger, &states), []);
 }
+
+#[test]
+fn a_delivery_that_a_power_cut_undid_counts_no_more() {
+    let mut ledger = ledger();
+    ledger.relaxed = true;
+    ledger.absorb(journal());
+    let mut states = states();
+    states[0].pending = vec![pending(3, 1, 2)];
+    states[0].last_delivered = id(3);
+    assert_eq!(check(&ledger, &states), Vec::<Violation>::new());
+    ledger.settle(&states);
+    ledger.absorb(Journal { takes: vec![take(4, 1, How::Read, 30)], ..Journal::default() });
+    states[0].pending.push(pending(4, 1, 1));
+    states[0].last_delivered = id(4);
+    assert_eq!(check(&ledger, &states), Vec::<Violation>::new());
+}

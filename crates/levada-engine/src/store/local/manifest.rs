@@ -130,9 +130,7 @@ impl Manifest {
 
     /// The write of the new manifest under its temporary name, and that file.
     pub(super) fn begin<D: Disk>(&self, io: &mut Io<D>) -> Result<(FileId, Operation), Error> {
-        if io.list("")?.iter().any(|name| name == TEMPORARY) {
-            io.unlink(TEMPORARY)?;
-        }
+        io.unlink(TEMPORARY)?;
         let file = io.open(TEMPORARY, Open::New)?;
         let copy = self.encode();
         let mut both = vec![0; PAGE_BYTES];

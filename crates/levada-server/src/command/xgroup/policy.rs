@@ -50,8 +50,13 @@ pub(super) const HANDOVER: CommandSpec = CommandSpec {
 
 fn cfgset<'a>(request: &Request<'a>) -> Result<Asked<'a>, WireError> {
     let (key, group) = (request.key(2), request.arg(3));
+    let options = options(request.rest(4))?;
+    Ok(Command::XgroupCfgset(XgroupCfgset { key, group, options }).into())
+}
+
+/// Reads the options.
+pub(crate) fn options<'a>(mut args: &[&'a [u8]]) -> Result<Vec<GroupOption<'a>>, WireError> {
     let mut options = Vec::new();
-    let mut args = request.rest(4);
     while let [word, value, rest @ ..] = args {
         let number = || unsigned(value, &WireError::NOT_INTEGER);
         args = rest;
@@ -75,10 +80,7 @@ fn cfgset<'a>(request: &Request<'a>) -> Result<Asked<'a>, WireError> {
             _ => return Err(WireError::SYNTAX),
         });
     }
-    if !args.is_empty() {
-        return Err(WireError::SYNTAX);
-    }
-    Ok(Command::XgroupCfgset(XgroupCfgset { key, group, options }).into())
+    if args.is_empty() { Ok(options) } else { Err(WireError::SYNTAX) }
 }
 
 /// Deliveries are counted up to 255.

@@ -46,6 +46,8 @@ struct Making {
     number: u64,
     file: FileId,
     filled: u64,
+    /// A piece, for all of its writes.
+    zeros: Arc<[u8]>,
     syncing: bool,
 }
 
@@ -195,7 +197,9 @@ impl LogFiles {
         // Not being able to prepare is no failure yet: without a spare the file is made when it is
         // needed, and an error then is one.
         if let Ok(file) = io.open(&spare_path(number), Open::New) {
-            let making = self.making.insert(Making { number, file, filled: 0, syncing: false });
+            let zeros = zeros(PIECE.min(self.bytes));
+            let making = Making { number, file, filled: 0, zeros, syncing: false };
+            let making = self.making.insert(making);
             fill(io, making, self.bytes);
         }
     }
@@ -227,11 +231,11 @@ impl LogFiles {
 fn fill<D: Disk>(io: &mut Io<D>, making: &mut Making, bytes: u64) {
     let file = making.file;
     let operation = if making.filled < bytes {
-        Operation::Write {
-            file,
-            offset: making.filled,
-            bytes: zeros(PIECE.min(bytes - making.filled)),
+        let len = PIECE.min(bytes - making.filled);
+        if making.zeros.len() as u64 != len {
+            making.zeros = zeros(len);
         }
+        Operation::Write { file, offset: making.filled, bytes: Arc::clone(&making.zeros) }
     } else {
         making.syncing = true;
         Operation::Sync { file }

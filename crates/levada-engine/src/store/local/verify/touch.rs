@@ -96,6 +96,7 @@ fn ids_of(effect: &Effect<'_>) -> Option<(StreamId, StreamId)> {
         | Effect::Flushed { .. }
         | Effect::DatabasesSwapped { .. } => None,
         Effect::Appended { id, .. } => Some((*id, *id)),
+        Effect::Scheduled { due, .. } | Effect::Unscheduled { due, .. } => Some((due.id, due.id)),
         Effect::Delivered { ids, .. } | Effect::Released { ids, .. } if !ids.is_empty() => {
             span(&mut ids.iter().copied())
         }

@@ -1,0 +1,355 @@
+//! Levada, Redis or Valkey over the network.
+//!
+//! One connection is shared by everything that does not block; each reader has one of its own, and
+//! so have transactions that watch keys. What the server cannot do is done here as far as it can
+//! be: `group` for leases and dead letters, `delay` for entries that are appended later.
+
+mod channels;
+mod delay;
+mod group;
+mod link;
+mod parse;
+mod probe;
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use redis::{Cmd, Pipeline, Value, cmd};
+
+use self::group::{Reader, milliseconds};
+use self::link::Link;
+use super::{
+    Append, Backend, Delivered, Due, Failed, GroupFacts, GroupPolicy, GroupReader, Listener,
+    Pending, Seat, Start, TailReader,
+};
+use crate::capabilities::Capabilities;
+use crate::error::{Error, Result};
+use crate::message::{Entry, Fields, MessageId};
+
+/// A server.
+#[derive(Debug)]
+pub(crate) struct Redis {
+    link: Link,
+    /// For WATCH: one transaction at a time.
+    watching: tokio::sync::Mutex<Link>,
+    capabilities: Capabilities,
+    /// The server's wall clock less ours, in milliseconds, when we connected: what is due is due
+    /// by the server's clock, whichever client asks.
+    ahead_ms: i64,
+}
+
+impl Redis {
+    /// Connects and finds out what the server can do.
+    pub(crate) async fn connect(url: &str) -> Result<Self> {
+        // One provider for TLS, whatever else is linked; an error says that there is one already.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let bad = |error: redis::RedisError| Error::Url {
+            url: url.split_once('@').map_or(url, |(_, rest)| rest).to_owned(),
+            why: error.to_string(),
+        };
+        let client = redis::Client::open(url).map_err(bad)?;
+        let link = Link::shared(client.clone());
+        link.connect().await?;
+        let info = probe::info_text(&link.run(cmd("INFO").arg("server")).await?);
+        let commands = link.run(cmd("COMMAND").arg("INFO").arg(&probe::COMMANDS)).await?;
+        let ahead_ms = server_ms(link.run(&cmd("TIME")).await?)? - own_ms();
+        Ok(Self {
+            watching: tokio::sync::Mutex::new(Link::blocking(client)),
+            capabilities: probe::capabilities(&info, &commands),
+            ahead_ms,
+            link,
+        })
+    }
+
+    /// Unix milliseconds by the server's clock.
+    fn now_ms(&self) -> u64 {
+        u64::try_from(own_ms() + self.ahead_ms).unwrap_or(0)
+    }
+
+    /// XADD, idempotent where the server can be.
+    fn add(&self, entry: &Append) -> Cmd {
+        let mut add = cmd("XADD");
+        add.arg(&entry.stream);
+        if let (Some(once), true) = (&entry.once, self.capabilities.idempotent_append) {
+            add.arg("IDMP").arg(&once.producer).arg(&once.id);
+        }
+        add.arg("*");
+        arguments(&mut add, &entry.fields);
+        add
+    }
+
+    async fn append_all(&self, entries: Vec<Append>) -> Result<Vec<Result<MessageId>>> {
+        let emulate = |entry: &Append| entry.once.is_some() && !self.capabilities.idempotent_append;
+        if entries.iter().any(emulate) {
+            let mut ids = Vec::with_capacity(entries.len());
+            for entry in &entries {
+                ids.push(match emulate(entry) {
+                    true => self.append_once(entry).await,
+                    false => self.link.run(&self.add(entry)).await.and_then(|id| parse::id(&id)),
+                });
+            }
+            return Ok(ids);
+        }
+        if let [entry] = entries.as_slice() {
+            let id = self.link.run(&self.add(entry)).await.and_then(|id| parse::id(&id));
+            return Ok(vec![id]);
+        }
+        let mut pipeline = Pipeline::with_capacity(entries.len());
+        for entry in &entries {
+            pipeline.add_command(self.add(entry));
+        }
+        let ids = self.link.run_all(&pipeline).await?;
+        Ok(ids.into_iter().map(|id| parse::id(&id?)).collect())
+    }
+
+    /// The groups of a stream, each with its first pending id.
+    async fn all_groups(&self, stream: &str) -> Result<Vec<GroupFacts>> {
+        let groups = match self.link.run(cmd("XINFO").arg("GROUPS").arg(stream)).await {
+            Err(Error::NotFound(_)) => return Ok(Vec::new()),
+            groups => groups?,
+        };
+        let mut groups = parse::groups(groups)?;
+        let mut pipeline = Pipeline::new();
+        for group in &groups {
+            pipeline.cmd("XPENDING").arg(stream).arg(&group.name).arg("-").arg("+").arg(1);
+        }
+        for (group, rows) in groups.iter_mut().zip(self.link.run_all(&pipeline).await?) {
+            group.first_pending = parse::pending_rows(rows?)?.first().map(|row| row.id);
+        }
+        Ok(groups)
+    }
+
+    async fn leave_group(&self, seat: &Seat) -> Result<()> {
+        let mut pending = cmd("XPENDING");
+        pending.arg(&*seat.stream).arg(&*seat.group).arg("-").arg("+").arg(1).arg(&*seat.consumer);
+        if !parse::pending_rows(self.link.run(&pending).await?)?.is_empty() {
+            return Ok(());
+        }
+        let mut delete = cmd("XGROUP");
+        delete.arg("DELCONSUMER").arg(&*seat.stream).arg(&*seat.group).arg(&*seat.consumer);
+        self.link.run(&delete).await.map(drop)
+    }
+
+    async fn count(&self, command: &Cmd) -> Result<u64> {
+        parse::count(&self.link.run(command).await?)
+    }
+}
+
+/// The fields of an entry, as arguments.
+fn arguments(command: &mut Cmd, fields: &Fields) {
+    for (name, value) in &fields.0 {
+        command.arg(name).arg(value);
+    }
+}
+
+/// `COMMAND key id ...`
+fn with_ids(command: &str, keys: &[&str], ids: &[MessageId]) -> Cmd {
+    let mut cmd = cmd(command);
+    for key in keys {
+        cmd.arg(key);
+    }
+    for id in ids {
+        cmd.arg(id.to_string());
+    }
+    cmd
+}
+
+fn own_ms() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(now.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// TIME in milliseconds.
+fn server_ms(value: Value) -> Result<i64> {
+    match parse::list(value)?.as_slice() {
+        [seconds, micros] => Ok(parse::integer(seconds)? * 1000 + parse::integer(micros)? / 1000),
+        other => Err(Error::protocol(other)),
+    }
+}
+
+/// A reader of a stream, with a connection of its own.
+struct Tail(Link);
+
+impl TailReader for Tail {
+    fn read<'a>(
+        &'a mut self,
+        stream: &'a str,
+        after: MessageId,
+        count: usize,
+        wait: Option<Duration>,
+    ) -> Pending<'a, Vec<Entry>> {
+        Box::pin(async move {
+            let mut read = cmd("XREAD");
+            read.arg("COUNT").arg(count);
+            if let Some(wait) = wait {
+                read.arg("BLOCK").arg(milliseconds(wait).max(1));
+            }
+            read.arg("STREAMS").arg(stream).arg(after.to_string());
+            let value = self.0.run_blocking(&read, wait.unwrap_or_default()).await?;
+            match parse::streams(value)?.pop() {
+                Some((_, entries)) => parse::entries(entries),
+                None => Ok(Vec::new()),
+            }
+        })
+    }
+}
+
+impl Backend for Redis {
+    fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
+    }
+
+    fn append(&self, entries: Vec<Append>) -> Pending<'_, Vec<Result<MessageId>>> {
+        Box::pin(self.append_all(entries))
+    }
+
+    fn range<'a>(
+        &'a self,
+        stream: &'a str,
+        first: MessageId,
+        last: MessageId,
+        count: usize,
+    ) -> Pending<'a, Vec<Entry>> {
+        Box::pin(async move {
+            let mut range = with_ids("XRANGE", &[stream], &[first, last]);
+            parse::entries(self.link.run(range.arg("COUNT").arg(count)).await?)
+        })
+    }
+
+    fn len<'a>(&'a self, stream: &'a str) -> Pending<'a, u64> {
+        Box::pin(async move { self.count(&with_ids("XLEN", &[stream], &[])).await })
+    }
+
+    fn delete<'a>(&'a self, stream: &'a str, ids: &'a [MessageId]) -> Pending<'a, u64> {
+        Box::pin(async move { self.count(&with_ids("XDEL", &[stream], ids)).await })
+    }
+
+    fn trim_below<'a>(&'a self, stream: &'a str, id: MessageId) -> Pending<'a, u64> {
+        Box::pin(async move {
+            self.count(cmd("XTRIM").arg(stream).arg("MINID").arg("=").arg(id.to_string())).await
+        })
+    }
+
+    fn tail(&self) -> Pending<'_, Box<dyn TailReader>> {
+        Box::pin(async move { Ok(Box::new(Tail(self.link.another(true))) as Box<dyn TailReader>) })
+    }
+
+    fn join<'a>(
+        &'a self,
+        seat: &'a Seat,
+        start: Start,
+        policy: &'a GroupPolicy,
+    ) -> Pending<'a, ()> {
+        Box::pin(self.join_group(seat, start, policy))
+    }
+
+    fn reader(&self) -> Pending<'_, Box<dyn GroupReader>> {
+        Box::pin(async move { Ok(Box::new(Reader::new(self)) as Box<dyn GroupReader>) })
+    }
+
+    fn ack<'a>(&'a self, seat: &'a Seat, ids: &'a [MessageId]) -> Pending<'a, u64> {
+        Box::pin(
+            async move { self.count(&with_ids("XACK", &[&*seat.stream, &*seat.group], ids)).await },
+        )
+    }
+
+    fn extend<'a>(&'a self, seat: &'a Seat, ids: &'a [MessageId]) -> Pending<'a, Vec<MessageId>> {
+        Box::pin(self.extend_lease(seat, ids))
+    }
+
+    fn retry<'a>(&'a self, seat: &'a Seat, failed: &'a Failed, rest: Duration) -> Pending<'a, ()> {
+        Box::pin(self.rest(seat, failed, rest))
+    }
+
+    fn hand_back<'a>(
+        &'a self,
+        seat: &'a Seat,
+        entries: &'a [(MessageId, u64)],
+        lease: Duration,
+    ) -> Pending<'a, ()> {
+        Box::pin(self.give_back(seat, entries, lease))
+    }
+
+    fn dead_letter<'a>(
+        &'a self,
+        seat: &'a Seat,
+        failed: &'a Failed,
+        to: &'a str,
+    ) -> Pending<'a, ()> {
+        Box::pin(self.bury(seat, failed, to))
+    }
+
+    fn tend<'a>(
+        &'a self,
+        seat: &'a Seat,
+        lease: Duration,
+        count: usize,
+    ) -> Pending<'a, Vec<Delivered>> {
+        Box::pin(async move {
+            if self.capabilities.sorted_sets && !self.capabilities.schedule {
+                self.move_due(&seat.stream).await?;
+            }
+            match self.capabilities.leases {
+                true => Ok(Vec::new()),
+                false => self.take_over(seat, lease, count).await,
+            }
+        })
+    }
+
+    fn leave<'a>(&'a self, seat: &'a Seat) -> Pending<'a, ()> {
+        Box::pin(self.leave_group(seat))
+    }
+
+    fn groups<'a>(&'a self, stream: &'a str) -> Pending<'a, Vec<GroupFacts>> {
+        Box::pin(self.all_groups(stream))
+    }
+
+    fn schedule(&self, entry: Append, due: Due) -> Pending<'_, String> {
+        Box::pin(self.append_later(entry, due))
+    }
+
+    fn cancel<'a>(&'a self, stream: &'a str, handle: &'a str) -> Pending<'a, bool> {
+        Box::pin(self.cancel_later(stream, handle))
+    }
+
+    fn get<'a>(&'a self, key: &'a str) -> Pending<'a, Option<Vec<u8>>> {
+        Box::pin(async move { Ok(parse::bytes_of(&self.link.run(cmd("GET").arg(key)).await?)) })
+    }
+
+    fn set<'a>(
+        &'a self,
+        key: &'a str,
+        value: Vec<u8>,
+        ttl: Option<Duration>,
+        only_new: bool,
+    ) -> Pending<'a, bool> {
+        Box::pin(async move {
+            let mut set = cmd("SET");
+            set.arg(key).arg(value);
+            if let Some(ttl) = ttl {
+                set.arg("PX").arg(milliseconds(ttl).max(1));
+            }
+            if only_new {
+                set.arg("NX");
+            }
+            Ok(self.link.run(&set).await? != Value::Nil)
+        })
+    }
+
+    fn incr<'a>(&'a self, key: &'a str, by: i64) -> Pending<'a, i64> {
+        Box::pin(
+            async move { parse::integer(&self.link.run(cmd("INCRBY").arg(key).arg(by)).await?) },
+        )
+    }
+
+    fn remove<'a>(&'a self, key: &'a str) -> Pending<'a, bool> {
+        Box::pin(async move { Ok(self.count(cmd("DEL").arg(key)).await? > 0) })
+    }
+
+    fn publish<'a>(&'a self, channel: &'a str, payload: Vec<u8>) -> Pending<'a, u64> {
+        Box::pin(async move { self.count(cmd("PUBLISH").arg(channel).arg(payload)).await })
+    }
+
+    fn listen<'a>(&'a self, channels: &'a [String]) -> Pending<'a, Box<dyn Listener>> {
+        Box::pin(channels::listen(&self.link, channels))
+    }
+}

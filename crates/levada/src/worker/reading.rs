@@ -1,0 +1,203 @@
+//! The task that reads: never more than can be handled at once, and on after every failure.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::time::Instant;
+
+use super::Setup;
+use super::settle::{Shared, stopped};
+use crate::backend::{Delivered, GroupPolicy, GroupReader, Seat};
+use crate::error::{Error, Result};
+use crate::names;
+
+/// Rests behind failed reads: the first, doubled up to the longest.
+const REST_MIN: Duration = Duration::from_millis(50);
+const REST_MAX: Duration = Duration::from_secs(5);
+
+/// What was read, each with its place among those handled at once.
+pub(super) struct Taken {
+    /// Which track of the worker.
+    pub(super) track: usize,
+    /// Where it is pending.
+    pub(super) seat: Arc<Seat>,
+    pub(super) delivered: Delivered,
+    pub(super) permit: OwnedSemaphorePermit,
+}
+
+/// Reads for a worker.
+pub(super) struct Reading {
+    shared: Arc<Shared>,
+    reader: Box<dyn GroupReader>,
+    /// One for each track.
+    seats: Vec<Seat>,
+    /// Where entries stand that only this group gets again, one for each track, in order.
+    again: Vec<Seat>,
+    /// Which of them have been joined.
+    joined: Vec<bool>,
+    next_tick: Instant,
+}
+
+impl Reading {
+    /// Joins the groups.
+    pub(super) async fn begin(shared: &Arc<Shared>) -> Result<Self> {
+        let setup = &shared.setup;
+        let streams = setup.tracks.iter().map(|track| &*track.stream);
+        let seats: Vec<Seat> = streams.clone().map(|stream| setup.seat(stream)).collect();
+        let again = streams.map(|stream| setup.seat(&names::again(stream, &setup.group)));
+        let again: Vec<Seat> = again.collect();
+        let reading = Self {
+            reader: shared.backend.reader().await?,
+            joined: vec![false; again.len()],
+            shared: Arc::clone(shared),
+            seats,
+            again,
+            next_tick: Instant::now(),
+        };
+        reading.join().await?;
+        Ok(reading)
+    }
+
+    async fn join(&self) -> Result<()> {
+        let setup = &self.shared.setup;
+        for seat in &self.seats {
+            let policy = policy(setup, &seat.stream);
+            self.shared.backend.join(seat, setup.start, &policy).await?;
+        }
+        Ok(())
+    }
+
+    /// Reads until the shutdown begins, or the server refuses for good.
+    pub(super) async fn run(
+        mut self,
+        places: Arc<Semaphore>,
+        out: mpsc::Sender<Vec<Taken>>,
+    ) -> Result<()> {
+        let mut stopping = self.shared.stopping.clone();
+        let mut rest = REST_MIN;
+        loop {
+            let permit = tokio::select! {
+                biased;
+                () = stopped(&mut stopping) => return Ok(()),
+                permit = Arc::clone(&places).acquire_owned() => permit,
+            };
+            let Ok(mut permit) = permit else {
+                return Ok(());
+            };
+            let more = u32::try_from(places.available_permits()).unwrap_or(u32::MAX);
+            if let Ok(more) = Arc::clone(&places).try_acquire_many_owned(more) {
+                permit.merge(more);
+            }
+            match self.read(permit, Some(self.shared.setup.poll)).await {
+                Ok(taken) => {
+                    rest = REST_MIN;
+                    if !taken.is_empty() && out.send(taken).await.is_err() {
+                        return Ok(());
+                    }
+                }
+                Err(error) => {
+                    self.recover(error).await?;
+                    tokio::select! {
+                        () = tokio::time::sleep(rest) => {}
+                        () = stopped(&mut stopping) => {}
+                    }
+                    rest = (rest * 2).min(REST_MAX);
+                }
+            }
+        }
+    }
+
+    /// What comes next, as many as there are places at most. Waits for it where it may.
+    pub(super) async fn read(
+        &mut self,
+        mut places: OwnedSemaphorePermit,
+        wait: Option<Duration>,
+    ) -> Result<Vec<Taken>> {
+        let count = places.num_permits();
+        let mut found = Vec::new();
+        if wait.is_none() || Instant::now() >= self.next_tick {
+            self.next_tick = Instant::now() + self.shared.setup.poll;
+            self.tend(count, &mut found).await?;
+        }
+        if found.is_empty() {
+            for delivered in self.reader.read(&self.seats, count, wait).await? {
+                found.push((delivered.seat, self.seats[delivered.seat].clone(), delivered));
+            }
+        }
+        let mut taken = Vec::with_capacity(found.len());
+        for (track, seat, delivered) in found {
+            // A backend that answers more than it was asked for is at fault; nothing is lost.
+            let Some(permit) = places.split(1) else {
+                tracing::error!("more was delivered than was asked for");
+                break;
+            };
+            taken.push(Taken { track, seat: Arc::new(seat), delivered, permit });
+        }
+        Ok(taken)
+    }
+
+    /// What a server without leases leaves to us, and what was given back to this group.
+    async fn tend(
+        &mut self,
+        count: usize,
+        found: &mut Vec<(usize, Seat, Delivered)>,
+    ) -> Result<()> {
+        let backend = Arc::clone(&self.shared.backend);
+        let lease = self.shared.setup.lease;
+        for (track, seat) in self.seats.iter().enumerate() {
+            let left = count - found.len();
+            if left > 0 {
+                let taken = backend.tend(seat, lease, left).await?;
+                found.extend(taken.into_iter().map(|it| (track, seat.clone(), it)));
+            }
+        }
+        for (track, seat) in self.again.iter().enumerate() {
+            if found.len() == count || backend.len(&seat.stream).await? == 0 {
+                continue;
+            }
+            if !self.joined[track] {
+                let setup = &self.shared.setup;
+                let policy = policy(setup, &setup.tracks[track].stream);
+                backend.join(seat, crate::backend::Start::Oldest, &policy).await?;
+                self.joined[track] = true;
+            }
+            let mut taken = backend.tend(seat, lease, count - found.len()).await?;
+            let left = count - found.len() - taken.len();
+            if left > 0 {
+                taken.extend(self.reader.read(std::slice::from_ref(seat), left, None).await?);
+            }
+            found.extend(taken.into_iter().map(|it| (track, seat.clone(), it)));
+        }
+        Ok(())
+    }
+
+    /// Goes on behind a failure, or not.
+    async fn recover(&mut self, error: Error) -> Result<()> {
+        match error {
+            Error::NotFound(what) => {
+                tracing::warn!(what, "a stream or group has gone; it is made again");
+                self.joined.fill(false);
+                match self.join().await {
+                    Err(error) if !error.is_transient() => Err(error),
+                    _ => Ok(()),
+                }
+            }
+            error if error.is_transient() => {
+                tracing::warn!(%error, "reading failed; trying again");
+                Ok(())
+            }
+            error => Err(error),
+        }
+    }
+}
+
+fn policy(setup: &Setup, stream: &str) -> GroupPolicy {
+    GroupPolicy {
+        lease: setup.lease,
+        max_attempts: setup.retry.max_attempts.max(1),
+        rests: setup.retry.rests(),
+        dead_letters: setup.dead_letters(stream),
+        order_by: setup.ordered.then(|| crate::event::KEY.to_owned()),
+    }
+}

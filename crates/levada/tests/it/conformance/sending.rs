@@ -1,0 +1,107 @@
+//! How events get into streams.
+
+use std::time::Duration;
+
+use levada::{Event, MessageId, Msg, Shed, State, Worker};
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::{event, promise};
+use crate::world::{Running, tells};
+
+event!(Sent, "it-sent");
+
+promise! {
+    /// What is sent in one pipeline stands in the stream in order.
+    a_pipeline_keeps_its_order, [Sent::STREAM], |broker, world| {
+        let events: Vec<_> = (0..300).map(Sent::new).collect();
+        let ids = broker.producer().send_all(&events).await.expect("sent");
+        assert!(ids.is_sorted() && ids.len() == 300);
+        let all = broker.backend().range(Sent::STREAM, MessageId::MIN, MessageId::MAX, 1000).await;
+        let all = all.expect("a range");
+        assert_eq!(all.iter().map(|entry| entry.id).collect::<Vec<_>>(), ids);
+        let read = |fields| levada::event::decode::<Sent>(fields).expect("an event");
+        assert_eq!(all.iter().map(|entry| read(&entry.fields)).collect::<Vec<_>>(), events);
+    }
+}
+
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Once {
+    order: String,
+}
+
+impl Event for Once {
+    const STREAM: &'static str = "it-once";
+
+    fn idempotency_key(&self) -> Option<String> {
+        Some(self.order.clone())
+    }
+}
+
+promise! {
+    /// An event with an idempotency key stands in the stream once, however often it is sent.
+    an_event_is_sent_once, [Once::STREAM], |broker, world| {
+        let producer = broker.producer().named(&format!("{:?}", std::time::Instant::now()));
+        let once = |order: &str| Once { order: order.into() };
+        let first = producer.send(&once("a")).await.expect("sent");
+        assert_eq!(producer.send(&once("a")).await.expect("sent"), first);
+        let ids = producer.send_all(&[once("a"), once("b"), once("b")]).await.expect("sent");
+        assert_eq!((ids[0], ids[1]), (first, ids[2]));
+        assert_eq!(broker.backend().len(Once::STREAM).await.expect("a length"), 2);
+    }
+}
+
+event!(Queued, "it-queued");
+
+promise! {
+    /// The buffer is bounded: it takes what fits, sheds the rest, counts both, and loses nothing
+    /// that it took.
+    a_buffer_sheds_and_flushes, [Queued::STREAM], |broker, world| {
+        let producer = broker.producer();
+        let (mut taken, mut shed) = (0, 0);
+        for n in 0..30_000 {
+            match producer.try_enqueue(&Queued::new(n)) {
+                Ok(()) => taken += 1,
+                Err(Shed::Full) => shed += 1,
+                Err(error) => panic!("{error}"),
+            }
+        }
+        let stats = producer.flush().await;
+        assert_eq!((stats.sent, stats.shed, stats.failed), (taken, shed, 0));
+        assert_eq!(broker.backend().len(Queued::STREAM).await.expect("a length"), taken);
+    }
+}
+
+event!(Later, "it-later");
+
+async fn later(State(tell): State<UnboundedSender<u32>>, Msg(event): Msg<Later>) {
+    tell.send(event.n).expect("the test listens");
+}
+
+promise! {
+    /// A delayed event comes when it is due, not before; a cancelled one never does. Where it
+    /// cannot be delayed that is an error.
+    a_delayed_event_comes_later, [Later::STREAM], |broker, world| {
+        let producer = broker.producer();
+        if !broker.capabilities().delays() {
+            let refused = producer.send_in(&Later::new(0), Duration::from_secs(1)).await;
+            assert!(matches!(refused, Err(levada::Error::Unsupported { .. })));
+            return;
+        }
+        let (tell, mut told) = tells();
+        let worker = Worker::new(&broker, "g").state(tell).handle(later);
+        let running = Running::start(worker.poll(Duration::from_millis(20)));
+        let soon = Duration::from_millis(300);
+        let cancelled = producer.send_in(&Later::new(1), soon).await.expect("scheduled");
+        let begin = std::time::Instant::now();
+        producer.send_in(&Later::new(2), soon).await.expect("scheduled");
+        assert!(cancelled.cancel().await.expect("cancelled"));
+        assert!(!cancelled.cancel().await.expect("asked"));
+        assert_eq!(told.next().await, 2);
+        // The clocks of two processes may differ by the millisecond that they are read in.
+        assert!(begin.elapsed() >= soon - Duration::from_millis(20));
+        producer.send_at(&Later::new(3), std::time::UNIX_EPOCH).await.expect("scheduled");
+        assert_eq!(told.next().await, 3);
+        running.stop().await;
+        assert_eq!(told.rest(), Vec::<u32>::new());
+    }
+}
