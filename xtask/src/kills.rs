@@ -284,7 +284,7 @@ impl Rig {
 /// Runs rounds until one has violations.
 fn rounds(options: &Options, rig: &mut Rig, totals: &mut Totals) -> Result<()> {
     let mut chance = Chance::new(options.seed);
-    let mut ledger = new_ledger();
+    let mut ledger = empty_ledger();
     let withhold_in = options.canary.then(|| chance.index(options.rounds as usize));
     create_groups(&mut rig.server.client()?)?;
     for round in 0..options.rounds {
@@ -306,7 +306,7 @@ fn rounds(options: &Options, rig: &mut Rig, totals: &mut Totals) -> Result<()> {
             if !totals.violations.is_empty() {
                 return Ok(());
             }
-            ledger = new_ledger();
+            ledger = empty_ledger();
             create_groups(&mut client)?;
             continue;
         }
@@ -327,6 +327,10 @@ fn rounds(options: &Options, rig: &mut Rig, totals: &mut Totals) -> Result<()> {
     }
     totals.violations = drain(&mut rig.server.client()?, &mut ledger)?;
     Ok(())
+}
+
+fn empty_ledger() -> Ledger {
+    Ledger::new(&STREAMS.map(|name| (name, Rules::default())))
 }
 
 /// Reads all that no consumer has got yet; what is wrong with that, and what nobody ever got.
@@ -365,11 +369,6 @@ fn drain(client: &mut Client, ledger: &mut Ledger) -> Result<Vec<Violation>> {
     violations.extend(history::check(ledger, &states));
     violations.extend(history::check_drained(ledger, &states));
     Ok(violations)
-}
-
-/// Streams that are empty and have never had an entry.
-fn new_ledger() -> Ledger {
-    Ledger::new(&STREAMS.map(|name| (name, Rules::default())))
 }
 
 fn create_groups(client: &mut Client) -> Result<()> {

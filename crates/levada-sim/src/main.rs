@@ -83,7 +83,9 @@ fn usage() -> ExitCode {
     eprintln!(
         "levada-sim run [--schedules N | --cycles N] [--seed S] [--jobs T] [--record]\n\
          levada-sim policies (the same options)\n\
-         levada-sim replay SEED\nlevada-sim replay-policies SEED\nlevada-sim exhaust OPS [SAMPLES]\nlevada-sim flips COUNT SEED"
+         levada-sim replay SEED\nlevada-sim replay-policies SEED\n\
+         levada-sim exhaust OPS [SAMPLES]\n\
+         levada-sim flips COUNT SEED"
     );
     ExitCode::from(2)
 }

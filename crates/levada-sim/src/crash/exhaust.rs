@@ -92,9 +92,10 @@ impl fmt::Display for Exhausted {
         let partly = points + points_of_recovery - whole;
         write!(
             f,
-            "{workloads} workloads, {points} crash points and {points_of_recovery} within \
-             the recoveries of {disks} disks, {whole} of them in every way and {partly} in {sampled} ways that were \
-             drawn; {crashes} crashes, {recovered} of them with different disks and recovered"
+            "{workloads} workloads, {points} crash points and {points_of_recovery} within the \
+             recoveries of {disks} disks, {whole} of them in every way and {partly} in {sampled} \
+             ways that were drawn; {crashes} crashes, {recovered} of them with different disks \
+             and recovered"
         )
     }
 }

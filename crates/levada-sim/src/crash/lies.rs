@@ -38,7 +38,7 @@ impl World {
 
     /// Steps until it is noticed, or for a while.
     fn live_with_it<S: Restart>(&mut self, life: &mut Life<S>) -> Result<(), String> {
-        for _ in 0..1 + self.random.below(60) {
+        for _ in 0..=self.random.below(60) {
             match self.step(life) {
                 Ok(()) => {}
                 Err(Halt::Store(_) | Halt::Damaged(_)) => break,

@@ -9,9 +9,9 @@
 //!    it waits for. After a power cut a reader's own delivery is excepted, unless strict.
 //! 3. The engine goes on from there as the model does, step by step.
 //!
-//! Bits flipped in durable files, and writes that landed elsewhere or nowhere though the device said
-//! they were done, must be refused by name, reported as damage where they are, or make no difference
-//! but the loss of what was never written.
+//! Bits flipped in durable files, and writes that landed elsewhere or nowhere though the device
+//! said they were done, must be refused by name, reported as damage where they are, or make no
+//! difference but the loss of what was never written.
 //!
 //! # Which promises are checked where
 //!
@@ -21,13 +21,17 @@
 //! |---|---|
 //! | 1, 4 to 6, 11, 15, 20, 22 | [`dump`]: all that a client can ask, against the model |
 //! | 2, 3, 12 to 14, 16 to 19, 21, 23, 25, 29 | [`Pair`]: every answer is the model's |
-//! | 7 to 10 | here: the recovered state is that behind one batch, not before anything shown; with policies and in the real binary, the [history](crate::history) |
-//! | 24, 27 | [`policies`](crate::policies): at every crash point in one place, and not removed while needed |
+//! | 7 to 10 | here: the state is that behind one batch, not before anything shown; [`history`] |
+//! | 24, 27 | [`policies`]: in one place at every crash point, not removed while needed |
 //! | 30 (an error changes nothing) | [`Pair`]: the model does not change either |
 //! | 31 to 33 | [`Pair`]: readers that wait; what one got who then dies is pending |
-//! | 34 | bits flipped at rest, here and in [`flips`](crate::flips); misdirected and lost writes, here |
-//! | 35 | recoveries that are interrupted and begin again, at every call in [`exhaust`](exhaust()) |
+//! | 34 | bits flipped at rest, here and in [`flips`]; misdirected and lost writes, here |
+//! | 35 | recoveries that are interrupted, at random and ([`exhaust()`]) at every call |
 //! | 36, 37 | what was shown after a failed sync or before a durable name does not survive |
+//!
+//! [`flips`]: crate::flips
+//! [`history`]: crate::history
+//! [`policies`]: crate::policies
 //!
 //! Not here: 26, 28 and 38 to 40, which are of unlinked segments, of delays, of derived files, of
 //! versions and of memory; 12 to 14 and 32 as far as `delivery-sync relaxed` excepts them.
@@ -352,7 +356,7 @@ impl World {
         unreachable!("attempts have no end")
     }
 
-    /// Starts a process and checks what it found. None if a fault struck since `before` of them had.
+    /// Starts a process and checks what it found. None if a fault struck since `before` of them.
     fn attempt<S: Restart>(&mut self, before: usize) -> Result<Option<Life<S>>, String> {
         let opened = S::open(self.disk.clone(), self.local.clone());
         let shard = opened.and_then(|(store, recovered)| {

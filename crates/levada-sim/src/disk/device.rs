@@ -21,7 +21,7 @@ use crate::random::Random;
 /// until [`FaultDisk::reseed`], the same future.
 #[derive(Clone, Debug)]
 pub struct FaultDisk {
-    random: Random,
+    pub(super) random: Random,
     plan: FaultPlan,
     capacity: Option<u64>,
     pub(super) names: Names,
@@ -226,7 +226,7 @@ impl FaultDisk {
         self.next
     }
 
-    fn image(&mut self, file: u32) -> &mut Image {
+    pub(super) fn image(&mut self, file: u32) -> &mut Image {
         self.images.entry(file).or_default()
     }
 
@@ -263,7 +263,7 @@ impl FaultDisk {
         self.plan.strike(target, &mut self.random)
     }
 
-    fn strike(&mut self, fault: Fault, detail: String) {
+    pub(super) fn strike(&mut self, fault: Fault, detail: String) {
         self.trace.bytes(detail.as_bytes());
         self.struck.push(Struck { fault, detail });
     }
@@ -292,8 +292,7 @@ impl FaultDisk {
                 return Ok(Vec::new());
             }
             Some(Fault::LostWrite) => {
-                let detail = format!("{} bytes at {offset} of file {file}", bytes.len());
-                self.strike(Fault::LostWrite, detail);
+                self.lose(file, offset, bytes);
                 return Ok(Vec::new());
             }
             Some(Fault::ShortWrite) => {
@@ -327,21 +326,6 @@ impl FaultDisk {
         self.change += 1;
         let change = self.change;
         self.image(file).write(change, offset, bytes, len);
-    }
-
-    /// Puts the bytes over something that is there: in this file or another one.
-    fn misdirect(&mut self, file: u32, offset: usize, bytes: &[u8]) {
-        let mut victims: Vec<u32> = self.names.files().map(|(_, file)| file).collect();
-        victims.push(file);
-        let victim = *self.random.pick(&victims);
-        let sectors = self.image(victim).live().len().div_ceil(SECTOR);
-        let mut at = self.random.index(sectors.max(1)) * SECTOR + offset % SECTOR;
-        if victim == file && at == offset {
-            at += SECTOR;
-        }
-        self.image(victim).overwrite(at, bytes);
-        let detail = format!("at {at} of file {victim}, not at {offset} of file {file}");
-        self.strike(Fault::MisdirectedWrite, detail);
     }
 
     fn sync(&mut self, file: u32, mark: u64) -> Outcome {

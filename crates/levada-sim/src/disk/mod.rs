@@ -53,6 +53,7 @@
 
 mod device;
 mod image;
+mod lies;
 mod names;
 mod outcomes;
 mod plan;

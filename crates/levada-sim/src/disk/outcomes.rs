@@ -28,15 +28,13 @@ impl Ways {
         random: &mut Random,
     ) -> (Vec<Vec<usize>>, bool) {
         let count = self.0.iter().try_fold(1_usize, |count, ways| count.checked_mul(*ways));
-        match count.filter(|count| *count <= most) {
-            Some(count) => ((0..count).map(|number| self.numbered(number)).collect(), true),
-            None => {
-                let last = self.0.iter().map(|ways| ways - 1).collect();
-                let extremes = [vec![0; self.0.len()], last];
-                let drawn = (2..samples).map(|_| self.drawn(random));
-                (extremes.into_iter().chain(drawn).collect(), false)
-            }
+        if let Some(count) = count.filter(|count| *count <= most) {
+            return ((0..count).map(|number| self.numbered(number)).collect(), true);
         }
+        let last = self.0.iter().map(|ways| ways - 1).collect();
+        let extremes = [vec![0; self.0.len()], last];
+        let drawn = (2..samples).map(|_| self.drawn(random));
+        (extremes.into_iter().chain(drawn).collect(), false)
     }
 
     fn numbered(&self, mut number: usize) -> Vec<usize> {

@@ -108,10 +108,10 @@ impl Check<'_> {
             }
             match entry.map(|entry| (entry.key, entry.deleted)) {
                 Some((_, Fate::Done(_))) => {
-                    self.tell(Kind::Resurrected, *id, "is back, though it was deleted")
+                    self.tell(Kind::Resurrected, *id, "is back, though it was deleted");
                 }
                 Some((Some(known), _)) if known != *key => {
-                    self.tell(Kind::Changed, *id, "has another value")
+                    self.tell(Kind::Changed, *id, "has another value");
                 }
                 Some((Some(_), _)) => {}
                 _ if !self.stream.unknown.contains(key) => {
@@ -153,7 +153,7 @@ impl Check<'_> {
                 && first.is_none_or(|first| *id < first);
             // With RETENTION ACKED what nobody needs goes by itself.
             let over = entry.acked != Fate::No || self.is_dead(*id);
-            if !trimmed && !(self.stream.rules.retained && over) {
+            if !(trimmed || self.stream.rules.retained && over) {
                 self.tell(Kind::Lost, *id, "is lost");
             }
         }

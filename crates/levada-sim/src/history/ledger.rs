@@ -219,7 +219,7 @@ impl Stream {
             let unknown = self.unknown.remove(&key);
             match entry.key {
                 Some(known) if known != key => {
-                    tell(Kind::Changed, "was delivered with another value")
+                    tell(Kind::Changed, "was delivered with another value");
                 }
                 None if !unknown => {
                     tell(Kind::Changed, "was delivered with a value that is not its own");

@@ -114,7 +114,7 @@ impl World {
             }
             other => return Err(Halt::Wrong(format!("{:?}: XADD: {other:?}", self.policy))),
         };
-        self.hold(life, wait, invoked, what);
+        life.hold(wait, invoked, what);
         Ok(())
     }
 
@@ -152,7 +152,7 @@ impl World {
         for (id, _) in &entries {
             self.note_delivery(*id)?;
         }
-        self.hold(life, wait, invoked, What::Took(consumer, How::Read, entries));
+        life.hold(wait, invoked, What::Took(consumer, How::Read, entries));
         Ok(())
     }
 
@@ -199,7 +199,7 @@ impl World {
         let invoked = self.counter.next();
         let (result, wait) = self.ask(life, &Command::Xack(KEY, GROUP, vec![core(id)]))?;
         let acked = self.number_of(result)? == 1;
-        self.hold(life, wait, invoked, What::Acked(id, acked));
+        life.hold(wait, invoked, What::Acked(id, acked));
         Ok(())
     }
 
@@ -223,7 +223,7 @@ impl World {
             other => return Err(Halt::Wrong(format!("XAUTOCLAIM: {other:?}"))),
         };
         entries.iter().for_each(|(id, _)| self.lease(*id));
-        self.hold(life, wait, invoked, What::Took(consumer, How::Claim, entries));
+        life.hold(wait, invoked, What::Took(consumer, How::Claim, entries));
         Ok(())
     }
 
@@ -270,7 +270,7 @@ impl World {
                 lease.deliveries = 0;
             }
         }
-        self.hold(life, wait, invoked, What::Other);
+        life.hold(wait, invoked, What::Other);
         Ok(())
     }
 
@@ -283,7 +283,7 @@ impl World {
         let (_, wait) = self.ask(life, &Command::XgroupHandover(over))?;
         // Nobody failed: what was handed over is offered whatever its count.
         self.leases.values_mut().for_each(|lease| *lease = Lease::default());
-        self.hold(life, wait, invoked, What::Other);
+        life.hold(wait, invoked, What::Other);
         Ok(())
     }
 
@@ -294,7 +294,7 @@ impl World {
         let invoked = self.counter.next();
         let (result, wait) = self.ask(life, &Command::Xdel(KEY, vec![core(id)]))?;
         let deleted = self.number_of(result)? == 1;
-        self.hold(life, wait, invoked, What::Deleted(id, deleted));
+        life.hold(wait, invoked, What::Deleted(id, deleted));
         Ok(())
     }
 
@@ -311,7 +311,7 @@ impl World {
         };
         let invoked = self.counter.next();
         let (_, wait) = self.ask(life, &Command::Xtrim(KEY, trim))?;
-        self.hold(life, wait, invoked, What::Other);
+        life.hold(wait, invoked, What::Other);
         Ok(())
     }
 
@@ -372,10 +372,6 @@ impl World {
         }
     }
 
-    fn hold<S: Restart>(&mut self, life: &mut Life<S>, wait: Wait, invoked: u64, what: What) {
-        life.waiting.push(Held { wait, invoked, what });
-    }
-
     /// Lets go every answer that need not wait any longer, and records it.
     pub(super) fn release<S: Restart>(&mut self, life: &mut Life<S>) {
         for held in std::mem::take(&mut life.waiting) {
@@ -413,7 +409,7 @@ impl World {
     }
 
     /// The client of this answer will never know.
-    pub(super) fn lose(&mut self, held: Held) {
+    pub(super) fn lose(&mut self, held: &Held) {
         let span = Span { invoked: held.invoked, completed: u64::MAX };
         let stream = 0;
         match held.what {
@@ -485,7 +481,8 @@ impl World {
         let Ok(Reply::Entries(found)) = found else {
             return Err(Halt::Wrong(format!("XRANGE of the dead letters: {found:?}")));
         };
-        let entries = subject::told_entries(&mut life.shard, &found).map_err(refused)?;
+        let entries =
+            subject::told_entries(&mut life.shard, &found).map_err(|error| refused(&error))?;
         let letter = |(_, fields): (_, Option<crate::model::Fields>)| {
             let fields = fields.ok_or("no fields")?;
             let of = |name: &[u8]| fields.iter().find(|(of, _)| of == name).map(|(_, value)| value);
@@ -496,12 +493,19 @@ impl World {
     }
 }
 
+impl<S> Life<S> {
+    fn hold(&mut self, wait: Wait, invoked: u64, what: What) {
+        self.waiting.push(Held { wait, invoked, what });
+    }
+}
+
 /// Entries with their values; none where only an id was shown.
 fn told<S: Restart>(
     life: &mut Life<S>,
     entries: &reply::Entries,
 ) -> Result<Vec<(Id, Option<Written>)>, Halt> {
-    let entries = subject::told_entries(&mut life.shard, entries).map_err(refused)?;
+    let entries =
+        subject::told_entries(&mut life.shard, entries).map_err(|error| refused(&error))?;
     let value = |fields: crate::model::Fields| Written::of(&fields[0].1);
     let entry = |(id, fields): (crate::model::Id, Option<crate::model::Fields>)| {
         Ok(((id.0, id.1), fields.map(value).transpose()?))
@@ -509,7 +513,7 @@ fn told<S: Restart>(
     entries.into_iter().map(entry).collect::<Result<_, String>>().map_err(Halt::Wrong)
 }
 
-fn refused(refused: subject::Refused) -> Halt {
+fn refused(refused: &subject::Refused) -> Halt {
     Halt::Failed(format!("{refused:?}"))
 }
 

@@ -3,7 +3,7 @@
 
 use super::{Halt, Life, World};
 use crate::crash::{Extent, Restart};
-use crate::disk::{Fault, FaultPlan, SharedDisk};
+use crate::disk::{Fault, FaultDisk, FaultPlan, SharedDisk};
 use levada_core::command::NackMode;
 
 /// Requests of the alphabet.
@@ -17,7 +17,7 @@ pub fn exhaust<S: Restart>(extent: Extent) -> Result<u64, String> {
             for point in 1.. {
                 let at = |what| format!("workload {workload} of {length} at {point}: {what}");
                 let (world, stopped) = World::short::<S>(length, workload, point).map_err(at)?;
-                let ways = world.copy().disk.with(|disk| disk.cuts());
+                let ways = world.copy().disk.with(FaultDisk::cuts);
                 let random = &mut world.random.clone();
                 for choice in ways.choices(extent.ways_max, extent.samples, random).0 {
                     let mut fork = world.copy();
@@ -56,9 +56,8 @@ impl World {
             let letter = workload / LETTERS.pow(place) % LETTERS;
             match world.letter(&mut life, letter) {
                 Ok(()) => {}
-                Err(Halt::Wrong(what)) => return Err(what),
                 Err(Halt::Failed(_)) if world.disk.with(|disk| disk.is_stopped()) => break,
-                Err(Halt::Failed(what)) => return Err(what),
+                Err(Halt::Wrong(what) | Halt::Failed(what)) => return Err(what),
             }
         }
         let stopped = world.disk.with(|disk| disk.is_stopped());

@@ -5,8 +5,8 @@
 //! must be true whatever it decides is checked, by the [history](crate::history) and here:
 //!
 //! - an entry that was acknowledged to its producer is at every crash point in exactly one of: not
-//!   reached, pending, acknowledged, dead letter, and is never removed while a retaining group needs
-//!   it (invariants 24 and 27);
+//!   reached, pending, acknowledged, dead letter, and is never removed while a retaining group
+//!   needs it (invariants 24 and 27);
 //! - it is not delivered again before its lease and its rest are over, and not more often than
 //!   MAX-DELIVER; nothing dies that no limit and no FATAL killed;
 //! - MAX-LEN and MAX-PENDING are kept; an append that was refused is nowhere;
@@ -39,7 +39,7 @@ const START_MS: u64 = 1_000_000_000;
 /// Runs the schedule of a seed; what was wrong, in words, if anything was.
 pub fn run<S: Restart>(seed: u64, trace: bool) -> Result<Report, String> {
     let mut world = World::new(seed, trace);
-    for _ in 0..1 + world.random.below(4) {
+    for _ in 0..=world.random.below(4) {
         world.live::<S>()?;
     }
     world.drain::<S>()?;
@@ -191,7 +191,7 @@ impl World {
             self.leases.clear();
         }
         for held in life.waiting {
-            self.lose(held);
+            self.lose(&held);
         }
         self.leases.values_mut().for_each(|lease| lease.deliveries = 0);
     }
@@ -235,21 +235,19 @@ impl World {
         let states = [state];
         let mut found = self.ledger.absorb(std::mem::take(&mut self.journal));
         found.extend(history::check(&self.ledger, &states));
-        self.judge(found)?;
+        self.judge(&found)?;
         self.ledger.settle(&states);
         self.held = states[0].pending.iter().map(|row| row.id).collect();
         self.power_cut = false;
         Ok(life)
     }
 
-    fn judge(&self, found: Vec<Violation>) -> Result<(), Halt> {
-        match found.is_empty() {
-            true => Ok(()),
-            false => {
-                let words: Vec<_> = found.iter().map(ToString::to_string).collect();
-                Err(Halt::Wrong(format!("{:?}: {}", self.policy, words.join("; "))))
-            }
+    fn judge(&self, found: &[Violation]) -> Result<(), Halt> {
+        if found.is_empty() {
+            return Ok(());
         }
+        let words: Vec<_> = found.iter().map(ToString::to_string).collect();
+        Err(Halt::Wrong(format!("{:?}: {}", self.policy, words.join("; "))))
     }
 
     /// Ends a turn twice, for the first poll may find something due.
@@ -301,6 +299,6 @@ impl World {
         let states = [after];
         found.extend(history::check(&self.ledger, &states));
         found.extend(history::check_drained(&self.ledger, &states));
-        self.judge(found).map_err(words)
+        self.judge(&found).map_err(words)
     }
 }

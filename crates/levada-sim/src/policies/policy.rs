@@ -23,9 +23,12 @@ pub(super) struct Policy {
 
 impl Policy {
     pub(super) fn draw(random: &mut Random) -> Self {
+        let retention = random.chance(60);
+        let retain_acked_ms = *random.pick(&[0, 0, 50]);
         Self {
-            retention: random.chance(60),
-            retain_acked_ms: *random.pick(&[0, 0, 50]),
+            retention,
+            // It belongs to RETENTION ACKED.
+            retain_acked_ms: if retention { retain_acked_ms } else { 0 },
             max_age_ms: *random.pick(&[0, 0, 0, 100]),
             max_len: *random.pick(&[0, 0, 0, 3, 12]),
             trim: random.chance(50),
