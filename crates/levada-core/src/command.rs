@@ -592,7 +592,7 @@ pub enum SetExpiry {
     At(u64),
 }
 
-impl<'a> Command<'a> {
+impl Command<'_> {
     /// Whether it is refused while the disk is full: what Redis refuses when it is out of memory
     /// (the flag DENYOOM). What reads, acknowledges, deletes and trims is not.
     pub fn needs_space(&self) -> bool {
