@@ -55,6 +55,11 @@ const STAGES: &[Stage] = &[
     ("conformance", |_| conformance::run(&conformance::Options::default())),
     ("differential", |_| crate::differential::short()),
     ("crash schedules", |_| cargo(&["run", "--release", "-p", "levada-sim", "--", "run"])),
+    ("crash points", |_| cargo(&["run", "--release", "-p", "levada-sim", "--", "exhaust", "1"])),
+    ("policy schedules", |_| {
+        let short = ["policies", "--schedules", "2000"];
+        cargo(&[&["run", "--release", "-p", "levada-sim", "--"], &short[..]].concat())
+    }),
     ("kill -9 loop", |_| cargo(&["run", "-p", "xtask", "--", "kills", "--rounds", "50"])),
     ("schedule", |_| {
         let short = ["--entries", "3000", "--seconds", "6", "--restarts", "2"];

@@ -208,7 +208,9 @@ impl Machine {
             _ => self.apply_to_stream(effect, at),
         };
         if let Some(object) = effect.key().and_then(|key| self.keys.get_mut(key)) {
-            object.changed = at.position;
+            if !effect.is_passing() {
+                object.changed = at.position;
+            }
             if !effect.is_delivery() {
                 object.entries_changed = at.position;
             }
@@ -486,8 +488,8 @@ pub(crate) fn apply_to_group(group: &mut Group, effect: &Effect<'_>, at: At) {
         Effect::ConsumerDeleted { consumer, .. } => {
             group.remove_consumer(at.position, *consumer);
         }
-        Effect::ConsumerSeen { consumer, active, .. } => {
-            group.seen(*consumer, at.now_ms, *active);
+        Effect::ConsumerSeen { consumer, active, ago_ms, .. } => {
+            group.seen(*consumer, at.now_ms.saturating_sub(*ago_ms), *active);
         }
         Effect::Delivered { consumer, last_id, entries_read, ids, .. } => {
             set_place(group, *last_id, *entries_read);

@@ -79,7 +79,7 @@ impl Found<'_> {
     }
 
     pub(super) fn seen<'a>(&self, consumer: u32, active: bool) -> Effect<'a> {
-        Effect::ConsumerSeen { key: self.key, group: self.number, consumer, active }
+        Effect::ConsumerSeen { key: self.key, group: self.number, consumer, active, ago_ms: 0 }
     }
 }
 

@@ -48,6 +48,9 @@ impl<S: Store> Shard<S> {
             true => self.expire_due(),
             false => command.for_each_key(|key| self.expire_key(key)),
         }
+        if command.shows_consumers() {
+            self.log_seen();
+        }
         let decided = self.decide(client, command, self.in_transaction);
         if !matches!(decided, Err(Undecided::Reading)) {
             self.announce_misses(command);
@@ -157,26 +160,37 @@ impl<S: Store> Shard<S> {
     }
 
     pub(super) fn carry_out(&mut self, command: &Command<'_>, decision: Decision<'_>) -> Answer {
-        if let Err(refused) = self.log(&decision.effects) {
+        if !self.put_off(&decision.effects)
+            && let Err(refused) = self.change(command, &decision.effects)
+        {
             return self.refuse(command, refused);
         }
-        let notes = self.notes(command, &decision.effects);
+        let wait = self.wait_for(command);
+        Answer { result: Ok(decision.reply), wait }
+    }
+
+    /// Logs the effects of a command and applies them.
+    fn change(&mut self, command: &Command<'_>, effects: &[Effect<'_>]) -> Result<(), Refused> {
+        self.log(effects)?;
+        let notes = self.notes(command, effects);
         let evicts = |effect: &&Effect<'_>| match effect {
             Effect::KeyRemoved { key } => self.is_eviction(command, *key),
             _ => false,
         };
-        self.evicted_keys += decision.effects.iter().filter(evicts).count() as u64;
-        for effect in &decision.effects {
+        self.evicted_keys += effects.iter().filter(evicts).count() as u64;
+        for effect in effects {
             self.apply(effect);
         }
         self.announce(notes);
-        let wait = self.wait_for(command);
-        Answer { result: Ok(decision.reply), wait }
+        Ok(())
     }
 
     /// Puts the effects of a command into the batch, all or none: they must fit with what is there,
     /// in a transaction, or else alone.
     pub(super) fn log(&mut self, effects: &[Effect<'_>]) -> Result<(), Refused> {
+        if !effects.is_empty() {
+            self.log_seen();
+        }
         let start = self.batch.len();
         effects.iter().for_each(|effect| effect.encode(&mut self.batch));
         // On a full disk the log lives on what it has until a checkpoint gives a file back.
@@ -250,7 +264,7 @@ impl<S: Store> Shard<S> {
     }
 
     /// Removes a key that has expired, before a command looks at it.
-    fn expire_key(&mut self, key: Key<'_>) {
+    pub(super) fn expire_key(&mut self, key: Key<'_>) {
         let found = self.machine.keys.find(key);
         let expired = found
             .filter(|(_, object)| object.expires_at_ms.is_some_and(|at_ms| at_ms < self.now_ms));
@@ -315,7 +329,7 @@ impl<S: Store> Shard<S> {
         let relaxed = matches!(command, Command::Xreadgroup(_)) && !self.settings.delivery_strict;
         let mut lsn = 0;
         let keys = &self.machine.keys;
-        if command.sees_whole_keyspace() {
+        if command.sees_whole_keyspace() || command.shows_consumers() {
             lsn = self.position();
         }
         command.for_each_key(|key| {

@@ -23,6 +23,7 @@ mod reads;
 mod recovery;
 mod schedule;
 mod scrub;
+mod seen;
 mod tend;
 mod transaction;
 mod waiters;
@@ -39,7 +40,7 @@ use levada_core::{
 
 use self::{
     channels::Channels, checkpoint::Checkpointing, schedule::Schedules, scrub::Scrubbing,
-    tend::Tending, transaction::Watches, waiters::Waiters,
+    seen::Seen, tend::Tending, transaction::Watches, waiters::Waiters,
 };
 pub use self::{
     channels::{Delivery, Listening, NAME_BYTES, NAMES_BYTES_MAX, Subscriptions},
@@ -206,6 +207,7 @@ pub struct Shard<S> {
     checkpointing: Checkpointing,
     residual_reads: u64,
     tending: Tending,
+    seen: Seen,
     schedules: Schedules,
     expired_keys: u64,
     evicted_keys: u64,
@@ -413,6 +415,7 @@ impl<S: Store> Shard<S> {
         self.time_out(now);
         self.expire(now);
         self.tend(now);
+        self.log_seen_in_time();
         self.append_due(now);
         self.forget_over();
         self.keep_tail_budget();
@@ -459,13 +462,15 @@ impl<S: Store> Shard<S> {
         let checkpoint = (wanted || self.checkpointing.is_under_way()).then_some(now.monotonic_us);
         let full = self.looked_us.filter(|_| self.is_full()).map(|at_us| at_us + LOOK_US);
         let tends = self.tending.next_ms().map(until);
+        let seen = self.seen.log_at_ms().map(until);
         let due = self.schedules.next_ms().map(|at_ms| {
             let left_us = at_ms.saturating_sub(now.wall_ms).saturating_mul(1000);
             now.monotonic_us.saturating_add(left_us.min(schedule::STEP_US))
         });
         let rests = self.last_lsn <= self.last_durable_wish && self.store.is_idle();
         let idle = (!rests).then_some(self.last_commit_us + IDLE_US);
-        [waits, expiry, over, claim, tends, due, checkpoint, full, idle].into_iter().flatten().min()
+        let late = [claim, tends, seen, due, checkpoint, full, idle];
+        [waits, expiry, over].into_iter().chain(late).flatten().min()
     }
 
     /// Counts expired and evicted keys from 0 again.

@@ -247,30 +247,37 @@ impl<S: Store> Shard<S> {
     /// Serves the readers of the keys that changed, in the order in which they came. A reader's own
     /// effects (deliveries) feed nobody.
     pub(super) fn serve_waiters(&mut self) {
-        for name in std::mem::take(&mut self.waiters.fed) {
-            let Some(queue) = self.waiters.queues.get(&name) else {
-                continue;
-            };
-            let queue: Vec<_> = queue.iter().copied().collect();
-            let mut exhausted = BTreeSet::new();
-            for client in queue {
-                let Some((read, _)) = self.waiters.clients.get(&client) else {
-                    continue;
-                };
-                if read.competes_in().is_some_and(|group| exhausted.contains(group)) {
-                    continue;
-                }
-                let read = read.clone();
-                match self.serve(client, &read) {
-                    Some(answer) => {
-                        self.waiters.remove(client);
-                        self.events.push_back(Event::Served { client, answer });
-                    }
-                    None => exhausted.extend(read.competes_in().map(<[u8]>::to_vec)),
-                }
+        // Again as long as a reader meets a key that has expired, which concerns others.
+        while !self.waiters.fed.is_empty() {
+            for name in std::mem::take(&mut self.waiters.fed) {
+                self.serve_queue(&name);
             }
         }
         self.serve_claims();
+    }
+
+    fn serve_queue(&mut self, name: &Name) {
+        let Some(queue) = self.waiters.queues.get(name) else {
+            return;
+        };
+        let queue: Vec<_> = queue.iter().copied().collect();
+        let mut exhausted = BTreeSet::new();
+        for client in queue {
+            let Some((read, _)) = self.waiters.clients.get(&client) else {
+                continue;
+            };
+            if read.competes_in().is_some_and(|group| exhausted.contains(group)) {
+                continue;
+            }
+            let read = read.clone();
+            match self.serve(client, &read) {
+                Some(answer) => {
+                    self.waiters.remove(client);
+                    self.events.push_back(Event::Served { client, answer });
+                }
+                None => exhausted.extend(read.competes_in().map(<[u8]>::to_vec)),
+            }
+        }
     }
 
     /// Serves the readers for whom something pending has become old enough, longest due first.
@@ -340,6 +347,8 @@ impl<S: Store> Shard<S> {
     /// The answer to a read that waits, if there is one by now.
     fn serve(&mut self, client: ClientId, read: &BlockedRead) -> Option<Answer> {
         let command = read.command();
+        // It may wait for other keys than the one that woke it.
+        command.for_each_key(|key| self.expire_key(key));
         let answer = match self.decide(client, &command, true) {
             Ok(decision) if decision.reply == Reply::NilList => {
                 // A group with ORDER-BY has looked at what is new, and goes on behind it.

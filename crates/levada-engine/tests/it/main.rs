@@ -13,4 +13,5 @@ mod redrives;
 mod released;
 mod restores;
 mod schedules;
+mod seen;
 mod verify;
