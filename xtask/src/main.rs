@@ -70,6 +70,7 @@ cargo xtask VERB
   toolkit [--server levada|7.0|8.6|valkey] [FILTER ...]
                             the promises of the toolkit, on each server
   order [--entries 1000000] [--keys 10000] [--consumers 16] [--kills 3] [--seed S]
+  order [--entries 1000000] [--keys 10000] [--consumers 16] [--kills 3] [--seed S] [--canary]
                             a group with ORDER-BY: is every key in order, and nothing lost?
   transfer [--entries 1000000] [--redis PROGRAM]
                             a stream with groups from Redis to Levada and back, compared

@@ -60,7 +60,7 @@ pub(super) fn xdlq<'a>(context: Context<'_>, asked: &Xdlq<'a>) -> Decided<'a> {
             let reply = integer(letters.len() as u64);
             Decision { reply, effects: office.removed(&letters).into_iter().collect() }
         }
-        XdlqVerb::Redrive => office.redrive(&found, office.select(&asked.letters)?)?,
+        XdlqVerb::Redrive => office.redrive(&found, &office.select(&asked.letters)?)?,
     })
 }
 
@@ -184,10 +184,10 @@ impl Office<'_, '_> {
     }
 
     /// Letters become entries again that only their group is given: as many as the stream takes.
-    fn redrive(&self, found: &Found<'_>, letters: Vec<Placed>) -> Decided<'static> {
+    fn redrive(&self, found: &Found<'_>, letters: &[Placed]) -> Decided<'static> {
         let mut back = Back::to(self.context, found);
         let mut taken = 0;
-        for (_, place) in &letters {
+        for (_, place) in letters {
             if !back.append(self.original(*place)?)? {
                 break;
             }

@@ -38,6 +38,8 @@ pub(super) struct Round {
     unparked: BTreeSet<StreamId>,
     /// Keys in flight or parked since the beginning of the round.
     busy: BTreeSet<u64>,
+    /// Entries that may still be parked, once all that is ready was chosen.
+    room: u64,
 }
 
 /// Who asks, and for how much.
@@ -82,6 +84,7 @@ impl Asked<'_> {
         let mut round = Round::default();
         self.choose_ready(&mut round)?;
         if !self.is_full(&round) {
+            round.room = self.room(&round);
             self.choose_new(&mut round)?;
         }
         Ok(round)
@@ -130,8 +133,7 @@ impl Asked<'_> {
     /// New entries, as far as there is room for those that are passed over.
     fn choose_new(&self, round: &mut Round) -> Result<(), Refusal> {
         let Found { key, stream, group, .. } = self.found;
-        let room = self.room(round) as u64;
-        let count = self.count.saturating_add(room).saturating_add(group.pending.len());
+        let count = self.count.saturating_add(round.room).saturating_add(group.pending.len());
         let span = Span::above(group.last_id, count);
         let mut new = places::collect_new(self.context, key, stream, span)?;
         new.parts.truncate(BLOCKS_MAX);
@@ -155,17 +157,12 @@ impl Asked<'_> {
         Ok(())
     }
 
-    /// Entries that may still be parked.
-    fn room(&self, round: &Round) -> usize {
-        let is_parked = |id: &&StreamId| self.found.group.order.is_parked(**id);
-        let left = round.unparked.iter().filter(is_parked).count();
-        // What is chosen of the parked ones leaves, too.
-        let taken = round.chosen.iter().filter(|(id, _)| {
-            self.found.group.order.is_parked(*id) && !round.unparked.contains(id)
-        });
-        let parked = self.found.group.order.parked_len() + round.parked.len();
-        let parked = parked - left - taken.count();
-        usize::try_from(self.context.order_window).unwrap_or(usize::MAX).saturating_sub(parked)
+    /// Entries that may be parked beside those that stay so.
+    fn room(&self, round: &Round) -> u64 {
+        let order = &self.found.group.order;
+        let chosen = round.chosen.iter().filter(|(id, _)| !round.unparked.contains(id)).count();
+        let parked = order.parked_len() - chosen - round.unparked.len();
+        self.context.order_window.saturating_sub(parked as u64)
     }
 
     /// Chooses or parks a new entry; whether the next one may be looked at.
@@ -179,8 +176,9 @@ impl Asked<'_> {
         let is_pending = group.pending.get(row.id).is_some();
         let is_busy = |key| round.busy.contains(&key) || group.order.is_busy(key, &round.unparked);
         match key.filter(|key| !is_pending && is_busy(*key)) {
-            Some(_) if self.room(round) == 0 => return false,
+            Some(_) if round.room == 0 => return false,
             Some(key) => {
+                round.room -= 1;
                 round.busy.insert(key);
                 round.parked.push((row.id, key));
             }

@@ -352,7 +352,10 @@ impl<S: Store> Shard<S> {
         let answer = match self.decide(client, &command, true) {
             Ok(decision) if decision.reply == Reply::NilList => {
                 // A group with ORDER-BY has looked at what is new, and goes on behind it.
-                if decision.effects.iter().any(|effect| matches!(effect, Effect::Policy { .. })) {
+                let goes_on = |effect: &Effect<'_>| {
+                    matches!(effect, Effect::Policy { .. } | Effect::Delivered { .. })
+                };
+                if decision.effects.iter().any(goes_on) {
                     self.carry_out(&command, decision);
                 }
                 None
