@@ -46,6 +46,8 @@ pub struct FileDisk {
     lock: Option<OpenFile>,
     files: Vec<Option<Arc<OpenFile>>>,
     next_ticket: u64,
+    /// Finished on the inline lane: no other thread has to know.
+    finished: VecDeque<Completion>,
     shared: Arc<Shared>,
     jobs: Option<SyncSender<Job>>,
     workers: Vec<JoinHandle<()>>,
@@ -132,6 +134,7 @@ impl FileDisk {
             lock,
             files: Vec::new(),
             next_ticket: 0,
+            finished: VecDeque::new(),
             shared,
             jobs: Some(jobs),
             workers,
@@ -222,25 +225,29 @@ impl Disk for FileDisk {
     fn submit(&mut self, operation: Operation, lane: Lane) -> Ticket {
         let ticket = Ticket(self.next_ticket);
         self.next_ticket += 1;
-        let job = Job { ticket, file: self.file(file_of(&operation)), operation };
-        unpoisoned(&self.shared.done).under_way += 1;
-        match (&self.jobs, lane) {
-            (Some(jobs), Lane::Background) => {
-                if let Err(unsent) = jobs.send(job) {
-                    // Every worker is gone (it panicked): the caller does it itself.
-                    finish(&self.shared, unsent.0);
-                }
+        let file = self.file(file_of(&operation));
+        if let (Some(jobs), Lane::Background) = (&self.jobs, lane) {
+            unpoisoned(&self.shared.done).under_way += 1;
+            if let Err(unsent) = jobs.send(Job { ticket, file, operation }) {
+                // Every worker is gone (it panicked): the caller does it itself.
+                finish(&self.shared, unsent.0);
             }
-            _ => finish(&self.shared, job),
+        } else {
+            let result = file.and_then(|file| carry_out(&file, operation));
+            self.finished.push_back(Completion { ticket, result });
         }
         ticket
     }
 
     fn poll_completed(&mut self) -> Option<Completion> {
-        unpoisoned(&self.shared.done).completions.pop_front()
+        let inline = self.finished.pop_front();
+        inline.or_else(|| unpoisoned(&self.shared.done).completions.pop_front())
     }
 
     fn wait_completed(&mut self) {
+        if !self.finished.is_empty() {
+            return;
+        }
         let done = unpoisoned(&self.shared.done);
         let idle = |done: &mut Done| done.completions.is_empty() && done.under_way > 0;
         drop(self.shared.changed.wait_while(done, idle).unwrap_or_else(PoisonError::into_inner));

@@ -232,6 +232,9 @@ impl<S: Store> Shard<S> {
     /// Serves the readers of the keys that changed, in the order in which they came. A reader's own
     /// effects (deliveries) feed nobody.
     pub(super) fn serve_waiters(&mut self) {
+        if self.waiters.is_empty() {
+            return;
+        }
         for name in std::mem::take(&mut self.waiters.fed) {
             let Some(queue) = self.waiters.queues.get(&name) else {
                 continue;
