@@ -10,6 +10,7 @@ mod footprint;
 mod full_disk;
 mod kills;
 mod mount;
+mod order;
 mod schedule;
 mod transfer;
 
@@ -66,6 +67,8 @@ cargo xtask VERB
                             makes the page anew, --smoke only tries every case
   differential [--commands 1000000] [--seed S] [--peer 8.6|PATH] [--replay FILE]
                             random commands: the same replies as a real Redis?
+  order [--entries 1000000] [--keys 10000] [--consumers 16] [--kills 3] [--seed S]
+                            a group with ORDER-BY: is every key in order, and nothing lost?
   transfer [--entries 1000000] [--redis PROGRAM]
                             a stream with groups from Redis to Levada and back, compared
   ci                        every stage in order, with a table of minutes
@@ -98,6 +101,7 @@ fn main() -> ExitCode {
         "dedup" => dedup::run(rest),
         "footprint" => footprint::run(rest),
         "differential" => differential::run(rest),
+        "order" => order::run(rest),
         "transfer" => transfer::run(rest),
         "compare" => compare::run(rest),
         "ci" => ci::run_all(),

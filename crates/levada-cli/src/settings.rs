@@ -45,7 +45,7 @@ pub(crate) struct Given {
     /// Policy of new groups, as "PATTERN GROUP OPTION ..." with the options of XGROUP CFGSET.
     #[arg(long, env = "LEVADA_GROUP_POLICY", value_delimiter = ';', value_name = "POLICY")]
     group_policy: Option<Vec<String>>,
-    /// Memory for idempotent ids under DEDUP-WINDOW and DEDUP-MAX, 48 bytes each. [default: 512MiB]
+    /// Memory for ids under DEDUP-WINDOW and DEDUP-MAX, 48 bytes each. [default: 512MiB]
     #[arg(long, env = "LEVADA_DEDUP_BYTES_MAX", value_name = "BYTES")]
     dedup_bytes_max: Option<String>,
     /// Memory for blocks that were read or written lately. [default: 128MiB]
@@ -285,13 +285,14 @@ impl fmt::Display for Settings {
         )?;
         writeln!(
             f,
-            "# Policies of new streams: \"PATTERN OPTION ...\" with the options of XCFGSET. The first \
-             that\n# matches holds.\nstream-policy = {}\n",
+            "# Policies of new streams: \"PATTERN OPTION ...\" with the options of XCFGSET. The \
+             first\n# that matches holds.\nstream-policy = {}\n",
             list(&self.stream_policy)
         )?;
         writeln!(
             f,
-            "# Policies of new groups: \"PATTERN GROUP OPTION ...\" with the options of XGROUP CFGSET.\n\
+            "# Policies of new groups: \"PATTERN GROUP OPTION ...\" with the options of XGROUP \
+             CFGSET.\n\
              group-policy = {}\n",
             list(&self.group_policy)
         )?;

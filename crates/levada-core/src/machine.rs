@@ -460,7 +460,7 @@ fn apply_to_groups(stream: &mut Stream, effect: &Effect<'_>, at: At) {
 fn act_on_group(group: &mut Group, act: &Act, at: At) {
     match act {
         Act::StreamPolicySet(_) => {}
-        Act::GroupPolicySet { policy, .. } => group.policy = policy.clone(),
+        Act::GroupPolicySet { policy, .. } => group.set_policy(at.position, policy),
         Act::Offered { rows, .. } => {
             rows.iter().for_each(|(id, due_ms)| group.offer(at.position, *id, *due_ms));
         }
@@ -473,6 +473,13 @@ fn act_on_group(group: &mut Group, act: &Act, at: At) {
             group.dead_letters += 1;
         }
         Act::Redriven { id, .. } => group.give_back(at.position, *id),
+        Act::Parked { rows, .. } => {
+            rows.iter().for_each(|(id, key)| group.order.park(*id, *key));
+        }
+        Act::TakenOff { rows, .. } => {
+            rows.iter().for_each(|(id, key)| group.take_off(*id, *key));
+        }
+        Act::Unparked { ids, .. } => ids.iter().for_each(|id| group.order.unpark(*id)),
         Act::Dropped { count, .. } => group.dropped += count,
         Act::ReleasedUnread { stays, count, .. } => {
             group.released_unread += if *stays { *count } else { 0 };
@@ -485,6 +492,7 @@ pub(crate) fn apply_to_group(group: &mut Group, effect: &Effect<'_>, at: At) {
     match effect {
         Effect::GroupIdSet { last_id, entries_read, .. } => {
             set_place(group, *last_id, *entries_read);
+            group.order.unpark_above(*last_id);
         }
         Effect::ConsumerCreated { consumer, name, .. } => {
             let new = Consumer { seen_ms: at.now_ms, active_ms: None, pending: 0 };

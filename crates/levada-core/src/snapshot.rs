@@ -15,7 +15,7 @@
 //! 7     group << 32 | chunk       a chunk of its pending list
 //! 8     producer's number         an idempotent producer: pid, numbers of its chunks
 //! 9     producer << 32 | chunk    a chunk of its iids
-//! 12    0                         what DEDUP-WINDOW keeps: key of the hashes, numbers of its chunks
+//! 12    0                         what DEDUP-WINDOW keeps: key of the hashes, its chunks' numbers
 //! 13    chunk                     a chunk of its hashes
 //! 14    0                         a schedule: numbers of its chunks
 //! 15    chunk                     a chunk of it: times and ids

@@ -333,15 +333,6 @@ fn core_text(error: &CoreError, command: &str) -> Cow<'static, [u8]> {
         CoreError::NotInteger => b"ERR value is not an integer or out of range",
         CoreError::IncrementOverflow => b"ERR increment or decrement would overflow",
         CoreError::Limit(limit) => return limit_text(limit),
-        CoreError::LimitBelowNeeded(limit) => return limit_below_text(limit),
-        CoreError::TimeTooLong(option) => {
-            return format!("ERR {option} takes at most {TIME_MS_MAX} ms, which are 100 years")
-                .into_bytes()
-                .into();
-        }
-        CoreError::DedupTooLarge { ids, others, bytes_max } => {
-            return dedup_text(*ids, *others, *bytes_max);
-        }
         CoreError::NotFloat => return WireError::NOT_FLOAT.text().into_owned().into(),
         CoreError::SumNotFinite => b"ERR increment would produce NaN or Infinity",
         CoreError::NotString => b"ERR Key should be of string type if conditions are specified",
@@ -368,13 +359,18 @@ fn core_text(error: &CoreError, command: &str) -> Cow<'static, [u8]> {
             return WireError::Corrupt(*first, *last).text().into_owned().into();
         }
         CoreError::OutOfMemory => b"OOM command not allowed when used memory > 'maxmemory'.",
-        own => return Cow::Borrowed(own_text(own)),
+        own => return own_text(own),
     })
 }
 
 /// Errors that Redis has not.
-fn own_text(error: &CoreError) -> &'static [u8] {
-    match error {
+fn own_text(error: &CoreError) -> Cow<'static, [u8]> {
+    Cow::Borrowed(match error {
+        CoreError::LimitBelowNeeded(limit) => return limit_below_text(limit),
+        CoreError::TimeTooLong(option) => return time_text(option),
+        CoreError::DedupTooLarge { ids, others, bytes_max } => {
+            return dedup_text(*ids, *others, *bytes_max);
+        }
         CoreError::DeadLettersToSource => {
             b"ERR DLQ names the stream itself: dead letters need another key"
         }
@@ -385,11 +381,18 @@ fn own_text(error: &CoreError) -> &'static [u8] {
             b"ERR the dead-letter stream is too long to look through: name letters with IDS (XRANGE \
               shows them), or shorten it with XTRIM"
         }
+        CoreError::OrderChanges => {
+            b"ERR the group goes by another field: set ORDER-BY \"\" first"
+        }
+        CoreError::OrderTooLate => {
+            b"ERR ORDER-BY cannot begin with more than 1000 pending entries: acknowledge some first"
+        }
         CoreError::TooManyRedriven => {
             b"ERR the stream holds 100000 redriven entries already: acknowledge and trim it first"
         }
         CoreError::RetainsWhatIsKept => {
-            b"ERR RETAIN-ACKED is for RETENTION ACKED: with RETENTION KEEP nothing goes; set it to 0"
+            b"ERR RETAIN-ACKED is for RETENTION ACKED: with RETENTION KEEP nothing goes; set it to \
+              0"
         }
         CoreError::ScheduleOfTag => {
             b"ERR the key is nothing but a hash tag, and its schedule would be that of the key \
@@ -404,7 +407,11 @@ fn own_text(error: &CoreError) -> &'static [u8] {
               it, or delete and trim (DEL, XDEL, XTRIM): reading and acknowledging go on"
         }
         _ => unreachable!("core_text() keeps what Redis has"),
-    }
+    })
+}
+
+fn time_text(option: &str) -> Cow<'static, [u8]> {
+    format!("ERR {option} takes at most {TIME_MS_MAX} ms, which are 100 years").into_bytes().into()
 }
 
 /// Which limit, its value, what it holds, and what to do.

@@ -124,6 +124,7 @@ pub fn take_earlier_seen(model: &mut Model, machine: &Machine) {
 pub fn of_machine(machine: &Machine, blocks: &SealedBlocks, now_ms: u64) -> Dump {
     let nodes = NodeLimits::default();
     let (idmp, text_bytes_max) = (IdmpLimits::default(), u64::MAX);
+    let order_window = 0;
     let (dedup_bytes_max, blind) = (u64::MAX, false);
     let defaults = &levada_core::defaults::NONE;
     let context = Context {
@@ -132,6 +133,7 @@ pub fn of_machine(machine: &Machine, blocks: &SealedBlocks, now_ms: u64) -> Dump
         now_ms,
         nodes,
         idmp,
+        order_window,
         defaults,
         text_bytes_max,
         dedup_bytes_max,

@@ -7,21 +7,24 @@ use xtask::workspace;
 
 use super::case::{CASES, Case, Figure, How, Run, Who};
 use super::gate::GATES;
+use super::picture;
 use super::raw::Raw;
 
 /// Where the raw figures are, from the root.
 pub(super) const RAW: &str = "docs/bench/raw.csv";
 const PAGE: &str = "BENCHMARKS.md";
+const PICTURE: &str = "docs/bench/rates.svg";
 
-/// Writes the page.
+/// Writes the page and its picture.
 pub(super) fn write(raw: &Raw) -> Result<()> {
+    std::fs::write(workspace::root().join(PICTURE), picture::svg(raw)).context(PICTURE)?;
     std::fs::write(workspace::root().join(PAGE), text(raw)).context(PAGE)
 }
 
 fn text(raw: &Raw) -> String {
     let mut page = String::from(INTRODUCTION);
     page.push_str(&versions(raw));
-    page.push_str("\n## Gates\n\nOurs divided by the best of Redis 8.6, Redis 8.2 and Valkey 9.1, by the medians.\n\n");
+    page.push_str(GATES_INTRODUCTION);
     page.push_str(&gates(raw));
     for case in CASES {
         page.push_str(&table(case, raw));
@@ -142,12 +145,7 @@ fn versions(raw: &Raw) -> String {
 
 /// What else the machine did, by case.
 fn weather(raw: &Raw) -> String {
-    let mut text = String::from(
-        "Before each round, while our servers idle: the share of all processors that others use, and \
-         the time of\na page's write and fdatasync.\n\n\
-         | case | date | commit | rounds | busy, median | busy, most | sync us, least | median | most |\n\
-         |---|---|---|---:|---:|---:|---:|---:|---:|\n",
-    );
+    let mut text = WEATHER_INTRODUCTION.to_owned();
     for case in CASES {
         let (name, fact) = (case.name, |what| raw.fact(case.name, "machine", what).unwrap_or("-"));
         let (busy, sync) =
@@ -162,7 +160,8 @@ fn weather(raw: &Raw) -> String {
         line(
             &mut text,
             format_args!(
-                "| {name} | {date} | {commit} | {rounds} | {:.0} % | {:.0} % | {least:.0} | {:.0} | {:.0} |",
+                "| {name} | {date} | {commit} | {rounds} | {:.0} % | {:.0} % | {least:.0} \
+                 | {:.0} | {:.0} |",
                 median("busy") * 100.0,
                 most(&busy) * 100.0,
                 median("sync_us"),
@@ -177,22 +176,40 @@ fn line(text: &mut String, words: std::fmt::Arguments<'_>) {
     writeln!(text, "{words}").expect("a string takes all");
 }
 
+const GATES_INTRODUCTION: &str = "
+![Rates](docs/bench/rates.svg)
+
+## Gates
+
+Ours divided by the best of Redis 8.6, Redis 8.2 and Valkey 9.1, by the medians.
+
+";
+
+const WEATHER_INTRODUCTION: &str = "\
+Before each round, while our servers idle: the share of all processors that others use, and the time
+of a page's write and fdatasync.
+
+| case | date | commit | rounds | busy, median | most | sync us, least | median | most |
+|---|---|---|---:|---:|---:|---:|---:|---:|
+";
+
 const INTRODUCTION: &str = "\
 # Benchmarks
 
-Written by `cargo xtask compare` from [the raw rounds](docs/bench/raw.csv); `docs/bench.md` describes
-the cases of `levada bench`. Medians; rows of others that beat ours are bold.
+Written by `cargo xtask compare` from [the raw rounds](docs/bench/raw.csv). Medians; figures of
+others that beat ours are bold. [docs/bench.md](docs/bench.md) describes the cases of `levada bench`
+and how to repeat a run.
 
 - levada as it is by default: a reply means that the entry is on disk. Peers with `--appendonly yes
   --save \"\"` and `appendfsync always` (the same promise) or `everysec` (a power cut loses up to
   about a second of acknowledged entries). All else is default, their allocator too: one that was
   built without jemalloc gets it by LD_PRELOAD.
 - null is `levada serve --null`: our loop and parser without an engine, the ceiling of the machine.
-- All servers of a case run all the time, on core 0; the client is on core 1. Rounds are interleaved,
-  another server begins each; before each measurement the server is emptied and idle, and the disk
-  synced.
+- All servers of a case run all the time, on core 0; the client is on core 1. Rounds are
+  interleaved, another server begins each; before each measurement the server is emptied and idle,
+  and the disk synced. Cases of memory and of long streams are measured once, on fresh servers.
 - CPU: user and system time of the server from `/proc/PID/stat`, for each request or entry.
-- spread: (highest - lowest) / median of the first figure. A difference smaller than it says nothing.
-  A shared or virtual disk moves every figure that waits for a flush.
+- spread: (highest - lowest) / median of the first figure. A difference smaller than it says
+  nothing. A shared or virtual disk moves every figure that waits for a flush.
 
 ";

@@ -7,15 +7,22 @@ use redis::Value;
 
 use super::key::Item;
 use super::peer::Peer;
+use super::policy::Policies;
 
 /// Longest payload.
 const PAYLOAD_BYTES_MAX: usize = 8 << 20;
 /// Memory above which no payload is asked for: it would hardly be shorter than allowed.
 const MEMORY_BYTES_MAX: i64 = 32 << 20;
 
-/// Restores a stream in the target, in place of what is there. `false` where that did not work,
-/// and nothing changed: too large, or a payload or command that the target does not know.
-pub(crate) fn carry(source: &mut Peer, target: &mut Peer, item: &Item) -> Result<bool> {
+/// Restores a stream in the target, in place of what is there, with these policies. `false` where
+/// that did not work, and nothing changed: too large, or a payload or command that the target does
+/// not know.
+pub(crate) fn carry(
+    source: &mut Peer,
+    target: &mut Peer,
+    item: &Item,
+    policies: Option<&Policies>,
+) -> Result<bool> {
     let key = &item.key;
     let mut commands = redis::pipe();
     commands.cmd("MEMORY").arg("USAGE").arg(key);
@@ -30,9 +37,24 @@ pub(crate) fn carry(source: &mut Peer, target: &mut Peer, item: &Item) -> Result
         _ => return Ok(false),
     };
     let mut commands = redis::pipe();
+    commands.cmd("MULTI");
     let command = commands.cmd("RESTORE").arg(key).arg(item.expires_ms.unwrap_or(0)).arg(payload);
     command.arg("REPLACE").arg("ABSTTL");
-    let restored = target.send(&commands)?.pop().context("RESTORE does not answer")?;
+    policies.iter().for_each(|policies| policies.set(key, &mut commands));
+    commands.cmd("EXEC");
+    let done = target.send(&commands)?.pop().context("EXEC does not answer")?;
+    let Value::Array(replies) = done else {
+        return Ok(false);
+    };
+    let mut replies = replies.into_iter();
     // Why it was refused does not matter: there is another way, and its errors tell.
-    Ok(restored == Value::Okay)
+    if replies.next() != Some(Value::Okay) {
+        return Ok(false);
+    }
+    for reply in replies {
+        if let Value::ServerError(error) = reply {
+            return Err(redis::RedisError::from(error)).context("its policies in the target");
+        }
+    }
+    Ok(true)
 }

@@ -11,6 +11,7 @@ use super::id::Id;
 use super::live::Live;
 use super::options::Options;
 use super::peer::{Peer, is_broken, refused_with};
+use super::policy::Policies;
 use super::progress::Progress;
 use super::reply;
 use super::report::{Outcome, Row};
@@ -60,8 +61,10 @@ impl Work<'_> {
             .select(item.database)
             .and_then(|()| self.target.peer.select(item.database))
             .and_then(|()| match &item.kind[..] {
-                "stream" if self.restore(source, item)? => self.restored(source, item, &mut row),
-                "stream" => self.stream(source, item, &mut row),
+                "stream" => match self.restore(source, item)? {
+                    true => self.restored(source, item, &mut row),
+                    false => self.stream(source, item, &mut row),
+                },
                 "string" => {
                     let value = source.peer.ask(redis::cmd("GET").arg(&item.key))?;
                     match value {
@@ -117,12 +120,25 @@ impl Work<'_> {
             Found::Open(_) => false,
             Found::Other(_) => self.options.replace,
         };
-        Ok(may && dump::carry(&mut source.peer, &mut self.target.peer, item)?)
+        if !may {
+            return Ok(false);
+        }
+        let policies = match self.target.peer.policies {
+            true => self.carriage(source, item).plan()?.policies,
+            false => None,
+        };
+        dump::carry(&mut source.peer, &mut self.target.peer, item, policies.as_ref())
     }
 
     /// Compares what came as one payload.
     fn restored(&mut self, source: &mut Live, item: &Item, row: &mut Row) -> Result<Outcome> {
-        let plan = self.carriage(source, item).plan()?;
+        let mut carriage = self.carriage(source, item);
+        let plan = carriage.plan()?;
+        carriage.lose_policies(&plan);
+        if plan.policies.as_ref().is_some_and(Policies::has_dedup) {
+            carriage.lose("ids of idempotent producers", plan.summary.idempotent);
+        }
+        row.lost = carriage.lost;
         self.progress.found(plan.summary.length);
         self.progress.moved(&item.key, plan.summary.length);
         row.entries = plan.summary.length;
@@ -166,7 +182,8 @@ impl Work<'_> {
                 return self.present(source, item, plan, &kind);
             }
             _ => {
-                writer::open(&mut self.target.peer, &item.key)?;
+                let peer = &mut self.target.peer;
+                writer::open(peer, &item.key, peer.policies && plan.policies.is_some())?;
                 (Id::MIN, Outcome::Copied)
             }
         };

@@ -11,6 +11,7 @@ use redis::{Pipeline, Value};
 
 use super::id::Id;
 use super::peer::Peer;
+use super::policy::Policies;
 use super::reply::{self, Pairs};
 use super::source::{Entry, Group, Owner, Pending, Source, Summary};
 
@@ -97,6 +98,10 @@ impl Source for Live {
             deleted_id_max: pairs.find("max-deleted-entry-id").map(reply::id).transpose()?,
             idempotent: pairs.find("iids-tracked").map_or(Ok(0), |ids| reply::count(&ids))?,
         })
+    }
+
+    fn policies(&mut self, key: &[u8], groups: &[Group]) -> Result<Option<Policies>> {
+        Policies::read(&mut self.peer, key, groups)
     }
 
     fn entries(&mut self, key: &[u8], from: Id, to: Id, count: usize) -> Result<Vec<Entry>> {

@@ -3,7 +3,7 @@
 //!
 //! `run` goes through the keys, `key` decides what may be done to one, `stream` carries a stream in
 //! steps, `writer` writes it so that any step can be cut short, `dump` carries a small one whole,
-//! `compare` looks at both sides.
+//! `policy` carries what the server does by itself, `compare` looks at both sides.
 //! `source` is what can be read: a server (`live`) or an RDB file (`file`). Below them `pages`,
 //! `peer`, `reply`, `id`; beside them `options`, `progress`, `report`.
 
@@ -16,6 +16,7 @@ mod live;
 mod options;
 mod pages;
 mod peer;
+mod policy;
 mod progress;
 mod reply;
 mod report;

@@ -29,6 +29,8 @@ pub(crate) struct Peer {
     pub(crate) payloads: bool,
     /// It has XNACK, and so entries that are pending and nobody's.
     pub(crate) releases: bool,
+    /// It has XCFGGET, and so policies of streams and groups.
+    pub(crate) policies: bool,
     /// With credentials: never shown.
     url: String,
     connection: Connection,
@@ -51,6 +53,7 @@ impl Peer {
             database,
             payloads: false,
             releases: false,
+            policies: false,
             url: url.to_owned(),
             connection,
         };
@@ -65,6 +68,7 @@ impl Peer {
         // Asked for, not tried: an error that quotes a binary key cannot be read by the client.
         peer.payloads = peer.has("dump")? && peer.has("restore")?;
         peer.releases = peer.has("xnack")?;
+        peer.policies = peer.has("xcfgget")?;
         ensure!(peer.version >= (6, 2), "{} speaks Redis {version}: 6.2 is needed", peer.name);
         Ok(peer)
     }

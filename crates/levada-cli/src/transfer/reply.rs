@@ -81,6 +81,11 @@ impl Pairs {
         Ok(Self(pairs))
     }
 
+    /// All of them, in their order.
+    pub(crate) fn all(self) -> Vec<(Vec<u8>, Value)> {
+        self.0
+    }
+
     /// Takes a value out; `None` where the server has no such pair, or nothing in it.
     pub(crate) fn find(&mut self, name: &str) -> Option<Value> {
         let at = self.0.iter().position(|(known, _)| known == name.as_bytes())?;

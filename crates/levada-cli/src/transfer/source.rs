@@ -4,6 +4,7 @@
 use anyhow::Result;
 
 use super::id::Id;
+use super::policy::Policies;
 
 /// Streams that can be read in pages.
 pub(crate) trait Source: Send {
@@ -13,6 +14,10 @@ pub(crate) trait Source: Send {
     fn entries(&mut self, key: &[u8], from: Id, to: Id, count: usize) -> Result<Vec<Entry>>;
     /// All groups, with the names of their consumers, in the order of their names.
     fn groups(&mut self, key: &[u8]) -> Result<Vec<Group>>;
+    /// Policies of the stream and of these groups; `None` where there are no such things.
+    fn policies(&mut self, _key: &[u8], _groups: &[Group]) -> Result<Option<Policies>> {
+        Ok(None)
+    }
     /// At most `count` pending entries from this id on, in the order of ids; none only at the end.
     fn pending(&mut self, key: &[u8], group: &[u8], from: Id, count: usize)
     -> Result<Vec<Pending>>;

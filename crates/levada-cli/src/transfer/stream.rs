@@ -17,6 +17,7 @@ use super::id::Id;
 use super::live::Live;
 use super::pages::{Range, Waiting, read_ahead};
 use super::peer::readable;
+use super::policy::Policies;
 use super::progress::Progress;
 use super::source::{Group, Source, Summary};
 use super::writer::{self, MARKER};
@@ -37,6 +38,7 @@ pub(crate) struct Carriage<'a> {
 pub(crate) struct Plan {
     pub(crate) summary: Summary,
     groups: Vec<Group>,
+    pub(crate) policies: Option<Policies>,
 }
 
 impl Carriage<'_> {
@@ -49,7 +51,8 @@ impl Carriage<'_> {
             "it is not finished in the source: its group {} says so",
             readable(MARKER)
         );
-        Ok(Plan { summary, groups })
+        let policies = self.source.policies(self.key, &groups)?;
+        Ok(Plan { summary, groups, policies })
     }
 
     /// The first step. Answers how many entries were copied.
@@ -94,7 +97,16 @@ impl Carriage<'_> {
         let consumers = plan.groups.iter().map(|group| group.consumers.len() as u64).sum();
         self.lose("consumers' seen and active times", consumers);
         self.lose("ids of idempotent producers", plan.summary.idempotent);
+        self.lose_policies(plan);
         Ok(())
+    }
+
+    /// Policies are lost where the target has no such things.
+    pub(crate) fn lose_policies(&mut self, plan: &Plan) {
+        if !self.target.peer.policies {
+            let count = plan.policies.as_ref().map_or(0, Policies::count);
+            self.lose("policies of streams and groups", count);
+        }
     }
 
     /// The third step, and the fourth if entries are as they should be.
@@ -107,7 +119,9 @@ impl Carriage<'_> {
         self.compare_entries(plan, true, differences)?;
         if differences.is_empty() {
             let target = &mut self.target.peer;
-            let lost = writer::finish(target, self.key, &plan.summary, &plan.groups, expires_ms)?;
+            let policies = plan.policies.as_ref().filter(|_| target.policies);
+            let numbers = (&plan.summary, &plan.groups[..], policies);
+            let lost = writer::finish(target, self.key, numbers, expires_ms)?;
             self.lose("counters that the target is too old for", lost);
         }
         Ok(())
@@ -134,10 +148,17 @@ impl Carriage<'_> {
     pub(crate) fn compare_rest(&mut self, differences: &mut Differences) -> Result<()> {
         let source = self.source.summary(self.key)?;
         compare::summaries(&source, &self.target.summary(self.key)?, differences);
-        compare::groups(self.source, self.target, self.key, self.batch, differences)
+        compare::groups(self.source, self.target, self.key, self.batch, differences)?;
+        let groups = self.source.groups(self.key)?;
+        if let Some(there) = self.source.policies(self.key, &groups)? {
+            let ours = self.target.groups(self.key)?;
+            let here = self.target.policies(self.key, &ours)?;
+            here.iter().for_each(|here| there.compare(here, differences));
+        }
+        Ok(())
     }
 
-    fn lose(&mut self, what: &'static str, count: u64) {
+    pub(crate) fn lose(&mut self, what: &'static str, count: u64) {
         if count > 0 {
             match self.lost.iter_mut().find(|(known, _)| *known == what) {
                 Some((_, sum)) => *sum += count,

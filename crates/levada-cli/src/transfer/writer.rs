@@ -12,6 +12,7 @@ use redis::{Pipeline, Value};
 use super::id::Id;
 use super::live::Live;
 use super::peer::{self, Peer};
+use super::policy::{self, Policies};
 use super::reply::{self, Pairs};
 use super::source::{Entry, Group, Owner, Pending, Summary};
 
@@ -54,11 +55,15 @@ pub(crate) fn look(target: &mut Peer, key: &[u8]) -> Result<Found> {
     Ok(Found::Other("stream".to_owned()))
 }
 
-/// Makes an empty stream that is marked as not finished, in place of what is there.
-pub(crate) fn open(target: &mut Peer, key: &[u8]) -> Result<()> {
+/// Makes an empty stream that is marked as not finished, in place of what is there. With
+/// `keeps_all` it has a policy that lets nothing go until the end.
+pub(crate) fn open(target: &mut Peer, key: &[u8], keeps_all: bool) -> Result<()> {
     let mut commands = redis::pipe();
     commands.cmd("DEL").arg(key);
     commands.cmd("XGROUP").arg("CREATE").arg(key).arg(MARKER).arg(0).arg("MKSTREAM");
+    if keeps_all {
+        policy::keep_all(key, &mut commands);
+    }
     target.together(&commands).map(drop)
 }
 
@@ -171,13 +176,13 @@ pub(crate) fn delete(target: &mut Peer, key: &[u8], ids: &[Id]) -> Result<()> {
     target.ask(redis::cmd("XDEL").arg(key).arg(&ids)).map(drop)
 }
 
-/// Sets the numbers of the stream and its groups, its expiry, and takes the mark away: all at once.
+/// Sets the numbers of the stream and its groups, policies and expiry, and takes the mark away: all
+/// at once.
 /// Answers how many numbers the target is too old to keep.
 pub(crate) fn finish(
     target: &mut Peer,
     key: &[u8],
-    summary: &Summary,
-    groups: &[Group],
+    (summary, groups, policies): (&Summary, &[Group], Option<&Policies>),
     expires_ms: Option<i64>,
 ) -> Result<u64> {
     let (mut commands, mut lost) = (redis::pipe(), 0);
@@ -203,6 +208,8 @@ pub(crate) fn finish(
         }
     }
     commands.cmd("XGROUP").arg("DESTROY").arg(key).arg(MARKER);
+    // Behind the mark, which under a policy would have been a group that holds everything.
+    policies.iter().for_each(|policies| policies.set(key, &mut commands));
     if let Some(at) = expires_ms {
         commands.cmd("PEXPIREAT").arg(key).arg(at);
     }

@@ -3,6 +3,7 @@
 //! - `bench`: the load generator, on tiny input.
 //! - `rig`: starts a Levada and a Redis, runs the program, and compares what servers hold.
 //! - `fill`: streams with all that can be in one, from a seed.
+//! - `policies`: from the settings, and carried.
 //! - `transfer`: what is carried, what is refused, what survives being killed.
 //!
 //! Without a redis-server (`REDIS_SERVER` names another one than the installed) the tests that need
@@ -10,5 +11,6 @@
 
 mod bench;
 mod fill;
+mod policies;
 mod rig;
 mod transfer;

@@ -24,10 +24,16 @@ pub(crate) struct Server {
 impl Server {
     /// A Levada with nothing in it.
     pub(crate) fn levada() -> Self {
+        Self::levada_with(&[])
+    }
+
+    /// The same with settings of one's own.
+    pub(crate) fn levada_with(more: &[&str]) -> Self {
         let directory = fresh_directory("levada");
         let mut child = Command::new(env!("CARGO_BIN_EXE_levada"))
             .args(["serve", "--port", "0", "--dir"])
             .arg(&directory)
+            .args(more)
             .stdin(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()

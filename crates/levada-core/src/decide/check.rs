@@ -44,8 +44,8 @@ pub(super) fn dedup(
     Ok(())
 }
 
-/// A limit below what some group still needs would refuse every append. What is needed is counted by
-/// whole blocks, of which the first may be needed in part: less is counted, never more.
+/// A limit below what some group still needs would refuse every append. What is needed is counted
+/// by whole blocks, of which the first may be needed in part: less is counted, never more.
 fn limits(stream: &Stream, policy: &StreamPolicy) -> Result<(), Error> {
     let below = retention::watermark(stream);
     if policy.on_limit == OnLimit::Trim || below > stream.last_id {

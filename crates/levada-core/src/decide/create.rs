@@ -3,7 +3,7 @@
 
 use alloc::{borrow::Cow, vec::Vec};
 
-use super::{Context, check};
+use super::{Context, check, policy::order_seed};
 use crate::{
     command::Key,
     dedup::{DedupLimits, Secret},
@@ -96,6 +96,9 @@ pub(super) fn group(
     group: u32,
     name: &[u8],
 ) -> Option<Effect<'static>> {
-    let policy = context.defaults.group(stream, name)?.clone();
+    let mut policy = context.defaults.group(stream, name)?.clone();
+    if policy.is_ordered() {
+        policy.order_seed = order_seed(context, key, group);
+    }
     Some(Effect::Policy { key, act: Act::GroupPolicySet { group, policy } })
 }

@@ -20,6 +20,7 @@ use crate::{
     fields::Fields,
     id::StreamId,
     keyspace::KeyNumber,
+    order,
     redriven::REDRIVEN_MAX,
     reply::{Entries, Reply},
     stream::Stream,
@@ -244,8 +245,11 @@ impl<'m> Back<'m> {
         self.ahead.append(id, &fields, starts_node, self.context.now_ms);
         self.ahead.redriven.insert(id, before);
         self.bytes += encoded.len();
+        let of_key = order::key_in(&self.found.group.policy, &fields);
         let act = Act::Redriven { group, id, starts_node, fields: encoded.into() };
         self.effects.push(Effect::Policy { key, act });
+        let act = of_key.map(|of_key| Act::TakenOff { group, rows: Vec::from([(id, of_key)]) });
+        self.effects.extend(act.map(|act| Effect::Policy { key, act }));
         Ok(true)
     }
 }

@@ -16,6 +16,7 @@ mod info;
 mod keys;
 mod lag;
 mod letters;
+mod ordered;
 mod pending;
 mod places;
 mod policy;
@@ -65,6 +66,8 @@ pub struct Context<'m> {
     pub nodes: NodeLimits,
     /// How new streams track idempotent ids.
     pub idmp: IdmpLimits,
+    /// Entries that a group with ORDER-BY parks at most.
+    pub order_window: u64,
     /// Policies of new streams and groups.
     pub defaults: &'m Defaults,
     /// Bytes that strings may take.

@@ -16,8 +16,7 @@ use crate::{
     id::StreamId,
     keyspace::{KeyNumber, Object, Value},
     pending::Pending,
-    policy::GroupPolicy,
-    schedule::is_tagged,
+    policy::{GroupPolicy, dead_letters_default},
     stream::Stream,
     varint,
 };
@@ -285,9 +284,5 @@ pub(super) fn dead_letters_of(policy: &GroupPolicy, key: &[u8], group: &[u8]) ->
     if !policy.dlq.is_empty() {
         return policy.dlq.to_vec();
     }
-    // In a cluster the letters must stand in the slot of their stream.
-    match is_tagged(key) {
-        true => [key, b":dlq:", group].concat(),
-        false => [b"{", key, b"}:dlq:", group].concat(),
-    }
+    dead_letters_default(key, group)
 }

@@ -1,4 +1,4 @@
-//! Up to [`CHUNK_ROWS`] hashes with id and time, oldest first: what a checkpoint writes as one piece.
+//! Up to [`CHUNK_ROWS`] hashes with id and time, oldest first: one piece of a checkpoint.
 //!
 //! Invariants: times do not decrease; each is less than 2^32 ms behind that of the first row.
 //!

@@ -11,15 +11,15 @@
 //!
 //! # Age
 //! A hash counts for the window, to the millisecond, whatever was or was not swept. Times do not
-//! decrease, for a new hash takes the time of the last one if that is later, so that what is over is
-//! always a prefix. `apply` has no clock: effects say how many of the oldest go, at most
+//! decrease, for a new hash takes the time of the last one if that is later: what is over is always
+//! a prefix. `apply` has no clock: effects say how many of the oldest go, at most
 //! [`GOING_MAX`] with an append and [`SWEEP_MAX`] with a sweep, so that no turn is long.
 //!
 //! # Memory and checkpoints
 //! 36 bytes in chunks of [`CHUNK_ROWS`] and 6 to 11.5 in a table that finds them: less than
 //! [`ID_BYTES`]. Chunks and parts of the table are persistent: a clone shares them, and a change
-//! behind a checkpoint copies the one it touches. A checkpoint writes the chunks that are new (about
-//! 20 bytes an id), and one small piece for the stream; the table is made anew at a start.
+//! behind a checkpoint copies the one it touches. A checkpoint writes the chunks that are new
+//! (about 20 bytes an id), and one small piece for the stream; the table is made anew at a start.
 //!
 //! ```text
 //! ordinal  := chunk number * CHUNK_ROWS + row; the table keeps its low 32 bits

@@ -15,10 +15,7 @@ use std::{
     fmt, fs, io,
     os::unix::fs::{FileExt, MetadataExt},
     path::{self, Path, PathBuf},
-    sync::{
-        Arc, Condvar, Mutex, MutexGuard, PoisonError,
-        mpsc::{Receiver, SyncSender, sync_channel},
-    },
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread::{self, JoinHandle},
 };
 
@@ -49,7 +46,6 @@ pub struct FileDisk {
     /// Finished on the inline lane: no other thread has to know.
     finished: VecDeque<Completion>,
     shared: Arc<Shared>,
-    jobs: Option<SyncSender<Job>>,
     workers: Vec<JoinHandle<()>>,
 }
 
@@ -72,16 +68,30 @@ struct Job {
 /// Where workers and owner meet.
 #[derive(Default)]
 struct Shared {
+    queue: Mutex<Queue>,
+    /// Told of each job, one worker at a time, and of the end.
+    more: Condvar,
+    /// Told of room in a queue that was full.
+    room: Condvar,
     done: Mutex<Done>,
     /// Told of every completion; the owner waits here in [`Disk::wait_completed`].
     changed: Condvar,
     waker: Mutex<Option<Waker>>,
 }
 
+/// Jobs that no worker has taken yet.
+#[derive(Default)]
+struct Queue {
+    jobs: VecDeque<Job>,
+    closed: bool,
+}
+
 #[derive(Default)]
 struct Done {
     completions: VecDeque<Completion>,
     under_way: usize,
+    /// The owner sleeps: only then it has to be woken, which is a call of the system.
+    waited_for: bool,
 }
 
 impl FileDisk {
@@ -122,10 +132,8 @@ impl FileDisk {
         let lock = lock.map(|file| OpenFile::new(file, directory.join(LOCK))).transpose();
         let lock = lock.map_err(|error| Error::io("cannot look at the lock of", &shown, &error))?;
         let shared = Arc::new(Shared::default());
-        let (jobs, queue) = sync_channel(QUEUE_MAX);
-        let queue = Arc::new(Mutex::new(queue));
         let workers = (0..WORKERS)
-            .map(|_| spawn_worker(Arc::clone(&queue), Arc::clone(&shared)))
+            .map(|_| spawn_worker(Arc::clone(&shared)))
             .collect::<io::Result<_>>()
             .map_err(|error| Error::io("cannot start a disk thread for", &shown, &error))?;
         Ok(Self {
@@ -136,7 +144,6 @@ impl FileDisk {
             next_ticket: 0,
             finished: VecDeque::new(),
             shared,
-            jobs: Some(jobs),
             workers,
         })
     }
@@ -176,7 +183,8 @@ impl fmt::Debug for FileDisk {
 impl Drop for FileDisk {
     fn drop(&mut self) {
         // A closed queue ends the workers, behind everything that was submitted.
-        self.jobs = None;
+        unpoisoned(&self.shared.queue).closed = true;
+        self.shared.more.notify_all();
         for worker in self.workers.drain(..) {
             // A worker that panicked has nothing left to give back.
             let _ = worker.join();
@@ -226,12 +234,9 @@ impl Disk for FileDisk {
         let ticket = Ticket(self.next_ticket);
         self.next_ticket += 1;
         let file = self.file(file_of(&operation));
-        if let (Some(jobs), Lane::Background) = (&self.jobs, lane) {
+        if lane == Lane::Background {
             unpoisoned(&self.shared.done).under_way += 1;
-            if let Err(unsent) = jobs.send(Job { ticket, file, operation }) {
-                // Every worker is gone (it panicked): the caller does it itself.
-                finish(&self.shared, unsent.0);
-            }
+            self.shared.hand_over(Job { ticket, file, operation });
         } else {
             let result = file.and_then(|file| carry_out(&file, operation));
             self.finished.push_back(Completion { ticket, result });
@@ -248,9 +253,11 @@ impl Disk for FileDisk {
         if !self.finished.is_empty() {
             return;
         }
-        let done = unpoisoned(&self.shared.done);
+        let mut done = unpoisoned(&self.shared.done);
+        done.waited_for = true;
         let idle = |done: &mut Done| done.completions.is_empty() && done.under_way > 0;
-        drop(self.shared.changed.wait_while(done, idle).unwrap_or_else(PoisonError::into_inner));
+        let waited = self.shared.changed.wait_while(done, idle);
+        waited.unwrap_or_else(PoisonError::into_inner).waited_for = false;
     }
 
     fn list(&mut self, directory: &str) -> io::Result<Vec<String>> {
@@ -350,15 +357,9 @@ fn held(locked: Result<(), fs::TryLockError>, shown: &str) -> Result<(), Error> 
     }
 }
 
-fn spawn_worker(
-    queue: Arc<Mutex<Receiver<Job>>>,
-    shared: Arc<Shared>,
-) -> io::Result<JoinHandle<()>> {
+fn spawn_worker(shared: Arc<Shared>) -> io::Result<JoinHandle<()>> {
     let work = move || {
-        loop {
-            // One worker waits in the queue, the other for the lock: either gets the next job.
-            let job = unpoisoned(&queue).recv();
-            let Ok(job) = job else { return };
+        while let Some(job) = shared.take() {
             finish(&shared, job);
             let waker = unpoisoned(&shared.waker).clone();
             if let Some(waker) = waker {
@@ -369,6 +370,29 @@ fn spawn_worker(
     thread::Builder::new().name("levada-disk".to_owned()).spawn(work)
 }
 
+impl Shared {
+    /// Gives a job to the workers; waits while too many wait for one.
+    fn hand_over(&self, job: Job) {
+        let queue = unpoisoned(&self.queue);
+        let full = |queue: &mut Queue| queue.jobs.len() >= QUEUE_MAX;
+        let queue = self.room.wait_while(queue, full);
+        queue.unwrap_or_else(PoisonError::into_inner).jobs.push_back(job);
+        self.more.notify_one();
+    }
+
+    /// The next job; `None` at the end.
+    fn take(&self) -> Option<Job> {
+        let queue = unpoisoned(&self.queue);
+        let none = |queue: &mut Queue| queue.jobs.is_empty() && !queue.closed;
+        let mut queue = self.more.wait_while(queue, none).unwrap_or_else(PoisonError::into_inner);
+        let job = queue.jobs.pop_front();
+        if queue.jobs.len() + 1 == QUEUE_MAX {
+            self.room.notify_one();
+        }
+        job
+    }
+}
+
 /// Carries a job out and reports it.
 fn finish(shared: &Shared, job: Job) {
     let Job { ticket, file, operation } = job;
@@ -376,7 +400,9 @@ fn finish(shared: &Shared, job: Job) {
     let mut done = unpoisoned(&shared.done);
     done.under_way -= 1;
     done.completions.push_back(Completion { ticket, result });
-    shared.changed.notify_all();
+    if done.waited_for {
+        shared.changed.notify_all();
+    }
 }
 
 fn carry_out(open: &OpenFile, operation: Operation) -> io::Result<Vec<u8>> {

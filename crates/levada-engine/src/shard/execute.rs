@@ -117,6 +117,7 @@ impl<S: Store> Shard<S> {
             now_ms: self.now_ms,
             nodes: self.settings.nodes,
             idmp: self.settings.idmp,
+            order_window: self.settings.order_window,
             defaults: &self.defaults,
             text_bytes_max: self.settings.strings_bytes_max,
             dedup_bytes_max: self.settings.dedup_bytes_max,
@@ -269,7 +270,7 @@ impl<S: Store> Shard<S> {
     }
 
     /// Removes a key that has expired, before a command looks at it.
-    fn expire_key(&mut self, key: Key<'_>) {
+    pub(super) fn expire_key(&mut self, key: Key<'_>) {
         let found = self.machine.keys.find(key);
         let expired = found
             .filter(|(_, object)| object.expires_at_ms.is_some_and(|at_ms| at_ms < self.now_ms));

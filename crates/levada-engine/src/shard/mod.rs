@@ -121,6 +121,8 @@ pub struct ShardSettings {
     pub nodes: NodeLimits,
     /// How new streams track idempotent ids.
     pub idmp: IdmpLimits,
+    /// Entries that a group with ORDER-BY parks at most (`order-window`).
+    pub order_window: u64,
     /// Memory for strings in bytes.
     pub strings_bytes_max: u64,
     /// Memory for idempotent ids under DEDUP-WINDOW and DEDUP-MAX in bytes (`dedup-bytes-max`).
@@ -147,6 +149,7 @@ impl Default for ShardSettings {
         Self {
             nodes: NodeLimits::default(),
             idmp: IdmpLimits::default(),
+            order_window: 10_000,
             strings_bytes_max: 256 << 20,
             dedup_bytes_max: 512 << 20,
             tail_bytes_max: 64 << 20,

@@ -88,7 +88,7 @@ impl<S: Store> Shard<S> {
     }
 }
 
-/// The first id that is there, where a policy removed some that a group from `last_id` on asked for.
+/// The first id that is there, where a policy removed some that a group from `last_id` on wanted.
 fn removed_behind(stream: &Stream, last_id: StreamId) -> Option<StreamId> {
     let removed = stream.entries_added > stream.len() && stream.policy.removes();
     let first = match stream.first_place() {

@@ -17,8 +17,8 @@ use crate::wire_error::WireError;
 pub(super) const SPEC: CommandSpec = CommandSpec {
     name: "xcfgset",
     syntax: "key [IDMP-DURATION seconds] [IDMP-MAXSIZE count] [DEDUP-WINDOW ms] \
-             [DEDUP-MAX count] [RETENTION KEEP|ACKED] [RETAIN-ACKED ms] [MAX-AGE ms] [MAX-LEN count] [MAX-BYTES bytes] \
-             [ON-LIMIT REJECT|TRIM]",
+             [DEDUP-MAX count] [RETENTION KEEP|ACKED] [RETAIN-ACKED ms] [MAX-AGE ms] \
+             [MAX-LEN count] [MAX-BYTES bytes] [ON-LIMIT REJECT|TRIM]",
     summary: "Sets the policy of a stream: idempotent ids, retention, limits.",
     since: "8.6.0",
     arity: -2,

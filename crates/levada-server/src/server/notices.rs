@@ -1,4 +1,4 @@
-//! What the log says of policies: entries that a group skipped, and those that it came too late for.
+//! What the log says of policies: entries that a group skipped, or came too late for.
 
 use levada_engine::shard::{Notice, Noticed};
 

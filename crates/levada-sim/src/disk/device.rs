@@ -24,10 +24,10 @@ pub struct FaultDisk {
     random: Random,
     plan: FaultPlan,
     capacity: Option<u64>,
-    names: Names,
-    images: BTreeMap<u32, Image>,
+    pub(super) names: Names,
+    pub(super) images: BTreeMap<u32, Image>,
     open: BTreeMap<FileId, u32>,
-    under_way: Vec<Begun>,
+    pub(super) under_way: Vec<Begun>,
     done: Vec<(Ticket, Outcome)>,
     is_stopped: bool,
     /// Files, open files and tickets are numbered from one counter; no number comes back.
@@ -52,7 +52,7 @@ pub struct Flip {
 
 /// A submitted operation.
 #[derive(Clone, Debug)]
-struct Begun {
+pub(super) struct Begun {
     ticket: Ticket,
     /// The file that the operation's number stood for when it was submitted.
     file: Result<u32, Failure>,
@@ -210,7 +210,7 @@ impl FaultDisk {
         trace.hash()
     }
 
-    fn restart(&mut self, what: &str) {
+    pub(super) fn restart(&mut self, what: &str) {
         self.open.clear();
         self.under_way.clear();
         self.done.clear();
@@ -291,6 +291,11 @@ impl FaultDisk {
                 self.misdirect(file, offset, bytes);
                 return Ok(Vec::new());
             }
+            Some(Fault::LostWrite) => {
+                let detail = format!("{} bytes at {offset} of file {file}", bytes.len());
+                self.strike(Fault::LostWrite, detail);
+                return Ok(Vec::new());
+            }
             Some(Fault::ShortWrite) => {
                 let len = self.random.index(bytes.len().max(1));
                 self.strike(Fault::ShortWrite, format!("{len} bytes at {offset} of file {file}"));
@@ -318,7 +323,7 @@ impl FaultDisk {
         Ok(Vec::new())
     }
 
-    fn put(&mut self, file: u32, offset: usize, bytes: &Arc<[u8]>, len: usize) {
+    pub(super) fn put(&mut self, file: u32, offset: usize, bytes: &Arc<[u8]>, len: usize) {
         self.change += 1;
         let change = self.change;
         self.image(file).write(change, offset, bytes, len);
@@ -562,7 +567,7 @@ impl Disk for FaultDisk {
 
 impl Begun {
     /// File, place and bytes, if this writes and can.
-    fn write(&self) -> Option<(u32, usize, &Arc<[u8]>)> {
+    pub(super) fn write(&self) -> Option<(u32, usize, &Arc<[u8]>)> {
         match &self.operation {
             Operation::Write { offset, bytes, .. } | Operation::WriteSync { offset, bytes, .. } => {
                 Some((self.file.ok()?, place(*offset).ok()?, bytes))

@@ -3,6 +3,7 @@
 //! - `crash`: crash and recovery of the whole engine, and that it finds broken ones.
 //! - `model_against_redis`: the reference model side by side with a real server.
 //! - `expected`: what the server should say, made from the model's answers.
+//! - `policies`: leases, dead letters and retention through crashes.
 //! - `peer`: starts that server and speaks to it.
 //! - `regressions`: what the search found, written down.
 //! - `state_machine`: the product's state machine side by side with the model.
@@ -11,6 +12,7 @@ mod crash;
 mod expected;
 mod model_against_redis;
 mod peer;
+mod policies;
 mod regressions;
 mod state_machine;
 
