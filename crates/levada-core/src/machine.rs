@@ -61,6 +61,8 @@ pub struct Machine {
     entropy: u64,
     /// Idempotent ids that the DEDUP-MAX of all streams allow.
     pub(crate) dedup_ids: u64,
+    /// See [`Machine::take_touched`].
+    touched: Option<KeyNumber>,
 }
 
 impl Machine {
@@ -74,6 +76,7 @@ impl Machine {
             removed: BTreeSet::new(),
             tail_bytes: 0,
             over: BTreeSet::new(),
+            touched: None,
         }
     }
 
@@ -98,6 +101,12 @@ impl Machine {
     pub fn tended(&self) -> Vec<KeyNumber> {
         let is_tended = |key: &KeyNumber| self.stream_of(*key).is_some_and(Stream::is_tended);
         self.keys.numbers().into_iter().filter(is_tended).collect()
+    }
+
+    /// The stream that the last effect changed, if time may do something to it or in it: whoever
+    /// asks what is due asks it anew. `None` of all others, which are not looked up for it.
+    pub fn take_touched(&mut self) -> Option<KeyNumber> {
+        self.touched.take()
     }
 
     /// Streams in which something is scheduled.
@@ -208,6 +217,10 @@ impl Machine {
             _ => self.apply_to_stream(effect, at),
         };
         if let Some(object) = effect.key().and_then(|key| self.keys.get_mut(key)) {
+            let timed = |stream: &Arc<Stream>| stream.is_tended() || stream.schedule().is_some();
+            if matches!(&object.value, Value::Stream(stream) if timed(stream)) {
+                self.touched = effect.key();
+            }
             if !effect.is_passing() {
                 object.changed = at.position;
             }

@@ -138,6 +138,7 @@ pub fn of_machine(machine: &Machine, blocks: &SealedBlocks, now_ms: u64) -> Dump
         text_bytes_max,
         dedup_bytes_max,
         blind,
+        spare: None,
     };
     let view = View { context, machine, blocks };
     let mut dump = Dump::new();

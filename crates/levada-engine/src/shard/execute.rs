@@ -17,6 +17,9 @@ use crate::{
     store::{Fetch, Store, Urgency},
 };
 
+/// Effects for which memory is kept between two commands.
+const SPARE_EFFECTS_MAX: usize = 16;
+
 /// Blocks in memory: those pinned for the client, then the store's.
 struct InMemory<'s, S> {
     shard: &'s Shard<S>,
@@ -44,9 +47,12 @@ impl<S: Store> Shard<S> {
         if self.is_full() && !self.in_transaction && command.needs_space() {
             return Outcome::Done(Answer { result: Err(Refused::DiskFull), wait: Wait::Nothing });
         }
-        match command.sees_whole_keyspace() {
-            true => self.expire_due(),
-            false => command.for_each_key(|key| self.expire_key(key)),
+        let first = self.machine.keys.iter_expiring().next();
+        if first.is_some_and(|(at_ms, _)| at_ms < self.now_ms) {
+            match command.sees_whole_keyspace() {
+                true => self.expire_due(),
+                false => command.for_each_key(|key| self.expire_key(key)),
+            }
         }
         if command.shows_consumers() {
             self.log_seen();
@@ -116,6 +122,7 @@ impl<S: Store> Shard<S> {
             text_bytes_max: self.settings.strings_bytes_max,
             dedup_bytes_max: self.settings.dedup_bytes_max,
             blind: false,
+            spare: Some(&self.spare),
         })
     }
 
@@ -160,13 +167,14 @@ impl<S: Store> Shard<S> {
     }
 
     pub(super) fn carry_out(&mut self, command: &Command<'_>, decision: Decision<'_>) -> Answer {
-        if !self.put_off(&decision.effects)
-            && let Err(refused) = self.change(command, &decision.effects)
-        {
+        let Decision { reply, effects } = decision;
+        let changes = !effects.is_empty() && !self.put_off(&effects);
+        if changes && let Err(refused) = self.change(command, &effects) {
             return self.refuse(command, refused);
         }
-        let wait = self.wait_for(command);
-        Answer { result: Ok(decision.reply), wait }
+        self.spare.replace(recycle(effects));
+        let wait = self.wait_for(command, changes);
+        Answer { result: Ok(reply), wait }
     }
 
     /// Logs the effects of a command and applies them.
@@ -211,7 +219,7 @@ impl<S: Store> Shard<S> {
 
     /// An error shows state too (that a key is missing, or holds something else).
     pub(super) fn refuse(&mut self, command: &Command<'_>, refused: Refused) -> Answer {
-        let wait = self.wait_for(command);
+        let wait = self.wait_for(command, false);
         Answer { result: Err(refused), wait }
     }
 
@@ -233,12 +241,10 @@ impl<S: Store> Shard<S> {
         if let Err(error) = self.tell_store(applied) {
             self.failed.get_or_insert(error);
         }
-        let key = effect.key();
-        let tended = |key: &KeyNumber| self.machine.stream_of(*key).is_some_and(Stream::is_tended);
-        if let Some(key) = key.filter(tended) {
-            self.tending.ask(key, self.now_ms);
-        }
-        if let Some(key) = effect.key() {
+        if let Some(key) = self.machine.take_touched() {
+            if self.machine.stream_of(key).is_some_and(Stream::is_tended) {
+                self.tending.ask(key, self.now_ms);
+            }
             self.note_schedule(key);
         }
     }
@@ -324,21 +330,23 @@ impl<S: Store> Shard<S> {
         }
     }
 
-    /// The last change of anything that a command's answer shows.
-    fn wait_for(&mut self, command: &Command<'_>) -> Wait {
+    /// The last change of anything that a command's answer shows; its own, if it `changes` anything.
+    fn wait_for(&mut self, command: &Command<'_>, changes: bool) -> Wait {
         let relaxed = matches!(command, Command::Xreadgroup(_)) && !self.settings.delivery_strict;
         let mut lsn = 0;
         let keys = &self.machine.keys;
-        if command.sees_whole_keyspace() || command.shows_consumers() {
+        if changes && !relaxed || command.sees_whole_keyspace() || command.shows_consumers() {
+            // There is none behind it.
             lsn = self.position();
-        }
-        command.for_each_key(|key| {
-            lsn = lsn.max(match keys.find(key) {
-                None => keys.removed_position(key.database),
-                Some((_, object)) if relaxed => object.entries_changed,
-                Some((_, object)) => object.changed,
+        } else {
+            command.for_each_key(|key| {
+                lsn = lsn.max(match keys.find(key) {
+                    None => keys.removed_position(key.database),
+                    Some((_, object)) if relaxed => object.entries_changed,
+                    Some((_, object)) => object.changed,
+                });
             });
-        });
+        }
         if lsn > self.store.durable() {
             self.awaited = self.awaited.max(lsn);
             return Wait::Durable(lsn);
@@ -348,6 +356,15 @@ impl<S: Store> Shard<S> {
             false => Wait::Nothing,
         }
     }
+}
+
+/// An empty list with the memory of another, unless that is much.
+fn recycle(mut effects: Vec<Effect<'_>>) -> Vec<Effect<'static>> {
+    if effects.capacity() > SPARE_EFFECTS_MAX {
+        return Vec::new();
+    }
+    effects.clear();
+    effects.into_iter().map(|_| unreachable!("it is empty")).collect()
 }
 
 /// Why there is no decision.

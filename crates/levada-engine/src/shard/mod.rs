@@ -29,13 +29,15 @@ mod transaction;
 mod waiters;
 
 use std::{
+    cell::RefCell,
     collections::{BTreeMap, VecDeque},
     sync::Arc,
 };
 
 use levada_core::{
-    block::Block, defaults::Defaults, error::Error as Refused, idempotence::IdmpLimits,
-    keyspace::KeyNumber, machine::Machine, reply::Reply, stream::NodeLimits,
+    block::Block, defaults::Defaults, effect::Effect, error::Error as Refused,
+    idempotence::IdmpLimits, keyspace::KeyNumber, machine::Machine, reply::Reply,
+    stream::NodeLimits,
 };
 
 use self::{
@@ -208,6 +210,8 @@ pub struct Shard<S> {
     residual_reads: u64,
     tending: Tending,
     seen: Seen,
+    /// See [`Context::spare`](levada_core::decide::Context).
+    spare: RefCell<Vec<Effect<'static>>>,
     schedules: Schedules,
     expired_keys: u64,
     evicted_keys: u64,

@@ -1,6 +1,7 @@
 //! From what the store kept to a running shard, and the end of one.
 
 use std::{
+    cell::RefCell,
     collections::{BTreeMap, VecDeque},
     sync::Arc,
 };
@@ -68,6 +69,7 @@ impl<S: Store> Shard<S> {
             residual_reads: 0,
             tending: Tending::default(),
             seen: Seen::default(),
+            spare: RefCell::default(),
             schedules: Schedules::default(),
             expired_keys: 0,
             evicted_keys: 0,

@@ -247,6 +247,9 @@ impl<S: Store> Shard<S> {
     /// Serves the readers of the keys that changed, in the order in which they came. A reader's own
     /// effects (deliveries) feed nobody.
     pub(super) fn serve_waiters(&mut self) {
+        if self.waiters.is_empty() {
+            return;
+        }
         // Again as long as a reader meets a key that has expired, which concerns others.
         while !self.waiters.fed.is_empty() {
             for name in std::mem::take(&mut self.waiters.fed) {

@@ -31,7 +31,7 @@ fn lane() -> (Background<Count>, Arc<AtomicUsize>) {
 #[test]
 fn everything_is_done_once_and_waiting_ends() {
     schedules(1000, || {
-        let (lane, count) = lane();
+        let (mut lane, count) = lane();
         for number in 0..4 {
             lane.submit(Count(number, Arc::clone(&count)));
         }
@@ -89,7 +89,7 @@ impl Bed {
 
 /// A loop that only ever waits for the waker.
 fn woken_loop(is_broken: bool) {
-    let (lane, count) = lane();
+    let (mut lane, count) = lane();
     let bed = Arc::new(Bed::default());
     let waker = Arc::clone(&bed);
     lane.set_waker(Arc::new(move || waker.wake()));
