@@ -21,7 +21,7 @@ fn id(n: u64) -> StreamId {
     StreamId::new(n, 0)
 }
 
-fn xdlq<'a>(verb: XdlqVerb, group: &'a [u8], letters: Letters) -> Command<'a> {
+fn xdlq(verb: XdlqVerb, group: &[u8], letters: Letters) -> Command<'_> {
     Command::Xdlq(Xdlq { verb, key: STREAM, group, letters })
 }
 
