@@ -266,7 +266,7 @@ impl Shared {
         lock(&self.lanes[usize::try_from(key).expect("keys are in memory")])
     }
 
-    /// An entry was delivered: it must be the next of its key, and with nobody else. Answers whether
+    /// An entry was delivered: it must be the next of its key, with nobody else. Answers whether
     /// it is still the consumer's for certain.
     fn receive(&self, key: u64, n: u64, consumer: u64, asked: Instant) -> bool {
         let mut lane = self.lane(key);

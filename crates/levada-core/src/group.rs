@@ -213,7 +213,7 @@ impl Group {
         }
     }
 
-    /// Whether a pending entry may be claimed by age: with ORDER-BY it must be the first of its key.
+    /// Whether an entry may be claimed by age: with ORDER-BY it must be the first of its key.
     pub fn is_next(&self, id: StreamId) -> bool {
         self.order.lane_of(id).first().is_none_or(|first| *first == id)
     }

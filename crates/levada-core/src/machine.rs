@@ -354,11 +354,6 @@ impl Machine {
                 stream.idempotence.set_dedup_limits(at.position, DedupLimits::of(policy));
             }
             Effect::Dedup { change, .. } => apply_to_dedup(stream, change, at),
-            Effect::Policy { act: Act::Redriven { id, starts_node, fields, .. }, .. } => {
-                stream.redriven.insert(*id, stream.last_id);
-                stream.append(*id, &Fields::Encoded(fields), *starts_node, at.now_ms);
-                apply_to_groups(stream, effect, at);
-            }
             _ => apply_to_groups(stream, effect, at),
         }
         self.tail_bytes = self.tail_bytes - tail_before + stream.tail().bytes().len() as u64;
@@ -419,6 +414,10 @@ fn apply_to_dedup(stream: &mut Stream, change: &DedupChange, at: At) {
 }
 
 fn apply_to_groups(stream: &mut Stream, effect: &Effect<'_>, at: At) {
+    if let Effect::Policy { act: Act::Redriven { id, starts_node, fields, .. }, .. } = effect {
+        stream.redriven.insert(*id, stream.last_id);
+        stream.append(*id, &Fields::Encoded(fields), *starts_node, at.now_ms);
+    }
     match effect {
         Effect::GroupCreated { group, name, last_id, entries_read, .. } => {
             let (last_id, entries_read) = (*last_id, *entries_read);

@@ -4,7 +4,7 @@
 //! A key is a hash of the value of one field; two values of one hash share a lane and are only more
 //! in order than they need to be. The lane of a key is its entries in flight (pending in the group)
 //! and those that were passed over meanwhile, which are *parked*. A parked entry is delivered when
-//! it is the first of its lane and nothing of it is in flight; an entry in flight is delivered again
+//! it is the first of its lane and nothing of it is in flight; one in flight is delivered again
 //! only when it is the first of its lane and nothing of it is with a consumer.
 //!
 //! Invariant: no lane is empty; `ready` is the first parked entry of each lane without one in

@@ -166,7 +166,7 @@ pub(super) fn delconsumer<'a>(
         None => Ok(Decision::answer(Reply::Integer(0))),
         Some((consumer, held)) => Ok(Decision {
             reply: integer(held.pending),
-            // In a group with leases, or with ORDER-BY, what it held comes back, as it does when a lease ends.
+            // With leases, or with ORDER-BY, what it held comes back as when a lease ends.
             effects: Vec::from([match found.policy.hands_back() {
                 true => {
                     let act = Act::HandedOver { group, consumer, to: None };

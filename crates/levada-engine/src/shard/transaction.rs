@@ -123,9 +123,7 @@ impl<S: Store> Shard<S> {
             | Effect::GroupIdSet { key, .. }
             | Effect::GroupDestroyed { key, .. }
             | Effect::ConsumerDeleted { key, .. } => {
-                if let Some(object) = self.machine.keys.get(*key) {
-                    self.waiters.feed((object.database, object.name.to_vec()));
-                }
+                self.feed_key(*key);
             }
             Effect::Claimed { key, .. } | Effect::Delivered { key, .. } => {
                 if let Some(object) = self.machine.keys.get(*key) {
@@ -134,9 +132,7 @@ impl<S: Store> Shard<S> {
             }
             // An acknowledgement frees a key, for which others may wait.
             Effect::Released { key, group, .. } if self.has_parked(*key, *group) => {
-                if let Some(object) = self.machine.keys.get(*key) {
-                    self.waiters.feed((object.database, object.name.to_vec()));
-                }
+                self.feed_key(*key);
             }
             // As in Redis, what a group does with its entries breaks no WATCH, and what is
             // tracked of idempotent producers does not.
@@ -153,6 +149,13 @@ impl<S: Store> Shard<S> {
                     self.touch_key(key);
                 }
             }
+        }
+    }
+
+    /// Readers may wait for what happens to a key.
+    fn feed_key(&mut self, key: KeyNumber) {
+        if let Some(object) = self.machine.keys.get(key) {
+            self.waiters.feed((object.database, object.name.to_vec()));
         }
     }
 
