@@ -58,12 +58,11 @@ fn add<'a>(
     if let (true, Some((key, stream))) = (stream.policy.has_limit(), found) {
         effects.extend(retention::make_room(context, key, stream, fields.bytes())?);
     }
-    let key = match found {
-        Some((key, _)) => key,
-        None => {
-            let name = asked.schedule().name.to_vec().into();
-            create::named_stream(context, asked.key.database, name, &mut effects)?
-        }
+    let key = if let Some((key, _)) = found {
+        key
+    } else {
+        let name = asked.schedule().name.to_vec().into();
+        create::named_stream(context, asked.key.database, name, &mut effects)?
     };
     let seals = stream.is_tail_full();
     if seals {
