@@ -63,6 +63,11 @@ impl Chunk {
         self.hashes.get(row)
     }
 
+    /// All of them, oldest first.
+    pub(super) fn hashes(&self) -> &[Digest] {
+        &self.hashes
+    }
+
     pub(super) fn get(&self, row: usize) -> Option<Kept> {
         let (hash, id) = (*self.hashes.get(row)?, *self.ids.get(row)?);
         let since_ms = self.base_ms + u64::from(*self.since.get(row)?);

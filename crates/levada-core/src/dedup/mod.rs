@@ -283,17 +283,18 @@ impl Dedup {
         table.insert(hash, ordinal, |other| hash_at(chunks, *first_chunk, other));
     }
 
+    /// Puts everything into an empty table.
     fn fill_table(&mut self) {
-        let chunks = self.chunks.clone();
-        let mut from = self.skipped;
-        for (number, slot) in (self.first_chunk..).zip(&chunks) {
-            for row in from..slot.chunk.len() {
-                if let Some(hash) = slot.chunk.hash(row) {
-                    self.note(hash, cut(number, row));
-                }
-            }
-            from = 0;
-        }
+        let Self { chunks, first_chunk, skipped, table, .. } = self;
+        let hashes = || {
+            let numbered = (*first_chunk..).zip(chunks.iter()).enumerate();
+            numbered.flat_map(|(at, (number, slot))| {
+                let from = if at == 0 { *skipped } else { 0 };
+                let rows = slot.chunk.hashes().iter().enumerate().skip(from);
+                rows.map(move |(row, hash)| (hash, cut(number, row)))
+            })
+        };
+        table.fill(hashes);
     }
 
     fn hash_of(&self, ordinal: u32) -> Option<&Digest> {

@@ -12,6 +12,8 @@ use super::secret::{Digest, halves};
 
 /// Ids that a part is made for.
 const PART_IDS: u64 = 8192;
+/// Ids in the parts that are filled at a time: about 10 MB of table.
+const FILLED_IDS: usize = 1_500_000;
 /// Most parts: beyond it they grow.
 const PARTS_MAX: u64 = 4096;
 
@@ -56,6 +58,36 @@ impl Table {
         let (at, short) = self.place(hash);
         let part = Arc::make_mut(self.parts[at].get_or_insert_default());
         part.insert_unique(short, ordinal, |other| halves(&hash_of(*other)).0);
+    }
+
+    /// Puts all of these in, where nothing was before: as many parts at a time as a processor keeps
+    /// at hand, and each part at its final size, so that nothing is moved.
+    pub(super) fn fill<'h, I>(&mut self, hashes: impl Fn() -> I)
+    where
+        I: Iterator<Item = (&'h Digest, u32)>,
+    {
+        let mut counts = vec![0_usize; self.parts.len()];
+        hashes().for_each(|(hash, _)| counts[self.place(hash).0] += 1);
+        let mut first = 0;
+        while first < counts.len() {
+            let (mut end, mut ids) = (first, 0);
+            while end < counts.len() && (end == first || ids + counts[end] <= FILLED_IDS) {
+                ids += counts[end];
+                end += 1;
+            }
+            let mut filled: Vec<HashTable<u32>> =
+                counts[first..end].iter().map(|count| HashTable::with_capacity(*count)).collect();
+            for (hash, ordinal) in hashes() {
+                let (at, short) = self.place(hash);
+                if let Some(part) = at.checked_sub(first).and_then(|at| filled.get_mut(at)) {
+                    part.insert_unique(short, ordinal, |_| unreachable!("it has room for all"));
+                }
+            }
+            for (at, part) in (first..end).zip(filled) {
+                self.parts[at] = (!part.is_empty()).then(|| Arc::new(part));
+            }
+            first = end;
+        }
     }
 
     /// Takes an ordinal out.
