@@ -12,7 +12,7 @@ use crate::{
     error::Error,
     id::StreamId,
     idempotence::IdmpLimits,
-    policy::{OnLimit, Retention},
+    policy::{Durability, OnLimit, Retention},
     reply::{Fact, Reply},
 };
 
@@ -63,6 +63,7 @@ pub(super) fn xcfgget<'a>(context: Context<'_>, key: Key<'a>) -> Decided<'a> {
         ("max-len", Fact::Number(policy.max_len)),
         ("max-bytes", Fact::Number(policy.max_bytes)),
         ("on-limit", word(policy.on_limit == OnLimit::Trim, ["REJECT", "TRIM"])),
+        ("durability", word(policy.durability == Durability::Interval, ["ALWAYS", "INTERVAL"])),
     ]);
     Ok(Decision::answer(Reply::Facts(facts)))
 }
