@@ -55,6 +55,11 @@ const STAGES: &[Stage] = &[
     ("conformance", |_| conformance::run(&conformance::Options::default())),
     ("differential", |_| crate::differential::short()),
     ("crash schedules", |_| cargo(&["run", "--release", "-p", "levada-sim", "--", "run"])),
+    ("crash points", |_| cargo(&["run", "--release", "-p", "levada-sim", "--", "exhaust", "1"])),
+    ("policy schedules", |_| {
+        let short = ["policies", "--schedules", "2000"];
+        cargo(&[&["run", "--release", "-p", "levada-sim", "--"], &short[..]].concat())
+    }),
     ("kill -9 loop", |_| cargo(&["run", "-p", "xtask", "--", "kills", "--rounds", "50"])),
     ("schedule", |_| {
         let short = ["--entries", "3000", "--seconds", "6", "--restarts", "2"];
@@ -72,8 +77,13 @@ const STAGES: &[Stage] = &[
     ("few open files", |_| faults("few-files", "5")),
     ("little memory", |_| faults("little-memory", "5")),
     ("full disk", |_| cargo(&["run", "-p", "xtask", "--", "full-disk"])),
+    ("order by key", |_| {
+        let short = ["--entries", "50000", "--keys", "500", "--consumers", "8"];
+        cargo(&[&["run", "-p", "xtask", "--", "order"], &short[..]].concat())
+    }),
     ("bit flips", |_| cargo(&["run", "--release", "-p", "levada-sim", "--", "flips", "1000", "1"])),
     ("dedup", |_| cargo(&["run", "-p", "xtask", "--", "dedup", "--appends", "100000"])),
+    ("toolkit", |_| crate::toolkit::run(&[])),
     ("transfer", |_| cargo(&["run", "-p", "xtask", "--", "transfer", "--entries", "20000"])),
     ("benches", |_| cargo(&["run", "-p", "xtask", "--", "compare", "--smoke"])),
     ("flights", |_| {

@@ -70,6 +70,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     warn(Weather::look()?);
     let mut rig = Rig::new()?;
     let commit = machine::commit()?;
+    let mut failed = Vec::new();
     let names: Vec<&str> = CASES.iter().map(|case| case.name).collect();
     for case in CASES {
         let is_asked = options.only.is_empty() || options.only.iter().any(|name| name == case.name);
@@ -83,8 +84,16 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
             println!("left out: {error:#}");
             continue;
         }
-        let measured = measure(case, &options, &mut rig);
-        raw.replace(measured.with_context(|| case.name)?, &names);
+        match measure(case, &options, &mut rig) {
+            Ok(measured) => raw.replace(measured, &names),
+            Err(error) => {
+                println!("{} failed: {error:#}", case.name);
+                failed.push(case.name);
+                // Whoever caused it may be in no state to go on.
+                rig.clear();
+                continue;
+            }
+        }
         if options.mode == Mode::Keep {
             raw.save(&raw_path())?;
             page::write(&raw)?;
@@ -93,6 +102,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     if options.mode != Mode::Smoke {
         println!("\n{}", page::gates(&raw));
     }
+    ensure!(failed.is_empty(), "failed: {}", failed.join(", "));
     Ok(())
 }
 

@@ -7,19 +7,15 @@
 //! Between rounds, while nobody else is connected, old entries are trimmed and acknowledged: their
 //! outcome is certain, and the ledger stays small.
 
-mod check;
 pub(crate) mod client;
 mod consume;
 pub(crate) mod fault;
 mod journal;
-mod ledger;
 mod load;
 pub(crate) mod medium;
 mod observe;
 mod outside;
 pub(crate) mod server;
-#[cfg(test)]
-mod tests;
 pub(crate) mod value;
 
 use std::path::Path;
@@ -31,11 +27,14 @@ use xtask::record;
 
 use self::client::{Client, Reply};
 use self::fault::Fault;
-use self::journal::{CONSUMERS, GROUP, Journal, STREAMS, show_id};
-use self::ledger::Ledger;
+use levada_sim::history;
+
+use self::journal::{
+    CONSUMERS, Counter, GROUP, How, Journal, Ledger, Rules, STREAMS, Span, State, Take, Violation,
+    show_id,
+};
 use self::load::Load;
 use self::medium::Medium;
-use self::observe::State;
 use self::server::{Kind, Server};
 use self::value::Chance;
 
@@ -76,7 +75,7 @@ struct Totals {
     acknowledged: u64,
     unknown: u64,
     longest_recovery: Duration,
-    violations: Vec<String>,
+    violations: Vec<Violation>,
 }
 
 /// Runs the verb with its arguments. Fails on any violation, or, with `--canary`, on none.
@@ -285,7 +284,7 @@ impl Rig {
 /// Runs rounds until one has violations.
 fn rounds(options: &Options, rig: &mut Rig, totals: &mut Totals) -> Result<()> {
     let mut chance = Chance::new(options.seed);
-    let mut ledger = Ledger::new();
+    let mut ledger = empty_ledger();
     let withhold_in = options.canary.then(|| chance.index(options.rounds as usize));
     create_groups(&mut rig.server.client()?)?;
     for round in 0..options.rounds {
@@ -307,26 +306,69 @@ fn rounds(options: &Options, rig: &mut Rig, totals: &mut Totals) -> Result<()> {
             if !totals.violations.is_empty() {
                 return Ok(());
             }
-            ledger = Ledger::new();
+            ledger = empty_ledger();
             create_groups(&mut client)?;
             continue;
         }
         let mut states = Vec::new();
         for stream in 0..STREAMS.len() {
-            states.push(State::read(&mut client, stream)?);
+            states.push(observe::read(&mut client, stream)?);
         }
         totals.violations = ledger.absorb(journal);
         if withhold_in == Some(round as usize) {
             withhold(&ledger, &mut states, &mut chance)?;
         }
-        totals.violations.extend(check::check(&ledger, &states));
+        totals.violations.extend(history::check(&ledger, &states));
         if !totals.violations.is_empty() {
             return Ok(());
         }
         ledger.settle(&states);
         retire(&mut client, &mut ledger, &states)?;
     }
+    totals.violations = drain(&mut rig.server.client()?, &mut ledger)?;
     Ok(())
+}
+
+fn empty_ledger() -> Ledger {
+    Ledger::new(&STREAMS.map(|name| (name, Rules::default())))
+}
+
+/// Reads all that no consumer has got yet; what is wrong with that, and what nobody ever got.
+fn drain(client: &mut Client, ledger: &mut Ledger) -> Result<Vec<Violation>> {
+    let (mut journal, counter) = (Journal::default(), Counter::default());
+    let mut states = Vec::new();
+    for (stream, name) in STREAMS.iter().enumerate() {
+        let read =
+            ["XREADGROUP", "GROUP", GROUP, CONSUMERS[0], "COUNT", "1000", "STREAMS", name, ">"];
+        loop {
+            let invoked = counter.next();
+            let reply = client.ask(&read)?;
+            let Some(of) = reply.items().first() else {
+                break;
+            };
+            let span = Span { invoked, completed: counter.next() };
+            for entry in of.items()[1].items() {
+                match consume::parse_entry(entry, How::Read) {
+                    Ok((id, key)) => {
+                        journal.takes.push(Take {
+                            stream,
+                            id,
+                            consumer: 0,
+                            how: How::Read,
+                            span,
+                            key,
+                        });
+                    }
+                    Err(text) => journal.note(history::Kind::Changed, text),
+                }
+            }
+        }
+        states.push(observe::read(client, stream)?);
+    }
+    let mut violations = ledger.absorb(journal);
+    violations.extend(history::check(ledger, &states));
+    violations.extend(history::check_drained(ledger, &states));
+    Ok(violations)
 }
 
 fn create_groups(client: &mut Client) -> Result<()> {
@@ -376,12 +418,12 @@ fn retire(client: &mut Client, ledger: &mut Ledger, states: &[State]) -> Result<
         };
         let floor = state.entries[surplus].0;
         for ids in stream.pending_below(floor).chunks(ACKS_MAX) {
-            let mut command = vec!["XACK".to_owned(), stream.name.to_owned(), GROUP.to_owned()];
+            let mut command = vec!["XACK".to_owned(), stream.name.clone(), GROUP.to_owned()];
             command.extend(ids.iter().map(|id| show_id(*id)));
             let removed = client.ask(&command)?;
             ensure_removed("XACK", &removed, ids.len())?;
         }
-        let trimmed = client.ask(&["XTRIM", stream.name, "MAXLEN", &KEEP.to_string()])?;
+        let trimmed = client.ask(&["XTRIM", &stream.name, "MAXLEN", &KEEP.to_string()])?;
         ensure_removed("XTRIM", &trimmed, surplus)?;
         stream.retire(floor);
     }

@@ -14,5 +14,6 @@ pub mod peer;
 pub mod peers;
 pub mod record;
 pub mod tidy;
+pub mod toolkit;
 pub mod transcript;
 pub mod workspace;

@@ -10,6 +10,7 @@ mod footprint;
 mod full_disk;
 mod kills;
 mod mount;
+mod order;
 mod schedule;
 mod transfer;
 
@@ -20,7 +21,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result, bail};
 use xtask::peers::{self, Version};
 use xtask::transcript::{Options, Target};
-use xtask::{ci, clients, conformance, differential, tidy, workspace};
+use xtask::{ci, clients, conformance, differential, tidy, toolkit, workspace};
 
 const HELP: &str = "\
 cargo xtask VERB
@@ -66,6 +67,11 @@ cargo xtask VERB
                             makes the page anew, --smoke only tries every case
   differential [--commands 1000000] [--seed S] [--peer 8.6|PATH] [--replay FILE]
                             random commands: the same replies as a real Redis?
+  toolkit [--server levada|7.0|8.6|valkey] [FILTER ...]
+                            the promises of the toolkit, on each server
+  order [--entries 1000000] [--keys 10000] [--consumers 16] [--kills 3] [--seed S]
+  order [--entries 1000000] [--keys 10000] [--consumers 16] [--kills 3] [--seed S] [--canary]
+                            a group with ORDER-BY: is every key in order, and nothing lost?
   transfer [--entries 1000000] [--redis PROGRAM]
                             a stream with groups from Redis to Levada and back, compared
   ci                        every stage in order, with a table of minutes
@@ -98,6 +104,8 @@ fn main() -> ExitCode {
         "dedup" => dedup::run(rest),
         "footprint" => footprint::run(rest),
         "differential" => differential::run(rest),
+        "toolkit" => toolkit::run(rest).map(|outcome| ci::say(&outcome)),
+        "order" => order::run(rest),
         "transfer" => transfer::run(rest),
         "compare" => compare::run(rest),
         "ci" => ci::run_all(),

@@ -38,7 +38,7 @@ pub(crate) struct Given {
     /// Idempotent ids that they track per producer, 1 to 10000. [default: 100]
     #[arg(long, env = "LEVADA_STREAM_IDMP_MAXSIZE", value_name = "COUNT")]
     stream_idmp_maxsize: Option<u64>,
-    /// Policy of new streams whose names match, as "PATTERN OPTION ..." with the options of XCFGSET;
+    /// Policy of new streams whose names match: "PATTERN OPTION ..." with the options of XCFGSET;
     /// the first that matches holds. Repeatable; `;` separates several in the environment.
     #[arg(long, env = "LEVADA_STREAM_POLICY", value_delimiter = ';', value_name = "POLICY")]
     stream_policy: Option<Vec<String>>,

@@ -745,6 +745,11 @@ impl Command<'_> {
         )
     }
 
+    /// Whether the answer shows when consumers were last seen.
+    pub fn shows_consumers(&self) -> bool {
+        matches!(self, Self::XinfoStream(..) | Self::XinfoConsumers(..) | Self::Dump(_))
+    }
+
     /// Whether the answer depends on keys beyond those that it names: on which exist, or, of XDLQ,
     /// on that of the dead letters.
     pub fn sees_whole_keyspace(&self) -> bool {

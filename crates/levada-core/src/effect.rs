@@ -288,7 +288,7 @@ pub enum Effect<'a> {
         /// Which.
         consumer: u32,
     },
-    /// A consumer was seen now, and perhaps successful.
+    /// A consumer was seen, and perhaps successful.
     ConsumerSeen {
         /// In which stream.
         key: KeyNumber,
@@ -296,8 +296,10 @@ pub enum Effect<'a> {
         group: u32,
         /// Which.
         consumer: u32,
-        /// Whether it got something.
+        /// Whether it got something, now.
         active: bool,
+        /// How long before now, in milliseconds, where it got nothing.
+        ago_ms: u64,
     },
     /// New entries are delivered to a consumer, for the first time in this group.
     Delivered {
@@ -454,6 +456,12 @@ impl<'a> Effect<'a> {
         )
     }
 
+    /// Whether all that it says is that a consumer was there and got nothing. Alone it may be logged
+    /// later, and nobody waits for it who is not shown when consumers were seen.
+    pub fn is_passing(&self) -> bool {
+        matches!(self, Self::ConsumerSeen { active: false, .. })
+    }
+
     /// Appends the record: code, key number, contents.
     pub fn encode(&self, out: &mut Vec<u8>) {
         out.push(self.code());
@@ -545,9 +553,9 @@ impl<'a> Effect<'a> {
                 put_bytes(out, name);
             }
             Self::ConsumerDeleted { group, consumer, .. } => put_consumer(out, *group, *consumer),
-            Self::ConsumerSeen { group, consumer, active, .. } => {
+            Self::ConsumerSeen { group, consumer, active, ago_ms, .. } => {
                 put_consumer(out, *group, *consumer);
-                out.push(u8::from(*active));
+                put_seen(out, *active, *ago_ms);
             }
             Self::Delivered { group, consumer, last_id, entries_read, ids, .. } => {
                 put_consumer(out, *group, *consumer);
@@ -717,7 +725,9 @@ impl<'a> Effect<'a> {
             }
             code::CONSUMER_DELETED => Self::ConsumerDeleted { key, group, consumer: reader.u32()? },
             code::CONSUMER_SEEN => {
-                Self::ConsumerSeen { key, group, consumer: reader.u32()?, active: flag(reader)? }
+                let consumer = reader.u32()?;
+                let (active, ago_ms) = get_seen(reader)?;
+                Self::ConsumerSeen { key, group, consumer, active, ago_ms }
             }
             code::DELIVERED => Self::Delivered {
                 key,
@@ -745,6 +755,27 @@ fn flag(reader: &mut Reader<'_>) -> Option<bool> {
     match reader.u8()? {
         0 => Some(false),
         1 => Some(true),
+        _ => None,
+    }
+}
+
+/// Whether a consumer was active, or how long ago it was there.
+fn put_seen(out: &mut Vec<u8>, active: bool, ago_ms: u64) {
+    match (active, ago_ms) {
+        (true, _) => out.push(1),
+        (false, 0) => out.push(0),
+        (false, ago_ms) => {
+            out.push(2);
+            put_u64(out, ago_ms);
+        }
+    }
+}
+
+fn get_seen(reader: &mut Reader<'_>) -> Option<(bool, u64)> {
+    match reader.u8()? {
+        0 => Some((false, 0)),
+        1 => Some((true, 0)),
+        2 => Some((false, reader.u64()?)),
         _ => None,
     }
 }
@@ -818,7 +849,8 @@ mod tests {
             Effect::GroupDestroyed { key, group: 1 },
             Effect::ConsumerCreated { key, group: 1, consumer: 2, name: b"c" },
             Effect::ConsumerDeleted { key, group: 1, consumer: 2 },
-            Effect::ConsumerSeen { key, group: 1, consumer: 2, active: true },
+            Effect::ConsumerSeen { key, group: 1, consumer: 2, active: true, ago_ms: 0 },
+            Effect::ConsumerSeen { key, group: 1, consumer: 2, active: false, ago_ms: 300 },
             Effect::Delivered {
                 key,
                 group: 1,

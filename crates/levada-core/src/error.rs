@@ -87,6 +87,10 @@ pub enum Error {
     TooManyLetters,
     /// XDLQ REDRIVE into a stream with [`crate::redriven::REDRIVEN_MAX`] redriven entries.
     TooManyRedriven,
+    /// ORDER-BY of a group that goes by another field.
+    OrderChanges,
+    /// ORDER-BY of a group with more than [`crate::limits::ORDERED_START_MAX`] pending entries.
+    OrderTooLate,
     /// XSCHED of a key that is nothing but a hash tag.
     ScheduleOfTag,
     /// XSCHED ADD with a field whose name is the server's.

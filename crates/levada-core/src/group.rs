@@ -8,6 +8,7 @@ use alloc::{
 
 use crate::{
     id::StreamId,
+    order::Order,
     pending::{Pending, PendingList},
     policy::GroupPolicy,
     redriven::Redriven,
@@ -119,6 +120,8 @@ pub struct Group {
     pub policy: GroupPolicy,
     /// What is to be delivered again, or rests.
     pub offers: Offers,
+    /// With ORDER-BY: keys in flight, and what waits for them.
+    pub order: Order,
     /// Entries that became dead letters.
     pub dead_letters: u64,
     /// Entries that a limit removed before the group had acknowledged them.
@@ -146,6 +149,11 @@ impl Group {
         group
     }
 
+    /// Memory that it takes, its name apart.
+    pub fn memory_bytes(&self) -> usize {
+        size_of::<Self>() + self.pending.memory_bytes() + self.order.memory_bytes()
+    }
+
     /// How many pending entries are nobody's.
     pub fn unowned(&self) -> u64 {
         let owned: u64 = self.consumers.iter().map(|(_, _, consumer)| consumer.pending).sum();
@@ -170,6 +178,7 @@ impl Group {
     pub(crate) fn release(&mut self, position: u64, id: StreamId) {
         if let Some(previous) = self.pending.remove(position, id) {
             self.offers.forget(id, previous.flags);
+            self.order.land(id);
             self.count(previous.consumer, -1);
         }
     }
@@ -184,6 +193,37 @@ impl Group {
     pub(crate) fn give_back(&mut self, position: u64, id: StreamId) {
         self.set_pending(position, Pending { id, consumer: NOBODY, ..Pending::default() });
         self.offer(position, id, 0);
+    }
+
+    /// Gives it a policy. Behind ORDER-BY what was parked is offered, so that nothing is lost.
+    pub(crate) fn set_policy(&mut self, position: u64, policy: &GroupPolicy) {
+        if policy.order_by != self.policy.order_by {
+            let order = core::mem::take(&mut self.order);
+            for (id, _) in order.parked_from(StreamId::MIN) {
+                self.give_back(position, id);
+            }
+        }
+        self.policy = policy.clone();
+    }
+
+    /// Notes the key of a pending entry.
+    pub(crate) fn take_off(&mut self, id: StreamId, key: u64) {
+        if self.pending.get(id).is_some() {
+            self.order.take_off(id, key);
+        }
+    }
+
+    /// Whether a pending entry may be claimed by age: with ORDER-BY it must be the first of its key.
+    pub fn is_next(&self, id: StreamId) -> bool {
+        self.order.lane_of(id).first().is_none_or(|first| *first == id)
+    }
+
+    /// Whether an offered entry may be delivered: with ORDER-BY it must be the first of its key,
+    /// and none of that key may be with a consumer.
+    pub fn is_free(&self, id: StreamId) -> bool {
+        let lane = self.order.lane_of(id);
+        let is_out = |id: &StreamId| self.pending.get(*id).is_some_and(|held| held.flags == 0);
+        lane.is_empty() || (lane[0] == id && !lane.iter().any(is_out))
     }
 
     /// Flags a pending entry as one that is to become a dead letter.
@@ -224,9 +264,10 @@ impl Group {
 
     /// Takes a consumer out with all that was pending for it.
     pub(crate) fn remove_consumer(&mut self, position: u64, consumer: u32) {
-        if !self.offers.is_empty() {
+        if !self.offers.is_empty() || !self.order.is_empty() {
             for entry in self.pending.iter_consumer(consumer, StreamId::MIN) {
                 self.offers.forget(entry.id, entry.flags);
+                self.order.land(entry.id);
             }
         }
         self.pending.remove_consumer(position, consumer);
@@ -238,7 +279,9 @@ impl Group {
     pub fn watermark(&self, first: StreamId, redriven: &Redriven) -> StreamId {
         let undelivered = redriven.passed(self.last_id).next().unwrap_or(StreamId::MAX);
         let held = self.pending.iter_from(first).next();
-        held.map_or(undelivered, |held| held.id.min(undelivered))
+        let parked = self.order.parked_from(first).next();
+        let needed = held.map(|held| held.id).into_iter().chain(parked.map(|(id, _)| id));
+        needed.fold(undelivered, StreamId::min)
     }
 
     /// Notes that a consumer was there, and whether it got something.
@@ -287,6 +330,9 @@ impl Group {
             varint::put_bytes(out, reason);
         }
         varint::put_u64(out, self.released_unread);
+        if !self.order.is_empty() {
+            self.order.encode(out);
+        }
     }
 
     /// The inverse of [`Group::encode`]: the name, the group without its pending list, and the
@@ -319,6 +365,9 @@ impl Group {
             group.offers.condemned.insert(id, reason.into());
         }
         group.released_unread = reader.u64()?;
+        if !reader.is_empty() {
+            group.order = Order::decode(reader)?;
+        }
         Some((name, group, chunks))
     }
 

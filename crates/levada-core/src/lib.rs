@@ -34,6 +34,7 @@ pub mod index;
 pub mod keyspace;
 pub mod limits;
 pub mod machine;
+pub mod order;
 pub mod pending;
 pub mod policy;
 pub mod redriven;

@@ -11,6 +11,10 @@ pub const STRING_BYTES_MAX: usize = 16 << 20;
 /// Most entries that one XREADGROUP hands out of one stream, COUNT or not: its record has a bound.
 /// A trim with DELREF or ACKED ends in the block in which it has so many to name.
 pub const DELIVER_MAX: u64 = 1_000_000;
+/// Most entries that a group with ORDER-BY has pending: their keys are in memory.
+pub const ORDERED_PENDING_MAX: u64 = 100_000;
+/// Most pending entries that a group may have when ORDER-BY is set: each is looked at.
+pub const ORDERED_START_MAX: usize = 1000;
 /// Sealed bytes up to which COPY copies a stream: they stand in one record of the log.
 pub const COPY_BYTES_MAX: usize = 16 << 20;
 /// Encoded entries up to which RESTORE takes a stream: they stand in one record of the log.

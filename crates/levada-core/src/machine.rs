@@ -61,6 +61,8 @@ pub struct Machine {
     entropy: u64,
     /// Idempotent ids that the DEDUP-MAX of all streams allow.
     pub(crate) dedup_ids: u64,
+    /// See [`Machine::take_touched`].
+    touched: Option<KeyNumber>,
 }
 
 impl Machine {
@@ -74,6 +76,7 @@ impl Machine {
             removed: BTreeSet::new(),
             tail_bytes: 0,
             over: BTreeSet::new(),
+            touched: None,
         }
     }
 
@@ -98,6 +101,12 @@ impl Machine {
     pub fn tended(&self) -> Vec<KeyNumber> {
         let is_tended = |key: &KeyNumber| self.stream_of(*key).is_some_and(Stream::is_tended);
         self.keys.numbers().into_iter().filter(is_tended).collect()
+    }
+
+    /// The stream that the last effect changed, if time may do something to it or in it: whoever
+    /// asks what is due asks it anew. `None` of all others, which are not looked up for it.
+    pub fn take_touched(&mut self) -> Option<KeyNumber> {
+        self.touched.take()
     }
 
     /// Streams in which something is scheduled.
@@ -208,7 +217,13 @@ impl Machine {
             _ => self.apply_to_stream(effect, at),
         };
         if let Some(object) = effect.key().and_then(|key| self.keys.get_mut(key)) {
-            object.changed = at.position;
+            let timed = |stream: &Arc<Stream>| stream.is_tended() || stream.schedule().is_some();
+            if matches!(&object.value, Value::Stream(stream) if timed(stream)) {
+                self.touched = effect.key();
+            }
+            if !effect.is_passing() {
+                object.changed = at.position;
+            }
             if !effect.is_delivery() {
                 object.entries_changed = at.position;
             }
@@ -445,7 +460,7 @@ fn apply_to_groups(stream: &mut Stream, effect: &Effect<'_>, at: At) {
 fn act_on_group(group: &mut Group, act: &Act, at: At) {
     match act {
         Act::StreamPolicySet(_) => {}
-        Act::GroupPolicySet { policy, .. } => group.policy = policy.clone(),
+        Act::GroupPolicySet { policy, .. } => group.set_policy(at.position, policy),
         Act::Offered { rows, .. } => {
             rows.iter().for_each(|(id, due_ms)| group.offer(at.position, *id, *due_ms));
         }
@@ -458,6 +473,13 @@ fn act_on_group(group: &mut Group, act: &Act, at: At) {
             group.dead_letters += 1;
         }
         Act::Redriven { id, .. } => group.give_back(at.position, *id),
+        Act::Parked { rows, .. } => {
+            rows.iter().for_each(|(id, key)| group.order.park(*id, *key));
+        }
+        Act::TakenOff { rows, .. } => {
+            rows.iter().for_each(|(id, key)| group.take_off(*id, *key));
+        }
+        Act::Unparked { ids, .. } => ids.iter().for_each(|id| group.order.unpark(*id)),
         Act::Dropped { count, .. } => group.dropped += count,
         Act::ReleasedUnread { stays, count, .. } => {
             group.released_unread += if *stays { *count } else { 0 };
@@ -470,6 +492,7 @@ pub(crate) fn apply_to_group(group: &mut Group, effect: &Effect<'_>, at: At) {
     match effect {
         Effect::GroupIdSet { last_id, entries_read, .. } => {
             set_place(group, *last_id, *entries_read);
+            group.order.unpark_above(*last_id);
         }
         Effect::ConsumerCreated { consumer, name, .. } => {
             let new = Consumer { seen_ms: at.now_ms, active_ms: None, pending: 0 };
@@ -478,8 +501,8 @@ pub(crate) fn apply_to_group(group: &mut Group, effect: &Effect<'_>, at: At) {
         Effect::ConsumerDeleted { consumer, .. } => {
             group.remove_consumer(at.position, *consumer);
         }
-        Effect::ConsumerSeen { consumer, active, .. } => {
-            group.seen(*consumer, at.now_ms, *active);
+        Effect::ConsumerSeen { consumer, active, ago_ms, .. } => {
+            group.seen(*consumer, at.now_ms.saturating_sub(*ago_ms), *active);
         }
         Effect::Delivered { consumer, last_id, entries_read, ids, .. } => {
             set_place(group, *last_id, *entries_read);

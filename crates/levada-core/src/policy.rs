@@ -10,7 +10,7 @@
 //! ```text
 //! policy  := varint n, option * n
 //! option  := byte tag, value
-//! value   := varint, but: 18 a varint count and varints, 19 bytes
+//! value   := varint, but: 18 a varint count and varints, 19 bytes, 21 bytes and a varint
 //! ```
 
 use alloc::{sync::Arc, vec::Vec};
@@ -37,7 +37,7 @@ mod tag {
     pub(super) const BACKOFF: u8 = 18;
     pub(super) const DLQ: u8 = 19;
     pub(super) const MAX_PENDING: u8 = 20;
-    // 21 is for ORDER-BY.
+    pub(super) const ORDER_BY: u8 = 21;
     pub(super) const CONSUMER_TTL: u8 = 22;
     pub(super) const RETAIN_NO: u8 = 23;
 }
@@ -109,6 +109,10 @@ pub struct GroupPolicy {
     pub dlq: Arc<[u8]>,
     /// MAX-PENDING: entries pending at which nothing new is delivered.
     pub max_pending: u64,
+    /// ORDER-BY: the field by whose value entries are delivered in order; empty for none.
+    pub order_by: Arc<[u8]>,
+    /// What the hash of these values begins with.
+    pub order_seed: u64,
     /// CONSUMER-TTL: milliseconds after which an idle consumer goes.
     pub consumer_ttl_ms: u64,
     /// RETAIN NO: this group holds no entry back.
@@ -218,6 +222,16 @@ impl GroupPolicy {
         self.ack_wait_ms > 0 || self.max_deliver > 0 || !self.dlq.is_empty()
     }
 
+    /// Whether it goes by a key.
+    pub fn is_ordered(&self) -> bool {
+        !self.order_by.is_empty()
+    }
+
+    /// Whether a consumer that goes hands back what it held.
+    pub fn hands_back(&self) -> bool {
+        self.has_lease() || self.is_ordered()
+    }
+
     /// How long an entry rests that was delivered so often.
     pub fn backoff(&self, deliveries: u8) -> u64 {
         let last = self.backoff_ms.len().saturating_sub(1);
@@ -243,7 +257,8 @@ impl GroupPolicy {
         let numbers = numbers.iter().filter(|(_, value)| *value > 0);
         let names = names.iter().filter(|(_, name)| !name.is_empty());
         let backoff = !self.backoff_ms.is_empty();
-        let set = numbers.clone().count() + names.clone().count() + usize::from(backoff);
+        let set = numbers.clone().count() + names.clone().count();
+        let set = set + usize::from(backoff) + usize::from(self.is_ordered());
         put_u64(out, set as u64);
         for (tag, value) in numbers {
             out.push(*tag);
@@ -252,6 +267,11 @@ impl GroupPolicy {
         for (tag, name) in names {
             out.push(*tag);
             put_bytes(out, name);
+        }
+        if self.is_ordered() {
+            out.push(tag::ORDER_BY);
+            put_bytes(out, &self.order_by);
+            put_u64(out, self.order_seed);
         }
         if backoff {
             out.push(tag::BACKOFF);
@@ -270,6 +290,9 @@ impl GroupPolicy {
                 tag::MAX_PENDING => policy.max_pending = reader.u64()?,
                 tag::CONSUMER_TTL => policy.consumer_ttl_ms = reader.u64()?,
                 tag::RETAIN_NO => policy.retain_no = reader.u64()? == 1,
+                tag::ORDER_BY => {
+                    (policy.order_by, policy.order_seed) = (reader.bytes()?.into(), reader.u64()?);
+                }
                 tag::DLQ => policy.dlq = reader.bytes()?.into(),
                 tag::BACKOFF => {
                     let delays = (0..reader.count()?).map(|_| reader.u64());
@@ -300,6 +323,8 @@ mod tests {
             ack_wait_ms: 30_000,
             backoff_ms: [1, 2, 300].into(),
             dlq: b"dead"[..].into(),
+            order_by: b"who"[..].into(),
+            order_seed: 77,
             retain_no: true,
             ..GroupPolicy::default()
         };

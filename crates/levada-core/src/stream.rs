@@ -224,11 +224,8 @@ impl Stream {
 
     /// Memory that the stream takes, cached blocks apart, by the sizes of its parts.
     pub fn memory_bytes(&self) -> usize {
-        let groups: usize = self
-            .groups
-            .iter()
-            .map(|(name, _, group)| name.len() + size_of::<Group>() + group.pending.memory_bytes())
-            .sum();
+        let groups: usize =
+            self.groups.iter().map(|(name, _, group)| name.len() + group.memory_bytes()).sum();
         let index =
             usize::try_from(self.index.len()).unwrap_or(usize::MAX) * size_of::<BlockMeta>();
         size_of::<Self>()

@@ -3,13 +3,14 @@
 //! Calls of all threads are gathered while the last batch is on its way to disk and share the next
 //! one: that is group commit. A call returns when what it did is durable.
 
+// Named by its path, for the tests compile this file a second time: see `shuttled`.
+#[path = "engine/call.rs"]
 mod call;
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    fmt,
     path::Path,
-    sync::mpsc::{self, Receiver, RecvTimeoutError, Sender},
-    thread::{self, JoinHandle},
     time::Duration,
 };
 
@@ -26,6 +27,13 @@ use levada_core::{
 
 pub use self::call::{Answered, Call, Turn};
 use self::call::{Caller, Execute, Run};
+use super::{
+    subscription::{Queue, Subscription},
+    threads::{
+        mpsc::{self, Receiver, RecvTimeoutError, Sender, TryRecvError},
+        thread::{self, JoinHandle},
+    },
+};
 use crate::{
     clock::{Clock, Now},
     disk::file::FileDisk,
@@ -39,7 +47,6 @@ use crate::{
         local::{LocalSettings, LocalStore},
         memory::MemStore,
     },
-    subscription::{Queue, Subscription},
 };
 
 /// Names and values of an entry.
@@ -64,7 +71,6 @@ pub type FieldsOf<'a> = &'a [(&'a str, &'a [u8])];
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Debug)]
 pub struct Engine {
     requests: Option<Sender<Request>>,
     thread: Option<JoinHandle<()>>,
@@ -86,32 +92,40 @@ impl Engine {
     pub fn open(directory: impl AsRef<Path>) -> Result<Self, Error> {
         let disk = FileDisk::open(directory.as_ref())?;
         let (store, recovered) = LocalStore::open(disk, LocalSettings::default())?;
-        Self::start(store, recovered, Self::system_clock())
+        Self::start(store, recovered, ShardSettings::default(), Self::system_clock())
     }
 
     /// An engine that keeps everything in memory and loses it when it is dropped.
     pub fn in_memory() -> Result<Self, Error> {
-        Self::start(MemStore::default(), Recovered::default(), Self::system_clock())
+        Self::in_memory_at_clock(Self::system_clock())
     }
 
     /// The same with a clock of one's own, for tests. It must never go back. The engine looks at
     /// it in each turn: after time has leapt, any call makes it look.
     pub fn in_memory_at(clock: impl FnMut() -> Now + Send + 'static) -> Result<Self, Error> {
-        Self::start(MemStore::default(), Recovered::default(), Box::new(clock))
+        Self::in_memory_at_clock(Box::new(clock))
     }
 
-    fn system_clock() -> ReadClock {
+    fn in_memory_at_clock(clock: ReadClock) -> Result<Self, Error> {
+        let recovered = Recovered::default();
+        Self::start(MemStore::default(), recovered, ShardSettings::default(), clock)
+    }
+
+    /// The clock of this machine.
+    pub(crate) fn system_clock() -> ReadClock {
         let clock = Clock::new();
         Box::new(move || clock.now())
     }
 
-    fn start<S: Store + Send + 'static>(
+    /// Recovers a store and starts the thread that owns it.
+    pub(crate) fn start<S: Store + Send + 'static>(
         store: S,
         recovered: Recovered,
+        settings: ShardSettings,
         mut clock: ReadClock,
     ) -> Result<Self, Error> {
         let seed = clock().wall_ms;
-        let shard = Shard::recover(store, recovered, ShardSettings::default(), seed)?;
+        let shard = Shard::recover(store, recovered, settings, seed)?;
         let (requests, inbox) = mpsc::channel();
         let thread = thread::Builder::new()
             .name("levada-engine".into())
@@ -371,6 +385,12 @@ impl Engine {
     }
 }
 
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine").finish_non_exhaustive()
+    }
+}
+
 impl Drop for Engine {
     fn drop(&mut self) {
         drop(self.requests.take());
@@ -456,19 +476,20 @@ impl<S: Store> Driver<S> {
     fn run(mut self) {
         while let Ok(true) = self.turn() {}
         self.waiting.clear();
-        let _ = self.shard.shut_down((self.clock)());
+        let Self { mut shard, mut clock, inbox, .. } = self;
+        let _ = shard.shut_down(clock());
+        drop(shard);
+        // Calls that came meanwhile learn of it when they are dropped, and the receiver goes at
+        // once behind them. Nothing is documented of what a channel does with what is in it then.
+        inbox.try_iter().for_each(drop);
     }
 
     /// One turn; `false` when every handle is gone.
     fn turn(&mut self) -> Result<bool, Error> {
-        let now = (self.clock)();
-        let deadline = self.shard.next_deadline_us(now);
-        let patience = deadline.map_or(1_000_000, |at| at.saturating_sub(now.monotonic_us));
-        let patience = if self.owes_nothing() { patience } else { 0 };
-        match self.inbox.recv_timeout(Duration::from_micros(patience)) {
+        match self.next_request() {
             Ok(request) => self.begin(request),
-            Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => return Ok(false),
+            Err(TryRecvError::Empty) => {}
+            Err(TryRecvError::Disconnected) => return Ok(false),
         }
         for request in self.inbox.try_iter().take(CALLS_MAX).collect::<Vec<_>>() {
             self.begin(request);
@@ -487,6 +508,21 @@ impl<S: Store> Driver<S> {
             self.shard.store_mut().wait();
         }
         Ok(true)
+    }
+
+    /// The next call; waits for one as long as there is nothing else to do.
+    fn next_request(&mut self) -> Result<Request, TryRecvError> {
+        if !self.owes_nothing() {
+            return self.inbox.try_recv();
+        }
+        let now = (self.clock)();
+        let deadline = self.shard.next_deadline_us(now);
+        let patience = deadline.map_or(1_000_000, |at| at.saturating_sub(now.monotonic_us));
+        let waited = self.inbox.recv_timeout(Duration::from_micros(patience));
+        waited.map_err(|error| match error {
+            RecvTimeoutError::Timeout => TryRecvError::Empty,
+            RecvTimeoutError::Disconnected => TryRecvError::Disconnected,
+        })
     }
 
     fn owes_nothing(&self) -> bool {

@@ -21,8 +21,11 @@ pub mod disk;
 mod engine;
 pub mod error;
 pub mod shard;
+#[cfg(test)]
+mod shuttled;
 pub mod store;
 mod subscription;
+mod threads;
 
 pub use engine::{Answered, Call, Engine, FieldsOf, Turn};
 pub use error::{Error, ErrorKind, Place};

@@ -4,15 +4,13 @@
 //! bytes; whoever falls behind by more than [`QUEUE_BYTES_MAX`] is closed and told so, as the
 //! server does with a connection.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-        mpsc::{self, Receiver, RecvTimeoutError, Sender},
-    },
-    time::Duration,
-};
+use std::time::Duration;
 
+use super::threads::{
+    Arc,
+    atomic::{AtomicBool, AtomicUsize, Ordering},
+    mpsc::{self, Receiver, RecvTimeoutError, Sender},
+};
 use crate::{
     error::{Error, ErrorKind},
     shard::Delivery,

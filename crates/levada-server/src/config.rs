@@ -81,6 +81,7 @@ const PARAMETERS: &[Parameter] = &[
     parameter("maxmemory", BYTES, Access::Free, "0"),
     parameter("maxmemory-policy", Kind::Word(POLICIES), Access::Free, "noeviction"),
     parameter("notify-keyspace-events", Kind::Events, Access::Free, ""),
+    parameter("order-window", Kind::Integer { min: 0, max: 1_000_000 }, Access::Free, "10000"),
     parameter("port", Kind::Integer { min: 0, max: 65_535 }, Access::Immutable, "6379"),
     parameter("proto-max-bulk-len", BYTES, Access::Immutable, "16777216"),
     parameter("requirepass", Kind::Text, Access::Free, ""),

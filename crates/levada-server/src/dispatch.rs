@@ -351,6 +351,9 @@ impl Turn<'_> {
 
     /// Whether a command counts as a use of its keys.
     fn touches(&self, spec: &CommandSpec) -> bool {
+        if spec.flags & flag::WRITE != 0 {
+            return !self.session.no_touch;
+        }
         let looks_only = match spec.name {
             "touch" => return true,
             "exists" | "type" | "ttl" | "pttl" | "expiretime" | "pexpiretime" => true,

@@ -381,6 +381,12 @@ fn own_text(error: &CoreError) -> Cow<'static, [u8]> {
             b"ERR the dead-letter stream is too long to look through: name letters with IDS (XRANGE \
               shows them), or shorten it with XTRIM"
         }
+        CoreError::OrderChanges => {
+            b"ERR the group goes by another field: set ORDER-BY \"\" first"
+        }
+        CoreError::OrderTooLate => {
+            b"ERR ORDER-BY cannot begin with more than 1000 pending entries: acknowledge some first"
+        }
         CoreError::TooManyRedriven => {
             b"ERR the stream holds 100000 redriven entries already: acknowledge and trim it first"
         }

@@ -98,10 +98,33 @@ fn model_consumers(text: &mut String, group: &Group) {
     }
 }
 
+/// Lets a model forget what a crash may take back: when consumers were there and got nothing. What
+/// was recovered may only be earlier.
+pub fn take_earlier_seen(model: &mut Model, machine: &Machine) {
+    for (name, key) in &mut model.keys {
+        let name = Key { database: name[0] - b'0', name: &name[1..] };
+        let (Some((_, found)), Value::Stream(stream)) = (machine.stream(name), &mut key.value)
+        else {
+            continue;
+        };
+        for (name, group) in &mut stream.groups {
+            let Some((_, found)) = found.groups.find(name) else {
+                continue;
+            };
+            for (name, consumer) in &mut group.consumers {
+                if let Some((_, found)) = found.consumers.find(name) {
+                    consumer.seen_ms = consumer.seen_ms.min(found.seen_ms);
+                }
+            }
+        }
+    }
+}
+
 /// A machine's state. A block that is missing is told as such.
 pub fn of_machine(machine: &Machine, blocks: &SealedBlocks, now_ms: u64) -> Dump {
     let nodes = NodeLimits::default();
     let (idmp, text_bytes_max) = (IdmpLimits::default(), u64::MAX);
+    let order_window = 0;
     let (dedup_bytes_max, blind) = (u64::MAX, false);
     let defaults = &levada_core::defaults::NONE;
     let context = Context {
@@ -110,10 +133,12 @@ pub fn of_machine(machine: &Machine, blocks: &SealedBlocks, now_ms: u64) -> Dump
         now_ms,
         nodes,
         idmp,
+        order_window,
         defaults,
         text_bytes_max,
         dedup_bytes_max,
         blind,
+        spare: None,
     };
     let view = View { context, machine, blocks };
     let mut dump = Dump::new();

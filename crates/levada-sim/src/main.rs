@@ -2,14 +2,17 @@
 //!
 //! ```text
 //! levada-sim run [--schedules N | --cycles N] [--seed S] [--jobs T] [--record]
+//! levada-sim policies [--schedules N | --cycles N] [--seed S] [--jobs T] [--record]
 //! levada-sim replay SEED
-//! levada-sim exhaust OPS CUTS
+//! levada-sim replay-policies SEED
+//! levada-sim exhaust OPS [SAMPLES]
 //! levada-sim flips COUNT SEED
 //! ```
 
 use levada_engine::store::local::LocalStore;
-use levada_sim::crash::{self, Report};
+use levada_sim::crash::{self, Extent, Report};
 use levada_sim::disk::SharedDisk;
+use levada_sim::policies;
 use std::io::{self, Write as _};
 use std::process::{Command, ExitCode};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,13 +24,19 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words.as_slice() {
-        ["run", options @ ..] => match Run::of(options) {
-            Some(run) => run.start(),
-            None => usage(),
-        },
-        ["replay", seed] => seed.parse().map_or_else(|_| usage(), replay),
-        ["exhaust", ops, cuts] => match (ops.parse(), cuts.parse()) {
-            (Ok(ops), Ok(cuts)) => exhaust(ops, cuts),
+        ["run", options @ ..] => start(crash::run::<Product>, "simulated crash", options),
+        ["policies", options @ ..] => {
+            start(policies::run::<Product>, "simulated crash, policies", options)
+        }
+        ["replay", seed] => {
+            seed.parse().map_or_else(|_| usage(), |seed| replay(crash::run::<Product>, seed))
+        }
+        ["replay-policies", seed] => {
+            seed.parse().map_or_else(|_| usage(), |seed| replay(policies::run::<Product>, seed))
+        }
+        ["exhaust", ops] => ops.parse().map_or_else(|_| usage(), |ops| exhaust(ops, None)),
+        ["exhaust", ops, samples] => match (ops.parse(), samples.parse()) {
+            (Ok(ops), Ok(samples)) => exhaust(ops, Some(samples)),
             _ => usage(),
         },
         ["flips", count, seed] => match (count.parse(), seed.parse()) {
@@ -48,13 +57,19 @@ fn flips(count: u64, seed: u64) -> ExitCode {
     if report.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Every crash point of every workload of so many operations.
-fn exhaust(ops: u32, cuts: u64) -> ExitCode {
+/// Every crash point of every workload of so many operations; `samples` where there are too many
+/// ways to take them all.
+fn exhaust(ops: u32, samples: Option<usize>) -> ExitCode {
     let begun = Instant::now();
-    match crash::exhaust::<Product>(ops, cuts) {
-        Ok(recovered) => {
+    let extent = Extent { ops, samples: samples.unwrap_or(Extent::LONG.samples), ..Extent::LONG };
+    let both = crash::exhaust::<Product>(extent)
+        .and_then(|exhausted| Ok((exhausted, policies::exhaust::<Product>(extent)?)));
+    match both {
+        Ok((exhausted, of_policies)) => {
             let seconds = begun.elapsed().as_secs_f64();
-            println!("{recovered} crashes in {seconds:.1} s; 0 violations");
+            println!(
+                "{exhausted}; {of_policies} crashes with policies; {seconds:.1} s, 0 violations"
+            );
             ExitCode::SUCCESS
         }
         Err(what) => {
@@ -67,14 +82,25 @@ fn exhaust(ops: u32, cuts: u64) -> ExitCode {
 fn usage() -> ExitCode {
     eprintln!(
         "levada-sim run [--schedules N | --cycles N] [--seed S] [--jobs T] [--record]\n\
-         levada-sim replay SEED\nlevada-sim exhaust OPS CUTS\nlevada-sim flips COUNT SEED"
+         levada-sim policies (the same options)\n\
+         levada-sim replay SEED\nlevada-sim replay-policies SEED\n\
+         levada-sim exhaust OPS [SAMPLES]\n\
+         levada-sim flips COUNT SEED"
     );
     ExitCode::from(2)
 }
 
+/// A schedule of a seed, shown step by step or not.
+type Schedule = fn(u64, bool) -> Result<Report, String>;
+
+/// Schedules of a kind, as the options say.
+fn start(schedule: Schedule, what: &'static str, options: &[&str]) -> ExitCode {
+    Run::of(schedule, what, options).map_or_else(usage, |run| run.start())
+}
+
 /// Shows one schedule step by step.
-fn replay(seed: u64) -> ExitCode {
-    match crash::run::<Product>(seed, true) {
+fn replay(schedule: Schedule, seed: u64) -> ExitCode {
+    match schedule(seed, true) {
         Ok(report) => {
             println!("{report:?}");
             ExitCode::SUCCESS
@@ -88,6 +114,9 @@ fn replay(seed: u64) -> ExitCode {
 
 /// What to run.
 struct Run {
+    schedule: Schedule,
+    /// For the record.
+    what: &'static str,
     /// Schedules at most.
     schedules: u64,
     /// Crashes with a recovery at most, give or take what each job has under way.
@@ -105,8 +134,9 @@ struct Progress {
 }
 
 impl Run {
-    fn of(options: &[&str]) -> Option<Self> {
-        let mut run = Self { schedules: 10_000, cycles: u64::MAX, seed: 1, jobs: 2, record: false };
+    fn of(schedule: Schedule, what: &'static str, options: &[&str]) -> Option<Self> {
+        let (schedules, cycles) = (10_000, u64::MAX);
+        let mut run = Self { schedule, what, schedules, cycles, seed: 1, jobs: 2, record: false };
         let mut options = options.iter();
         while let Some(name) = options.next() {
             let mut number = || options.next().and_then(|text| text.parse().ok());
@@ -145,7 +175,7 @@ impl Run {
             self.seed
         );
         if self.record
-            && let Err(error) = record(self.seed, &sum, violations)
+            && let Err(error) = record(self.what, self.seed, &sum, violations)
         {
             eprintln!("the record was not written: {error}");
             return ExitCode::FAILURE;
@@ -163,7 +193,7 @@ impl Run {
                 break;
             }
             schedules += 1;
-            match crash::run::<Product>(self.seed + at, false) {
+            match (self.schedule)(self.seed + at, false) {
                 Ok(report) => {
                     progress.cycles.fetch_add(report.cycles(), Ordering::Relaxed);
                     sum.add(&report);
@@ -179,7 +209,7 @@ impl Run {
 }
 
 /// Adds a row to the record at the end of RELIABILITY.md.
-fn record(seed: u64, sum: &Report, violations: u64) -> io::Result<()> {
+fn record(what: &str, seed: u64, sum: &Report, violations: u64) -> io::Result<()> {
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
     let printed = |program: &str, arguments: &[&str]| {
         let output = Command::new(program).args(arguments).current_dir(root).output()?;
@@ -196,5 +226,5 @@ fn record(seed: u64, sum: &Report, violations: u64) -> io::Result<()> {
     let page = std::path::Path::new(root).join("RELIABILITY.md");
     let mut page = std::fs::File::options().append(true).open(page)?;
     let cycles = sum.cycles();
-    writeln!(page, "| {date} | {commit} | simulated crash | {seed} | {cycles} | {violations} |")
+    writeln!(page, "| {date} | {commit} | {what} | {seed} | {cycles} | {violations} |")
 }

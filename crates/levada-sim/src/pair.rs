@@ -7,7 +7,7 @@
 mod waiting;
 
 use crate::dump::{self, SealedBlocks};
-use crate::model::{Answer, Id, Key, Model, Reply, Stream, Value};
+use crate::model::{Answer, Consumer, Id, Key, Model, Reply, Stream, Value};
 use crate::op::subject::{self, Refused, Seen};
 use crate::op::{KEYS, KeyAt, Op, Step, model_key, other_database, reference};
 use levada_core::error::Error as CoreError;
@@ -188,6 +188,7 @@ impl<S: Store> Pair<S> {
     pub fn compare(&mut self) -> Result<(), Halt> {
         self.poll()?;
         self.model.expire_keys(self.now_ms);
+        self.shard.log_seen();
         let (blocks, lost) = all_blocks(&mut self.shard);
         let found = dump::of_machine(self.shard.machine(), &blocks, self.now_ms);
         match dump::difference(&dump::of_model(&self.model), &found) {
@@ -272,9 +273,11 @@ impl<S: Store> Pair<S> {
         for (key, before) in keys.iter().zip(before.into_iter().flatten()) {
             let after = held(&self.model, *key);
             self.note_watched(*key, before.as_ref(), after.as_ref());
-            if after != before {
+            // When a consumer was there and got nothing is promised to nobody.
+            if !is_same_but(before.clone(), after.clone(), |seen| seen.seen_ms = 0) {
+                let idle = |seen: &mut Consumer| (seen.seen_ms, seen.active_ms) = (0, None);
                 let is_delivery =
-                    after.is_some() && self.is_relaxed(op) || only_seen(before, after);
+                    after.is_some() && self.is_relaxed(op) || is_same_but(before, after, idle);
                 self.note_change(*key, is_delivery);
             }
         }
@@ -411,17 +414,17 @@ fn deletes_from(op: &Op) -> Option<KeyAt> {
     }
 }
 
-/// Whether all that differs is when consumers were there, which no XREADGROUP shows.
-fn only_seen(before: Option<Key>, after: Option<Key>) -> bool {
-    let timeless = |key: Option<Key>| {
+/// Whether two values are the same once this is done to their consumers.
+fn is_same_but(before: Option<Key>, after: Option<Key>, level: impl Fn(&mut Consumer)) -> bool {
+    let levelled = |key: Option<Key>| {
         let mut key = key?;
         if let Value::Stream(stream) = &mut key.value {
             let consumers = stream.groups.values_mut().flat_map(|group| &mut group.consumers);
-            consumers.for_each(|(_, seen)| (seen.seen_ms, seen.active_ms) = (0, None));
+            consumers.for_each(|(_, seen)| level(seen));
         }
         Some(key)
     };
-    timeless(before) == timeless(after)
+    levelled(before) == levelled(after)
 }
 
 /// The keys that an op names or sees.

@@ -1,4 +1,5 @@
-//! The buffer behind [`crate::Producer::try_enqueue`]: bounded in events and bytes, sent by one task.
+//! The buffer behind [`crate::Producer::try_enqueue`]: bounded in events and bytes, and sent by one
+//! task.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};

@@ -16,6 +16,8 @@ pub struct Capabilities {
     pub idempotent_append: bool,
     /// The server itself ends leases, waits between attempts and dead-letters (XGROUP CFGSET).
     pub leases: bool,
+    /// Dead letters can be given back to the group that failed and to no other (XDLQ).
+    pub redrive: bool,
     /// Pending entries can be released (XNACK).
     pub nack: bool,
     /// Acknowledge and delete in one step (XACKDEL).
@@ -43,6 +45,7 @@ impl Capabilities {
             durable: false,
             idempotent_append: false,
             leases: false,
+            redrive: false,
             nack: false,
             ack_delete: false,
             claim_on_read: false,
@@ -66,6 +69,7 @@ impl Capabilities {
                 self.leases,
                 "leases, waits between attempts and dead letters (workers poll for them)",
             ),
+            (self.redrive, "redrive to one group (a stream beside, which its workers read)"),
             (self.idempotent_append, "idempotent append (a key beside each event)"),
             (
                 self.schedule || !self.sorted_sets,

@@ -1,10 +1,158 @@
 //! Entries that failed for good: how they are written, listed, given back and thrown away.
 
-use crate::backend::{Failed, Seat};
-use crate::message::Fields;
+use std::sync::Arc;
+
+use crate::backend::{Backend, Failed, Seat};
+use crate::broker::Broker;
+use crate::error::Result;
+use crate::event::Event;
+use crate::message::{Entry, Fields, MessageId};
+use crate::names;
 
 /// Before the name of each field that says where a dead letter comes from.
-pub(crate) const PREFIX: &str = "x-dlq-";
+const PREFIX: &str = "x-dlq-";
+/// Entries of the dead-letter stream looked at in one call.
+const PAGE: usize = 500;
+
+/// The dead letters of a group of a stream.
+///
+/// ```
+/// # use serde::{Deserialize, Serialize};
+/// # #[derive(Serialize, Deserialize)] struct Paid { cents: u64 }
+/// # impl levada::Event for Paid { const STREAM: &'static str = "payments"; }
+/// use levada::{DeadLetters, Fault, Msg, Worker};
+///
+/// async fn refuse(Msg(_): Msg<Paid>) -> Result<(), Fault> {
+///     Err(Fault::permanent("the bank is closed"))
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> levada::Result<()> {
+/// let broker = levada::connect("memory:").await?;
+/// broker.producer().send(&Paid { cents: 5 }).await?;
+/// Worker::new(&broker, "books").handle(refuse).run_until_idle().await?;
+///
+/// let dead = DeadLetters::of::<Paid>(&broker, "books");
+/// let letters = dead.list(10).await?;
+/// assert_eq!(letters[0].reason, "the bank is closed");
+/// assert_eq!(dead.redrive(&letters).await?, 1);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct DeadLetters {
+    backend: Arc<dyn Backend>,
+    /// The group that failed; nobody reads in it here.
+    seat: Seat,
+    stream: String,
+}
+
+/// An entry that failed for good.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DeadLetter {
+    /// Its id among the dead letters.
+    pub id: MessageId,
+    /// The id that it had.
+    pub source_id: MessageId,
+    /// Who had it at last.
+    pub consumer: String,
+    /// How often it was delivered.
+    pub deliveries: u64,
+    /// Why it failed.
+    pub reason: String,
+    /// Unix milliseconds of its end.
+    pub last_ms: u64,
+    /// What it held.
+    pub fields: Fields,
+    /// As it stands among the dead letters.
+    entry: Entry,
+}
+
+impl DeadLetters {
+    /// Those of an event's stream.
+    pub fn of<E: Event>(broker: &Broker, group: &str) -> Self {
+        Self::of_stream(broker, E::STREAM, group)
+    }
+
+    /// Those of any stream.
+    pub fn of_stream(broker: &Broker, stream: &str, group: &str) -> Self {
+        let seat = Seat { stream: stream.into(), group: group.into(), consumer: "".into() };
+        let stream = names::dead_letters(stream, group);
+        Self { backend: Arc::clone(broker.backend()), seat, stream }
+    }
+
+    /// Where they stand, if the worker was told another place: [`crate::Worker::dead_letter`].
+    #[must_use]
+    pub fn in_stream(self, stream: &str) -> Self {
+        Self { stream: stream.to_owned(), ..self }
+    }
+
+    /// The oldest, at most `count`. Those of other groups that share the place are passed over.
+    pub async fn list(&self, count: usize) -> Result<Vec<DeadLetter>> {
+        self.list_from(MessageId::MIN, count).await
+    }
+
+    /// The oldest from an id on, at most `count`: to page on, from behind the last.
+    pub async fn list_from(&self, id: MessageId, count: usize) -> Result<Vec<DeadLetter>> {
+        let (mut found, mut first) = (Vec::new(), Some(id));
+        while let (Some(from), true) = (first, found.len() < count) {
+            let page = self.backend.range(&self.stream, from, MessageId::MAX, PAGE).await?;
+            first = page.last().filter(|_| page.len() == PAGE).and_then(|last| last.id.next());
+            found.extend(page.into_iter().filter_map(|entry| self.letter(entry)));
+        }
+        found.truncate(count);
+        Ok(found)
+    }
+
+    /// Gives them back to the group that failed, and to no other; answers how many went. Their
+    /// attempts begin anew. One that somebody else took away meanwhile is passed over.
+    pub async fn redrive(&self, letters: &[DeadLetter]) -> Result<u64> {
+        let entries: Vec<Entry> = letters.iter().map(|letter| letter.entry.clone()).collect();
+        self.backend.redrive(&self.seat, &self.stream, &entries).await
+    }
+
+    /// Throws them away; answers how many went.
+    pub async fn purge(&self, letters: &[DeadLetter]) -> Result<u64> {
+        let ids: Vec<MessageId> = letters.iter().map(|letter| letter.id).collect();
+        match ids.is_empty() {
+            true => Ok(0),
+            false => self.backend.delete(&self.stream, &ids).await,
+        }
+    }
+
+    fn letter(&self, entry: Entry) -> Option<DeadLetter> {
+        let fact = |name: &str| entry.fields.text(&format!("{PREFIX}{name}"));
+        let source = fact("source")?;
+        let again = names::again(&self.seat.stream, &self.seat.group);
+        if source != &*self.seat.stream && source != again || fact("group")? != &*self.seat.group {
+            return None;
+        }
+        let number = |name| fact(name).and_then(|text| text.parse().ok()).unwrap_or(0);
+        Some(DeadLetter {
+            id: entry.id,
+            source_id: fact("id")?.parse().ok()?,
+            consumer: fact("consumer").unwrap_or_default().to_owned(),
+            deliveries: number("deliveries"),
+            reason: fact("reason").unwrap_or_default().to_owned(),
+            last_ms: number("last-ms"),
+            fields: original(&entry.fields),
+            entry,
+        })
+    }
+}
+
+impl DeadLetter {
+    /// The event that it was.
+    pub fn event<E: Event>(&self) -> Result<E> {
+        Ok(crate::event::decode(&self.fields)?)
+    }
+}
+
+/// What an entry held before it became a dead letter.
+pub(crate) fn original(fields: &Fields) -> Fields {
+    let ours = |name: &[u8]| name.starts_with(PREFIX.as_bytes());
+    fields.0.iter().filter(|(name, _)| !ours(name)).cloned().collect()
+}
 
 /// The entry that a dead letter is: what it held, and where it comes from, in the fields that
 /// Levada writes.
@@ -25,4 +173,20 @@ pub(crate) fn fields(seat: &Seat, failed: &Failed, now_ms: u64) -> Fields {
         fields.push(format!("{PREFIX}{name}"), value);
     }
     fields
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_it_held_is_found_again() {
+        let held: Fields = [("data", "{}"), ("x-dl", "1")].into_iter().collect();
+        let seat = Seat { stream: "s".into(), group: "g".into(), consumer: "c".into() };
+        let reason = "why".to_owned();
+        let failed = Failed { id: MessageId::at(5), attempt: 2, fields: held.clone(), reason };
+        let dead = fields(&seat, &failed, 9);
+        assert_eq!(dead.text("x-dlq-id"), Some("5-0"));
+        assert_eq!(original(&dead), held);
+    }
 }

@@ -96,6 +96,9 @@ impl Lease {
 
 impl fmt::Debug for Lease {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Lease").field("id", &self.id).field("held", &self.is_held()).finish()
+        f.debug_struct("Lease")
+            .field("id", &self.id)
+            .field("held", &self.is_held())
+            .finish_non_exhaustive()
     }
 }

@@ -35,6 +35,10 @@
 //! - [`Worker`] reads a group, hands each [`Delivery`] to a handler (any async function of
 //!   extractors, a `tower::Service<Delivery>` underneath), and turns its [`Outcome`] into an ack,
 //!   a rest, or a dead letter.
+//! - Beside them: [`Reader`] replays and follows, [`DeadLetters`] lists and redrives, [`Channel`]
+//!   and [`Cache`] are what stands beside a queue, [`Producer::request`] waits for an answer,
+//!   [`Scheduled`] can be cancelled, [`Janitor`] trims; [`testing`] has a broker with a paused
+//!   clock.
 //!
 //! # Guarantees
 //! - An event is handled at least once: it ends as acknowledged or as a dead letter, also when
@@ -56,32 +60,45 @@
 pub mod backend;
 mod broker;
 mod buffer;
+mod cache;
 mod capabilities;
+mod channel;
 mod dead_letter;
 mod delivery;
 pub mod error;
 pub mod event;
 pub mod handler;
+mod janitor;
 mod message;
 mod names;
 mod outcome;
 mod producer;
 mod random;
+mod reader;
+mod request;
 mod retry;
 mod schedule;
+#[cfg(feature = "embedded")]
+pub mod testing;
 mod trace;
 mod worker;
 
 pub use self::broker::{Broker, connect};
 pub use self::buffer::{BUFFER_BYTES_MAX, BUFFER_EVENTS_MAX, BufferStats, Shed};
+pub use self::cache::Cache;
 pub use self::capabilities::Capabilities;
+pub use self::channel::{Channel, Listening};
+pub use self::dead_letter::{DeadLetter, DeadLetters};
 pub use self::delivery::{Delivery, Lease};
 pub use self::error::{Error, Result};
 pub use self::event::Event;
 pub use self::handler::{Attempt, Batch, Headers, Id, Msg, State};
+pub use self::janitor::{Janitor, Report};
 pub use self::message::{Entry, Fields, MessageId};
 pub use self::outcome::{BatchOutcome, Fault, Outcome};
 pub use self::producer::Producer;
+pub use self::reader::Reader;
+pub use self::request::Replies;
 pub use self::retry::Retry;
 pub use self::schedule::Scheduled;
 pub use self::trace::TraceContext;

@@ -199,22 +199,22 @@ pub(crate) fn verdict(outcome: Outcome, attempt: u64, retry: &Retry, random: u64
 mod tests {
     use super::*;
 
-    fn check(outcome: impl IntoOutcome, attempt: u64, expected: Verdict) {
+    fn check(outcome: impl IntoOutcome, attempt: u64, expected: &Verdict) {
         let retry = Retry::fixed(3, Duration::from_secs(7));
-        assert_eq!(verdict(outcome.into_outcome(), attempt, &retry, 0), expected);
+        assert_eq!(&verdict(outcome.into_outcome(), attempt, &retry, 0), expected);
     }
 
     #[test]
     fn what_a_handler_returns_decides() {
         let rest = |seconds| Verdict::Rest(Duration::from_secs(seconds), "x".into());
         let bury = || Verdict::Bury("x".into());
-        check((), 9, Verdict::Ack);
-        check(Ok::<(), Fault>(()), 1, Verdict::Ack);
-        check(Err::<(), Fault>(Fault::new("x")), 1, rest(7));
-        check(Err::<(), Fault>(Fault::after(Duration::from_secs(1), "x")), 2, rest(1));
-        check(Err::<(), Fault>(Fault::new("x")), 3, bury());
-        check(Err::<(), Fault>(Fault::permanent("x")), 1, bury());
-        check(Err::<(), _>(std::fmt::Error), 3, Verdict::Bury(std::fmt::Error.to_string()));
+        check((), 9, &Verdict::Ack);
+        check(Ok::<(), Fault>(()), 1, &Verdict::Ack);
+        check(Err::<(), Fault>(Fault::new("x")), 1, &rest(7));
+        check(Err::<(), Fault>(Fault::after(Duration::from_secs(1), "x")), 2, &rest(1));
+        check(Err::<(), Fault>(Fault::new("x")), 3, &bury());
+        check(Err::<(), Fault>(Fault::permanent("x")), 1, &bury());
+        check(Err::<(), _>(fmt::Error), 3, &Verdict::Bury(fmt::Error.to_string()));
     }
 
     #[test]

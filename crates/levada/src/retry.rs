@@ -26,7 +26,7 @@ impl Default for Retry {
             max_attempts: 5,
             base: Duration::from_secs(1),
             factor: 4.0,
-            max: Duration::from_secs(300),
+            max: Duration::from_mins(5),
             jitter: 0.2,
         }
     }

@@ -51,6 +51,9 @@ impl Raw {
 
     /// Writes the file.
     pub(super) fn save(&self, path: &Path) -> Result<()> {
+        if let Some(directory) = path.parent() {
+            std::fs::create_dir_all(directory)?;
+        }
         std::fs::write(path, self.text()).with_context(|| path.display().to_string())
     }
 

@@ -60,8 +60,7 @@ impl Rig {
     /// A server of its own with an empty directory, not yet started.
     pub(super) fn idle(&self, kind: Kind) -> Result<Server> {
         let mut server = Server::new(kind, self.core)?;
-        let is_peer = matches!(kind, Kind::Peer(..));
-        if is_peer && version(server.executable())?.contains("malloc=libc") {
+        if is_without_jemalloc(kind, &version(server.executable())?) {
             server.set_variable("LD_PRELOAD", jemalloc()?);
         }
         Ok(server)
@@ -72,7 +71,10 @@ impl Rig {
         if let Some((_, known)) = self.versions.iter().find(|(one, _)| *one == kind) {
             return Ok(known.clone());
         }
-        let said = version(&kind.program()?)?;
+        let mut said = version(&kind.program()?)?;
+        if is_without_jemalloc(kind, &said) {
+            said += " and the system's jemalloc";
+        }
         self.versions.push((kind, said.clone()));
         Ok(said)
     }
@@ -86,6 +88,11 @@ impl Rig {
     pub(super) fn clear(&mut self) {
         self.servers.clear();
     }
+}
+
+/// Whether a peer was built with another allocator than its default, by what it says.
+fn is_without_jemalloc(kind: Kind, version: &str) -> bool {
+    matches!(kind, Kind::Peer(..)) && version.contains("malloc=libc")
 }
 
 /// The library that a peer is built with by default, for one that was built without.

@@ -3,7 +3,8 @@
 
 use super::client::{Client, Reply};
 use super::journal::{
-    CONSUMERS, GROUP, How, Id, Journal, Removal, STREAMS, Span, Take, Unseen, parse_id, show_id,
+    CONSUMERS, GROUP, How, Id, Journal, Kind, Removal, STREAMS, Span, Take, Unseen, parse_id,
+    show_id,
 };
 use super::load::{Shared, exchange};
 use super::value::{Chance, Key};
@@ -168,13 +169,13 @@ impl Consumer<'_> {
             Request::Autoclaim(stream, how) => {
                 let [_, entries, gone] = reply.items() else {
                     let problem = format!("XAUTOCLAIM answers {reply:?}");
-                    return journal.problems.push(problem);
+                    return journal.note(Kind::Contradiction, problem);
                 };
                 self.take(journal, stream, how, entries.items(), span);
                 for id in gone.items() {
                     match parse_id(id.bytes()) {
                         Ok(id) => journal.dropped.push((stream, id)),
-                        Err(problem) => journal.problems.push(problem),
+                        Err(problem) => journal.note(Kind::Contradiction, problem),
                     }
                 }
             }
@@ -214,7 +215,7 @@ impl Consumer<'_> {
                 Ok(parsed) => parsed,
                 Err(problem) => {
                     let problem = format!("{how:?} of {}: {problem}", STREAMS[stream]);
-                    journal.problems.push(problem);
+                    journal.note(Kind::Changed, problem);
                     continue;
                 }
             };

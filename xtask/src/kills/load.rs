@@ -11,7 +11,7 @@ use std::thread::JoinHandle;
 
 use super::client::{Client, Reply};
 use super::consume::Consumer;
-use super::journal::{Add, CONSUMERS, Counter, Id, Journal, Removal, STREAMS, Span, TRIMMED};
+use super::journal::{Add, CONSUMERS, Counter, Id, Journal, Kind, Removal, STREAMS, Span, TRIMMED};
 use super::value::{Chance, Key};
 
 /// Producers at a time. Producer numbers of a round start at a multiple of 16.
@@ -69,7 +69,7 @@ impl Load {
         for thread in self.threads {
             match thread.join() {
                 Ok(other) => journal.absorb(other),
-                Err(_) => journal.problems.push("a thread of the rig died".to_owned()),
+                Err(_) => journal.note(Kind::Contradiction, "a thread of the rig died".to_owned()),
             }
         }
         journal
@@ -98,7 +98,9 @@ pub(crate) fn exchange<R>(
         }
         let answer = last.filter(|_| failure.is_none());
         match &answer {
-            Some(Reply::Error(text)) => journal.problems.push(format!("error reply: {text}")),
+            Some(Reply::Error(text)) => {
+                journal.note(Kind::Contradiction, format!("error reply: {text}"));
+            }
             Some(_) => journal.acknowledged += 1,
             None => journal.unknown += 1,
         }
@@ -108,7 +110,7 @@ pub(crate) fn exchange<R>(
     if let Some(error) = &failure {
         use ErrorKind::{InvalidData, TimedOut, WouldBlock};
         if matches!(error.kind(), InvalidData | TimedOut | WouldBlock) {
-            journal.problems.push(format!("no proper reply: {error}"));
+            journal.note(Kind::Contradiction, format!("no proper reply: {error}"));
         }
     }
     failure.is_none()
@@ -225,15 +227,16 @@ impl Producer<'_> {
                 if gone {
                     let id = super::journal::show_id(id);
                     let problem = format!("XDEL {} {id} found nothing", STREAMS[stream]);
-                    journal.problems.push(problem);
+                    journal.note(Kind::Lost, problem);
                 }
                 journal.deletes.push(Removal { stream, id, span, known: reply.is_some() });
             }
-            Request::Trim(keep) => journal.trims.push(keep),
+            Request::Trim(keep) => journal.trims.push((TRIMMED, keep)),
             Request::First => {
                 let first = reply.as_ref().and_then(|reply| reply.items().first());
                 let id = first.map(|entry| &entry.items()[0]);
-                journal.floors.extend(id.and_then(|id| super::journal::parse_id(id.bytes()).ok()));
+                let id = id.and_then(|id| super::journal::parse_id(id.bytes()).ok());
+                journal.floors.extend(id.map(|id| (TRIMMED, id)));
             }
         }
     }
@@ -243,16 +246,15 @@ impl Producer<'_> {
         match super::journal::parse_id(reply.bytes()) {
             Ok(id) => {
                 if id <= self.newest[stream] {
-                    journal.problems.push(format!(
-                        "{}: {id:?} after {:?} on one connection",
-                        STREAMS[stream], self.newest[stream]
-                    ));
+                    let (name, newest) = (STREAMS[stream], self.newest[stream]);
+                    let text = format!("{name}: {id:?} after {newest:?} on one connection");
+                    journal.note(Kind::Reordered, text);
                 }
                 self.newest[stream] = id;
                 Some(id)
             }
             Err(problem) => {
-                journal.problems.push(format!("XADD answers: {problem}"));
+                journal.note(Kind::Contradiction, format!("XADD answers: {problem}"));
                 None
             }
         }

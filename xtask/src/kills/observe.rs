@@ -4,73 +4,49 @@ use anyhow::{Context as _, Result};
 
 use super::client::{Client, Reply};
 use super::consume::parse_entry;
-use super::journal::{CONSUMERS, GROUP, How, Id, STREAMS, parse_id};
-use super::value::Key;
+use super::journal::{CONSUMERS, GROUP, How, Id, Pending, STREAMS, State, parse_id};
 
 /// More pending entries than a run ever has: one XPENDING shows all.
 const PENDING_MAX: &str = "100000000";
 /// Entries at the end that XREVRANGE is compared on.
 const TAIL: usize = 50;
 
-/// An entry of the group's pending list.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Pending {
-    pub(crate) id: Id,
-    pub(crate) consumer: usize,
-    /// Deliveries.
-    pub(crate) count: u64,
-}
-
-/// One stream and its group.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct State {
-    /// In the order of XRANGE.
-    pub(crate) entries: Vec<(Id, Key)>,
-    /// In the order of XPENDING.
-    pub(crate) pending: Vec<Pending>,
-    /// last-generated-id.
-    pub(crate) last_id: Id,
-    /// entries-added.
-    pub(crate) added: u64,
-    /// last-delivered-id of the group.
-    pub(crate) last_delivered: Id,
-    /// Answers that contradict one another, and entries that nobody wrote.
-    pub(crate) problems: Vec<String>,
-}
-
-impl State {
-    /// Reads one stream and its group. Fails if the server does not answer or refuses.
-    pub(crate) fn read(client: &mut Client, stream: usize) -> Result<Self> {
-        let mut state = Self::default();
-        let name = STREAMS[stream];
-        state.read_entries(client, name)?;
-        state.read_group(client, name)?;
-        for problem in &mut state.problems {
-            problem.insert_str(0, &format!("{name}: "));
-        }
-        Ok(state)
+/// Reads one stream and its group. Fails if the server does not answer or refuses.
+pub(crate) fn read(client: &mut Client, stream: usize) -> Result<State> {
+    let mut reading = Reading(State::default());
+    let name = STREAMS[stream];
+    reading.read_entries(client, name)?;
+    reading.read_group(client, name)?;
+    for text in &mut reading.0.contradictions {
+        text.insert_str(0, &format!("{name}: "));
     }
+    Ok(reading.0)
+}
 
+/// What was read so far.
+struct Reading(State);
+
+impl Reading {
     fn read_entries(&mut self, client: &mut Client, name: &str) -> Result<()> {
         for entry in client.ask(&["XRANGE", name, "-", "+"])?.items() {
             match parse_entry(entry, How::Read) {
-                Ok((id, key)) => self.entries.extend(key.map(|key| (id, key))),
-                Err(problem) => self.problems.push(problem),
+                Ok((id, key)) => self.0.entries.extend(key.map(|key| (id, key))),
+                Err(problem) => self.0.contradictions.push(problem),
             }
         }
         let tail = client.ask(&["XREVRANGE", name, "+", "-", "COUNT", &TAIL.to_string()])?;
         let backwards = tail.items().iter().map(|entry| &entry.items()[0]);
-        let forwards = self.entries.iter().rev().take(TAIL).map(|(id, _)| Ok(*id));
+        let forwards = self.0.entries.iter().rev().take(TAIL).map(|(id, _)| Ok(*id));
         if !backwards.map(|id| parse_id(id.bytes())).eq(forwards) {
             self.problem("XREVRANGE is not XRANGE backwards");
         }
-        let length = i64::try_from(self.entries.len())?;
+        let length = i64::try_from(self.0.entries.len())?;
         let info = client.ask(&["XINFO", "STREAM", name])?;
         self.agree("XLEN", &client.ask(&["XLEN", name])?, length);
         self.agree("XINFO length", number(&info, "length")?, length);
-        self.added = u64::try_from(number(&info, "entries-added")?.integer().unwrap_or(-1))
+        self.0.added = u64::try_from(number(&info, "entries-added")?.integer().unwrap_or(-1))
             .context("entries-added")?;
-        self.last_id = id(&info, "last-generated-id")?;
+        self.0.last_id = id(&info, "last-generated-id")?;
         Ok(())
     }
 
@@ -78,17 +54,17 @@ impl State {
         let detail = client.ask(&["XPENDING", name, GROUP, "-", "+", PENDING_MAX])?;
         for row in detail.items() {
             match parse_pending(row) {
-                Some(pending) => self.pending.push(pending),
+                Some(pending) => self.0.pending.push(pending),
                 None => self.problem(&format!("XPENDING shows {row:?}")),
             }
         }
-        if !self.pending.is_sorted_by(|one, next| one.id < next.id) {
+        if !self.0.pending.is_sorted_by(|one, next| one.id < next.id) {
             self.problem("the ids of XPENDING do not increase");
         }
         let groups = client.ask(&["XINFO", "GROUPS", name])?;
         let group = groups.items().first().context("the group is gone")?;
-        self.last_delivered = id(group, "last-delivered-id")?;
-        let total = i64::try_from(self.pending.len())?;
+        self.0.last_delivered = id(group, "last-delivered-id")?;
+        let total = i64::try_from(self.0.pending.len())?;
         self.agree("XINFO GROUPS pending", number(group, "pending")?, total);
         self.compare_summary(&client.ask(&["XPENDING", name, GROUP])?)?;
         let consumers = client.ask(&["XINFO", "CONSUMERS", name, GROUP])?;
@@ -109,10 +85,10 @@ impl State {
             self.problem(&format!("XPENDING answers {summary:?}"));
             return Ok(());
         };
-        let count = i64::try_from(self.pending.len())?;
+        let count = i64::try_from(self.0.pending.len())?;
         self.agree("XPENDING total", total, count);
         let shown = |reply: &Reply| parse_id(reply.bytes()).ok();
-        let ends = (self.pending.first(), self.pending.last());
+        let ends = (self.0.pending.first(), self.0.pending.last());
         if (shown(first), shown(last)) != (ends.0.map(|row| row.id), ends.1.map(|row| row.id)) {
             self.problem("the ends in the short XPENDING are not those of the long one");
         }
@@ -133,7 +109,7 @@ impl State {
 
     fn pending_of(&self, consumer: &[u8]) -> i64 {
         let of = |row: &&Pending| CONSUMERS[row.consumer].as_bytes() == consumer;
-        let count = self.pending.iter().filter(of).count();
+        let count = self.0.pending.iter().filter(of).count();
         i64::try_from(count).expect("a count of what is in memory")
     }
 
@@ -144,7 +120,7 @@ impl State {
     }
 
     fn problem(&mut self, text: &str) {
-        self.problems.push(text.to_owned());
+        self.0.contradictions.push(text.to_owned());
     }
 }
 

@@ -128,7 +128,7 @@ impl Rig {
         self.starve(&mut client)
     }
 
-    /// Takes the descriptors that the server counts on while it runs: accepting pauses, and goes on.
+    /// Takes the descriptors that the server counts on while it runs: accepting pauses, goes on.
     fn starve(&mut self, client: &mut Client) -> Result<()> {
         self.server.limit_files(Some(self.server.open_files()?))?;
         let waiting: std::io::Result<Vec<_>> =

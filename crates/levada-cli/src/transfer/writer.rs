@@ -177,8 +177,7 @@ pub(crate) fn delete(target: &mut Peer, key: &[u8], ids: &[Id]) -> Result<()> {
 }
 
 /// Sets the numbers of the stream and its groups, policies and expiry, and takes the mark away: all
-/// at once.
-/// Answers how many numbers the target is too old to keep.
+/// at once. Answers how many numbers the target is too old to keep.
 pub(crate) fn finish(
     target: &mut Peer,
     key: &[u8],

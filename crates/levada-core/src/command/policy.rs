@@ -58,6 +58,8 @@ pub enum GroupOption<'a> {
     Dlq(&'a [u8]),
     /// MAX-PENDING n
     MaxPending(u64),
+    /// ORDER-BY field
+    OrderBy(&'a [u8]),
     /// CONSUMER-TTL ms
     ConsumerTtl(u64),
     /// RETAIN YES|NO
@@ -73,6 +75,7 @@ impl GroupOption<'_> {
             Self::Backoff(delays_ms) => policy.backoff_ms = delays_ms.as_slice().into(),
             Self::Dlq(name) => policy.dlq = (*name).into(),
             Self::MaxPending(entries) => policy.max_pending = *entries,
+            Self::OrderBy(field) => policy.order_by = (*field).into(),
             Self::ConsumerTtl(ms) => policy.consumer_ttl_ms = *ms,
             Self::Retain(retain) => policy.retain_no = !retain,
         }

@@ -40,8 +40,13 @@ pub(super) fn xadd<'a>(context: Context<'_>, xadd: &Xadd<'a>) -> Decided<'a> {
     if found.is_none() && xadd.must_exist {
         return Ok(Decision::answer(Reply::Nil));
     }
-    let empty = Stream::default();
-    let stream = found.map_or(&empty, |(_, stream)| stream);
+    let empty;
+    let stream = if let Some((_, stream)) = found {
+        stream
+    } else {
+        empty = Stream::default();
+        &empty
+    };
     let iid = idempotent::Asked::of(xadd);
     if let (Some(iid), Some((key, stream))) = (&iid, found)
         && let Some(duplicate) = iid.duplicate(context, key, stream)
@@ -49,7 +54,7 @@ pub(super) fn xadd<'a>(context: Context<'_>, xadd: &Xadd<'a>) -> Decided<'a> {
         return Ok(duplicate);
     }
     let id = new_id(stream.last_id, xadd.id, context.now_ms)?;
-    let mut effects = Vec::with_capacity(2);
+    let mut effects = context.effects();
     if let (true, Some((key, stream))) = (stream.policy.has_limit(), found) {
         effects.extend(retention::make_room(context, key, stream, xadd.fields.bytes())?);
     }

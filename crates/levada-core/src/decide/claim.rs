@@ -22,6 +22,9 @@ use crate::{
 /// \[FORCE] \[JUSTID] \[LASTID id]
 pub(super) fn xclaim<'a>(context: Context<'_>, xclaim: &Xclaim<'a>) -> Decided<'a> {
     let found = group::find(context, xclaim.key, xclaim.group)?;
+    // FORCE would deliver out of order.
+    let force = xclaim.force && !found.group.policy.is_ordered();
+    let xclaim = &Xclaim { force, ..xclaim.clone() };
     let places = places::places(context, found.key, found.stream, &xclaim.ids)?;
     let mut outcome = Outcome::default();
     for (id, place) in xclaim.ids.iter().zip(places) {
@@ -95,7 +98,7 @@ pub(super) fn xautoclaim<'a>(context: Context<'_>, asked: &Xautoclaim<'a>) -> De
 pub(super) fn xnack<'a>(context: Context<'_>, xnack: &Xnack<'a>) -> Decided<'a> {
     let Found { key, stream, number: group, group: found } =
         group::find(context, xnack.key, xnack.group)?;
-    let mut places = match xnack.force {
+    let mut places = match xnack.force && !found.policy.is_ordered() {
         true => places::places(context, key, stream, &xnack.ids)?.into_iter(),
         false => Vec::new().into_iter(),
     };

@@ -3,7 +3,7 @@
 
 use alloc::{borrow::Cow, vec::Vec};
 
-use super::{Context, check};
+use super::{Context, check, policy::order_seed};
 use crate::{
     command::Key,
     dedup::{DedupLimits, Secret},
@@ -12,6 +12,7 @@ use crate::{
     idempotence::IdmpLimits,
     keyspace::KeyNumber,
     policy::StreamPolicy,
+    schedule,
 };
 
 /// The number of a new key, and the effect that creates it.
@@ -45,13 +46,14 @@ pub(super) fn named_stream<'a>(
     Ok(key)
 }
 
-/// What follows the creation of a stream of this name.
+/// What follows the creation of a stream of this name. Patterns say nothing of schedules: what waits
+/// in one must not go by a limit or an age.
 pub(super) fn policies(
     context: Context<'_>,
     key: KeyNumber,
     name: &[u8],
 ) -> Result<Vec<Effect<'static>>, Error> {
-    let line = context.defaults.stream(name);
+    let line = context.defaults.stream(name).filter(|_| schedule::target_of(name).is_none());
     let limits = IdmpLimits {
         duration_s: line.and_then(|line| line.idmp_duration_s).unwrap_or(context.idmp.duration_s),
         iids_max: line.and_then(|line| line.idmp_iids_max).unwrap_or(context.idmp.iids_max),
@@ -96,6 +98,9 @@ pub(super) fn group(
     group: u32,
     name: &[u8],
 ) -> Option<Effect<'static>> {
-    let policy = context.defaults.group(stream, name)?.clone();
+    let mut policy = context.defaults.group(stream, name)?.clone();
+    if policy.is_ordered() {
+        policy.order_seed = order_seed(context, key, group);
+    }
     Some(Effect::Policy { key, act: Act::GroupPolicySet { group, policy } })
 }

@@ -7,6 +7,7 @@ use super::{
     budget::Budget,
     group::{self, Found},
     lag,
+    ordered::Asked,
     places::{self, Span},
 };
 use crate::{
@@ -94,6 +95,10 @@ impl<'a> Delivery<'_, '_, 'a> {
             Some(idle_ms) => self.claim(name, idle_ms)?,
         };
         let left = self.count().saturating_sub(entries.count).min(self.room());
+        if group.policy.is_ordered() {
+            let given = (entries, claimed);
+            return self.deliver_in_order(name, given, left, claim_idle_ms.is_some(), effects);
+        }
         let count = if self.budget.is_spent() { 0 } else { self.budget.count(Some(left)) };
         let span = Span::above(group.last_id, count);
         let mut new = places::collect_new(self.context, key, stream, span)?;
@@ -122,12 +127,62 @@ impl<'a> Delivery<'_, '_, 'a> {
         Ok(entries)
     }
 
+    /// The rest of [`Delivery::deliver`] in a group with ORDER-BY.
+    fn deliver_in_order(
+        &mut self,
+        name: &[u8],
+        (mut entries, claimed): Taken,
+        left: u64,
+        with_delivery: bool,
+        effects: &mut Vec<Effect<'a>>,
+    ) -> Result<Entries, Refusal> {
+        let Found { key, stream, number, group } = self.found;
+        let count = if self.budget.is_spent() { 0 } else { self.budget.count(Some(left)) };
+        let (context, found, no_ack) = (self.context, self.found, self.read.no_ack);
+        let mut asked = Asked { context, found, count, no_ack };
+        let mut round = asked.round()?;
+        let new = round.entries(&self.found);
+        if new.count > 0 && claimed.is_empty() {
+            self.budget.begin_stream(name);
+        }
+        let new = self.budget.take(self.context, stream, new, with_delivery)?;
+        if new.count < round.chosen.len() as u64 {
+            asked.count = new.count;
+            round = asked.round()?;
+        }
+        let passed = passed(stream, group.last_id, &round.passed);
+        let entries_read = lag::entries_read_after(self.context, key, stream, group, &passed)?;
+        let (consumer, created) = self.found.consumer(self.read.consumer);
+        effects.extend(created);
+        effects.extend(self.claimed(consumer, &claimed, LeaseChange::More));
+        let last_id = round.passed.last().copied().unwrap_or(group.last_id);
+        let mut ids: Vec<_> = round.chosen.iter().map(|(id, _)| *id).collect();
+        ids.sort_unstable();
+        if no_ack {
+            ids.clear();
+        }
+        let group = number;
+        if round.passed.is_empty() && ids.is_empty() {
+            effects.push(self.found.seen(consumer, new.count > 0 || !claimed.is_empty()));
+        } else {
+            effects.push(Effect::Delivered { key, group, consumer, last_id, entries_read, ids });
+        }
+        effects.extend(round.acts(&self.found, no_ack));
+        entries.count += new.count;
+        match with_delivery {
+            false => entries.parts.extend(new.parts),
+            true => entries.parts.extend(new.parts.iter().flat_map(shown_as_new)),
+        }
+        Ok(entries)
+    }
+
     /// How many new entries the group may have pending beside those that it has.
     fn room(&self) -> u64 {
         let group = self.found.group;
+        let bound = if group.policy.is_ordered() { limits::ORDERED_PENDING_MAX } else { u64::MAX };
         match group.policy.max_pending {
-            0 => u64::MAX,
-            max => max.saturating_sub(group.pending.len()),
+            0 => bound.saturating_sub(group.pending.len()),
+            max => max.min(bound).saturating_sub(group.pending.len()),
         }
     }
 
@@ -140,7 +195,8 @@ impl<'a> Delivery<'_, '_, 'a> {
             return Ok((none, Vec::new()));
         }
         let wanted = usize::try_from(self.budget.count(Some(self.count()))).unwrap_or(usize::MAX);
-        let ids: Vec<_> = group.offers.offered.iter().copied().take(wanted).collect();
+        let offered = group.offers.offered.iter().copied();
+        let ids: Vec<_> = offered.filter(|id| group.is_free(*id)).take(wanted).collect();
         let places = places::places(self.context, key, stream, &ids)?;
         let gone = ids.iter().zip(&places).filter(|(_, place)| place.is_none());
         let gone: Vec<_> = gone.map(|(id, _)| *id).collect();
@@ -178,6 +234,7 @@ impl<'a> Delivery<'_, '_, 'a> {
             let exhausted = held.len() < limit;
             let live =
                 held.into_iter().zip(places).filter_map(|(held, place)| Some((held, place?)));
+            let live = live.filter(|(held, _)| group.is_next(held.id));
             let live: Vec<_> = live.take(wanted).collect();
             if exhausted || live.len() == wanted {
                 break live;

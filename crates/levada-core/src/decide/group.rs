@@ -79,7 +79,7 @@ impl Found<'_> {
     }
 
     pub(super) fn seen<'a>(&self, consumer: u32, active: bool) -> Effect<'a> {
-        Effect::ConsumerSeen { key: self.key, group: self.number, consumer, active }
+        Effect::ConsumerSeen { key: self.key, group: self.number, consumer, active, ago_ms: 0 }
     }
 }
 
@@ -118,6 +118,11 @@ pub(super) fn setid<'a>(context: Context<'_>, setid: &XgroupSetid<'a>) -> Decide
     let released = released::set_forward(context, key, stream, group, found, last_id)?;
     let mut effects = Vec::from_iter(released);
     effects.push(Effect::GroupIdSet { key, group, last_id, entries_read });
+    // Forward, it skips what was passed over; back, it comes by what is above again.
+    if last_id >= found.last_id && found.order.parked_len() > 0 {
+        let ids = found.order.parked_from(StreamId::MIN).map(|(id, _)| id).collect();
+        effects.push(Effect::Policy { key, act: Act::Unparked { group, ids } });
+    }
     Ok(Decision { reply: Reply::Ok, effects })
 }
 
@@ -161,8 +166,8 @@ pub(super) fn delconsumer<'a>(
         None => Ok(Decision::answer(Reply::Integer(0))),
         Some((consumer, held)) => Ok(Decision {
             reply: integer(held.pending),
-            // In a group with leases what it held comes back, as it does when a lease ends.
-            effects: Vec::from([match found.policy.has_lease() {
+            // In a group with leases, or with ORDER-BY, what it held comes back, as it does when a lease ends.
+            effects: Vec::from([match found.policy.hands_back() {
                 true => {
                     let act = Act::HandedOver { group, consumer, to: None };
                     Effect::Policy { key, act }

@@ -2,7 +2,8 @@
 //!
 //! Redis counts entries by a counter per stream and per group and gives up where deletions make the
 //! counters useless; XINFO answers as Redis does, null included. Redriven entries are counted by
-//! the stream, and by a group as it passes them, but no group lags by one.
+//! the stream, and by a group as it passes them, but no group lags by one. Parked entries were
+//! passed and not delivered: a group lags by them.
 
 use super::{Context, Refusal, places};
 use crate::{group::Group, id::StreamId, keyspace::KeyNumber, stream::Stream};
@@ -27,7 +28,9 @@ impl<'m> Counters<'m> {
     pub(super) fn lag(&self, group: &Group) -> Option<i64> {
         let added = self.stream.entries_added;
         // As in Redis, where the difference wraps.
-        let not_for_all = self.redriven_above(group.last_id);
+        let parked = group.order.parked_from(self.first_id).count();
+        let parked = i64::try_from(parked).unwrap_or(i64::MAX);
+        let not_for_all = self.redriven_above(group.last_id) - parked;
         let behind = |read: u64| Some(added.wrapping_sub(read).cast_signed() - not_for_all);
         if added == 0 || self.stream.is_empty() {
             return Some(0);

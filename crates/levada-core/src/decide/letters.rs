@@ -20,6 +20,7 @@ use crate::{
     fields::Fields,
     id::StreamId,
     keyspace::KeyNumber,
+    order,
     redriven::REDRIVEN_MAX,
     reply::{Entries, Reply},
     stream::Stream,
@@ -59,7 +60,7 @@ pub(super) fn xdlq<'a>(context: Context<'_>, asked: &Xdlq<'a>) -> Decided<'a> {
             let reply = integer(letters.len() as u64);
             Decision { reply, effects: office.removed(&letters).into_iter().collect() }
         }
-        XdlqVerb::Redrive => office.redrive(&found, office.select(&asked.letters)?)?,
+        XdlqVerb::Redrive => office.redrive(&found, &office.select(&asked.letters)?)?,
     })
 }
 
@@ -183,10 +184,10 @@ impl Office<'_, '_> {
     }
 
     /// Letters become entries again that only their group is given: as many as the stream takes.
-    fn redrive(&self, found: &Found<'_>, letters: Vec<Placed>) -> Decided<'static> {
+    fn redrive(&self, found: &Found<'_>, letters: &[Placed]) -> Decided<'static> {
         let mut back = Back::to(self.context, found);
         let mut taken = 0;
-        for (_, place) in &letters {
+        for (_, place) in letters {
             if !back.append(self.original(*place)?)? {
                 break;
             }
@@ -244,8 +245,11 @@ impl<'m> Back<'m> {
         self.ahead.append(id, &fields, starts_node, self.context.now_ms);
         self.ahead.redriven.insert(id, before);
         self.bytes += encoded.len();
+        let of_key = order::key_in(&self.found.group.policy, &fields);
         let act = Act::Redriven { group, id, starts_node, fields: encoded.into() };
         self.effects.push(Effect::Policy { key, act });
+        let act = of_key.map(|of_key| Act::TakenOff { group, rows: Vec::from([(id, of_key)]) });
+        self.effects.extend(act.map(|act| Effect::Policy { key, act }));
         Ok(true)
     }
 }

@@ -16,6 +16,7 @@ mod info;
 mod keys;
 mod lag;
 mod letters;
+mod ordered;
 mod pending;
 mod places;
 mod policy;
@@ -29,7 +30,7 @@ mod strings;
 mod tend;
 
 use alloc::{sync::Arc, vec::Vec};
-use core::ops::Deref;
+use core::{cell::RefCell, ops::Deref};
 
 use crate::{
     block::Block,
@@ -65,6 +66,8 @@ pub struct Context<'m> {
     pub nodes: NodeLimits,
     /// How new streams track idempotent ids.
     pub idmp: IdmpLimits,
+    /// Entries that a group with ORDER-BY parks at most.
+    pub order_window: u64,
     /// Policies of new streams and groups.
     pub defaults: &'m Defaults,
     /// Bytes that strings may take.
@@ -73,6 +76,9 @@ pub struct Context<'m> {
     pub dedup_bytes_max: u64,
     /// Whether a block that is not in memory is lost: what only counts its entries counts all.
     pub blind: bool,
+    /// An empty list whose memory the next decision may use, so that what is decided most often
+    /// allocates nothing.
+    pub spare: Option<&'m RefCell<Vec<Effect<'static>>>>,
 }
 
 /// Sealed blocks that are in memory.
@@ -193,6 +199,11 @@ impl Deref for BlockRef<'_> {
 }
 
 impl<'m> Context<'m> {
+    /// An empty list of effects.
+    fn effects<'a>(&self) -> Vec<Effect<'a>> {
+        self.spare.map(RefCell::take).unwrap_or_default()
+    }
+
     /// The stream of a key, if the key is there; an error if it holds something else.
     fn stream(&self, key: Key<'_>) -> Result<Option<(KeyNumber, &'m Stream)>, Error> {
         match self.machine.keys.find(key) {

@@ -1,19 +1,24 @@
 //! XCFGSET, XCFGGET, XGROUP CFGSET, CFGGET and HANDOVER, XLAG: policies are set and shown.
 
 use alloc::{sync::Arc, vec::Vec};
+use core::hash::BuildHasher;
 
 use super::{
-    Context, Decided, Decision, check, create, dead_letters_of, group::Found,
+    Context, Decided, Decision, Refusal, check, create, dead_letters_of, group::Found,
     group::find_for_xgroup, integer, places, retention,
 };
 use crate::{
     command::{Key, Xcfgset, XgroupCfgset, XgroupHandover},
     effect::{Act, Effect},
     error::Error,
+    group::Group,
     id::StreamId,
     idempotence::IdmpLimits,
-    policy::{Durability, OnLimit, Retention},
+    keyspace::KeyNumber,
+    limits, order,
+    policy::{Durability, GroupPolicy, OnLimit, Retention},
     reply::{Fact, Reply},
+    stream::Stream,
 };
 
 /// Most delays that BACKOFF takes.
@@ -69,18 +74,54 @@ pub(super) fn xcfgget<'a>(context: Context<'_>, key: Key<'a>) -> Decided<'a> {
 }
 
 /// XGROUP CFGSET key group \[ACK-WAIT ms] \[MAX-DELIVER n] \[BACKOFF n ms ...] \[DLQ key]
-/// \[MAX-PENDING n] \[CONSUMER-TTL ms] \[RETAIN YES|NO]
+/// \[MAX-PENDING n] \[ORDER-BY field] \[CONSUMER-TTL ms] \[RETAIN YES|NO]
 pub(super) fn cfgset<'a>(context: Context<'_>, asked: &XgroupCfgset<'a>) -> Decided<'a> {
-    let Found { key, number: group, group: found, .. } =
-        find_for_xgroup(context, asked.key, asked.group)?;
-    let mut policy = found.policy.clone();
+    let found = find_for_xgroup(context, asked.key, asked.group)?;
+    let Found { key, number: group, .. } = found;
+    let mut policy = found.group.policy.clone();
     asked.options.iter().for_each(|option| option.set(&mut policy));
     check::group(context, asked.key, asked.group, &policy)?;
-    let effects = match policy == found.policy {
-        true => Vec::new(),
-        false => Vec::from([Effect::Policy { key, act: Act::GroupPolicySet { group, policy } }]),
-    };
+    let mut effects = Vec::new();
+    if policy != found.group.policy {
+        let keys = keys_of_pending(context, &found, &mut policy)?;
+        effects.push(Effect::Policy { key, act: Act::GroupPolicySet { group, policy } });
+        effects.extend(keys.map(|act| Effect::Policy { key, act }));
+    }
     Ok(Decision { reply: Reply::Ok, effects })
+}
+
+/// The seed of a group's hashes: only the log and the checkpoint know it.
+pub(super) fn order_seed(context: Context<'_>, key: KeyNumber, group: u32) -> u64 {
+    context.machine.keys.hasher().hash_one((key.0, group, context.now_ms))
+}
+
+/// The keys of what is pending where ORDER-BY begins, and the seed of their hashes.
+fn keys_of_pending(
+    context: Context<'_>,
+    found: &Found<'_>,
+    policy: &mut GroupPolicy,
+) -> Result<Option<Act>, Refusal> {
+    let Found { key, stream, number, group } = *found;
+    if policy.order_by == group.policy.order_by || !policy.is_ordered() {
+        return Ok(None);
+    }
+    if group.policy.is_ordered() {
+        return Err(Error::OrderChanges.into());
+    }
+    if group.pending.len() > limits::ORDERED_START_MAX as u64 {
+        return Err(Error::OrderTooLate.into());
+    }
+    policy.order_seed = order_seed(context, key, number);
+    let ids: Vec<_> = group.pending.iter_from(StreamId::MIN).map(|held| held.id).collect();
+    let places = places::places(context, key, stream, &ids)?;
+    let mut rows = Vec::new();
+    for (id, (block, row)) in ids.into_iter().zip(places).filter_map(|(id, at)| Some((id, at?))) {
+        let block = context.block(key, stream, block)?;
+        let row = block.row(row);
+        let of_key = row.and_then(|row| order::key_of(policy, &row.fields));
+        rows.extend(of_key.map(|of_key| (id, of_key)));
+    }
+    Ok((!rows.is_empty()).then_some(Act::TakenOff { group: number, rows }))
 }
 
 /// XGROUP CFGGET key group
@@ -94,6 +135,7 @@ pub(super) fn cfgget<'a>(context: Context<'_>, key: Key<'a>, group: &[u8]) -> De
         ("backoff", Fact::Numbers(policy.backoff_ms.to_vec())),
         ("dlq", Fact::Bytes(dlq)),
         ("max-pending", Fact::Number(policy.max_pending)),
+        ("order-by", Fact::Bytes(Arc::clone(&policy.order_by))),
         ("consumer-ttl", Fact::Number(policy.consumer_ttl_ms)),
         ("retain", retain),
     ]);
@@ -129,17 +171,20 @@ pub(super) fn xlag<'a>(context: Context<'_>, key: Key<'a>, group: &[u8]) -> Deci
     let behind = places::collect_new(context, key, stream, span)?;
     let age = |since_ms: u64| Fact::Number(context.now_ms.saturating_sub(since_ms));
     let first = behind.parts.first().and_then(crate::reply::Part::block);
+    let parked = parked(context, key, stream, group)?;
+    let first = parked.first().copied().or(first);
     let undelivered = first.map_or(Fact::Nil, |block| age(stream.appended_ms(block)));
     // What nobody was given is not old.
     let pending = group.pending.oldest_above(0).map_or(Fact::Nil, age);
     let watermark =
         retention::watermark(stream).min(stream.last_id.next().unwrap_or(StreamId::MAX));
     let facts = Vec::from([
-        ("entries", Fact::Number(behind.count)),
+        ("entries", Fact::Number(behind.count + parked.len() as u64)),
         ("oldest-undelivered-ms", undelivered),
         ("oldest-pending-ms", pending),
         ("watermark", Fact::Id(watermark)),
         ("offered", Fact::Number(group.offers.offered.len() as u64)),
+        ("parked", Fact::Number(parked.len() as u64)),
         ("dead-letters", Fact::Number(group.dead_letters)),
         ("dlq-blocked", Fact::Number(group.offers.condemned.len() as u64)),
         ("dropped", Fact::Number(group.dropped)),
@@ -147,4 +192,21 @@ pub(super) fn xlag<'a>(context: Context<'_>, key: Key<'a>, group: &[u8]) -> Deci
         ("stream-released-unread", Fact::Number(stream.released_unread)),
     ]);
     Ok(Decision::answer(Reply::Facts(facts)))
+}
+
+/// The blocks of the parked entries that are still there, one for each.
+fn parked(
+    context: Context<'_>,
+    key: KeyNumber,
+    stream: &Stream,
+    group: &Group,
+) -> Result<Vec<u64>, Refusal> {
+    let (first, _) = stream.id_range(stream.first_block());
+    let mut blocks = Vec::new();
+    for (id, _) in group.order.parked_from(first) {
+        if places::still_there(context, key, stream, id)? {
+            blocks.push(stream.seek(id));
+        }
+    }
+    Ok(blocks)
 }

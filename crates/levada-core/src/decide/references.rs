@@ -102,6 +102,7 @@ fn is_referenced(stream: &Stream, id: StreamId, but: Option<u32>) -> bool {
     stream.groups.iter().any(|(_, number, group)| {
         (group.last_id < id && !stream.redriven.contains(id))
             || (Some(number) != but && group.pending.get(id).is_some())
+            || group.order.is_parked(id)
     })
 }
 
@@ -165,7 +166,11 @@ pub(super) fn trim(
     newest: Option<Newest>,
 ) -> Result<(u64, Vec<Effect<'static>>), Refusal> {
     let groups = stream.groups.iter();
-    let passed = groups.map(|(_, _, group)| stream.redriven.passed(group.last_id));
+    let passed = groups.map(|(_, _, group)| {
+        let parked = group.order.parked_from(StreamId::MIN).next();
+        let passed = parked.and_then(|(id, _)| id.previous());
+        passed.unwrap_or_else(|| stream.redriven.passed(group.last_id))
+    });
     let mut walk = Walk {
         context,
         key,

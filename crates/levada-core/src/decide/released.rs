@@ -24,7 +24,9 @@ pub(super) fn destroyed(
     }
     let (first, _) = stream.id_range(stream.first_block());
     let pending = group.pending.iter_from(first).count() as u64;
-    let count = pending + between(context, key, stream, group.last_id, stream.last_id)?;
+    let parked = group.order.parked_from(first).count() as u64;
+    let unread = between(context, key, stream, group.last_id, stream.last_id)?;
+    let count = pending + parked + unread;
     Ok(effect(key, number, count, false))
 }
 
@@ -40,7 +42,10 @@ pub(super) fn set_forward(
     if !holds(stream, group) {
         return Ok(None);
     }
-    let count = between(context, key, stream, group.last_id, last_id)?;
+    let (first, _) = stream.id_range(stream.first_block());
+    let is_forward = last_id >= group.last_id;
+    let parked = group.order.parked_from(first).filter(|_| is_forward).count() as u64;
+    let count = parked + between(context, key, stream, group.last_id, last_id)?;
     Ok(effect(key, number, count, true))
 }
 
@@ -81,7 +86,10 @@ fn between(
         return Ok(0);
     }
     let until = live_until(context, key, stream, last)?;
-    Ok(until.saturating_sub(live_until(context, key, stream, above)?))
+    let live = until.saturating_sub(live_until(context, key, stream, above)?);
+    // No group was to have these but the one that has them by its pending list.
+    let redriven = stream.redriven.above(above).take_while(|(id, _)| *id <= last).count() as u64;
+    Ok(live.saturating_sub(redriven))
 }
 
 /// Live entries up to an id. Where the block in which it falls is lost, all of it counts.

@@ -112,8 +112,30 @@ fn stale(
         if !ids.is_empty() {
             effects.push(Effect::Released { key, group, ids });
         }
+        let ids = stale_parked(context, key, stream, of, first)?;
+        if !ids.is_empty() {
+            effects.push(Effect::Policy { key, act: Act::Unparked { group, ids } });
+        }
     }
     Ok(effects)
+}
+
+/// The same of parked entries.
+fn stale_parked(
+    context: Context<'_>,
+    key: KeyNumber,
+    stream: &Stream,
+    group: &Group,
+    first: StreamId,
+) -> Result<Vec<StreamId>, Refusal> {
+    let mut ids = Vec::new();
+    for (id, _) in group.order.parked_from(first).take(STALE_MAX) {
+        if id > stream.max_deleted_id || places::places(context, key, stream, &[id])? != [None] {
+            break;
+        }
+        ids.push(id);
+    }
+    Ok(ids)
 }
 
 /// Whether a limit refuses an entry of so many bytes as long as nothing goes.
@@ -197,6 +219,8 @@ fn lost(
 ) -> Result<u64, Refusal> {
     let (first, _) = stream.id_range(stream.first_block());
     let pending = group.pending.iter_from(first).take_while(|held| held.id < end).count() as u64;
+    let parked = group.order.parked_from(first).take_while(|(id, _)| *id < end).count() as u64;
+    let pending = pending + parked;
     let Some(last) = end.previous().filter(|last| *last > group.last_id) else {
         return Ok(pending);
     };

@@ -24,6 +24,9 @@ mod code {
     pub(super) const DEAD_LETTERED: u8 = 53;
     pub(super) const DROPPED: u8 = 54;
     pub(super) const REDRIVEN: u8 = 66;
+    pub(super) const PARKED: u8 = 67;
+    pub(super) const TAKEN_OFF: u8 = 68;
+    pub(super) const UNPARKED: u8 = 69;
     pub(super) const RELEASED_UNREAD: u8 = 77;
 }
 
@@ -83,6 +86,27 @@ pub enum Act {
         /// What it holds, as [`crate::fields::Fields::encode`] writes it.
         fields: Arc<[u8]>,
     },
+    /// New entries are passed over because their keys are busy (ORDER-BY).
+    Parked {
+        /// In which group.
+        group: u32,
+        /// Ids, ascending, and keys.
+        rows: Vec<(StreamId, u64)>,
+    },
+    /// Pending entries have these keys, and are parked no more (ORDER-BY).
+    TakenOff {
+        /// In which group.
+        group: u32,
+        /// Ids, ascending, and keys.
+        rows: Vec<(StreamId, u64)>,
+    },
+    /// Parked entries are the group's affair no more.
+    Unparked {
+        /// In which group.
+        group: u32,
+        /// Which, ascending.
+        ids: Vec<StreamId>,
+    },
     /// A limit removed entries that a group had not acknowledged.
     Dropped {
         /// Which group.
@@ -113,6 +137,9 @@ impl Act {
             | Self::HandedOver { group, .. }
             | Self::DeadLettered { group, .. }
             | Self::Redriven { group, .. }
+            | Self::Parked { group, .. }
+            | Self::TakenOff { group, .. }
+            | Self::Unparked { group, .. }
             | Self::Dropped { group, .. }
             | Self::ReleasedUnread { group, .. } => Some(*group),
         }
@@ -127,6 +154,9 @@ impl Act {
             Self::HandedOver { .. } => code::HANDED_OVER,
             Self::DeadLettered { .. } => code::DEAD_LETTERED,
             Self::Redriven { .. } => code::REDRIVEN,
+            Self::Parked { .. } => code::PARKED,
+            Self::TakenOff { .. } => code::TAKEN_OFF,
+            Self::Unparked { .. } => code::UNPARKED,
             Self::Dropped { .. } => code::DROPPED,
             Self::ReleasedUnread { .. } => code::RELEASED_UNREAD,
         }
@@ -140,15 +170,18 @@ impl Act {
         match self {
             Self::StreamPolicySet(policy) => policy.encode(out),
             Self::GroupPolicySet { policy, .. } => policy.encode(out),
-            Self::Offered { rows, .. } => {
+            Self::Offered { rows, .. }
+            | Self::Parked { rows, .. }
+            | Self::TakenOff { rows, .. } => {
                 put_ids(out, rows.iter().map(|(id, _)| *id));
-                rows.iter().for_each(|(_, due_ms)| put_u64(out, *due_ms));
+                rows.iter().for_each(|(_, number)| put_u64(out, *number));
             }
             Self::Condemned { ids, reason, .. } => {
                 put_ids(out, ids.iter().copied());
                 put_bytes(out, reason);
             }
             Self::DeadLettered { id, .. } => put_id(out, *id),
+            Self::Unparked { ids, .. } => put_ids(out, ids.iter().copied()),
             Self::Redriven { id, starts_node, fields, .. } => {
                 put_id(out, *id);
                 out.push(u8::from(*starts_node));
@@ -181,11 +214,10 @@ impl Act {
             code::GROUP_POLICY_SET => {
                 Self::GroupPolicySet { group, policy: GroupPolicy::decode(reader)? }
             }
-            code::OFFERED => {
-                let ids = get_ids(reader)?;
-                let rows = ids.into_iter().map(|id| Some((id, reader.u64()?)));
-                Self::Offered { group, rows: rows.collect::<Option<_>>()? }
-            }
+            code::OFFERED => Self::Offered { group, rows: get_numbered(reader)? },
+            code::PARKED => Self::Parked { group, rows: get_numbered(reader)? },
+            code::TAKEN_OFF => Self::TakenOff { group, rows: get_numbered(reader)? },
+            code::UNPARKED => Self::Unparked { group, ids: get_ids(reader)? },
             code::CONDEMNED => {
                 let (ids, reason) = (get_ids(reader)?, reader.bytes()?.into());
                 Self::Condemned { group, ids, reason }
@@ -212,6 +244,12 @@ impl Act {
     }
 }
 
+/// Ids, and a number for each.
+fn get_numbered(reader: &mut Reader<'_>) -> Option<Vec<(StreamId, u64)>> {
+    let ids = get_ids(reader)?;
+    ids.into_iter().map(|id| Some((id, reader.u64()?))).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -230,6 +268,9 @@ mod tests {
             Act::HandedOver { group, consumer: 4, to: Some(0) },
             Act::DeadLettered { group, id },
             Act::Redriven { group, id, starts_node: true, fields: b"\x01\x01n\x01v"[..].into() },
+            Act::Parked { group, rows: vec![(id, u64::MAX)] },
+            Act::TakenOff { group, rows: vec![(id, 5), (StreamId::new(8, 0), 5)] },
+            Act::Unparked { group, ids: vec![id] },
             Act::Dropped { group, count: 12 },
             Act::ReleasedUnread { group, stays: true, count: 12 },
         ];

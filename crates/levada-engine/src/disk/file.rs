@@ -11,18 +11,17 @@
 //! if the file still stands behind the path by which the next process would look for it.
 
 use std::{
-    collections::VecDeque,
     fmt, fs, io,
     os::unix::fs::{FileExt, MetadataExt},
     path::{self, Path, PathBuf},
-    sync::{
-        Arc, Condvar, Mutex, MutexGuard, PoisonError,
-        mpsc::{Receiver, SyncSender, sync_channel},
-    },
-    thread::{self, JoinHandle},
+    sync::Arc,
 };
 
-use super::{Completion, Disk, FileId, Lane, Open, Operation, Ticket};
+pub use super::background::Waker;
+use super::{
+    Completion, Disk, FileId, Lane, Open, Operation, Ticket,
+    background::{Background, Work},
+};
 use crate::error::{Error, ErrorKind};
 
 /// Threads of the background lane.
@@ -31,9 +30,6 @@ const WORKERS: usize = 2;
 const LOCK: &str = "lock";
 /// Operations that may wait for them; the caller waits when there are more.
 const QUEUE_MAX: usize = 1024;
-
-/// Something to call when the background lane has finished an operation; called on its threads.
-pub type Waker = Arc<dyn Fn() + Send + Sync>;
 
 /// See the module.
 pub struct FileDisk {
@@ -46,9 +42,7 @@ pub struct FileDisk {
     lock: Option<OpenFile>,
     files: Vec<Option<Arc<OpenFile>>>,
     next_ticket: u64,
-    shared: Arc<Shared>,
-    jobs: Option<SyncSender<Job>>,
-    workers: Vec<JoinHandle<()>>,
+    background: Background<Job>,
 }
 
 /// A file and the place where the next process will look for it. Nobody renames a file of ours
@@ -65,21 +59,6 @@ struct Job {
     ticket: Ticket,
     file: io::Result<Arc<OpenFile>>,
     operation: Operation,
-}
-
-/// Where workers and owner meet.
-#[derive(Default)]
-struct Shared {
-    done: Mutex<Done>,
-    /// Told of every completion; the owner waits here in [`Disk::wait_completed`].
-    changed: Condvar,
-    waker: Mutex<Option<Waker>>,
-}
-
-#[derive(Default)]
-struct Done {
-    completions: VecDeque<Completion>,
-    under_way: usize,
 }
 
 impl FileDisk {
@@ -119,28 +98,14 @@ impl FileDisk {
         let shown = directory.display().to_string();
         let lock = lock.map(|file| OpenFile::new(file, directory.join(LOCK))).transpose();
         let lock = lock.map_err(|error| Error::io("cannot look at the lock of", &shown, &error))?;
-        let shared = Arc::new(Shared::default());
-        let (jobs, queue) = sync_channel(QUEUE_MAX);
-        let queue = Arc::new(Mutex::new(queue));
-        let workers = (0..WORKERS)
-            .map(|_| spawn_worker(Arc::clone(&queue), Arc::clone(&shared)))
-            .collect::<io::Result<_>>()
+        let background = Background::start("levada-disk", WORKERS, QUEUE_MAX)
             .map_err(|error| Error::io("cannot start a disk thread for", &shown, &error))?;
-        Ok(Self {
-            directory,
-            reads_only,
-            lock,
-            files: Vec::new(),
-            next_ticket: 0,
-            shared,
-            jobs: Some(jobs),
-            workers,
-        })
+        Ok(Self { directory, reads_only, lock, files: Vec::new(), next_ticket: 0, background })
     }
 
     /// Has `waker` called after each completion on the background lane, from another thread.
     pub fn set_waker(&mut self, waker: Waker) {
-        *unpoisoned(&self.shared.waker) = Some(waker);
+        self.background.set_waker(waker);
     }
 
     fn path(&self, path: &str) -> PathBuf {
@@ -167,17 +132,6 @@ impl FileDisk {
 impl fmt::Debug for FileDisk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("FileDisk").field("directory", &self.directory).finish_non_exhaustive()
-    }
-}
-
-impl Drop for FileDisk {
-    fn drop(&mut self) {
-        // A closed queue ends the workers, behind everything that was submitted.
-        self.jobs = None;
-        for worker in self.workers.drain(..) {
-            // A worker that panicked has nothing left to give back.
-            let _ = worker.join();
-        }
     }
 }
 
@@ -223,27 +177,19 @@ impl Disk for FileDisk {
         let ticket = Ticket(self.next_ticket);
         self.next_ticket += 1;
         let job = Job { ticket, file: self.file(file_of(&operation)), operation };
-        unpoisoned(&self.shared.done).under_way += 1;
-        match (&self.jobs, lane) {
-            (Some(jobs), Lane::Background) => {
-                if let Err(unsent) = jobs.send(job) {
-                    // Every worker is gone (it panicked): the caller does it itself.
-                    finish(&self.shared, unsent.0);
-                }
-            }
-            _ => finish(&self.shared, job),
+        match lane {
+            Lane::Inline => self.background.carry_out(job),
+            Lane::Background => self.background.submit(job),
         }
         ticket
     }
 
     fn poll_completed(&mut self) -> Option<Completion> {
-        unpoisoned(&self.shared.done).completions.pop_front()
+        self.background.poll()
     }
 
     fn wait_completed(&mut self) {
-        let done = unpoisoned(&self.shared.done);
-        let idle = |done: &mut Done| done.completions.is_empty() && done.under_way > 0;
-        drop(self.shared.changed.wait_while(done, idle).unwrap_or_else(PoisonError::into_inner));
+        self.background.wait();
     }
 
     fn list(&mut self, directory: &str) -> io::Result<Vec<String>> {
@@ -286,6 +232,15 @@ impl Disk for FileDisk {
         self.check_place()?;
         let space = rustix::fs::statvfs(&self.directory)?;
         Ok(space.f_bavail.saturating_mul(space.f_frsize))
+    }
+}
+
+impl Work for Job {
+    type Done = Completion;
+
+    fn carry_out(self) -> Completion {
+        let Self { ticket, file, operation } = self;
+        Completion { ticket, result: file.and_then(|file| carry_out(&file, operation)) }
     }
 }
 
@@ -343,35 +298,6 @@ fn held(locked: Result<(), fs::TryLockError>, shown: &str) -> Result<(), Error> 
     }
 }
 
-fn spawn_worker(
-    queue: Arc<Mutex<Receiver<Job>>>,
-    shared: Arc<Shared>,
-) -> io::Result<JoinHandle<()>> {
-    let work = move || {
-        loop {
-            // One worker waits in the queue, the other for the lock: either gets the next job.
-            let job = unpoisoned(&queue).recv();
-            let Ok(job) = job else { return };
-            finish(&shared, job);
-            let waker = unpoisoned(&shared.waker).clone();
-            if let Some(waker) = waker {
-                waker();
-            }
-        }
-    };
-    thread::Builder::new().name("levada-disk".to_owned()).spawn(work)
-}
-
-/// Carries a job out and reports it.
-fn finish(shared: &Shared, job: Job) {
-    let Job { ticket, file, operation } = job;
-    let result = file.and_then(|file| carry_out(&file, operation));
-    let mut done = unpoisoned(&shared.done);
-    done.under_way -= 1;
-    done.completions.push_back(Completion { ticket, result });
-    shared.changed.notify_all();
-}
-
 fn carry_out(open: &OpenFile, operation: Operation) -> io::Result<Vec<u8>> {
     let file = &open.file;
     match operation {
@@ -411,12 +337,6 @@ fn file_of(operation: &Operation) -> FileId {
         | Operation::WriteSync { file, .. }
         | Operation::Read { file, .. } => *file,
     }
-}
-
-/// The queues hold plain values that are whole between any two statements: a panic elsewhere while
-/// a lock was held leaves nothing to repair.
-fn unpoisoned<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -10,10 +10,13 @@
 //! `sync_directory` means that entries created, renamed or removed in it before do. Nothing else:
 //! unsynced writes may persist in any order, in part (torn at 512 bytes), or not at all.
 
+pub(crate) mod background;
 pub mod file;
 pub mod memory;
 
 use std::{io, sync::Arc};
+
+use crate::threads;
 
 /// An open file.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]

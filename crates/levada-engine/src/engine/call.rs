@@ -5,13 +5,12 @@ use std::{collections::BTreeMap, time::Duration};
 
 use levada_core::{command::Command, reply::Reply};
 
-use super::{Engine, Request, closed};
+use super::{Engine, Queue, Request, closed};
 use crate::{
     clock::Now,
     error::Error,
     shard::{Answer, BlockedRead, ClientId, Entry, Listening, Outcome, Shard, Wait},
     store::Store,
-    subscription::Queue,
 };
 
 /// What a call does, as often as it has to be done again.

@@ -13,7 +13,11 @@ use levada_core::{
 };
 
 use super::{Shard, Wait};
-use crate::{clock::Now, error::Error, store::Store};
+use crate::{
+    clock::Now,
+    error::Error,
+    store::{Store, Urgency},
+};
 
 impl<S: Store> Shard<S> {
     /// Whether a value may be synced later.
@@ -39,27 +43,27 @@ impl<S: Store> Shard<S> {
         object.is_some_and(|object| self.may_wait(&object.value))
     }
 
-    /// The last change of anything that a command's answer shows.
-    pub(super) fn wait_for(&mut self, command: &Command<'_>) -> Wait {
+    /// The last change of anything that a command's answer shows; its own, if it `changes` anything.
+    pub(super) fn wait_for(&mut self, command: &Command<'_>, changes: bool) -> Wait {
         let relaxed = matches!(command, Command::Xreadgroup(_)) && !self.settings.delivery_strict;
+        // There is none behind the end of the batch.
+        let at_end = changes && !relaxed || command.shows_consumers();
+        let end = self.position();
         let (mut lsn, mut written) = (0, 0);
-        if command.sees_whole_keyspace() {
-            lsn = self.position();
-        }
-        command.for_each_key(|key| {
+        if command.sees_whole_keyspace() || at_end && self.urgency == Urgency::Durable {
+            lsn = end;
+        } else {
             let keys = &self.machine.keys;
-            let Some((_, object)) = keys.find(key) else {
-                lsn = lsn.max(keys.removed_position(key.database));
-                return;
-            };
-            if self.may_wait(&object.value) {
-                written = written.max(object.changed);
-            } else if relaxed {
-                lsn = lsn.max(object.entries_changed);
-            } else {
-                lsn = lsn.max(object.changed);
-            }
-        });
+            let or_end = |position: u64| if at_end { end } else { position };
+            command.for_each_key(|key| match keys.find(key) {
+                None => lsn = lsn.max(or_end(keys.removed_position(key.database))),
+                Some((_, object)) if self.may_wait(&object.value) => {
+                    written = written.max(or_end(object.changed));
+                }
+                Some((_, object)) if relaxed => lsn = lsn.max(object.entries_changed),
+                Some((_, object)) => lsn = lsn.max(or_end(object.changed)),
+            });
+        }
         if lsn > self.store.durable() {
             return self.wait_durable(lsn.max(written));
         }

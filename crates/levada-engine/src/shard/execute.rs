@@ -17,6 +17,9 @@ use crate::{
     store::{Fetch, Store, Urgency},
 };
 
+/// Effects for which memory is kept between two commands.
+const SPARE_EFFECTS_MAX: usize = 16;
+
 /// Blocks in memory: those pinned for the client, then the store's.
 struct InMemory<'s, S> {
     shard: &'s Shard<S>,
@@ -44,9 +47,15 @@ impl<S: Store> Shard<S> {
         if self.is_full() && !self.in_transaction && command.needs_space() {
             return Outcome::Done(Answer { result: Err(Refused::DiskFull), wait: Wait::Nothing });
         }
-        match command.sees_whole_keyspace() {
-            true => self.expire_due(),
-            false => command.for_each_key(|key| self.expire_key(key)),
+        let first = self.machine.keys.iter_expiring().next();
+        if first.is_some_and(|(at_ms, _)| at_ms < self.now_ms) {
+            match command.sees_whole_keyspace() {
+                true => self.expire_due(),
+                false => command.for_each_key(|key| self.expire_key(key)),
+            }
+        }
+        if command.shows_consumers() {
+            self.log_seen();
         }
         let decided = self.decide(client, command, self.in_transaction);
         if !matches!(decided, Err(Undecided::Reading)) {
@@ -108,10 +117,12 @@ impl<S: Store> Shard<S> {
             now_ms: self.now_ms,
             nodes: self.settings.nodes,
             idmp: self.settings.idmp,
+            order_window: self.settings.order_window,
             defaults: &self.defaults,
             text_bytes_max: self.settings.strings_bytes_max,
             dedup_bytes_max: self.settings.dedup_bytes_max,
             blind: false,
+            spare: Some(&self.spare),
         })
     }
 
@@ -156,26 +167,38 @@ impl<S: Store> Shard<S> {
     }
 
     pub(super) fn carry_out(&mut self, command: &Command<'_>, decision: Decision<'_>) -> Answer {
-        if let Err(refused) = self.log(&decision.effects) {
+        let Decision { reply, effects } = decision;
+        let changes = !effects.is_empty() && !self.put_off(&effects);
+        if changes && let Err(refused) = self.change(command, &effects) {
             return self.refuse(command, refused);
         }
-        let notes = self.notes(command, &decision.effects);
+        self.spare.replace(recycle(effects));
+        let wait = self.wait_for(command, changes);
+        Answer { result: Ok(reply), wait }
+    }
+
+    /// Logs the effects of a command and applies them.
+    fn change(&mut self, command: &Command<'_>, effects: &[Effect<'_>]) -> Result<(), Refused> {
+        self.log(effects)?;
+        let notes = self.notes(command, effects);
         let evicts = |effect: &&Effect<'_>| match effect {
             Effect::KeyRemoved { key } => self.is_eviction(command, *key),
             _ => false,
         };
-        self.evicted_keys += decision.effects.iter().filter(evicts).count() as u64;
-        for effect in &decision.effects {
+        self.evicted_keys += effects.iter().filter(evicts).count() as u64;
+        for effect in effects {
             self.apply(effect);
         }
         self.announce(notes);
-        let wait = self.wait_for(command);
-        Answer { result: Ok(decision.reply), wait }
+        Ok(())
     }
 
     /// Puts the effects of a command into the batch, all or none: they must fit with what is there,
     /// in a transaction, or else alone.
     pub(super) fn log(&mut self, effects: &[Effect<'_>]) -> Result<(), Refused> {
+        if !effects.is_empty() {
+            self.log_seen();
+        }
         let start = self.batch.len();
         effects.iter().for_each(|effect| effect.encode(&mut self.batch));
         // On a full disk the log lives on what it has until a checkpoint gives a file back.
@@ -196,7 +219,7 @@ impl<S: Store> Shard<S> {
 
     /// An error shows state too (that a key is missing, or holds something else).
     pub(super) fn refuse(&mut self, command: &Command<'_>, refused: Refused) -> Answer {
-        let wait = self.wait_for(command);
+        let wait = self.wait_for(command, false);
         Answer { result: Err(refused), wait }
     }
 
@@ -219,12 +242,10 @@ impl<S: Store> Shard<S> {
         if let Err(error) = self.tell_store(applied) {
             self.failed.get_or_insert(error);
         }
-        let key = effect.key();
-        let tended = |key: &KeyNumber| self.machine.stream_of(*key).is_some_and(Stream::is_tended);
-        if let Some(key) = key.filter(tended) {
-            self.tending.ask(key, self.now_ms);
-        }
-        if let Some(key) = effect.key() {
+        if let Some(key) = self.machine.take_touched() {
+            if self.machine.stream_of(key).is_some_and(Stream::is_tended) {
+                self.tending.ask(key, self.now_ms);
+            }
             self.note_schedule(key);
         }
     }
@@ -250,7 +271,7 @@ impl<S: Store> Shard<S> {
     }
 
     /// Removes a key that has expired, before a command looks at it.
-    fn expire_key(&mut self, key: Key<'_>) {
+    pub(super) fn expire_key(&mut self, key: Key<'_>) {
         let found = self.machine.keys.find(key);
         let expired = found
             .filter(|(_, object)| object.expires_at_ms.is_some_and(|at_ms| at_ms < self.now_ms));
@@ -309,6 +330,15 @@ impl<S: Store> Shard<S> {
             }
         }
     }
+}
+
+/// An empty list with the memory of another, unless that is much.
+fn recycle(mut effects: Vec<Effect<'_>>) -> Vec<Effect<'static>> {
+    if effects.capacity() > SPARE_EFFECTS_MAX {
+        return Vec::new();
+    }
+    effects.clear();
+    effects.into_iter().map(|_| unreachable!("it is empty")).collect()
 }
 
 /// Why there is no decision.

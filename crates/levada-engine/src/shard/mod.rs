@@ -24,23 +24,26 @@ mod reads;
 mod recovery;
 mod schedule;
 mod scrub;
+mod seen;
 mod tend;
 mod transaction;
 mod waiters;
 
 use std::{
+    cell::RefCell,
     collections::{BTreeMap, VecDeque},
     sync::Arc,
 };
 
 use levada_core::{
-    block::Block, defaults::Defaults, error::Error as Refused, idempotence::IdmpLimits,
-    keyspace::KeyNumber, machine::Machine, reply::Reply, stream::NodeLimits,
+    block::Block, defaults::Defaults, effect::Effect, error::Error as Refused,
+    idempotence::IdmpLimits, keyspace::KeyNumber, machine::Machine, reply::Reply,
+    stream::NodeLimits,
 };
 
 use self::{
     channels::Channels, checkpoint::Checkpointing, schedule::Schedules, scrub::Scrubbing,
-    tend::Tending, transaction::Watches, waiters::Waiters,
+    seen::Seen, tend::Tending, transaction::Watches, waiters::Waiters,
 };
 pub use self::{
     channels::{Delivery, Listening, NAME_BYTES, NAMES_BYTES_MAX, Subscriptions},
@@ -119,6 +122,8 @@ pub struct ShardSettings {
     pub nodes: NodeLimits,
     /// How new streams track idempotent ids.
     pub idmp: IdmpLimits,
+    /// Entries that a group with ORDER-BY parks at most (`order-window`).
+    pub order_window: u64,
     /// Memory for strings in bytes.
     pub strings_bytes_max: u64,
     /// Memory for idempotent ids under DEDUP-WINDOW and DEDUP-MAX in bytes (`dedup-bytes-max`).
@@ -150,6 +155,7 @@ impl Default for ShardSettings {
         Self {
             nodes: NodeLimits::default(),
             idmp: IdmpLimits::default(),
+            order_window: 10_000,
             strings_bytes_max: 256 << 20,
             dedup_bytes_max: 512 << 20,
             tail_bytes_max: 64 << 20,
@@ -213,6 +219,9 @@ pub struct Shard<S> {
     checkpointing: Checkpointing,
     residual_reads: u64,
     tending: Tending,
+    seen: Seen,
+    /// See [`Context::spare`](levada_core::decide::Context).
+    spare: RefCell<Vec<Effect<'static>>>,
     schedules: Schedules,
     expired_keys: u64,
     evicted_keys: u64,
@@ -420,6 +429,7 @@ impl<S: Store> Shard<S> {
         self.time_out(now);
         self.expire(now);
         self.tend(now);
+        self.log_seen_in_time();
         self.append_due(now);
         self.forget_over();
         self.keep_tail_budget();
@@ -466,6 +476,7 @@ impl<S: Store> Shard<S> {
         let checkpoint = (wanted || self.checkpointing.is_under_way()).then_some(now.monotonic_us);
         let full = self.looked_us.filter(|_| self.is_full()).map(|at_us| at_us + LOOK_US);
         let tends = self.tending.next_ms().map(until);
+        let seen = self.seen.log_at_ms().map(until);
         let due = self.schedules.next_ms().map(|at_ms| {
             let left_us = at_ms.saturating_sub(now.wall_ms).saturating_mul(1000);
             now.monotonic_us.saturating_add(left_us.min(schedule::STEP_US))
@@ -473,10 +484,8 @@ impl<S: Store> Shard<S> {
         let interval = self.next_interval_us();
         let rests = self.last_lsn <= self.last_durable_wish && self.store.is_idle();
         let idle = (!rests).then_some(self.last_commit_us + IDLE_US);
-        [waits, expiry, over, claim, tends, due, interval, checkpoint, full, idle]
-            .into_iter()
-            .flatten()
-            .min()
+        let late = [claim, tends, seen, due, interval, checkpoint, full, idle];
+        [waits, expiry, over].into_iter().chain(late).flatten().min()
     }
 
     /// Counts expired and evicted keys from 0 again.

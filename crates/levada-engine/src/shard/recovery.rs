@@ -1,6 +1,7 @@
 //! From what the store kept to a running shard, and the end of one.
 
 use std::{
+    cell::RefCell,
     collections::{BTreeMap, VecDeque},
     sync::Arc,
 };
@@ -9,7 +10,8 @@ use levada_core::{effect, keyspace::KeyNumber, machine::At, snapshot};
 
 use super::{
     Recovery, Shard, ShardSettings, channels::Channels, checkpoint::Checkpointing,
-    schedule::Schedules, scrub::Scrubbing, tend::Tending, transaction::Watches, waiters::Waiters,
+    schedule::Schedules, scrub::Scrubbing, seen::Seen, tend::Tending, transaction::Watches,
+    waiters::Waiters,
 };
 use crate::{
     clock::Now,
@@ -67,6 +69,8 @@ impl<S: Store> Shard<S> {
             checkpointing: Checkpointing::at(recovered.lsn),
             residual_reads: 0,
             tending: Tending::default(),
+            seen: Seen::default(),
+            spare: RefCell::default(),
             schedules: Schedules::default(),
             expired_keys: 0,
             evicted_keys: 0,
@@ -111,6 +115,7 @@ impl<S: Store> Shard<S> {
 
     /// Waits until everything is durable, what is written only included.
     pub fn settle(&mut self, now: Now) -> Result<(), Error> {
+        self.log_seen();
         self.commit(now)?;
         while self.store.durable() < self.last_lsn {
             if self.last_durable_wish < self.last_lsn {

@@ -69,6 +69,10 @@ impl<S: Store> Shard<S> {
             return;
         }
         self.advance(now);
+        // Which consumers are stale is a question to ask.
+        if self.tending.next_ms().is_some_and(|at_ms| at_ms <= self.now_ms) {
+            self.log_seen();
+        }
         for _ in 0..QUESTIONS_MAX {
             let Some(key) = self.tending.take_due(self.now_ms) else {
                 break;

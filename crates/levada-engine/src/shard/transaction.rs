@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use levada_core::{
     command::{Command, Key},
     effect::{Act, Effect},
+    keyspace::KeyNumber,
 };
 
 use super::{ClientId, Shard, execute::Undecided};
@@ -131,6 +132,12 @@ impl<S: Store> Shard<S> {
                     self.waiters.shift((object.database, object.name.to_vec()));
                 }
             }
+            // An acknowledgement frees a key, for which others may wait.
+            Effect::Released { key, group, .. } if self.has_parked(*key, *group) => {
+                if let Some(object) = self.machine.keys.get(*key) {
+                    self.waiters.feed((object.database, object.name.to_vec()));
+                }
+            }
             // As in Redis, what a group does with its entries breaks no WATCH, and what is
             // tracked of idempotent producers does not.
             Effect::Released { .. }
@@ -149,7 +156,12 @@ impl<S: Store> Shard<S> {
         }
     }
 
-    fn touch_key(&mut self, key: levada_core::keyspace::KeyNumber) {
+    fn has_parked(&self, key: KeyNumber, group: u32) -> bool {
+        let group = self.machine.stream_of(key).and_then(|stream| stream.groups.get(group));
+        group.is_some_and(|group| group.order.parked_len() > 0)
+    }
+
+    fn touch_key(&mut self, key: KeyNumber) {
         let object = self.machine.keys.get(key);
         if let Some(name) = object.map(|object| (object.database, object.name.to_vec())) {
             self.touch(name);

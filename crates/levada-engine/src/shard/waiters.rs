@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use levada_core::{
     command::{Command, Key, ReadFrom, ReadMost, Xread, Xreadgroup},
+    effect::Effect,
     error::Error as Refused,
     id::StreamId,
     reply::Reply,
@@ -208,10 +209,24 @@ impl<S: Store> Shard<S> {
         self.cancel_wait(client);
         let claims = read.claims();
         let claim_ms = self.next_claim_ms(&read);
+        let names = read.names();
+        let is_ordered = matches!(&read, BlockedRead::Xreadgroup(read) if self.is_ordered(read));
         self.waiters.insert(client, read, deadline_us);
+        if is_ordered {
+            // Its first question may have ended before all that is new was looked at.
+            names.into_iter().for_each(|name| self.waiters.feed(name));
+        }
         if claims {
             self.waiters.set_claim(client, claim_ms);
         }
+    }
+
+    fn is_ordered(&self, read: &BlockedReadgroup) -> bool {
+        read.streams.iter().any(|(database, name)| {
+            let found = self.machine.stream(Key { database: *database, name });
+            let group = found.and_then(|(_, stream)| stream.groups.find(&read.group));
+            group.is_some_and(|(_, group)| group.policy.is_ordered())
+        })
     }
 
     /// Ends a wait without an answer; whether there was one.
@@ -232,30 +247,40 @@ impl<S: Store> Shard<S> {
     /// Serves the readers of the keys that changed, in the order in which they came. A reader's own
     /// effects (deliveries) feed nobody.
     pub(super) fn serve_waiters(&mut self) {
-        for name in std::mem::take(&mut self.waiters.fed) {
-            let Some(queue) = self.waiters.queues.get(&name) else {
-                continue;
-            };
-            let queue: Vec<_> = queue.iter().copied().collect();
-            let mut exhausted = BTreeSet::new();
-            for client in queue {
-                let Some((read, _)) = self.waiters.clients.get(&client) else {
-                    continue;
-                };
-                if read.competes_in().is_some_and(|group| exhausted.contains(group)) {
-                    continue;
-                }
-                let read = read.clone();
-                match self.serve(client, &read) {
-                    Some(answer) => {
-                        self.waiters.remove(client);
-                        self.events.push_back(Event::Served { client, answer });
-                    }
-                    None => exhausted.extend(read.competes_in().map(<[u8]>::to_vec)),
-                }
+        if self.waiters.is_empty() {
+            return;
+        }
+        // Again as long as a reader meets a key that has expired, which concerns others.
+        while !self.waiters.fed.is_empty() {
+            for name in std::mem::take(&mut self.waiters.fed) {
+                self.serve_queue(&name);
             }
         }
         self.serve_claims();
+    }
+
+    fn serve_queue(&mut self, name: &Name) {
+        let Some(queue) = self.waiters.queues.get(name) else {
+            return;
+        };
+        let queue: Vec<_> = queue.iter().copied().collect();
+        let mut exhausted = BTreeSet::new();
+        for client in queue {
+            let Some((read, _)) = self.waiters.clients.get(&client) else {
+                continue;
+            };
+            if read.competes_in().is_some_and(|group| exhausted.contains(group)) {
+                continue;
+            }
+            let read = read.clone();
+            match self.serve(client, &read) {
+                Some(answer) => {
+                    self.waiters.remove(client);
+                    self.events.push_back(Event::Served { client, answer });
+                }
+                None => exhausted.extend(read.competes_in().map(<[u8]>::to_vec)),
+            }
+        }
     }
 
     /// Serves the readers for whom something pending has become old enough, longest due first.
@@ -325,8 +350,19 @@ impl<S: Store> Shard<S> {
     /// The answer to a read that waits, if there is one by now.
     fn serve(&mut self, client: ClientId, read: &BlockedRead) -> Option<Answer> {
         let command = read.command();
+        // It may wait for other keys than the one that woke it.
+        command.for_each_key(|key| self.expire_key(key));
         let answer = match self.decide(client, &command, true) {
-            Ok(decision) if decision.reply == Reply::NilList => None,
+            Ok(decision) if decision.reply == Reply::NilList => {
+                // A group with ORDER-BY has looked at what is new, and goes on behind it.
+                let goes_on = |effect: &Effect<'_>| {
+                    matches!(effect, Effect::Policy { .. } | Effect::Delivered { .. })
+                };
+                if decision.effects.iter().any(goes_on) {
+                    self.carry_out(&command, decision);
+                }
+                None
+            }
             Ok(decision) => Some(self.carry_out(&command, decision)),
             // XREAD goes on waiting where the key now holds something else; a group cannot.
             Err(Undecided::Refused(Refused::WrongType))

@@ -4,7 +4,9 @@
 use std::sync::Arc;
 
 use levada_core::{
-    command::{Command, Idempotent, Key, NewId, Restore, Restored, Xadd, XgroupCreate},
+    command::{
+        Command, Idempotent, Key, NewId, Restore, Restored, SchedVerb, Xadd, XgroupCreate, Xsched,
+    },
     defaults::{Defaults, GroupDefault, StreamDefault},
     fields::Fields,
     id::StreamId,
@@ -90,6 +92,22 @@ fn a_group_and_its_dead_letters_have_theirs() {
         rig.wait(1000);
         assert_eq!(rig.len(LETTERS), Reply::Integer(1));
         assert_eq!(fact(rig, &Command::Xcfgget(LETTERS), "max-len"), Fact::Number(100));
+    });
+}
+
+#[test]
+fn what_is_scheduled_waits_without_a_policy() {
+    each(|rig| {
+        set_defaults(rig);
+        let fields = Fields::Arguments(&[b"f", b"v"]);
+        let verb = SchedVerb::Add { at_ms: rig.now_ms + 500, once: None, fields };
+        let key = Key { database: 0, name: b"later" };
+        rig.reply(&Command::Xsched(Xsched::new(key, verb)));
+        let schedule = Key { database: 0, name: b"{later}:sched" };
+        assert_eq!(fact(rig, &Command::Xcfgget(schedule), "max-len"), Fact::Number(0));
+        set_defaults(rig);
+        rig.wait(500);
+        assert_eq!(fact(rig, &Command::Xcfgget(key), "max-len"), Fact::Number(100));
     });
 }
 

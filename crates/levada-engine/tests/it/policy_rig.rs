@@ -38,11 +38,17 @@ pub(crate) struct Rig {
     pub(crate) shard: Option<Local>,
     pub(crate) now_ms: u64,
     between: Between,
+    settings: ShardSettings,
 }
 
 impl Rig {
     pub(crate) fn new(between: Between) -> Self {
-        Self { shard: Some(open(MemoryDisk::default())), now_ms: 1_000_000, between }
+        Self::with(between, ShardSettings::default())
+    }
+
+    pub(crate) fn with(between: Between, settings: ShardSettings) -> Self {
+        let shard = Some(open(MemoryDisk::default(), settings));
+        Self { shard, now_ms: 1_000_000, between, settings }
     }
 
     pub(crate) fn now(&self) -> Now {
@@ -120,7 +126,7 @@ impl Rig {
         if self.between == Between::Checkpoint {
             shard.shut_down(now).expect("a sound disk");
         }
-        let mut shard = open(shard.into_store().into_disk());
+        let mut shard = open(shard.into_store().into_disk(), self.settings);
         for _ in 0..4 {
             shard.poll(now).expect("a sound disk");
             shard.commit(now).expect("a sound disk");
@@ -157,6 +163,14 @@ impl Rig {
     pub(crate) fn set_group_of(&mut self, group: &[u8], options: Vec<GroupOption<'_>>) {
         let cfgset = XgroupCfgset { key: STREAM, group, options };
         self.reply(&Command::XgroupCfgset(cfgset));
+    }
+
+    pub(crate) fn try_set_group(
+        &mut self,
+        options: Vec<GroupOption<'_>>,
+    ) -> Result<Reply, Refused> {
+        let cfgset = XgroupCfgset { key: STREAM, group: b"g", options };
+        self.ask(&Command::XgroupCfgset(cfgset))
     }
 
     pub(crate) fn set_stream(&mut self, options: Vec<StreamOption>) {
@@ -211,10 +225,10 @@ impl Rig {
     }
 }
 
-fn open(disk: MemoryDisk) -> Local {
+fn open(disk: MemoryDisk, of_shard: ShardSettings) -> Local {
     let settings = LocalSettings { log_file_bytes: 32 << 20, ..LocalSettings::default() };
     let (store, recovered) = LocalStore::open(disk, settings).expect("a sound disk");
-    Shard::recover(store, recovered, ShardSettings::default(), 1).expect("sound pieces")
+    Shard::recover(store, recovered, of_shard, 1).expect("sound pieces")
 }
 
 /// XREADGROUP GROUP group consumer \[COUNT n] STREAMS orders >

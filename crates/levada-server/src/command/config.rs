@@ -107,6 +107,10 @@ fn set(context: &mut Context<'_>, request: &Request<'_>) -> Result<Then, WireErr
             ..*context.shard.settings()
         });
     }
+    if names.contains(&"order-window") {
+        let order_window = context.state.config.number("order-window");
+        context.shard.set_settings(ShardSettings { order_window, ..*context.shard.settings() });
+    }
     if names.contains(&"dedup-bytes-max") {
         let dedup_bytes_max = context.state.config.number("dedup-bytes-max");
         context.shard.set_settings(ShardSettings { dedup_bytes_max, ..*context.shard.settings() });

@@ -91,7 +91,9 @@ fn group(name: &[u8], held: &group::Group, now_ms: u64) -> Group {
     }
     // Redis cannot take an entry that is nobody's; XPENDING shows it with an empty name, and so
     // a consumer of that name has it.
-    if held.unowned() > 0 {
+    // What ORDER-BY parked would be lost otherwise.
+    let parked = held.order.parked_from(StreamId::MIN).map(|(id, _)| id);
+    if held.unowned() > 0 || held.order.parked_len() > 0 {
         let unnamed = consumers.iter().position(|consumer| consumer.name.is_empty());
         places.push((NOBODY, unnamed.unwrap_or(consumers.len())));
         if unnamed.is_none() {
@@ -103,17 +105,25 @@ fn group(name: &[u8], held: &group::Group, now_ms: u64) -> Group {
         let found = places.binary_search_by_key(&consumer, |(number, _)| *number);
         found.map_or(0, |at| places[at].1)
     };
+    let parked = parked.map(|parked| Pending {
+        id: id(parked),
+        delivered_ms: 0,
+        count: 0,
+        consumer: place(NOBODY),
+    });
     let pending = held.pending.iter_from(StreamId::MIN).map(|pending| Pending {
         id: id(pending.id),
         delivered_ms: pending.delivered_ms,
         count: pending.count,
         consumer: place(pending.consumer),
     });
+    let mut pending: Vec<_> = pending.chain(parked).collect();
+    pending.sort_unstable_by_key(|pending| (pending.id.ms, pending.id.seq));
     Group {
         name: name.to_vec(),
         last_id: id(held.last_id),
         entries_read: held.entries_read,
-        pending: pending.collect(),
+        pending,
         consumers,
     }
 }

@@ -4,7 +4,7 @@
 //! XGROUP CREATECONSUMER key group consumer
 //! XGROUP DELCONSUMER key group consumer
 //! XGROUP CFGSET key group \[ACK-WAIT ms] \[MAX-DELIVER n] \[BACKOFF n ms ...] \[DLQ key]
-//! \[MAX-PENDING n] \[CONSUMER-TTL ms] \[RETAIN YES|NO]
+//! \[MAX-PENDING n] \[ORDER-BY field] \[CONSUMER-TTL ms] \[RETAIN YES|NO]
 //! XGROUP CFGGET key group \[option ...]
 //! XGROUP HANDOVER key group consumer \[TO consumer]
 //! XGROUP HELP

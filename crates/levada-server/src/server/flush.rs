@@ -45,14 +45,16 @@ impl Server {
     /// Sends what may leave, of the connections of this iteration and of those that waited.
     pub(super) fn flush(&mut self) {
         let reached = Release::reached(self.shard.written(), self.shard.durable());
-        let mut clients = Vec::new();
-        self.waiting.take(reached, &mut clients);
-        for client in clients {
+        self.waiting.take(reached, &mut self.released);
+        for client in self.released.drain(..) {
             self.touched.extend(self.connections.token(client));
         }
-        for token in std::mem::take(&mut self.touched) {
+        let mut flushing = std::mem::take(&mut self.flushing);
+        std::mem::swap(&mut flushing, &mut self.touched);
+        for token in flushing.drain(..) {
             self.flush_one(token, reached);
         }
+        self.flushing = flushing;
     }
 
     /// Sends what may leave of every connection: the last thing before the end.

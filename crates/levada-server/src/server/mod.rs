@@ -101,6 +101,12 @@ struct Server {
     connections: Connections,
     /// Connections that have something to do, by token.
     ready: Vec<usize>,
+    /// Those whose turn it is, and those whose replies are being sent; empty between, kept for
+    /// their memory.
+    turns: Vec<usize>,
+    flushing: Vec<usize>,
+    /// Clients whose replies may leave; empty between two flushes.
+    released: Vec<u64>,
     /// Connections that may have something to send, by token.
     touched: Vec<usize>,
     waiting: Waiting,
@@ -156,6 +162,9 @@ impl Server {
             state: State::new(settings, config, exposed, clock),
             connections: Connections::default(),
             ready: Vec::new(),
+            turns: Vec::new(),
+            flushing: Vec::new(),
+            released: Vec::new(),
             touched: Vec::new(),
             waiting: Waiting::default(),
             timers: BTreeSet::new(),
@@ -207,13 +216,16 @@ impl Server {
         // With too much on its way to the disk nothing more is taken on: sockets fill up, and
         // producers slow down.
         if !self.shard.is_congested() {
-            for token in std::mem::take(&mut self.ready) {
+            let mut turns = std::mem::take(&mut self.turns);
+            std::mem::swap(&mut turns, &mut self.ready);
+            for token in turns.drain(..) {
                 self.turn(token, now);
                 self.drain_events(now);
                 if self.uncommitted_bytes > BATCH_BYTES {
                     self.commit(now)?;
                 }
             }
+            self.turns = turns;
         }
         self.say_notices();
         self.sweep(now);
@@ -301,6 +313,9 @@ impl Server {
         };
         connection.queued = false;
         if connection.readable && !connection.closing {
+            if connection.input.capacity() == 0 {
+                connection.input = self.buffers.pop().unwrap_or_default();
+            }
             match connection.read(&mut self.scratch, now) {
                 Ok(count) => self.state.stats.bytes_in += count as u64,
                 Err(_) => connection.broken = true,

@@ -53,7 +53,7 @@ impl World {
 }
 
 /// Lets the engine rest until nothing is under way; false if it cannot be compared at rest.
-fn settle<S: Restart>(life: &mut Life<S>) -> Result<bool, String> {
+pub(super) fn settle<S: Restart>(life: &mut Life<S>) -> Result<bool, String> {
     let words = |halt| format!("at rest: {halt:?}");
     life.pair.compare().map_err(words)?;
     life.pair.commit().map_err(words)?;
@@ -73,7 +73,7 @@ fn settle<S: Restart>(life: &mut Life<S>) -> Result<bool, String> {
 }
 
 /// Whether a block of a stream fails its check.
-fn is_damaged<S: Store>(shard: &mut Shard<S>, key: usize) -> bool {
+pub(super) fn is_damaged<S: Store>(shard: &mut Shard<S>, key: usize) -> bool {
     let Some((number, stream)) = shard.machine().stream(subject::key_of(key)) else {
         return false;
     };

@@ -21,13 +21,13 @@ use crate::random::Random;
 /// until [`FaultDisk::reseed`], the same future.
 #[derive(Clone, Debug)]
 pub struct FaultDisk {
-    random: Random,
+    pub(super) random: Random,
     plan: FaultPlan,
     capacity: Option<u64>,
-    names: Names,
-    images: BTreeMap<u32, Image>,
+    pub(super) names: Names,
+    pub(super) images: BTreeMap<u32, Image>,
     open: BTreeMap<FileId, u32>,
-    under_way: Vec<Begun>,
+    pub(super) under_way: Vec<Begun>,
     done: Vec<(Ticket, Outcome)>,
     is_stopped: bool,
     /// Files, open files and tickets are numbered from one counter; no number comes back.
@@ -52,7 +52,7 @@ pub struct Flip {
 
 /// A submitted operation.
 #[derive(Clone, Debug)]
-struct Begun {
+pub(super) struct Begun {
     ticket: Ticket,
     /// The file that the operation's number stood for when it was submitted.
     file: Result<u32, Failure>,
@@ -210,7 +210,7 @@ impl FaultDisk {
         trace.hash()
     }
 
-    fn restart(&mut self, what: &str) {
+    pub(super) fn restart(&mut self, what: &str) {
         self.open.clear();
         self.under_way.clear();
         self.done.clear();
@@ -226,7 +226,7 @@ impl FaultDisk {
         self.next
     }
 
-    fn image(&mut self, file: u32) -> &mut Image {
+    pub(super) fn image(&mut self, file: u32) -> &mut Image {
         self.images.entry(file).or_default()
     }
 
@@ -263,7 +263,7 @@ impl FaultDisk {
         self.plan.strike(target, &mut self.random)
     }
 
-    fn strike(&mut self, fault: Fault, detail: String) {
+    pub(super) fn strike(&mut self, fault: Fault, detail: String) {
         self.trace.bytes(detail.as_bytes());
         self.struck.push(Struck { fault, detail });
     }
@@ -289,6 +289,10 @@ impl FaultDisk {
         match self.strikes(Target::Write) {
             Some(Fault::MisdirectedWrite) => {
                 self.misdirect(file, offset, bytes);
+                return Ok(Vec::new());
+            }
+            Some(Fault::LostWrite) => {
+                self.lose(file, offset, bytes);
                 return Ok(Vec::new());
             }
             Some(Fault::ShortWrite) => {
@@ -318,25 +322,10 @@ impl FaultDisk {
         Ok(Vec::new())
     }
 
-    fn put(&mut self, file: u32, offset: usize, bytes: &Arc<[u8]>, len: usize) {
+    pub(super) fn put(&mut self, file: u32, offset: usize, bytes: &Arc<[u8]>, len: usize) {
         self.change += 1;
         let change = self.change;
         self.image(file).write(change, offset, bytes, len);
-    }
-
-    /// Puts the bytes over something that is there: in this file or another one.
-    fn misdirect(&mut self, file: u32, offset: usize, bytes: &[u8]) {
-        let mut victims: Vec<u32> = self.names.files().map(|(_, file)| file).collect();
-        victims.push(file);
-        let victim = *self.random.pick(&victims);
-        let sectors = self.image(victim).live().len().div_ceil(SECTOR);
-        let mut at = self.random.index(sectors.max(1)) * SECTOR + offset % SECTOR;
-        if victim == file && at == offset {
-            at += SECTOR;
-        }
-        self.image(victim).overwrite(at, bytes);
-        let detail = format!("at {at} of file {victim}, not at {offset} of file {file}");
-        self.strike(Fault::MisdirectedWrite, detail);
     }
 
     fn sync(&mut self, file: u32, mark: u64) -> Outcome {
@@ -562,7 +551,7 @@ impl Disk for FaultDisk {
 
 impl Begun {
     /// File, place and bytes, if this writes and can.
-    fn write(&self) -> Option<(u32, usize, &Arc<[u8]>)> {
+    pub(super) fn write(&self) -> Option<(u32, usize, &Arc<[u8]>)> {
         match &self.operation {
             Operation::Write { offset, bytes, .. } | Operation::WriteSync { offset, bytes, .. } => {
                 Some((self.file.ok()?, place(*offset).ok()?, bytes))

@@ -158,25 +158,10 @@ impl Image {
     /// The power cut.
     pub(super) fn crash(&mut self, temper: &Temper, random: &mut Random) {
         let versions = self.surviving_versions(temper, random);
-        let lengths = self.changes.iter().filter(|c| matches!(c.what, What::Length(_)));
-        let mut lengths_left = surviving_lengths(lengths.count(), random);
+        let lengths_left = surviving_lengths(self.lengths(), random);
         let synced = self.durable.len();
+        let lost = self.keep(&versions, lengths_left);
         let image = Arc::make_mut(&mut self.durable);
-        let mut lost = Vec::new();
-        for change in self.changes.drain(..) {
-            match change.what {
-                What::Length(len) if lengths_left > 0 => {
-                    lengths_left -= 1;
-                    image.resize(len, 0);
-                }
-                What::Length(_) => {}
-                What::Piece(piece) => match versions.get(&piece.sector()) {
-                    Some(version) if change.number <= *version => piece.apply(image),
-                    Some(_) => {}
-                    None => lost.push(piece),
-                },
-            }
-        }
         for piece in lost {
             let end = (piece.start + piece.range.len()).min(image.len());
             if random.chance(temper.garbage) && piece.start.max(synced) < end {
@@ -184,7 +169,27 @@ impl Image {
                 image[start..end].copy_from_slice(&random.bytes(end - start));
             }
         }
-        self.allocated.split_off(&image.len().div_ceil(SECTOR));
+        self.live = Arc::clone(&self.durable);
+    }
+
+    /// In how many ways each thing that is not durable may be found after a power cut: the length
+    /// first, if it changed, then each sector that was written, in order.
+    pub(super) fn outcomes(&self) -> Vec<usize> {
+        let lengths = Some(self.lengths() + 1).filter(|ways| *ways > 1);
+        let sectors = self.unsynced().into_values().map(|versions| versions.len() + 1);
+        lengths.into_iter().chain(sectors).collect()
+    }
+
+    /// The power cut, with one of [`Image::outcomes`] for each; no garbage.
+    pub(super) fn crash_to(&mut self, outcomes: &[usize]) {
+        let mut outcomes = outcomes.iter().copied();
+        let lengths_left = if self.lengths() > 0 { outcomes.next().unwrap_or(0) } else { 0 };
+        let chosen = self.unsynced().into_iter().zip(outcomes);
+        let versions = chosen.filter_map(|((sector, versions), outcome)| {
+            Some((sector, *versions.get(outcome.checked_sub(1)?)?))
+        });
+        let versions = versions.collect();
+        self.keep(&versions, lengths_left);
         self.live = Arc::clone(&self.durable);
     }
 
@@ -206,6 +211,54 @@ impl Image {
                 image[at..at + len].copy_from_slice(&bytes[..len]);
             }
         }
+    }
+
+    fn lengths(&self) -> usize {
+        self.changes.iter().filter(|change| matches!(change.what, What::Length(_))).count()
+    }
+
+    /// Each sector with writes that are not durable and make a difference, and their numbers in
+    /// order: zeros over zeros make none.
+    fn unsynced(&self) -> BTreeMap<usize, Vec<u64>> {
+        let mut sectors: BTreeMap<usize, Vec<u64>> = BTreeMap::new();
+        for change in &self.changes {
+            let What::Piece(piece) = &change.what else {
+                continue;
+            };
+            let sector = piece.sector();
+            let is_idle = || piece.is_zero() && is_zero(sector_of(&self.durable, sector));
+            if !sectors.contains_key(&sector) && is_idle() {
+                continue;
+            }
+            let versions = sectors.entry(sector).or_default();
+            if versions.last() != Some(&change.number) {
+                versions.push(change.number);
+            }
+        }
+        sectors
+    }
+
+    /// Makes so many lengths durable, and of each sector what was written up to its version; what
+    /// of a sector without one is lost.
+    fn keep(&mut self, versions: &BTreeMap<usize, u64>, mut lengths_left: usize) -> Vec<Piece> {
+        let image = Arc::make_mut(&mut self.durable);
+        let mut lost = Vec::new();
+        for change in self.changes.drain(..) {
+            match change.what {
+                What::Length(len) if lengths_left > 0 => {
+                    lengths_left -= 1;
+                    image.resize(len, 0);
+                }
+                What::Length(_) => {}
+                What::Piece(piece) => match versions.get(&piece.sector()) {
+                    Some(version) if change.number <= *version => piece.apply(image),
+                    Some(_) => {}
+                    None => lost.push(piece),
+                },
+            }
+        }
+        self.allocated.split_off(&image.len().div_ceil(SECTOR));
+        lost
     }
 
     fn pieces_to_sync(&self, mark: u64) -> impl Iterator<Item = &Piece> {
@@ -260,6 +313,10 @@ impl Piece {
         self.start / SECTOR
     }
 
+    fn is_zero(&self) -> bool {
+        is_zero(&self.bytes[self.range.clone()])
+    }
+
     /// Puts the bytes into an image, as far as it reaches.
     fn apply(&self, image: &mut [u8]) {
         let len = self.range.len().min(image.len().saturating_sub(self.start));
@@ -298,6 +355,16 @@ fn surviving_lengths(count: usize, random: &mut Random) -> usize {
         1 => random.index(count + 1),
         _ => count,
     }
+}
+
+fn is_zero(bytes: &[u8]) -> bool {
+    bytes.iter().all(|byte| *byte == 0)
+}
+
+/// What an image holds of a sector, as far as it reaches.
+fn sector_of(image: &[u8], sector: usize) -> &[u8] {
+    let start = (sector * SECTOR).min(image.len());
+    &image[start..(start + SECTOR).min(image.len())]
 }
 
 /// The sectors that a range touches; an empty one touches none.

@@ -25,6 +25,11 @@
 //! does not, or stops at a sector. What was not durable still is not: a later power cut may take
 //! it, although the restarted process has read it.
 //!
+//! **All of them.** [`FaultDisk::cuts`] tells in how many ways each undecided piece (a sector, a
+//! length, a name) may turn out, and [`FaultDisk::cut_to`] cuts the power with the ways chosen, so
+//! that short runs are searched whole; [`FaultDisk::kills`] likewise for kills. Garbage is left to
+//! the seeds.
+//!
 //! **Completion.** What is submitted on the background lane is carried out and reported late, in
 //! an order drawn from the seed. Reads may overtake writes.
 //!
@@ -37,7 +42,8 @@
 //! nothing, until a crash or a kill.
 //!
 //! **Beyond the contract**, only when asked for: [`FaultDisk::flip`] flips a durable bit (rot), and
-//! [`Fault::MisdirectedWrite`] has a write reported as done land, durably, somewhere else.
+//! [`Fault::MisdirectedWrite`] has a write reported as done land, durably, somewhere else,
+//! [`Fault::LostWrite`] nowhere.
 //!
 //! Not modelled: a sector that cannot be read after a cut, a sync that lies, blocks of removed
 //! files that come back in new ones.
@@ -47,7 +53,9 @@
 
 mod device;
 mod image;
+mod lies;
 mod names;
+mod outcomes;
 mod plan;
 mod shared;
 #[cfg(test)]
@@ -55,6 +63,7 @@ mod tests;
 mod trace;
 
 pub use device::{FaultDisk, Flip};
+pub use outcomes::Ways;
 pub use plan::{Fault, FaultPlan, Struck};
 pub use shared::SharedDisk;
 pub use trace::Counters;

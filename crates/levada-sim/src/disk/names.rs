@@ -113,6 +113,23 @@ impl Names {
             let percent = *random.pick(&[0, 20, 50, 80, 100]);
             self.persist(|_| random.chance(percent));
         }
+        self.restart();
+    }
+
+    /// How many changes of names are not durable.
+    pub(super) fn unsynced(&self) -> usize {
+        self.changes.len()
+    }
+
+    /// The power cut; which changes persist, and with them the earlier ones of the same names.
+    pub(super) fn crash_to(&mut self, persists: &[bool]) {
+        let mut persists = persists.iter().rev();
+        self.persist(|_| *persists.next().unwrap_or(&false));
+        self.restart();
+    }
+
+    /// What is left is what is durable and can be reached.
+    fn restart(&mut self) {
         self.changes.clear();
         let orphans: Vec<_> =
             self.durable.keys().filter(|path| !self.reachable(path)).cloned().collect();

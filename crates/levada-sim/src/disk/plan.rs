@@ -16,6 +16,8 @@ pub enum Fault {
     /// A write is reported as done but landed elsewhere: at another place of this file or in
     /// another one. Breaks the contract of the disk.
     MisdirectedWrite,
+    /// A write is reported as done and never was. Breaks the contract of the disk.
+    LostWrite,
     /// The sync of a file fails; what it should have written counts as clean from then on.
     SyncError,
     /// The sync of a directory fails; its entries are not durable.
@@ -101,9 +103,11 @@ impl FaultPlan {
 impl Fault {
     fn target(self) -> Target {
         match self {
-            Self::WriteError | Self::NoSpace | Self::ShortWrite | Self::MisdirectedWrite => {
-                Target::Write
-            }
+            Self::WriteError
+            | Self::NoSpace
+            | Self::ShortWrite
+            | Self::MisdirectedWrite
+            | Self::LostWrite => Target::Write,
             Self::SyncError => Target::Sync,
             Self::DirectorySyncError => Target::DirectorySync,
             Self::ReadError => Target::Read,

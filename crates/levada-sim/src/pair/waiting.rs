@@ -69,21 +69,23 @@ impl<S: Store> Pair<S> {
         self.readers.push(Reader { client, op, deadline_us });
     }
 
-    /// The read of one stream with `$` resolved. Of several streams one may expire unseen between
-    /// the commands that name the other.
+    /// The read with `$` resolved.
     fn waitable(&self, op: &Op) -> Option<Op> {
         let mut op = op.clone();
         match &mut op {
-            Op::Xread { from, .. } if from.len() == 1 => {
-                let (key, from) = &mut from[0];
-                let value = self.model.keys.get(&model_key(*key)).map(|key| &key.value);
-                *from = match (*from, value) {
-                    (ReadFrom::After(id), _) => ReadFrom::After(id),
-                    (ReadFrom::New, Some(Value::Stream(stream))) => ReadFrom::After(stream.last_id),
-                    _ => return None,
-                };
+            Op::Xread { from, .. } => {
+                for (key, from) in from {
+                    let value = self.model.keys.get(&model_key(*key)).map(|key| &key.value);
+                    *from = match (*from, value) {
+                        (ReadFrom::After(id), _) => ReadFrom::After(id),
+                        (ReadFrom::New, Some(Value::Stream(stream))) => {
+                            ReadFrom::After(stream.last_id)
+                        }
+                        _ => return None,
+                    };
+                }
             }
-            Op::Xreadgroup { from, .. } if from.len() == 1 && from[0].1 == GroupFrom::New => {}
+            Op::Xreadgroup { from, .. } if from.iter().all(|(_, of)| *of == GroupFrom::New) => {}
             _ => return None,
         }
         Some(op)
@@ -219,7 +221,7 @@ fn competes(first: &Op, other: &Op) -> bool {
             Op::Xreadgroup { from: theirs, group: other, more: options, .. },
         ) => {
             let claims = more.claim_idle_ms.is_some() || options.claim_idle_ms.is_some();
-            from == theirs && group == other && !claims
+            from.len() == 1 && from == theirs && group == other && !claims
         }
         _ => false,
     }

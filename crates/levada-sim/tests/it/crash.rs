@@ -12,13 +12,13 @@ use levada_engine::store::local::{LocalSettings, LocalStore};
 use levada_engine::store::{
     Fetch, Lsn, ObjectNumber, PieceChange, PieceId, Progress, Recovered, Store, Urgency,
 };
-use levada_sim::crash::{self, Restart};
+use levada_sim::crash::{self, Extent, Restart};
 use levada_sim::disk::SharedDisk;
 use std::io;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-type Product = LocalStore<SharedDisk>;
+pub(crate) type Product = LocalStore<SharedDisk>;
 
 #[test]
 fn the_engine_recovers_what_it_showed() {
@@ -32,8 +32,25 @@ fn the_engine_recovers_what_it_showed() {
 
 #[test]
 fn every_crash_point_of_every_short_workload() {
-    let recovered = crash::exhaust::<Product>(2, 3).unwrap_or_else(|what| panic!("{what}"));
-    assert!(recovered > 500, "only {recovered} crash points");
+    let exhausted =
+        crash::exhaust::<Product>(Extent::SHORT).unwrap_or_else(|what| panic!("{what}"));
+    assert!(exhausted.whole * 2 > exhausted.points, "mostly samples: {exhausted}");
+    assert!(exhausted.recovered > 100, "only {exhausted}");
+}
+
+#[test]
+fn every_call_of_the_recoveries_of_the_shortest_workloads() {
+    let extent = Extent { ops: 1, letters: 1, ops_recovered: 1, ..Extent::SHORT };
+    let exhausted = crash::exhaust::<Product>(extent).unwrap_or_else(|what| panic!("{what}"));
+    assert!(exhausted.points_of_recovery > 100, "only {exhausted}");
+}
+
+#[test]
+fn the_short_workloads_find_broken_stores() {
+    let extent = Extent { ops: 2, ..Extent::SHORT };
+    let passes = "a broken store passes";
+    crash::exhaust::<Broken<Product, AckBeforeSync>>(extent).expect_err(passes);
+    crash::exhaust::<Broken<LocalStore<Lazy>, Sound>>(extent).expect_err(passes);
 }
 
 #[test]
@@ -64,10 +81,10 @@ fn finds_a_store_that_loses_what_a_piece_grew_by() {
 }
 
 /// A store that is broken in one way.
-struct Broken<S, B>(S, PhantomData<B>);
+pub(crate) struct Broken<S, B>(S, PhantomData<B>);
 
 /// What is broken; nothing unless overridden.
-trait Breakage {
+pub(crate) trait Breakage {
     /// What is reported durable.
     fn durable(durable: Lsn, _written: Lsn) -> Lsn {
         durable
@@ -79,7 +96,7 @@ trait Breakage {
 }
 
 /// Says that what is written is durable.
-struct AckBeforeSync;
+pub(crate) struct AckBeforeSync;
 
 impl Breakage for AckBeforeSync {
     fn durable(_: Lsn, written: Lsn) -> Lsn {

@@ -4,6 +4,7 @@
 //! - `durability`: DURABILITY INTERVAL at kills and power cuts.
 //! - `model_against_redis`: the reference model side by side with a real server.
 //! - `expected`: what the server should say, made from the model's answers.
+//! - `policies`: leases, dead letters and retention through crashes.
 //! - `peer`: starts that server and speaks to it.
 //! - `regressions`: what the search found, written down.
 //! - `state_machine`: the product's state machine side by side with the model.
@@ -13,6 +14,7 @@ mod durability;
 mod expected;
 mod model_against_redis;
 mod peer;
+mod policies;
 mod regressions;
 mod state_machine;
 

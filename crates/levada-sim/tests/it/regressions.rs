@@ -8,9 +8,10 @@ use levada_engine::shard::{ClientId, Outcome, Shard, ShardSettings};
 use levada_engine::store::Recovered;
 use levada_sim::lockstep;
 use levada_sim::model::{
-    GroupFrom, GroupStart, Id, NewId, NodeLimits, ReadMore, References, Threshold, Trim,
+    self, GroupFrom, GroupStart, Id, Model, NewId, NodeLimits, ReadMore, References, Threshold,
+    Trim,
 };
-use levada_sim::op::{Op, Step};
+use levada_sim::op::{Op, Step, reference};
 use levada_sim::recording::Recording;
 
 /// Nothing is sealed before its time.
@@ -74,6 +75,76 @@ fn a_trim_goes_past_the_last_sealed_block() {
     let Op::Xadd { key, create, id, fields, .. } = add(Id(7, 2)) else { unreachable!() };
     let trimmed = Op::Xadd { key, create, trim: Some(to_id(Id(9, 0), true)), id, fields };
     check(0, &[add(Id(7, 1)), Op::Xlen(0), trimmed].map(turn));
+}
+
+#[test]
+fn a_reader_of_several_keys_gets_nothing_of_one_that_has_expired() {
+    let both = Op::Xreadgroup {
+        group: 0,
+        consumer: 0,
+        from: vec![(0, GroupFrom::New), (1, GroupFrom::New)],
+        count: 0,
+        noack: false,
+        more: ReadMore { block_ms: Some(0), ..ReadMore::default() },
+    };
+    let of = |key| Op::GroupCreate {
+        key,
+        group: 0,
+        start: GroupStart::After(Id::MIN),
+        create: true,
+        entries_read: None,
+    };
+    let Op::Xadd { create, trim, id, fields, .. } = add(Id(7, 1)) else { unreachable!() };
+    let other = Op::Xadd { key: 1, create, trim, id, fields };
+    // The append wakes the reader when the first key is over and nobody has named it since.
+    let later = Step { clock_ms: 100, op: other, ends_turn: false };
+    let steps = [of(0), of(1), Op::Pexpire(0, 50), both].map(turn);
+    check(UNSEALED, &[&steps[..], &[later, turn(Op::Dbsize(0))]].concat());
+}
+
+/// What Redis 8.6.3 answers to `XTRIM s MAXLEN ~ 1` of four entries, the last id having been set
+/// ahead and back behind the third, by `stream-node-max-entries`.
+#[test]
+fn a_trim_after_the_last_id_went_back_follows_the_nodes() {
+    use References::{Acked, Keep, Remove};
+    let seen = [(1, [3, 3, 3]), (2, [2, 3, 3]), (3, [3, 3, 3]), (100, [0, 3, 3])];
+    for (max_entries, removed) in seen {
+        for (references, removed) in [Keep, Remove, Acked].into_iter().zip(removed) {
+            let set = |ms| Op::Xsetid {
+                key: 0,
+                last_id: Id(ms, 0),
+                entries_added: None,
+                max_deleted_id: None,
+            };
+            let to = Threshold::MaxLen(1);
+            let trim = Trim { to, approx: true, limit: None, references };
+            let group = Op::GroupCreate {
+                key: 0,
+                group: 0,
+                start: GroupStart::After(Id(6, 0)),
+                create: false,
+                entries_read: None,
+            };
+            let steps = [
+                Op::Limits(NodeLimits { max_entries, max_bytes: 0 }),
+                add(Id(1, 1)),
+                add(Id(2, 1)),
+                add(Id(3, 1)),
+                set(10),
+                set(5),
+                add(Id(6, 0)),
+                group,
+                Op::Xtrim(0, trim),
+            ];
+            let mut model = Model::default();
+            let answers = steps.iter().flat_map(|op| reference::apply(&mut model, 1000, op));
+            let expected = Ok(model::Reply::Integer(removed));
+            assert_eq!(answers.last(), Some(expected), "{max_entries} {references:?}");
+            for tail_bytes_max in [0, 60, UNSEALED] {
+                check(tail_bytes_max, &steps.clone().map(turn));
+            }
+        }
+    }
 }
 
 #[test]

@@ -80,6 +80,16 @@ pub struct GroupPolicy {
     pub order_by: Option<String>,
 }
 
+impl GroupPolicy {
+    /// The limit that a server with leases is told; 0 where it cannot count so far, and the workers
+    /// count alone.
+    pub(crate) fn server_limit(&self) -> u32 {
+        /// The largest that Levada takes.
+        const MAX_DELIVER_MAX: u32 = 255;
+        if self.max_attempts > MAX_DELIVER_MAX { 0 } else { self.max_attempts }
+    }
+}
+
 /// An entry that was delivered to a consumer.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Delivered {
@@ -156,11 +166,14 @@ pub trait TailReader: Send + Sync {
     ) -> Pending<'a, Vec<Entry>>;
 }
 
+/// A message on its way: its channel and payload, or the end.
+pub type Heard<'a> = Pin<Box<dyn Future<Output = Option<(String, Vec<u8>)>> + Send + 'a>>;
+
 /// Who listens to channels.
 pub trait Listener: Send + Sync {
     /// The next message: its channel and payload. `None` when it has ended: the connection broke,
     /// or messages came faster than they were taken.
-    fn next(&mut self) -> Pin<Box<dyn Future<Output = Option<(String, Vec<u8>)>> + Send + '_>>;
+    fn next(&mut self) -> Heard<'_>;
 }
 
 /// Streams, groups, and what stands beside them.
@@ -225,6 +238,15 @@ pub trait Backend: Debug + Send + Sync + 'static {
         failed: &'a Failed,
         to: &'a str,
     ) -> Pending<'a, ()>;
+
+    /// Gives dead letters, as they stand in the stream `from`, back to the group of the seat and to
+    /// no other; answers how many went.
+    fn redrive<'a>(
+        &'a self,
+        seat: &'a Seat,
+        from: &'a str,
+        letters: &'a [Entry],
+    ) -> Pending<'a, u64>;
 
     /// What a server without leases leaves to its clients: moves delayed entries that are due, and
     /// takes entries whose rest or lease is over, at most `count`, for the seat. Their `seat` is 0.

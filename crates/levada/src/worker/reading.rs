@@ -32,7 +32,8 @@ pub(super) struct Reading {
     reader: Box<dyn GroupReader>,
     /// One for each track.
     seats: Vec<Seat>,
-    /// Where entries stand that only this group gets again, one for each track, in order.
+    /// Where entries stand that only this group gets again: one for each track, in order, or
+    /// none.
     again: Vec<Seat>,
     /// Which of them have been joined.
     joined: Vec<bool>,
@@ -45,7 +46,10 @@ impl Reading {
         let setup = &shared.setup;
         let streams = setup.tracks.iter().map(|track| &*track.stream);
         let seats: Vec<Seat> = streams.clone().map(|stream| setup.seat(stream)).collect();
-        let again = streams.map(|stream| setup.seat(&names::again(stream, &setup.group)));
+        // Where the server gives dead letters back by itself there is no such stream.
+        let ours = !shared.backend.capabilities().redrive;
+        let again =
+            streams.filter(|_| ours).map(|stream| setup.seat(&names::again(stream, &setup.group)));
         let again: Vec<Seat> = again.collect();
         let reading = Self {
             reader: shared.backend.reader().await?,

@@ -32,11 +32,13 @@ pub(super) async fn run(
     let (out, inbox) = mpsc::channel(1);
     let mut aside = JoinSet::new();
     aside.spawn(Arc::clone(&crew.shared).extend_leases());
-    let reader = tokio::spawn(reading.run(places, out));
+    // In a set, so that nothing reads on when the worker is dropped.
+    let mut reader = JoinSet::new();
+    reader.spawn(reading.run(places, out));
     crew.work(inbox, shutdown, &stop).await;
-    let ended = match reader.await {
-        Ok(ended) => ended,
-        Err(error) => Err(crate::Error::Closed(format!("the reader ended: {error}"))),
+    let ended = match reader.join_next().await {
+        Some(Ok(ended)) => ended,
+        ended => Err(crate::Error::Closed(format!("the reader ended: {ended:?}"))),
     };
     crew.drain().await;
     drop(aside);
@@ -95,6 +97,8 @@ struct Crew {
     busy: HashMap<OrderKey, VecDeque<Job>>,
     /// By track.
     gathered: HashMap<usize, Gathered>,
+    /// What will not be begun any more.
+    aside: Vec<Job>,
 }
 
 impl Crew {
@@ -115,6 +119,7 @@ impl Crew {
             tasks: JoinSet::new(),
             busy: HashMap::new(),
             gathered: HashMap::new(),
+            aside: Vec::new(),
         };
         (stop, crew)
     }
@@ -141,8 +146,7 @@ impl Crew {
                 () = &mut shutdown, if !stopping => {
                     stopping = true;
                     stop.send_replace(true);
-                    // Now, and not at the end: what ends meanwhile must not begin the next one.
-                    self.hand_back_waiting().await;
+                    self.set_aside();
                 }
                 Some(done) = self.tasks.join_next(), if !self.tasks.is_empty() => {
                     self.finished(done.ok().flatten());
@@ -154,9 +158,8 @@ impl Crew {
                 taken = inbox.recv() => match taken {
                     None => return,
                     Some(taken) if stopping => {
-                        let back = taken.into_iter().map(|taken| self.deliver(taken).delivery);
-                        let back = back.collect();
-                        self.shared.hand_back(back).await;
+                        let jobs: Vec<Job> = taken.into_iter().map(|it| self.deliver(it)).collect();
+                        self.aside.extend(jobs);
                     }
                     Some(taken) => self.begin_all(taken).await,
                 },
@@ -168,7 +171,9 @@ impl Crew {
         for taken in taken {
             let deleted = taken.delivered.fields.is_none();
             let job = self.deliver(taken);
-            self.shared.hold(&job.delivery);
+            if !self.shared.hold(&job.delivery) {
+                continue;
+            }
             if deleted {
                 // It was deleted while it was pending: there is nothing to do.
                 self.shared.settle(&job.delivery, Verdict::Ack).await;
@@ -225,13 +230,11 @@ impl Crew {
         let Some(key) = self.order_key(&job) else {
             return self.spawn(job, None);
         };
-        match self.busy.get_mut(&key) {
-            Some(waiting) => waiting.push_back(job),
-            None => {
-                self.busy.insert(key.clone(), VecDeque::new());
-                self.spawn(job, Some(key));
-            }
+        if let Some(waiting) = self.busy.get_mut(&key) {
+            return waiting.push_back(job);
         }
+        self.busy.insert(key.clone(), VecDeque::new());
+        self.spawn(job, Some(key));
     }
 
     fn order_key(&self, job: &Job) -> Option<OrderKey> {
@@ -290,7 +293,11 @@ impl Crew {
     /// Gives back what was not begun, waits for what was, and for what takes too long lets the
     /// others try.
     async fn drain(&mut self) {
-        self.hand_back_waiting().await;
+        self.set_aside();
+        let back: Vec<_> = self.aside.drain(..).map(|job| job.delivery).collect();
+        if !back.is_empty() {
+            self.shared.hand_back(back).await;
+        }
         let finish = async { while self.tasks.join_next().await.is_some() {} };
         if tokio::time::timeout(self.shared.setup.drain, finish).await.is_ok() {
             return;
@@ -304,13 +311,10 @@ impl Crew {
         }
     }
 
-    /// Gives back what waits for its turn or its batch.
-    async fn hand_back_waiting(&mut self) {
-        let waiting = self.busy.values_mut().flat_map(|waiting| waiting.drain(..));
-        let gathered = self.gathered.drain().flat_map(|(_, gathered)| gathered.jobs);
-        let back: Vec<_> = waiting.chain(gathered).map(|job| job.delivery).collect();
-        if !back.is_empty() {
-            self.shared.hand_back(back).await;
-        }
+    /// What waits for its turn or its batch will not be begun. It is given back when the reader has
+    /// ended: before that, the server might give it to us again.
+    fn set_aside(&mut self) {
+        self.aside.extend(self.busy.values_mut().flat_map(|waiting| waiting.drain(..)));
+        self.aside.extend(self.gathered.drain().flat_map(|(_, gathered)| gathered.jobs));
     }
 }

@@ -1,6 +1,6 @@
 //! From a delivery to its end: run the handler, and tell the server what came of it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, hash_map::Entry};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -55,17 +55,26 @@ impl Counts {
 }
 
 impl Shared {
-    /// From now on its lease is extended.
-    pub(super) fn hold(&self, delivery: &Delivery) {
+    /// From now on its lease is extended; `false` where it was in hand already: a lease that we
+    /// were too slow to extend came back to ourselves.
+    pub(super) fn hold(&self, delivery: &Delivery) -> bool {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         let seat = held.entry(Arc::clone(&delivery.seat)).or_default();
-        seat.insert(delivery.id, delivery.clone());
+        match seat.entry(delivery.id) {
+            Entry::Occupied(_) => false,
+            Entry::Vacant(free) => {
+                free.insert(delivery.clone());
+                true
+            }
+        }
     }
 
-    /// It is over; `false` where it was before.
-    pub(super) fn let_go(&self, delivery: &Delivery) -> bool {
+    /// It is over.
+    pub(super) fn let_go(&self, delivery: &Delivery) {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        held.get_mut(&delivery.seat).is_some_and(|seat| seat.remove(&delivery.id).is_some())
+        if let Some(seat) = held.get_mut(&delivery.seat) {
+            seat.remove(&delivery.id);
+        }
     }
 
     /// All that is ours.
@@ -143,6 +152,8 @@ impl Shared {
         let mut rest = REST_MIN;
         let deadline = tokio::time::Instant::now() + self.setup.lease;
         loop {
+            // First: once the server knows, it may give the event to us again at once.
+            self.let_go(delivery);
             match self.tell(delivery, &verdict).await {
                 Ok(()) => break,
                 Err(error) if !error.is_transient() => {
@@ -155,11 +166,13 @@ impl Shared {
                     tracing::warn!(id = %delivery.id, %error, "told for too long; it comes again");
                     break;
                 }
-                Err(_) => tokio::time::sleep(rest).await,
+                Err(_) => {
+                    self.hold(delivery);
+                    tokio::time::sleep(rest).await;
+                }
             }
             rest = (rest * 2).min(REST_MAX);
         }
-        self.let_go(delivery);
     }
 
     async fn tell(&self, delivery: &Delivery, verdict: &Verdict) -> Result<()> {
@@ -182,7 +195,8 @@ impl Shared {
                 self.counts.retried.fetch_add(1, Ordering::Relaxed);
             }
             Verdict::Bury(reason) => {
-                tracing::warn!(id = %delivery.id, stream = &*delivery.stream, reason, "dead letter");
+                let stream = &*delivery.stream;
+                tracing::warn!(id = %delivery.id, stream, reason, "dead letter");
                 let to = self.setup.dead_letters(&delivery.stream);
                 backend.dead_letter(seat, &failed(delivery, reason), &to).await?;
                 if seat.stream != delivery.stream {

@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 /// Longest wait for what must come: far more than any machine needs.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A backend.
 #[derive(Clone)]
@@ -58,7 +58,7 @@ where
 }
 
 fn keys_of(stream: &str) -> Vec<String> {
-    let beside = ["dlq:g", "again:g", "rest:g", "delayed"];
+    let beside = ["dlq:g", "again:g", "rest:g", "delayed", "sched"];
     let beside = beside.iter().map(|suffix| format!("{{{stream}}}:{suffix}"));
     std::iter::once(stream.to_owned()).chain(beside).collect()
 }

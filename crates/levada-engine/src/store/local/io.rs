@@ -94,7 +94,7 @@ impl<D: Disk> Io<D> {
     ) -> Result<Vec<u8>, Error> {
         let bytes = bytes_of(&operation);
         loop {
-            match self.attempt(&operation) {
+            match self.attempt(operation.clone()) {
                 Err(error) if is_full(&error) && self.reserve.give(&mut self.disk, bytes) => {}
                 result => return result.map_err(|error| Error::io(doing, path, &error)),
             }
@@ -102,17 +102,8 @@ impl<D: Disk> Io<D> {
     }
 
     /// Does something here and now, once.
-    pub(super) fn run_once(
-        &mut self,
-        doing: &str,
-        path: &str,
-        operation: &Operation,
-    ) -> Result<Vec<u8>, Error> {
-        self.attempt(operation).map_err(|error| Error::io(doing, path, &error))
-    }
-
-    fn attempt(&mut self, operation: &Operation) -> io::Result<Vec<u8>> {
-        let ticket = self.disk.submit(operation.clone(), Lane::Inline);
+    pub(super) fn attempt(&mut self, operation: Operation) -> io::Result<Vec<u8>> {
+        let ticket = self.disk.submit(operation, Lane::Inline);
         loop {
             let Some(done) = self.disk.poll_completed() else {
                 return Err(io::Error::other("the disk did not complete an inline operation"));

@@ -13,7 +13,7 @@ use crate::wire_error::WireError;
 pub(super) const CFGSET: CommandSpec = CommandSpec {
     name: "xgroup|cfgset",
     syntax: "key group [ACK-WAIT ms] [MAX-DELIVER count] [BACKOFF count ms [ms ...]] [DLQ key] \
-             [MAX-PENDING count] [CONSUMER-TTL ms] [RETAIN YES|NO]",
+             [MAX-PENDING count] [ORDER-BY field] [CONSUMER-TTL ms] [RETAIN YES|NO]",
     summary: "Sets the policy of a group: lease, delivery limit, dead letters, retention.",
     since: "levada 0.1",
     arity: -6,
@@ -75,6 +75,7 @@ pub(crate) fn options<'a>(mut args: &[&'a [u8]]) -> Result<Vec<GroupOption<'a>>,
             }
             b"DLQ" => GroupOption::Dlq(value),
             b"MAX-PENDING" => GroupOption::MaxPending(number()?),
+            b"ORDER-BY" => GroupOption::OrderBy(value),
             b"CONSUMER-TTL" => GroupOption::ConsumerTtl(number()?),
             b"RETAIN" => GroupOption::Retain(choice(value, &[("YES", true), ("NO", false)])?),
             _ => return Err(WireError::SYNTAX),

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use levada_engine::command::{
-    Command, GroupOption, NackMode, ReadMost, Xclaim, XgroupCfgset, XgroupCreate, Xnack, Xpending,
-    Xreadgroup,
+    Command, GroupOption, Letters, NackMode, ReadMost, Xclaim, Xdlq, XdlqVerb, XgroupCfgset,
+    XgroupCreate, Xnack, Xpending, Xreadgroup,
 };
 use levada_engine::reply::{PendingRow, Reply};
 use levada_engine::shard::{BlockedRead, BlockedReadgroup};
@@ -16,7 +16,7 @@ use crate::backend::{
     Delivered, Failed, GroupFacts, GroupPolicy, GroupReader, Pending, Seat, Start,
 };
 use crate::error::{Error, Result};
-use crate::message::{Fields, MessageId};
+use crate::message::{Entry, Fields, MessageId};
 
 /// A reader of groups.
 pub(super) struct Reader(pub(super) Embedded);
@@ -162,7 +162,7 @@ impl Embedded {
                 group: seat.group.as_bytes(),
                 options: vec![
                     GroupOption::AckWait(milliseconds(policy.lease)),
-                    GroupOption::MaxDeliver(u64::from(policy.max_attempts)),
+                    GroupOption::MaxDeliver(u64::from(policy.server_limit())),
                     GroupOption::Backoff(policy.rests.iter().copied().map(milliseconds).collect()),
                     GroupOption::Dlq(policy.dead_letters.as_bytes()),
                 ],
@@ -237,6 +237,26 @@ impl Embedded {
     pub(super) async fn bury(&self, seat: &Seat, failed: &Failed) -> Result<()> {
         let ids = vec![stream_id(failed.id)];
         self.nack(seat, ids, NackMode::Fatal, None, Some(failed.reason.clone())).await
+    }
+
+    pub(super) async fn give_again(&self, seat: &Seat, letters: &[Entry]) -> Result<u64> {
+        /// Letters in one command.
+        const LETTERS_MAX: usize = 500;
+        let mut given = 0;
+        for letters in letters.chunks(LETTERS_MAX) {
+            let ids: Vec<StreamId> = letters.iter().map(|letter| stream_id(letter.id)).collect();
+            let seat = seat.clone();
+            let redrive = self.number(move |turn| {
+                turn.execute(&Command::Xdlq(Xdlq {
+                    verb: XdlqVerb::Redrive,
+                    key: key(&seat.stream),
+                    group: seat.group.as_bytes(),
+                    letters: Letters::Ids(ids.clone()),
+                }))
+            });
+            given += redrive.await?;
+        }
+        Ok(given)
     }
 
     pub(super) async fn leave_group(&self, seat: &Seat) -> Result<()> {

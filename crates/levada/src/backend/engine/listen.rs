@@ -3,7 +3,6 @@
 //! The engine's queue is taken from by a blocking call, which tokio's pool for such calls carries
 //! out: one thread of it for each listener, until the listener is dropped.
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +10,7 @@ use levada_engine::Engine;
 use tokio::sync::mpsc;
 
 use super::of;
-use crate::backend::Listener;
+use crate::backend::{Heard, Listener};
 use crate::error::{Error, Result};
 
 /// Messages taken from the engine and not yet by the listener. The engine's own queue, which is
@@ -49,7 +48,7 @@ pub(super) async fn listen(engine: &Arc<Engine>, channels: &[String]) -> Result<
 struct Listening(mpsc::Receiver<(String, Vec<u8>)>);
 
 impl Listener for Listening {
-    fn next(&mut self) -> Pin<Box<dyn Future<Output = Option<(String, Vec<u8>)>> + Send + '_>> {
+    fn next(&mut self) -> Heard<'_> {
         Box::pin(self.0.recv())
     }
 }

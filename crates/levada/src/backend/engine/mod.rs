@@ -5,6 +5,7 @@
 
 mod group;
 mod listen;
+mod schedule;
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -64,9 +65,11 @@ impl Embedded {
             durable,
             idempotent_append: true,
             leases: true,
+            redrive: true,
             nack: true,
             ack_delete: true,
             claim_on_read: true,
+            schedule: true,
             read_limit: true,
             retention: true,
             ..Capabilities::plain(name)
@@ -354,6 +357,15 @@ impl Backend for Embedded {
         Box::pin(self.bury(seat, failed))
     }
 
+    fn redrive<'a>(
+        &'a self,
+        seat: &'a Seat,
+        _from: &'a str, // The group's policy names it.
+        letters: &'a [Entry],
+    ) -> Pending<'a, u64> {
+        Box::pin(self.give_again(seat, letters))
+    }
+
     fn tend<'a>(
         &'a self,
         _seat: &'a Seat,
@@ -371,12 +383,12 @@ impl Backend for Embedded {
         Box::pin(self.all_groups(stream))
     }
 
-    fn schedule(&self, _entry: Append, _due: Due) -> Pending<'_, String> {
-        Box::pin(async { Err(self.cannot_schedule()) })
+    fn schedule(&self, entry: Append, due: Due) -> Pending<'_, String> {
+        Box::pin(self.append_later(entry, due))
     }
 
-    fn cancel<'a>(&'a self, _stream: &'a str, _handle: &'a str) -> Pending<'a, bool> {
-        Box::pin(async { Err(self.cannot_schedule()) })
+    fn cancel<'a>(&'a self, stream: &'a str, handle: &'a str) -> Pending<'a, bool> {
+        Box::pin(self.cancel_later(stream, handle))
     }
 
     fn get<'a>(&'a self, name: &'a str) -> Pending<'a, Option<Vec<u8>>> {
@@ -425,12 +437,5 @@ impl Backend for Embedded {
 
     fn listen<'a>(&'a self, channels: &'a [String]) -> Pending<'a, Box<dyn Listener>> {
         Box::pin(listen::listen(&self.engine, channels))
-    }
-}
-
-impl Embedded {
-    fn cannot_schedule(&self) -> Error {
-        let backend = self.capabilities.server.clone();
-        Error::Unsupported { backend, what: "it does not schedule entries yet" }
     }
 }

@@ -1,12 +1,10 @@
 //! Publish and subscribe: a connection for each listener.
 
-use std::pin::Pin;
-
 use futures_util::StreamExt as _;
 use redis::aio::PubSub;
 
 use super::link::{self, Link};
-use crate::backend::Listener;
+use crate::backend::{Heard, Listener};
 use crate::error::Result;
 
 pub(super) async fn listen(link: &Link, channels: &[String]) -> Result<Box<dyn Listener>> {
@@ -19,7 +17,7 @@ pub(super) async fn listen(link: &Link, channels: &[String]) -> Result<Box<dyn L
 struct Subscribed(PubSub);
 
 impl Listener for Subscribed {
-    fn next(&mut self) -> Pin<Box<dyn Future<Output = Option<(String, Vec<u8>)>> + Send + '_>> {
+    fn next(&mut self) -> Heard<'_> {
         Box::pin(async move {
             let message = self.0.on_message().next().await?;
             Some((message.get_channel_name().to_owned(), message.get_payload_bytes().to_vec()))

@@ -196,7 +196,7 @@ impl Redis {
         let mut set = cmd("XGROUP");
         set.arg("CFGSET").arg(&*seat.stream).arg(&*seat.group);
         set.arg("ACK-WAIT").arg(milliseconds(policy.lease));
-        set.arg("MAX-DELIVER").arg(policy.max_attempts);
+        set.arg("MAX-DELIVER").arg(policy.server_limit());
         set.arg("BACKOFF").arg(policy.rests.len());
         for rest in &policy.rests {
             set.arg(milliseconds(*rest));

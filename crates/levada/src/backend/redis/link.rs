@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, Cmd, Pipeline, RedisError, Value};
+use redis::{AsyncConnectionConfig, Client, Cmd, ErrorKind, Pipeline, RedisError, Value};
 
 use crate::error::{Error, Result};
 
@@ -88,15 +88,13 @@ impl Link {
     /// Sends a command that may block for so long.
     pub(super) async fn run_blocking(&self, command: &Cmd, wait: Duration) -> Result<Value> {
         let limit = wait + BLOCK_SLACK;
-        match tokio::time::timeout(limit, self.run(command)).await {
-            Ok(outcome) => outcome,
-            Err(_) => {
-                // The command may still be carried out. Its connection goes, so that it cannot be
-                // taken for the answer to the next one; what it delivered is claimed later.
-                self.current.lock().unwrap_or_else(PoisonError::into_inner).1 = None;
-                Err(Error::Timeout(limit))
-            }
+        if let Ok(outcome) = tokio::time::timeout(limit, self.run(command)).await {
+            return outcome;
         }
+        // The command may still be carried out. Its connection goes, so that its answer cannot be
+        // taken for that of the next one; what it delivered is claimed later.
+        self.current.lock().unwrap_or_else(PoisonError::into_inner).1 = None;
+        Err(Error::Timeout(limit))
     }
 
     /// Sends commands in one write; answers one value or error each.
@@ -198,6 +196,9 @@ fn split(value: Value) -> Result<Value> {
 pub(super) fn of(error: &RedisError) -> Error {
     if error.is_timeout() {
         return Error::Timeout(ANSWER_WAIT_MAX);
+    }
+    if matches!(error.kind(), ErrorKind::AuthenticationFailed | ErrorKind::InvalidClientConfig) {
+        return Error::Refused(error.to_string());
     }
     let Some(code) = error.code() else {
         return Error::Connection(error.to_string());

@@ -7,6 +7,7 @@
 mod channels;
 mod delay;
 mod group;
+mod letters;
 mod link;
 mod parse;
 mod probe;
@@ -276,6 +277,15 @@ impl Backend for Redis {
         to: &'a str,
     ) -> Pending<'a, ()> {
         Box::pin(self.bury(seat, failed, to))
+    }
+
+    fn redrive<'a>(
+        &'a self,
+        seat: &'a Seat,
+        from: &'a str,
+        letters: &'a [Entry],
+    ) -> Pending<'a, u64> {
+        Box::pin(self.give_again(seat, from, letters))
     }
 
     fn tend<'a>(

@@ -6,7 +6,7 @@ use super::parse::text_of;
 use crate::capabilities::Capabilities;
 
 /// Commands whose presence is asked for, in this order.
-pub(super) const COMMANDS: [&str; 4] = ["XNACK", "XACKDEL", "XSCHED", "ZADD"];
+pub(super) const COMMANDS: [&str; 5] = ["XNACK", "XACKDEL", "XSCHED", "XDLQ", "ZADD"];
 
 /// Makes sense of INFO and of COMMAND INFO over [`COMMANDS`].
 pub(super) fn capabilities(info: &str, commands: &Value) -> Capabilities {
@@ -33,6 +33,7 @@ pub(super) fn capabilities(info: &str, commands: &Value) -> Capabilities {
         durable: is_levada,
         idempotent_append: since((8, 6)),
         leases: is_levada,
+        redrive: has("XDLQ"),
         nack: has("XNACK"),
         ack_delete: has("XACKDEL"),
         claim_on_read: since((8, 4)),

@@ -163,7 +163,7 @@ promise! {
         broker.backend().append(vec![broken]).await.expect("sent")[0].as_ref().expect("an id");
         let (tell, mut told) = tells();
         let worker = Worker::new(&broker, "g").state(tell)
-            .batch(3, Duration::from_secs(600), gather);
+            .batch(3, Duration::from_mins(10), gather);
         let running = Running::start(worker);
         assert_eq!(told.next().await, [0, 1]);
         let drained = running.stop().await;

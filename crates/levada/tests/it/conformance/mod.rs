@@ -1,5 +1,6 @@
 //! What the toolkit promises, one test each, on every backend.
 
+mod beside;
 mod failing;
 mod handling;
 mod sending;
@@ -39,15 +40,18 @@ pub(crate) use event;
 
 /// A test that keeps a promise everywhere.
 macro_rules! promise {
-    ($(#[$about:meta])* $name:ident, [$($stream:expr),*], |$broker:ident, $world:ident| $body:block) => {
+    (
+        $(#[$about:meta])*
+        $name:ident, [$($stream:expr),*], |$broker:ident, $world:ident| $body:block
+    ) => {
         $(#[$about])*
         #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
         async fn $name() {
-            $crate::world::everywhere(stringify!($name), &[$($stream),*], |$broker, $world| async move {
+            let promise = |$broker: levada::Broker, $world: $crate::world::World| async move {
                 let _ = &$world;
                 $body
-            })
-            .await;
+            };
+            $crate::world::everywhere(stringify!($name), &[$($stream),*], promise).await;
         }
     };
 }

@@ -66,10 +66,24 @@ pub(in super::super) const fn padded(effects: usize) -> u64 {
 
 /// The bytes of a batch, padded, and its checksum. The effects are shorter than 4 GiB.
 pub(in super::super) fn encode(header: &Header, effects: &[u8], place: Place) -> (Arc<[u8]>, u32) {
+    encode_in(Arc::default(), header, effects, place)
+}
+
+/// The same in the memory of `buffer`, if nobody else has it and it is just as long.
+pub(in super::super) fn encode_in(
+    buffer: Arc<[u8]>,
+    header: &Header,
+    effects: &[u8],
+    place: Place,
+) -> (Arc<[u8]>, u32) {
     let len = u32::try_from(effects.len()).expect("a batch is bounded by the length of a file");
     let total = usize::try_from(padded(effects.len())).expect("it is in memory");
-    let mut bytes: Arc<[u8]> = std::iter::repeat_n(0, total).collect();
-    let out = Arc::get_mut(&mut bytes).expect("nobody else has it yet");
+    let mut bytes = buffer;
+    if bytes.len() != total || Arc::get_mut(&mut bytes).is_none() {
+        bytes = std::iter::repeat_n(0, total).collect();
+    }
+    let out = Arc::get_mut(&mut bytes).expect("nobody else has it");
+    out[HEADER + effects.len()..].fill(0);
     put(out, 0, &MAGIC.to_le_bytes());
     put(out, LEN_AT, &len.to_le_bytes());
     put(out, 12, &header.previous_crc.to_le_bytes());

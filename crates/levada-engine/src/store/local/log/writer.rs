@@ -6,7 +6,7 @@
 //! makes every earlier one durable, across rotation too. While a sync is in flight no inline sync
 //! is begun: should the first fail, the second would succeed on pages that the kernel has dropped.
 
-use std::{collections::VecDeque, io};
+use std::{collections::VecDeque, io, sync::Arc};
 
 use super::{
     batch::{self, Header, Place},
@@ -44,6 +44,9 @@ pub(in super::super) struct Position {
     pub(in super::super) bytes: u64,
 }
 
+/// Bytes of a batch up to which its memory is kept for the next one.
+const BUFFER_BYTES_KEPT: u64 = 256 << 10;
+
 /// See the module.
 #[derive(Debug)]
 pub(in super::super) struct Log {
@@ -68,6 +71,8 @@ pub(in super::super) struct Log {
     /// Earlier files that are not yet durable, in order.
     unsynced: VecDeque<Covered>,
     syncing: Option<Covered>,
+    /// The bytes of the last batch, for their memory.
+    buffer: Arc<[u8]>,
 }
 
 /// What a sync of a file covers.
@@ -109,6 +114,7 @@ impl Log {
             wanted: start.at.lsn,
             unsynced: VecDeque::new(),
             syncing: None,
+            buffer: Arc::default(),
         }
     }
 
@@ -240,14 +246,19 @@ impl Log {
         };
         let (file, offset) = (self.file, self.at.offset);
         let place = Place { file: self.at.file, offset };
-        let (bytes, crc) = batch::encode(&header, effects, place);
-        let size = bytes.len() as u64;
+        let buffer = std::mem::take(&mut self.buffer);
+        let (buffer, crc) = batch::encode_in(buffer, &header, effects, place);
+        let (bytes, size) = (Arc::clone(&buffer), buffer.len() as u64);
+        if size <= BUFFER_BYTES_KEPT {
+            self.buffer = buffer;
+        }
         let operation = if sync {
             Operation::WriteSync { file, offset, bytes }
         } else {
             Operation::Write { file, offset, bytes }
         };
-        io.run_once("cannot write", &path(place.file), &operation)?;
+        let written = io.attempt(operation);
+        written.map_err(|error| Error::io("cannot write", &path(place.file), &error))?;
         self.at = Position {
             lsn: header.lsn,
             crc,

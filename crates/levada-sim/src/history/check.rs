@@ -1,24 +1,28 @@
-//! Compares what a server says after a recovery with what the ledger demands. Numbers in brackets
-//! name the invariants of the design: each is a rule that no kill may break.
+//! Compares what a store says after a recovery with what the ledger demands. Numbers in brackets
+//! name the invariants of the design: each is a rule that no crash may break.
 
 use std::collections::{HashMap, HashSet};
 
-use super::journal::{Id, STREAMS, TRIMMED, show_id};
+use super::event::{Id, show_id};
 use super::ledger::{Entry, Fate, Ledger, Stream};
-use super::observe::State;
-use super::value::Key;
+use super::{Key, Kind, State, Violation};
 
 /// All violations, worded for a reader who has the seed.
-pub(crate) fn check(ledger: &Ledger, states: &[State]) -> Vec<String> {
-    let mut problems = Vec::new();
+pub fn check(ledger: &Ledger, states: &[State]) -> Vec<Violation> {
+    let mut found = Vec::new();
     for (stream, state) in ledger.streams.iter().zip(states) {
-        problems.extend(state.problems.iter().cloned());
+        found.extend(
+            state
+                .contradictions
+                .iter()
+                .map(|text| Violation { kind: Kind::Contradiction, text: text.clone() }),
+        );
         let mut check = Check {
             relaxed: ledger.relaxed,
             stream,
             state,
             live: state.entries.iter().copied().collect(),
-            problems: &mut problems,
+            found: &mut found,
         };
         check.order();
         check.present();
@@ -26,13 +30,33 @@ pub(crate) fn check(ledger: &Ledger, states: &[State]) -> Vec<String> {
         check.counters();
         check.pending();
         check.delivered();
+        check.dead();
     }
-    pairs(ledger, states, &mut problems);
-    problems
+    pairs(ledger, states, &mut found);
+    found
+}
+
+/// What was never delivered nor a dead letter, after every group has read all that there is (14).
+pub fn check_drained(ledger: &Ledger, states: &[State]) -> Vec<Violation> {
+    let mut found = Vec::new();
+    for (stream, state) in ledger.streams.iter().zip(states) {
+        for (id, key) in &state.entries {
+            let is_known = stream.entries.get(id).is_some_and(|entry| entry.read || entry.dead);
+            let is_dead = state.dead.iter().any(|(dead, _)| dead == id);
+            if !is_known && !is_dead {
+                let text = format!("{} {} {key:?} was never delivered", stream.name, show_id(*id));
+                found.push(Violation { kind: Kind::NeverDelivered, text });
+            }
+        }
+    }
+    found
 }
 
 /// MULTI: both or none (8).
-fn pairs(ledger: &Ledger, states: &[State], problems: &mut Vec<String>) {
+fn pairs(ledger: &Ledger, states: &[State], found: &mut Vec<Violation>) {
+    if states.len() < 2 {
+        return;
+    }
     let keys = |stream: usize| -> HashSet<Key> {
         let entries = states[stream].entries.iter();
         entries.map(|(_, key)| *key).collect()
@@ -40,7 +64,8 @@ fn pairs(ledger: &Ledger, states: &[State], problems: &mut Vec<String>) {
     let (first, second) = (keys(0), keys(1));
     for key in &ledger.streams[0].paired {
         if first.contains(key) != second.contains(key) {
-            problems.push(format!("half of a MULTI is there: {key:?}"));
+            let text = format!("half of a MULTI is there: {key:?}");
+            found.push(Violation { kind: Kind::Torn, text });
         }
     }
 }
@@ -51,7 +76,7 @@ struct Check<'a> {
     stream: &'a Stream,
     state: &'a State,
     live: HashMap<Id, Key>,
-    problems: &'a mut Vec<String>,
+    found: &'a mut Vec<Violation>,
 }
 
 impl Check<'_> {
@@ -61,10 +86,14 @@ impl Check<'_> {
         let mut last = None;
         for (id, key) in &self.state.entries {
             if last.is_some_and(|last| *id <= last) {
-                self.tell(*id, "does not follow the entry before it");
+                self.tell(Kind::Reordered, *id, "does not follow the entry before it");
             }
             if !keys.insert(*key) {
-                self.tell(*id, &format!("holds a value for the second time: {key:?}"));
+                self.tell(
+                    Kind::Duplicated,
+                    *id,
+                    &format!("holds a value for the second time: {key:?}"),
+                );
             }
             last = Some(*id);
         }
@@ -75,22 +104,34 @@ impl Check<'_> {
         for (id, key) in &self.state.entries {
             let entry = self.stream.entries.get(id);
             if *id < self.stream.floor {
-                self.tell(*id, "is back, though it was trimmed");
+                self.tell(Kind::Resurrected, *id, "is back, though it was trimmed");
             }
             match entry.map(|entry| (entry.key, entry.deleted)) {
-                Some((_, Fate::Done(_))) => self.tell(*id, "is back, though it was deleted"),
-                Some((Some(known), _)) if known != *key => self.tell(*id, "has another value"),
+                Some((_, Fate::Done(_))) => {
+                    self.tell(Kind::Resurrected, *id, "is back, though it was deleted");
+                }
+                Some((Some(known), _)) if known != *key => {
+                    self.tell(Kind::Changed, *id, "has another value");
+                }
                 Some((Some(_), _)) => {}
                 _ if !self.stream.unknown.contains(key) => {
-                    self.tell(*id, &format!("holds a value of another entry: {key:?}"));
+                    self.tell(
+                        Kind::Changed,
+                        *id,
+                        &format!("holds a value of another entry: {key:?}"),
+                    );
                 }
                 None if *id <= self.stream.last_id => {
-                    self.tell(*id, "is new, yet not above the last id before");
+                    self.tell(Kind::Reordered, *id, "is new, yet not above the last id before");
                 }
                 _ => {}
             }
             if entry.is_some_and(|entry| entry.dropped) {
-                self.tell(*id, "is there, though XAUTOCLAIM said it was deleted");
+                self.tell(
+                    Kind::Resurrected,
+                    *id,
+                    "is there, though XAUTOCLAIM said it was deleted",
+                );
             }
         }
     }
@@ -110,8 +151,10 @@ impl Check<'_> {
             let newer = known - rank as u64 - 1 + adopted;
             let trimmed = self.stream.keep.is_some_and(|keep| newer >= keep)
                 && first.is_none_or(|first| *id < first);
-            if !trimmed {
-                self.tell(*id, "is lost");
+            // With RETENTION ACKED what nobody needs goes by itself.
+            let over = entry.acked != Fate::No || self.is_dead(*id);
+            if !(trimmed || self.stream.rules.retained && over) {
+                self.tell(Kind::Lost, *id, "is lost");
             }
         }
     }
@@ -130,20 +173,30 @@ impl Check<'_> {
         let highest = entries.max(state.entries.last().map(|(id, _)| *id));
         let highest = highest.max(Some(stream.last_id));
         if Some(state.last_id) < highest {
-            self.tell(state.last_id, "is the last generated id, below an id in use");
+            self.tell(
+                Kind::Reordered,
+                state.last_id,
+                "is the last generated id, below an id in use",
+            );
         }
         let read = stream.entries.iter().rev();
         let read = read.clone().find(|(_, entry)| entry.read && !self.may_be_undone(entry));
         let read = read.map(|(id, _)| *id).max(Some(stream.last_delivered));
         if Some(state.last_delivered) < read {
-            self.tell(state.last_delivered, "is the last delivered id, below one that was read");
+            self.tell(
+                Kind::Lost,
+                state.last_delivered,
+                "is the last delivered id, below one that was read",
+            );
         }
         let least = stream.added + stream.new_entries() + self.adopted();
         // Of what was appended without reply and is gone, only a trim can have taken it.
-        let trimmed = stream.keep.map_or(0, |_| stream.unknown.len() as u64);
+        let removes = stream.keep.is_some() || stream.rules.retained;
+        let trimmed = if removes { stream.unknown.len() as u64 } else { 0 };
         if !(least..=least + trimmed).contains(&state.added) {
             let text = format!("entries-added is {}, not {least}", state.added);
-            self.problems.push(format!("{}: {text}", stream.name));
+            let text = format!("{}: {text}", stream.name);
+            self.found.push(Violation { kind: Kind::Miscounted, text });
         }
     }
 
@@ -154,21 +207,34 @@ impl Check<'_> {
         for row in &self.state.pending {
             let known = self.stream.entries.get(&row.id);
             if known.is_none() && !self.may_be_new(row.id) {
-                self.tell(row.id, "is pending, though it was never there or is long settled");
+                self.tell(
+                    Kind::Resurrected,
+                    row.id,
+                    "is pending, though it was never there or is long settled",
+                );
             }
             let entry = known.unwrap_or(&new);
             if matches!(entry.acked, Fate::Done(_)) || entry.dropped {
-                self.tell(row.id, "is pending, though it was acknowledged or dropped");
+                self.tell(
+                    Kind::Resurrected,
+                    row.id,
+                    "is pending, though it was acknowledged or dropped",
+                );
+            } else if self.stream.rules.leases {
+                // Whoever had it last, or nobody: it is offered, with a count of its own.
             } else if !self.stream.may_own(row.id, entry, row.consumer) {
                 let text = format!("is pending for consumer {}, who has not got it", row.consumer);
-                self.tell(row.id, &text);
+                self.tell(Kind::WronglyOwned, row.id, &text);
             }
             if row.id > self.state.last_delivered {
-                self.tell(row.id, "is pending above the last delivered id");
+                self.tell(Kind::Miscounted, row.id, "is pending above the last delivered id");
+            }
+            if self.stream.rules.leases {
+                continue;
             }
             if !(entry.count..=entry.count + unseen).contains(&row.count) {
                 let text = format!("was delivered {} times, not {}", row.count, entry.count);
-                self.tell(row.id, &text);
+                self.tell(Kind::Miscounted, row.id, &text);
             }
         }
     }
@@ -183,7 +249,7 @@ impl Check<'_> {
     /// Whether an id that no reply has shown may be pending: a request without reply appended it,
     /// another read it, and it is still there or was trimmed.
     fn may_be_new(&self, id: Id) -> bool {
-        let trimmed = self.stream.keep.is_some() && self.stream.name == STREAMS[TRIMMED];
+        let trimmed = self.stream.keep.is_some();
         id > self.stream.last_id && (trimmed || self.live.contains_key(&id))
     }
 
@@ -193,30 +259,70 @@ impl Check<'_> {
         let adopted = self.live.keys();
         let adopted = adopted.filter(|id| !self.stream.entries.contains_key(id));
         for id in adopted.filter(|id| **id <= self.state.last_delivered) {
-            if !pending.contains(id) {
+            if !pending.contains(id) && !self.is_dead(*id) {
                 let text = format!("{} {} was skipped", self.stream.name, show_id(*id));
-                self.problems.push(text);
+                self.found.push(Violation { kind: Kind::NeverDelivered, text });
             }
         }
         for (id, entry) in &self.stream.entries {
             // The pending list may lose what the stream has lost, when somebody claims it.
             let gone = !self.live.contains_key(id);
-            if gone || pending.contains(id) || entry.acked != Fate::No {
+            let dead = self.is_dead(*id);
+            if gone || dead || pending.contains(id) || entry.acked != Fate::No {
                 continue;
             }
             if *id > self.state.last_delivered && self.may_be_undone(entry) {
                 continue;
             }
             if !entry.taken.is_empty() {
-                self.tell(*id, "was delivered and is neither pending nor acknowledged");
+                self.tell(
+                    Kind::WronglyAcked,
+                    *id,
+                    "was delivered and is neither pending nor acknowledged",
+                );
             } else if *id <= self.state.last_delivered {
-                self.tell(*id, "was skipped: not delivered, yet below the last delivered id");
+                self.tell(
+                    Kind::NeverDelivered,
+                    *id,
+                    "was skipped: not delivered, yet below the last delivered id",
+                );
             }
         }
     }
 
-    fn tell(&mut self, id: Id, text: &str) {
-        let name = self.stream.name;
-        self.problems.push(format!("{name} {} {text}", show_id(id)));
+    fn is_dead(&self, id: Id) -> bool {
+        self.state.dead.iter().any(|(dead, _)| *dead == id)
+    }
+
+    /// A dead letter is one once, holds what its entry held, is not pending any more, was never
+    /// acknowledged, and stays (27).
+    fn dead(&mut self) {
+        let pending: HashSet<Id> = self.state.pending.iter().map(|row| row.id).collect();
+        let mut seen = HashSet::new();
+        for (id, key) in &self.state.dead {
+            let entry = self.stream.entries.get(id);
+            if !seen.insert(*id) {
+                self.tell(Kind::Duplicated, *id, "is a dead letter twice");
+            }
+            if pending.contains(id) {
+                self.tell(Kind::Duplicated, *id, "is pending and a dead letter");
+            }
+            if entry.is_some_and(|entry| matches!(entry.acked, Fate::Done(_))) {
+                self.tell(Kind::Resurrected, *id, "is a dead letter, though it was acknowledged");
+            }
+            if entry.and_then(|entry| entry.key).is_some_and(|known| known != *key) {
+                self.tell(Kind::Changed, *id, "is a dead letter with another value");
+            }
+        }
+        for (id, entry) in &self.stream.entries {
+            if entry.dead && !seen.contains(id) {
+                self.tell(Kind::Lost, *id, "is no dead letter any more");
+            }
+        }
+    }
+
+    fn tell(&mut self, kind: Kind, id: Id, text: &str) {
+        let text = format!("{} {} {text}", self.stream.name, show_id(id));
+        self.found.push(Violation { kind, text });
     }
 }

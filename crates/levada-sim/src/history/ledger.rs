@@ -1,4 +1,4 @@
-//! What must be true of a stream after a kill: all that was acknowledged or seen, and for what is
+//! What must be true of a stream after a crash: all that was acknowledged or seen, and for what is
 //! unknown both outcomes. `check` then compares it with what the server says.
 //!
 //! One round is `absorb` (the journal of all connections), `check` (what recovery brought back)
@@ -7,15 +7,12 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Bound;
 
-use super::journal::{
-    Add, How, Id, Journal, Removal, STREAMS, Span, TRIMMED, Take, Unseen, show_id,
-};
-use super::observe::{Pending, State};
-use super::value::Key;
+use super::event::{Add, How, Id, Journal, Removal, Span, Take, Unseen, show_id};
+use super::{Key, Kind, Pending, Rules, State, Violation};
 
 /// What became of a delete or an acknowledgement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) enum Fate {
+pub enum Fate {
     /// Never asked for.
     #[default]
     No,
@@ -28,71 +25,87 @@ pub(crate) enum Fate {
 /// An entry that was acknowledged or seen.
 #[derive(Debug, Clone, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
-pub(crate) struct Entry {
+pub struct Entry {
     /// Its value; `None` while only its id was seen.
-    pub(crate) key: Option<Key>,
-    pub(crate) deleted: Fate,
-    pub(crate) acked: Fate,
+    pub key: Option<Key>,
+    /// XDEL.
+    pub deleted: Fate,
+    /// XACK.
+    pub acked: Fate,
     /// Whether XAUTOCLAIM reported it as deleted.
-    pub(crate) dropped: bool,
+    pub dropped: bool,
     /// Whether a reply to `>` has shown it.
-    pub(crate) read: bool,
+    pub read: bool,
     /// Whether a reply showed more of it in this round than a delivery by `>`: a claim.
-    pub(crate) claimed: bool,
+    pub claimed: bool,
     /// Whether it was read in an earlier round.
-    pub(crate) settled: bool,
+    pub settled: bool,
     /// Who was seen to get it, and when.
-    pub(crate) taken: Vec<(usize, Span)>,
+    pub taken: Vec<(usize, Span)>,
     /// Deliveries that were seen.
-    pub(crate) count: u64,
+    pub count: u64,
+    /// Whether it was among the dead letters at the last check.
+    pub dead: bool,
 }
 
 /// What must be true of one stream and its group.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Stream {
-    pub(crate) name: &'static str,
-    pub(crate) entries: BTreeMap<Id, Entry>,
+pub struct Stream {
+    /// For messages.
+    pub name: String,
+    /// What happens to it beside what is recorded.
+    pub rules: Rules,
+    /// Every entry that was acknowledged or seen, but for those that were retired.
+    pub entries: BTreeMap<Id, Entry>,
     /// Values whose XADD got no reply and that nobody has seen.
-    pub(crate) unknown: HashSet<Key>,
+    pub unknown: HashSet<Key>,
     /// Every id below has been trimmed away for good.
-    pub(crate) floor: Id,
+    pub floor: Id,
     /// The lowest length that a trim of this round asked for.
-    pub(crate) keep: Option<u64>,
+    pub keep: Option<u64>,
     /// last-generated-id, entries-added and last-delivered-id at the last check.
-    pub(crate) last_id: Id,
-    pub(crate) added: u64,
-    pub(crate) last_delivered: Id,
-    pub(crate) unseen: Vec<Unseen>,
+    pub last_id: Id,
+    /// See above.
+    pub added: u64,
+    /// See above.
+    pub last_delivered: Id,
+    /// Requests of this round that may have delivered or claimed.
+    pub unseen: Vec<Unseen>,
     /// Values of this round that must come with their like in the other stream.
-    pub(crate) paired: Vec<Key>,
+    pub paired: Vec<Key>,
 }
 
 /// All streams.
-#[derive(Debug, Clone)]
-pub(crate) struct Ledger {
+#[derive(Debug, Clone, Default)]
+pub struct Ledger {
     /// Whether the fault may undo deliveries by `>` on which nothing durable depends: a power cut
     /// under `delivery-sync relaxed`.
-    pub(crate) relaxed: bool,
-    pub(crate) streams: [Stream; STREAMS.len()],
+    pub relaxed: bool,
+    /// In the order in which events number them.
+    pub streams: Vec<Stream>,
 }
 
 impl Ledger {
     /// Streams that are empty and have never had an entry.
-    pub(crate) fn new() -> Self {
-        let streams = STREAMS.map(|name| Stream { name, ..Stream::default() });
-        Self { relaxed: false, streams }
+    pub fn new(streams: &[(&str, Rules)]) -> Self {
+        let stream = |(name, rules): &(&str, Rules)| Stream {
+            name: (*name).to_owned(),
+            rules: *rules,
+            ..Stream::default()
+        };
+        Self { relaxed: false, streams: streams.iter().map(stream).collect() }
     }
 
-    /// Takes in what the connections of a round recorded. Answers what is wrong already.
-    pub(crate) fn absorb(&mut self, journal: Journal) -> Vec<String> {
-        let mut problems = journal.problems;
+    /// Takes in what the clients of a round recorded. Answers what is wrong already.
+    pub fn absorb(&mut self, journal: Journal) -> Vec<Violation> {
+        let mut found = journal.violations;
         for (index, stream) in self.streams.iter_mut().enumerate() {
             let of = |add: &&Add| add.stream == index;
             let adds: Vec<_> = journal.adds.iter().filter(of).collect();
             let ids = adds.iter().filter_map(|add| Some((add.span, add.id?)));
-            stream.ordered("appended", ids.collect(), &mut problems);
+            stream.ordered("appended", ids.collect(), &mut found);
             for add in adds {
-                stream.add(add, &mut problems);
+                stream.add(add, &mut found);
             }
 
             let of = |removal: &&Removal| removal.stream == index;
@@ -105,25 +118,28 @@ impl Ledger {
             let takes: Vec<_> = takes.collect();
             let reads = takes.iter().filter(|take| take.how == How::Read);
             let ids = reads.map(|take| (take.span, take.id));
-            stream.ordered("delivered", ids.collect(), &mut problems);
+            if !stream.rules.leases {
+                stream.ordered("delivered", ids.collect(), &mut found);
+            }
             for take in takes {
-                stream.take(take, &mut problems);
+                stream.take(take, &mut found);
             }
 
             let dropped = journal.dropped.iter().filter(|(of, _)| *of == index);
             dropped.for_each(|(_, id)| stream.entry(*id).dropped = true);
             let unseen = journal.unseen.iter().filter(|unseen| unseen.stream == index);
             stream.unseen.extend(unseen.cloned());
+            let trims = journal.trims.iter().filter(|(of, _)| *of == index);
+            stream.keep = trims.map(|(_, keep)| *keep).chain(stream.rules.max_len).min();
+            let floors = journal.floors.iter().filter(|(of, _)| *of == index);
+            let floor = floors.map(|(_, id)| *id).max().unwrap_or_default();
+            stream.floor = stream.floor.max(floor);
         }
-        let trimmed = &mut self.streams[TRIMMED];
-        trimmed.keep = journal.trims.into_iter().min();
-        let floor = journal.floors.into_iter().max().unwrap_or_default();
-        trimmed.floor = trimmed.floor.max(floor);
-        problems
+        found
     }
 
     /// Takes what recovery brought back as the truth from here on.
-    pub(crate) fn settle(&mut self, states: &[State]) {
+    pub fn settle(&mut self, states: &[State]) {
         for (stream, state) in self.streams.iter_mut().zip(states) {
             stream.settle(state);
         }
@@ -132,27 +148,27 @@ impl Ledger {
 
 impl Stream {
     /// The ids that are pending below `end`, after `settle`.
-    pub(crate) fn pending_below(&self, end: Id) -> Vec<Id> {
+    pub fn pending_below(&self, end: Id) -> Vec<Id> {
         let below = self.entries.range(..end);
         let pending = below.filter(|(_, entry)| !entry.taken.is_empty());
         pending.map(|(id, _)| *id).collect()
     }
 
     /// How many entries of this round were acknowledged or seen.
-    pub(crate) fn new_entries(&self) -> u64 {
+    pub fn new_entries(&self) -> u64 {
         let new = (Bound::Excluded(self.last_id), Bound::Unbounded);
         self.entries.range(new).count() as u64
     }
 
     /// Forgets all entries below `floor`, of which none is pending: none may ever come back.
-    pub(crate) fn retire(&mut self, floor: Id) {
+    pub fn retire(&mut self, floor: Id) {
         self.entries = self.entries.split_off(&floor);
         self.floor = self.floor.max(floor);
     }
 
     /// Whether this consumer may own the entry: nobody was seen to take it from him afterwards, or
     /// a request of his without reply may have given it to him.
-    pub(crate) fn may_own(&self, id: Id, entry: &Entry, consumer: usize) -> bool {
+    pub fn may_own(&self, id: Id, entry: &Entry, consumer: usize) -> bool {
         let last = |span: &Span| {
             let mut all = entry.taken.iter();
             !all.any(|(_, other)| other.invoked > span.completed)
@@ -169,7 +185,7 @@ impl Stream {
         self.entries.entry(id).or_default()
     }
 
-    fn add(&mut self, add: &Add, problems: &mut Vec<String>) {
+    fn add(&mut self, add: &Add, found: &mut Vec<Violation>) {
         if add.paired {
             self.paired.push(add.key);
         }
@@ -178,39 +194,53 @@ impl Stream {
             return;
         };
         if id <= self.last_id {
-            problems.push(self.tell(id, "was issued again, or is not above the last id"));
+            found.push(self.tell(
+                Kind::Reordered,
+                id,
+                "was issued again, or is not above the last id",
+            ));
         }
         let entry = self.entries.entry(id).or_default();
         if entry.key.replace(add.key).is_some() {
-            problems.push(self.tell(id, "was issued twice"));
+            found.push(self.tell(Kind::Duplicated, id, "was issued twice"));
         }
     }
 
-    fn take(&mut self, take: &Take, problems: &mut Vec<String>) {
-        let mut tell = |text| problems.push(format!("{} {}: {text}", self.name, show_id(take.id)));
+    fn take(&mut self, take: &Take, found: &mut Vec<Violation>) {
+        let mut tell = |kind, text: &str| {
+            let text = format!("{} {}: {text}", self.name, show_id(take.id));
+            found.push(Violation { kind, text });
+        };
         if take.id <= self.last_id && !self.entries.contains_key(&take.id) {
-            tell("was delivered, though it was trimmed or never there");
+            tell(Kind::Resurrected, "was delivered, though it was trimmed or never there");
         }
         let entry = self.entries.entry(take.id).or_default();
         if let Some(key) = take.key {
             let unknown = self.unknown.remove(&key);
             match entry.key {
-                Some(known) if known != key => tell("was delivered with another value"),
-                None if !unknown => tell("was delivered with a value that is not its own"),
+                Some(known) if known != key => {
+                    tell(Kind::Changed, "was delivered with another value");
+                }
+                None if !unknown => {
+                    tell(Kind::Changed, "was delivered with a value that is not its own");
+                }
                 _ => entry.key = Some(key),
             }
             if matches!(entry.deleted, Fate::Done(at) if at < take.span.invoked) {
-                tell("was delivered after its acknowledged delete");
+                tell(Kind::Resurrected, "was delivered after its acknowledged delete");
             }
         }
         if matches!(entry.acked, Fate::Done(at) if at < take.span.invoked) {
-            tell("was delivered or claimed after its acknowledged XACK");
+            tell(Kind::Resurrected, "was delivered or claimed after its acknowledged XACK");
+        }
+        if entry.dead {
+            tell(Kind::Resurrected, "was delivered, though it was a dead letter");
         }
         if take.how == How::Read {
-            if entry.read {
-                tell("was delivered twice by >");
-            } else if take.id <= self.last_delivered {
-                tell("was delivered below the last delivered id");
+            if entry.read && !self.rules.leases {
+                tell(Kind::Duplicated, "was delivered twice by >");
+            } else if take.id <= self.last_delivered && !self.rules.leases {
+                tell(Kind::Reordered, "was delivered below the last delivered id");
             }
             entry.read = true;
         }
@@ -220,7 +250,7 @@ impl Stream {
     }
 
     /// Checks that whatever was invoked after another's reply has a higher id.
-    fn ordered(&self, what: &str, ids: Vec<(Span, Id)>, problems: &mut Vec<String>) {
+    fn ordered(&self, what: &str, ids: Vec<(Span, Id)>, found: &mut Vec<Violation>) {
         let (mut by_start, mut by_end) = (ids.clone(), ids);
         by_start.sort_unstable_by_key(|(span, _)| span.invoked);
         by_end.sort_unstable_by_key(|(span, _)| span.completed);
@@ -232,7 +262,7 @@ impl Stream {
             }
             if id <= highest {
                 let text = format!("was {what} after {}", show_id(highest));
-                problems.push(self.tell(id, &text));
+                found.push(self.tell(Kind::Reordered, id, &text));
             }
         }
     }
@@ -241,12 +271,14 @@ impl Stream {
         let live: HashMap<Id, Key> = state.entries.iter().copied().collect();
         let pending: HashMap<Id, &Pending> =
             state.pending.iter().map(|row| (row.id, row)).collect();
-        for id in live.keys().chain(pending.keys()) {
+        let dead: HashSet<Id> = state.dead.iter().map(|(id, _)| *id).collect();
+        for id in live.keys().chain(pending.keys()).chain(&dead) {
             self.entries.entry(*id).or_default();
         }
         for (id, entry) in &mut self.entries {
             entry.key = live.get(id).copied().or(entry.key);
             entry.deleted = if live.contains_key(id) { Fate::No } else { Fate::Done(0) };
+            entry.dead = dead.contains(id);
             entry.read = *id <= state.last_delivered;
             entry.settled = entry.read;
             entry.claimed = false;
@@ -257,21 +289,21 @@ impl Stream {
             if let Some(row) = pending.get(id) {
                 let before = Span { invoked: 0, completed: 0 };
                 entry.taken.push((row.consumer, before));
-            } else if entry.read {
+            } else if entry.read && !entry.dead {
                 entry.acked = Fate::Done(0);
             }
         }
         self.unknown.clear();
         self.unseen.clear();
         self.paired.clear();
-        self.keep = None;
+        self.keep = self.rules.max_len;
         self.last_id = state.last_id;
         self.added = state.added;
         self.last_delivered = state.last_delivered;
     }
 
-    fn tell(&self, id: Id, text: &str) -> String {
-        format!("{} {} {text}", self.name, show_id(id))
+    fn tell(&self, kind: Kind, id: Id, text: &str) -> Violation {
+        Violation { kind, text: format!("{} {} {text}", self.name, show_id(id)) }
     }
 }
 

@@ -1,11 +1,14 @@
 //! Each way of losing or changing acknowledged work, shown to the checker: it must see every one
 //! of them, and nothing in a state that is as it should be.
 
-use super::check::check;
-use super::journal::{Add, How, Id, Journal, Removal, Span, Take, Unseen};
-use super::ledger::Ledger;
-use super::observe::{Pending, State};
-use super::value::Key;
+use super::{
+    Add, How, Id, Journal, Key, Kind, Ledger, Pending, Removal, Rules, Span, State, Take, Unseen,
+    Violation, check, check_drained,
+};
+
+fn ledger() -> Ledger {
+    Ledger::new(&[("a", Rules::default()), ("b", Rules::default()), ("c", Rules::default())])
+}
 
 /// A span that comes after all those of lower `at`.
 fn span(at: u64) -> Span {
@@ -70,7 +73,7 @@ fn states() -> Vec<State> {
         last_id: id(6),
         added: 6,
         last_delivered: id(4),
-        problems: Vec::new(),
+        ..State::default()
     };
     vec![state, State::default(), State::default()]
 }
@@ -80,10 +83,10 @@ fn pending(number: u32, consumer: usize, count: u64) -> Pending {
 }
 
 /// What the checker says when journal and state are changed like this.
-fn verdict(change: impl FnOnce(&mut Journal, &mut State)) -> Vec<String> {
+fn verdict(change: impl FnOnce(&mut Journal, &mut State)) -> Vec<Violation> {
     let (mut journal, mut states) = (journal(), states());
     change(&mut journal, &mut states[0]);
-    let mut ledger = Ledger::new();
+    let mut ledger = ledger();
     let mut problems = ledger.absorb(journal);
     problems.extend(check(&ledger, &states));
     problems
@@ -94,7 +97,7 @@ fn verdict(change: impl FnOnce(&mut Journal, &mut State)) -> Vec<String> {
 fn sees(reason: &str, change: impl FnOnce(&mut Journal, &mut State)) {
     let problems = verdict(change);
     assert!(
-        problems.iter().any(|problem| problem.contains(reason)),
+        problems.iter().any(|problem| problem.text.contains(reason)),
         "expected {reason:?}, got {problems:?}"
     );
 }
@@ -102,7 +105,7 @@ fn sees(reason: &str, change: impl FnOnce(&mut Journal, &mut State)) {
 /// Asserts that a change is allowed.
 #[track_caller]
 fn allows(change: impl FnOnce(&mut Journal, &mut State)) {
-    assert_eq!(verdict(change), Vec::<String>::new());
+    assert_eq!(verdict(change), Vec::<Violation>::new());
 }
 
 #[test]
@@ -170,12 +173,12 @@ fn a_trim_covers_only_the_oldest_and_only_as_many_as_it_may() {
         let mut journal = journal();
         journal.adds.iter_mut().for_each(|add| add.stream = 2);
         (journal.deletes, journal.acks, journal.takes) = (vec![], vec![], vec![]);
-        journal.trims = vec![keep];
+        journal.trims = vec![(2, keep)];
         let mut state = states().remove(0);
         let left = (1..=6).filter(|number| !lost.contains(number));
         state.entries = left.map(|number| (id(number), key(number))).collect();
         (state.pending, state.last_delivered) = (vec![], (0, 0));
-        let mut ledger = Ledger::new();
+        let mut ledger = ledger();
         let mut problems = ledger.absorb(journal);
         let states = [State::default(), State::default(), state];
         problems.extend(check(&ledger, &states));
@@ -188,16 +191,16 @@ fn a_trim_covers_only_the_oldest_and_only_as_many_as_it_may() {
 
 #[test]
 fn a_trimmed_entry_that_comes_back_is_seen() {
-    let mut ledger = Ledger::new();
+    let mut ledger = ledger();
     ledger.absorb(journal());
     let before = states();
     ledger.settle(&before);
     ledger.streams[0].retire(id(4));
     let mut after = before;
-    assert_ne!(check(&ledger, &after), Vec::<String>::new());
+    assert_ne!(check(&ledger, &after), Vec::<Violation>::new());
     after[0].entries.retain(|(of, _)| *of >= id(4));
     after[0].pending.retain(|row| row.id >= id(4));
-    assert_eq!(check(&ledger, &after), Vec::<String>::new());
+    assert_eq!(check(&ledger, &after), Vec::<Violation>::new());
 }
 
 #[test]
@@ -277,27 +280,120 @@ fn deliveries_that_must_not_happen_are_seen() {
 
 #[test]
 fn the_outcome_of_what_was_unknown_is_final() {
-    let mut ledger = Ledger::new();
+    let mut ledger = ledger();
     ledger.absorb(journal());
     let mut states = states();
     ledger.settle(&states);
-    assert_eq!(check(&ledger, &states), Vec::<String>::new());
+    assert_eq!(check(&ledger, &states), Vec::<Violation>::new());
     states[0].entries.push((id(7), key(7)));
-    assert_ne!(check(&ledger, &states), Vec::<String>::new());
+    assert_ne!(check(&ledger, &states), Vec::<Violation>::new());
+}
+
+/// A stream whose group leases, of which 3 and 5 were delivered and 5 is a dead letter.
+fn leased(change: impl FnOnce(&mut Journal, &mut State)) -> Vec<Kind> {
+    let rules = Rules { leases: true, retained: true, max_len: None };
+    let mut ledger = Ledger::new(&[("a", rules)]);
+    let mut journal = Journal {
+        adds: (1..=6).map(|number| add(number, true)).collect(),
+        acks: vec![removal(1, 40, true), removal(2, 41, true)],
+        takes: (1..=5).map(|number| take(number, 0, How::Read, u64::from(number) + 20)).collect(),
+        ..Journal::default()
+    };
+    journal.takes.push(take(3, 1, How::Read, 30));
+    let mut state = State {
+        entries: [3, 4, 5, 6].map(|number| (id(number), key(number))).into(),
+        pending: vec![pending(3, 1, 2), pending(4, 0, 1)],
+        dead: vec![(id(5), key(5))],
+        last_id: id(6),
+        added: 6,
+        last_delivered: id(5),
+        ..State::default()
+    };
+    change(&mut journal, &mut state);
+    let mut found = ledger.absorb(journal);
+    found.extend(check(&ledger, std::slice::from_ref(&state)));
+    if found.is_empty() {
+        // What was found is the truth from here on.
+        ledger.settle(std::slice::from_ref(&state));
+        found.extend(check(&ledger, &[state]));
+    }
+    found.into_iter().map(|violation| violation.kind).collect()
+}
+
+#[test]
+fn with_leases_an_entry_is_pending_or_dead_or_acknowledged_and_nothing_else() {
+    assert_eq!(leased(|_, _| {}), []);
+    assert_eq!(leased(|_, state| state.pending.truncate(1)), [Kind::WronglyAcked]);
+    assert_eq!(leased(|_, state| state.dead.clear()), [Kind::WronglyAcked]);
+    assert_eq!(leased(|_, state| state.dead.push((id(4), key(4)))), [Kind::Duplicated]);
+    assert_eq!(leased(|_, state| state.dead.push((id(5), key(5)))), [Kind::Duplicated]);
+    assert_eq!(leased(|_, state| state.dead[0].1 = key(6)), [Kind::Changed]);
+    assert_eq!(leased(|_, state| state.dead.push((id(1), key(1)))), [Kind::Resurrected]);
+    assert_eq!(
+        leased(|journal, _| journal.takes.push(take(2, 1, How::Read, 50))),
+        [Kind::Resurrected]
+    );
+    // Retention removes what is acknowledged or dead, and nothing that is pending or new.
+    assert_eq!(leased(|_, state| _ = state.entries.remove(2)), []);
+    assert_eq!(leased(|_, state| _ = state.entries.remove(1)), [Kind::Lost]);
+    assert_eq!(leased(|_, state| _ = state.entries.pop()), [Kind::Lost]);
+}
+
+#[test]
+fn a_dead_letter_stays_and_is_delivered_no_more() {
+    let rules = Rules { leases: true, ..Rules::default() };
+    let mut ledger = Ledger::new(&[("a", rules)]);
+    let journal = Journal {
+        adds: vec![add(1, true)],
+        takes: vec![take(1, 0, How::Read, 20)],
+        ..Journal::default()
+    };
+    assert_eq!(ledger.absorb(journal), []);
+    let mut state = State {
+        entries: vec![(id(1), key(1))],
+        dead: vec![(id(1), key(1))],
+        last_id: id(1),
+        added: 1,
+        last_delivered: id(1),
+        ..State::default()
+    };
+    ledger.settle(std::slice::from_ref(&state));
+    let again = Journal { takes: vec![take(1, 0, How::Read, 40)], ..Journal::default() };
+    assert_eq!(ledger.clone().absorb(again)[0].kind, Kind::Resurrected);
+    state.dead.clear();
+    let found = check(&ledger, &[state]);
+    assert!(found.iter().any(|violation| violation.kind == Kind::Lost), "{found:?}");
+}
+
+#[test]
+fn what_nobody_was_given_is_seen_once_all_was_read() {
+    let mut ledger = ledger();
+    ledger.absorb(journal());
+    let states = states();
+    let never: Vec<Kind> =
+        check_drained(&ledger, &states).into_iter().map(|violation| violation.kind).collect();
+    // 5 and 6 were not read.
+    assert_eq!(never, [Kind::NeverDelivered, Kind::NeverDelivered]);
+    let journal = Journal {
+        takes: (5..=6).map(|number| take(number, 0, How::Read, 60 + u64::from(number))).collect(),
+        ..Journal::default()
+    };
+    assert_eq!(ledger.absorb(journal), []);
+    assert_eq!(check_drained(&ledger, &states), []);
 }
 
 #[test]
 fn a_delivery_that_a_power_cut_undid_counts_no_more() {
-    let mut ledger = Ledger::new();
+    let mut ledger = ledger();
     ledger.relaxed = true;
     ledger.absorb(journal());
     let mut states = states();
     states[0].pending = vec![pending(3, 1, 2)];
     states[0].last_delivered = id(3);
-    assert_eq!(check(&ledger, &states), Vec::<String>::new());
+    assert_eq!(check(&ledger, &states), Vec::<Violation>::new());
     ledger.settle(&states);
     ledger.absorb(Journal { takes: vec![take(4, 1, How::Read, 30)], ..Journal::default() });
     states[0].pending.push(pending(4, 1, 1));
     states[0].last_delivered = id(4);
-    assert_eq!(check(&ledger, &states), Vec::<String>::new());
+    assert_eq!(check(&ledger, &states), Vec::<Violation>::new());
 }

@@ -1,0 +1,304 @@
+//! Schedules with policies: leases, rests, dead letters, retention, limits, consumers that go,
+//! through power cuts and kills at any call of the disk.
+//!
+//! There is no model of what a policy decides, and nothing of the product's decisions is used. What
+//! must be true whatever it decides is checked, by the [history](crate::history) and here:
+//!
+//! - an entry that was acknowledged to its producer is at every crash point in exactly one of: not
+//!   reached, pending, acknowledged, dead letter, and is never removed while a retaining group
+//!   needs it (invariants 24 and 27);
+//! - it is not delivered again before its lease and its rest are over, and not more often than
+//!   MAX-DELIVER; nothing dies that no limit and no FATAL killed;
+//! - MAX-LEN and MAX-PENDING are kept; an append that was refused is nowhere;
+//! - what is due happens: once the clock is far ahead, consumers that read and acknowledge get to
+//!   the end of everything, and retention leaves nothing.
+//!
+//! The clock steps forward and back, by days too; ids rise all the same.
+
+mod client;
+mod exhaust;
+mod policy;
+
+pub use exhaust::exhaust;
+
+use crate::crash::{Report, Restart};
+use crate::disk::{Fault, FaultDisk, FaultPlan, SharedDisk};
+use crate::history::{self, Counter, Id, Journal, Ledger, Rules, Violation};
+use crate::random::Random;
+use client::Held;
+use levada_engine::clock::Now;
+use levada_engine::shard::{Shard, ShardSettings};
+use levada_engine::store::local::LocalSettings;
+use policy::Policy;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// The first wall clock reading.
+const START_MS: u64 = 1_000_000_000;
+
+/// Runs the schedule of a seed; what was wrong, in words, if anything was.
+pub fn run<S: Restart>(seed: u64, trace: bool) -> Result<Report, String> {
+    let mut world = World::new(seed, trace);
+    for _ in 0..=world.random.below(4) {
+        world.live::<S>()?;
+    }
+    world.drain::<S>()?;
+    world.report.trace_hash = world.disk.with(|disk| disk.trace_hash());
+    Ok(world.report)
+}
+
+/// What outlives a process.
+#[derive(Clone)]
+struct World {
+    random: Random,
+    disk: SharedDisk,
+    local: LocalSettings,
+    settings: ShardSettings,
+    policy: Policy,
+    wall_ms: u64,
+    /// As `wall_ms`, but never going back.
+    now_ms: u64,
+    counter: Arc<Counter>,
+    journal: Journal,
+    ledger: Ledger,
+    /// Values written so far.
+    number: u32,
+    /// What consumers hold, as their replies showed it.
+    held: Vec<Id>,
+    /// For each delivered entry the earliest time of another delivery, and deliveries since the
+    /// last crash.
+    leases: BTreeMap<Id, Lease>,
+    /// Whether FATAL was ever asked for.
+    fatal: bool,
+    power_cut: bool,
+    report: Report,
+    trace: bool,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Lease {
+    due_ms: u64,
+    deliveries: u64,
+}
+
+/// A process that runs.
+struct Life<S> {
+    shard: Shard<S>,
+    /// Answers that have not left yet.
+    waiting: Vec<Held>,
+}
+
+/// Why a life ended.
+#[derive(Debug)]
+enum Halt {
+    /// The product is wrong; in words.
+    Wrong(String),
+    /// The device failed.
+    Failed(String),
+}
+
+impl From<levada_engine::Error> for Halt {
+    fn from(error: levada_engine::Error) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+impl World {
+    fn new(seed: u64, trace: bool) -> Self {
+        let mut random = Random::new(seed);
+        let disk = SharedDisk::new(FaultDisk::new(Random::new(random.bits())));
+        let settings = ShardSettings {
+            tail_bytes_max: *random.pick(&[200, 1000, 4000]),
+            delivery_strict: random.chance(40),
+            checkpoint_slice_bytes: *random.pick(&[1, 200, 1 << 20]),
+            ..ShardSettings::default()
+        };
+        let local = crate::crash::local_settings(&mut random);
+        let policy = Policy::draw(&mut random);
+        let rules = Rules {
+            leases: true,
+            retained: policy.removes() && !policy.held_back,
+            max_len: policy.max_len().filter(|_| policy.trims()),
+        };
+        Self {
+            random,
+            disk,
+            local,
+            settings,
+            policy,
+            wall_ms: START_MS,
+            now_ms: START_MS,
+            counter: Arc::default(),
+            journal: Journal::default(),
+            ledger: Ledger::new(&[("a", rules)]),
+            number: 0,
+            held: Vec::new(),
+            leases: BTreeMap::new(),
+            fatal: false,
+            power_cut: false,
+            report: Report::default(),
+            trace,
+        }
+    }
+
+    fn tell(&self, what: impl FnOnce() -> String) {
+        if self.trace {
+            println!("{}", what());
+        }
+    }
+
+    fn now(&self) -> Now {
+        Now { wall_ms: self.wall_ms, monotonic_us: self.now_ms * 1000 }
+    }
+
+    /// Recovers, lives for some steps, and ends.
+    fn live<S: Restart>(&mut self) -> Result<(), String> {
+        let mut life = self.recover::<S>(true)?;
+        let plan = match self.random.chance(70) {
+            true => FaultPlan::new().at(1 + self.random.below(200), Fault::Stop),
+            false => FaultPlan::new(),
+        };
+        self.disk.with(|disk| disk.set_plan(plan));
+        let steps = 1 + self.random.below(100);
+        for _ in 0..steps {
+            match self.step(&mut life) {
+                Ok(()) => {}
+                Err(Halt::Wrong(what)) => return Err(what),
+                Err(Halt::Failed(_)) if self.disk.with(|disk| disk.is_stopped()) => break,
+                Err(Halt::Failed(what)) => return Err(format!("an error without cause: {what}")),
+            }
+        }
+        self.end(life);
+        self.report.cuts += u64::from(self.power_cut);
+        self.report.kills += u64::from(!self.power_cut);
+        Ok(())
+    }
+
+    /// The process ends; what was not answered is unknown from now on.
+    fn end<S>(&mut self, life: Life<S>) {
+        self.disk.with(|disk| disk.set_plan(FaultPlan::new()));
+        self.power_cut = self.random.chance(65);
+        self.settle_unknown(life);
+        let cut = self.power_cut;
+        self.tell(|| if cut { "power cut".into() } else { "kill".into() });
+        self.disk.with(|disk| if cut { disk.crash() } else { disk.kill() });
+    }
+
+    /// Forgets what an unanswered request, or a power cut, may have changed.
+    fn settle_unknown<S>(&mut self, life: Life<S>) {
+        let undone = self.power_cut && !self.settings.delivery_strict;
+        if undone || !life.waiting.is_empty() {
+            self.leases.clear();
+        }
+        for held in life.waiting {
+            self.lose(&held);
+        }
+        self.leases.values_mut().for_each(|lease| lease.deliveries = 0);
+    }
+
+    /// Starts processes until one has recovered, and checks what it found.
+    fn recover<S: Restart>(&mut self, disturbed: bool) -> Result<Life<S>, String> {
+        for attempt in 0.. {
+            if disturbed && attempt < 3 && self.random.chance(30) {
+                let plan = FaultPlan::new().at(1 + self.random.below(25), Fault::Stop);
+                self.disk.with(|disk| disk.set_plan(plan));
+            }
+            match self.start::<S>() {
+                Ok(life) => return Ok(life),
+                Err(Halt::Wrong(what)) => return Err(what),
+                Err(Halt::Failed(_)) if self.disk.with(|disk| disk.is_stopped()) => {}
+                Err(Halt::Failed(what)) => return Err(format!("a recovery failed: {what}")),
+            }
+            self.report.interrupted += 1;
+            let cut = self.random.chance(65);
+            self.power_cut |= cut;
+            self.disk.with(|disk| {
+                disk.set_plan(FaultPlan::new());
+                if cut { disk.crash() } else { disk.kill() }
+            });
+        }
+        unreachable!("attempts have no end")
+    }
+
+    fn start<S: Restart>(&mut self) -> Result<Life<S>, Halt> {
+        let (store, recovered) = S::open(self.disk.clone(), self.local.clone())?;
+        let shard = Shard::recover(store, recovered, self.settings, 3)?;
+        let mut life = Life { shard, waiting: Vec::new() };
+        self.set_up(&mut life)?;
+        let state = self.read(&mut life)?;
+        self.turn(&mut life)?;
+        if self.disk.with(|disk| disk.is_stopped()) {
+            return Err(Halt::Failed("the device has stopped".into()));
+        }
+        self.disk.with(|disk| disk.set_plan(FaultPlan::new()));
+        self.ledger.relaxed = self.power_cut && !self.settings.delivery_strict;
+        let states = [state];
+        let mut found = self.ledger.absorb(std::mem::take(&mut self.journal));
+        found.extend(history::check(&self.ledger, &states));
+        self.judge(&found)?;
+        self.ledger.settle(&states);
+        self.held = states[0].pending.iter().map(|row| row.id).collect();
+        self.power_cut = false;
+        Ok(life)
+    }
+
+    fn judge(&self, found: &[Violation]) -> Result<(), Halt> {
+        if found.is_empty() {
+            return Ok(());
+        }
+        let words: Vec<_> = found.iter().map(ToString::to_string).collect();
+        Err(Halt::Wrong(format!("{:?}: {}", self.policy, words.join("; "))))
+    }
+
+    /// Ends a turn twice, for the first poll may find something due.
+    fn turn<S: Restart>(&mut self, life: &mut Life<S>) -> Result<(), Halt> {
+        self.now_ms = self.now_ms.max(self.wall_ms);
+        for _ in 0..2 {
+            life.shard.commit(self.now())?;
+            if self.random.chance(40) {
+                life.shard.store_mut().wait();
+            }
+            life.shard.poll(self.now())?;
+            while life.shard.poll_event().is_some() {}
+        }
+        life.shard.commit(self.now())?;
+        self.release(life);
+        Ok(())
+    }
+
+    /// The clock runs far ahead and consumers read and acknowledge: all must come to its end.
+    fn drain<S: Restart>(&mut self) -> Result<(), String> {
+        let mut life = self.recover::<S>(false)?;
+        let words = |halt| match halt {
+            Halt::Wrong(what) | Halt::Failed(what) => format!("at rest: {what}"),
+        };
+        let mut state = self.read(&mut life).map_err(words)?;
+        self.wall_ms = self.now_ms;
+        for _ in 0..300 {
+            self.wall_ms += 10_000;
+            self.read_and_acknowledge(&mut life).map_err(words)?;
+            state = self.read(&mut life).map_err(words)?;
+            let read = state.entries.last().is_none_or(|(id, _)| *id <= state.last_delivered);
+            if read && state.pending.is_empty() && life.waiting.is_empty() {
+                break;
+            }
+        }
+        self.wall_ms += 1_000_000;
+        for _ in 0..5 {
+            self.turn(&mut life).map_err(words)?;
+        }
+        self.release(&mut life);
+        let after = self.read(&mut life).map_err(words)?;
+        if !state.pending.is_empty() || !after.pending.is_empty() {
+            return Err(format!("{:?}: does not come to its end: {after:?}", self.policy));
+        }
+        if self.policy.empties() && !after.entries.is_empty() {
+            return Err(format!("{:?}: acknowledged entries stay: {after:?}", self.policy));
+        }
+        let mut found = self.ledger.absorb(std::mem::take(&mut self.journal));
+        let states = [after];
+        found.extend(history::check(&self.ledger, &states));
+        found.extend(history::check_drained(&self.ledger, &states));
+        self.judge(&found).map_err(words)
+    }
+}
