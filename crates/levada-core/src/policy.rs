@@ -29,7 +29,7 @@ mod tag {
     pub(super) const MAX_LEN: u8 = 4;
     pub(super) const MAX_BYTES: u8 = 5;
     pub(super) const ON_LIMIT: u8 = 6;
-    // 7 is for DURABILITY.
+    pub(super) const DURABILITY: u8 = 7;
     pub(super) const DEDUP_WINDOW: u8 = 8;
     pub(super) const DEDUP_MAX: u8 = 9;
     pub(super) const ACK_WAIT: u8 = 16;
@@ -63,6 +63,16 @@ pub enum OnLimit {
     Trim,
 }
 
+/// What an answer about a stream waits for.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum Durability {
+    /// Everything that it shows is durable.
+    #[default]
+    Always,
+    /// It is written, so that a kill loses nothing, and becomes durable some time later.
+    Interval,
+}
+
 /// The policy of a stream (XCFGSET).
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct StreamPolicy {
@@ -78,6 +88,8 @@ pub struct StreamPolicy {
     pub max_bytes: u64,
     /// ON-LIMIT.
     pub on_limit: OnLimit,
+    /// DURABILITY.
+    pub durability: Durability,
     /// DEDUP-WINDOW: milliseconds that an idempotent id counts.
     pub dedup_window_ms: u64,
     /// DEDUP-MAX: idempotent ids of the stream.
@@ -160,6 +172,7 @@ impl StreamPolicy {
             (tag::MAX_LEN, self.max_len),
             (tag::MAX_BYTES, self.max_bytes),
             (tag::ON_LIMIT, u64::from(self.on_limit == OnLimit::Trim)),
+            (tag::DURABILITY, u64::from(self.durability == Durability::Interval)),
             (tag::DEDUP_WINDOW, self.dedup_window_ms),
             (tag::DEDUP_MAX, self.dedup_max),
         ];
@@ -183,6 +196,7 @@ impl StreamPolicy {
                 (tag::MAX_LEN, entries) => policy.max_len = entries,
                 (tag::MAX_BYTES, bytes) => policy.max_bytes = bytes,
                 (tag::ON_LIMIT, 1) => policy.on_limit = OnLimit::Trim,
+                (tag::DURABILITY, 1) => policy.durability = Durability::Interval,
                 (tag::DEDUP_WINDOW, ms) => policy.dedup_window_ms = ms,
                 (tag::DEDUP_MAX, ids) => policy.dedup_max = ids,
                 _ => return None,
@@ -301,6 +315,7 @@ mod tests {
             retention: Retention::Acked,
             max_age_ms: 5,
             on_limit: OnLimit::Trim,
+            durability: Durability::Interval,
             dedup_max: 7,
             ..StreamPolicy::default()
         };

@@ -93,6 +93,8 @@ const PARAMETERS: &[Parameter] = &[
     parameter("stream-node-max-bytes", BYTES, Access::Free, "4096"),
     parameter("stream-node-max-entries", COUNT, Access::Free, "100"),
     parameter("stream-policy", Kind::Text, Access::Immutable, ""),
+    parameter("string-durability", Kind::Word(&["always", "interval"]), Access::Free, "always"),
+    parameter("sync-interval", Kind::Integer { min: 1, max: 3_600_000 }, Access::Free, "1000"),
     parameter("timeout", Kind::Integer { min: 0, max: 2_147_483_647 }, Access::Free, "0"),
 ];
 

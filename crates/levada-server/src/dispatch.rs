@@ -13,7 +13,7 @@ use levada_resp::Protocol;
 use crate::connection::Connections;
 use crate::context::{Context, State};
 use crate::engine::{
-    Answer, BlockAccess, BlockedRead, BlockedReadgroup, ClientId, Now, Outcome, Shard, Wait,
+    Answer, BlockAccess, BlockedRead, BlockedReadgroup, ClientId, Now, Outcome, Shard,
 };
 use crate::entries::Source;
 use crate::observe;
@@ -491,7 +491,7 @@ impl Turn<'_> {
             Ok(Then::Shutdown) => Ran::Shutdown,
             Ok(Then::Sleep(until)) => {
                 // Whatever it is that is waited for: what was written before is on disk by then.
-                self.release = self.release.and(Wait::Durable(self.shard.position()).into());
+                self.release = self.release.and(self.shard.wait_for_everything().into());
                 self.sleep(Blocked {
                     spec: request.spec,
                     number,

@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use super::Key;
-use crate::policy::{GroupPolicy, OnLimit, Retention, StreamPolicy};
+use crate::policy::{Durability, GroupPolicy, OnLimit, Retention, StreamPolicy};
 
 /// An option of XCFGSET, Redis' own apart. A number of 0 is none.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -20,6 +20,8 @@ pub enum StreamOption {
     MaxBytes(u64),
     /// ON-LIMIT REJECT|TRIM
     OnLimit(OnLimit),
+    /// DURABILITY ALWAYS|INTERVAL
+    Durability(Durability),
     /// DEDUP-WINDOW ms
     DedupWindow(u64),
     /// DEDUP-MAX n
@@ -36,6 +38,7 @@ impl StreamOption {
             Self::MaxLen(entries) => policy.max_len = entries,
             Self::MaxBytes(bytes) => policy.max_bytes = bytes,
             Self::OnLimit(on_limit) => policy.on_limit = on_limit,
+            Self::Durability(durability) => policy.durability = durability,
             Self::DedupWindow(ms) => policy.dedup_window_ms = ms,
             Self::DedupMax(ids) => policy.dedup_max = ids,
         }

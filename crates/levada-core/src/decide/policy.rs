@@ -16,7 +16,7 @@ use crate::{
     idempotence::IdmpLimits,
     keyspace::KeyNumber,
     limits, order,
-    policy::{GroupPolicy, OnLimit, Retention},
+    policy::{Durability, GroupPolicy, OnLimit, Retention},
     reply::{Fact, Reply},
     stream::Stream,
 };
@@ -68,6 +68,7 @@ pub(super) fn xcfgget<'a>(context: Context<'_>, key: Key<'a>) -> Decided<'a> {
         ("max-len", Fact::Number(policy.max_len)),
         ("max-bytes", Fact::Number(policy.max_bytes)),
         ("on-limit", word(policy.on_limit == OnLimit::Trim, ["REJECT", "TRIM"])),
+        ("durability", word(policy.durability == Durability::Interval, ["ALWAYS", "INTERVAL"])),
     ]);
     Ok(Decision::answer(Reply::Facts(facts)))
 }

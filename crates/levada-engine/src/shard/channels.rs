@@ -238,7 +238,11 @@ impl<S: Store> Shard<S> {
             true => self.last_durable_wish,
             false => self.last_lsn + 1,
         };
-        if lsn > self.store.durable() { Wait::Durable(lsn) } else { Wait::Nothing }
+        match lsn > self.store.durable() {
+            true => Wait::Durable(lsn),
+            false if !self.batch.is_empty() => Wait::Written(self.position()),
+            false => Wait::Nothing,
+        }
     }
 }
 

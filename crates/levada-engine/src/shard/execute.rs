@@ -233,7 +233,8 @@ impl<S: Store> Shard<S> {
     pub(super) fn apply(&mut self, effect: &Effect<'_>) {
         self.note_touched(effect);
         self.notice(effect);
-        if !effect.is_delivery() || self.settings.delivery_strict {
+        let relaxed = effect.is_delivery() && !self.settings.delivery_strict;
+        if !relaxed && !self.is_interval(effect) {
             self.urgency = Urgency::Durable;
         }
         let at = At { position: self.last_lsn + 1, now_ms: self.now_ms };
@@ -327,33 +328,6 @@ impl<S: Store> Shard<S> {
             for effect in self.machine.seal_rested_tails(bytes_max / 4 * 3) {
                 self.perform(&effect);
             }
-        }
-    }
-
-    /// The last change of anything that a command's answer shows; its own, if it `changes` anything.
-    fn wait_for(&mut self, command: &Command<'_>, changes: bool) -> Wait {
-        let relaxed = matches!(command, Command::Xreadgroup(_)) && !self.settings.delivery_strict;
-        let mut lsn = 0;
-        let keys = &self.machine.keys;
-        if changes && !relaxed || command.sees_whole_keyspace() || command.shows_consumers() {
-            // There is none behind it.
-            lsn = self.position();
-        } else {
-            command.for_each_key(|key| {
-                lsn = lsn.max(match keys.find(key) {
-                    None => keys.removed_position(key.database),
-                    Some((_, object)) if relaxed => object.entries_changed,
-                    Some((_, object)) => object.changed,
-                });
-            });
-        }
-        if lsn > self.store.durable() {
-            self.awaited = self.awaited.max(lsn);
-            return Wait::Durable(lsn);
-        }
-        match relaxed && !self.batch.is_empty() {
-            true => Wait::Written(self.position()),
-            false => Wait::Nothing,
         }
     }
 }

@@ -16,6 +16,7 @@
 
 mod channels;
 mod checkpoint;
+mod durability;
 mod events;
 mod execute;
 mod notices;
@@ -135,6 +136,11 @@ pub struct ShardSettings {
     /// Whether the answer to XREADGROUP waits for the record of its delivery (`delivery-sync
     /// strict`); otherwise a power cut may mean that an entry is delivered again.
     pub delivery_strict: bool,
+    /// Whether answers about strings wait only until they are written (`string-durability
+    /// interval`), so that a power cut may take the last of them.
+    pub strings_interval: bool,
+    /// How long what is written only may stay so, in milliseconds (`sync-interval`).
+    pub sync_interval_ms: u64,
     /// Average time of a commit in microseconds above which syncs leave the loop.
     pub inline_sync_us_max: u64,
     /// Bytes of a checkpoint encoded per turn.
@@ -155,6 +161,8 @@ impl Default for ShardSettings {
             tail_bytes_max: 64 << 20,
             events: Events::default(),
             delivery_strict: false,
+            strings_interval: false,
+            sync_interval_ms: 1000,
             inline_sync_us_max: 150,
             // About 100 us.
             checkpoint_slice_bytes: 256 << 10,
@@ -196,6 +204,8 @@ pub struct Shard<S> {
     now_ms: u64,
     /// Monotonic microseconds of the last commit, for [`Store::idle`].
     last_commit_us: u64,
+    /// Since when something is written only, in monotonic microseconds.
+    unsynced_us: Option<u64>,
     sync_us_average: u64,
     in_transaction: bool,
     waiters: Waiters,
@@ -359,7 +369,7 @@ impl<S: Store> Shard<S> {
             // Somebody saw a delivery that is written only.
             self.sync_written()?;
         }
-        Ok(())
+        self.keep_interval(now)
     }
 
     fn commit_batch(&mut self) -> Result<(), Error> {
@@ -471,9 +481,10 @@ impl<S: Store> Shard<S> {
             let left_us = at_ms.saturating_sub(now.wall_ms).saturating_mul(1000);
             now.monotonic_us.saturating_add(left_us.min(schedule::STEP_US))
         });
+        let interval = self.next_interval_us();
         let rests = self.last_lsn <= self.last_durable_wish && self.store.is_idle();
         let idle = (!rests).then_some(self.last_commit_us + IDLE_US);
-        let late = [claim, tends, seen, due, checkpoint, full, idle];
+        let late = [claim, tends, seen, due, interval, checkpoint, full, idle];
         [waits, expiry, over].into_iter().chain(late).flatten().min()
     }
 

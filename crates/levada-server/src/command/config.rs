@@ -119,6 +119,14 @@ fn set(context: &mut Context<'_>, request: &Request<'_>) -> Result<Then, WireErr
         let delivery_strict = context.state.config.get("delivery-sync") == "strict";
         context.shard.set_settings(ShardSettings { delivery_strict, ..*context.shard.settings() });
     }
+    if names.iter().any(|name| ["string-durability", "sync-interval"].contains(name)) {
+        let config = &context.state.config;
+        let strings_interval = config.get("string-durability") == "interval";
+        let sync_interval_ms = config.number("sync-interval");
+        let settings = *context.shard.settings();
+        let settings = ShardSettings { strings_interval, sync_interval_ms, ..settings };
+        context.shard.set_settings(settings);
+    }
     context.output.write().ok();
     Ok(Then::Done)
 }

@@ -4,7 +4,6 @@
 
 use super::SERVER;
 use crate::context::Context;
-use crate::engine::Wait;
 use crate::spec::{CommandSpec, Request, Run, Then, category, flag};
 use crate::wire_error::WireError;
 
@@ -54,7 +53,7 @@ pub(super) const LASTSAVE: CommandSpec = CommandSpec {
 fn save(context: &mut Context<'_>, _: &Request<'_>) -> Result<Then, WireError> {
     context.shard.want_checkpoint();
     context.output.write().ok();
-    Ok(Then::Wait(Wait::Durable(context.shard.position())))
+    Ok(Then::Wait(context.shard.wait_for_everything()))
 }
 
 fn bgsave(context: &mut Context<'_>, request: &Request<'_>) -> Result<Then, WireError> {

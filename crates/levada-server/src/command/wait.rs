@@ -5,7 +5,6 @@ use levada_resp::{Protocol, Writer};
 
 use super::BASE;
 use crate::context::Context;
-use crate::engine::Wait;
 use crate::read_arguments::timeout_ms;
 use crate::session::Blocked;
 use crate::spec::{CommandSpec, Request, Run, Then, category, flag};
@@ -76,7 +75,7 @@ fn sleep_or_answer(
     writer.array(2);
     writer.integer(1);
     writer.integer(0);
-    Ok(Then::Wait(Wait::Durable(context.shard.position())))
+    Ok(Then::Wait(context.shard.wait_for_everything()))
 }
 
 /// What a sleeper is told when its time is over.

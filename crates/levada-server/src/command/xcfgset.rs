@@ -1,12 +1,12 @@
 //! XCFGSET key \[IDMP-DURATION s] \[IDMP-MAXSIZE n] \[DEDUP-WINDOW ms] \[DEDUP-MAX n]
 //! \[RETENTION KEEP|ACKED] \[RETAIN-ACKED ms] \[MAX-AGE ms] \[MAX-LEN n] \[MAX-BYTES n]
-//! \[ON-LIMIT REJECT|TRIM]
+//! \[ON-LIMIT REJECT|TRIM] \[DURABILITY ALWAYS|INTERVAL]
 //! XCFGGET key \[option ...]
 //!
 //! All but the first two options are ours, and so is XCFGGET.
 
 use levada_core::command::{Command, StreamOption, Xcfgset};
-use levada_core::policy::{OnLimit, Retention};
+use levada_core::policy::{Durability, OnLimit, Retention};
 
 use super::{KEY, STREAM};
 use crate::output::{facts, plain};
@@ -18,8 +18,9 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
     name: "xcfgset",
     syntax: "key [IDMP-DURATION seconds] [IDMP-MAXSIZE count] [DEDUP-WINDOW ms] \
              [DEDUP-MAX count] [RETENTION KEEP|ACKED] [RETAIN-ACKED ms] [MAX-AGE ms] \
-             [MAX-LEN count] [MAX-BYTES bytes] [ON-LIMIT REJECT|TRIM]",
-    summary: "Sets the policy of a stream: idempotent ids, retention, limits.",
+             [MAX-LEN count] [MAX-BYTES bytes] [ON-LIMIT REJECT|TRIM] \
+             [DURABILITY ALWAYS|INTERVAL]",
+    summary: "Sets the policy of a stream: idempotent ids, retention, limits, durability.",
     since: "8.6.0",
     arity: -2,
     flags: flag::WRITE | flag::FAST,
@@ -114,6 +115,10 @@ fn option(word: &[u8], value: &[u8]) -> Result<StreamOption, WireError> {
             value,
             &[("REJECT", OnLimit::Reject), ("TRIM", OnLimit::Trim)],
         )?),
+        b"DURABILITY" => StreamOption::Durability(choice(
+            value,
+            &[("ALWAYS", Durability::Always), ("INTERVAL", Durability::Interval)],
+        )?),
         _ => return Err(WireError::SYNTAX),
     })
 }
@@ -140,6 +145,8 @@ mod tests {
             "XCFGSET s RETENTION acked MAX-LEN 5 ON-LIMIT TRIM",
             "options: [Retention(Acked), MaxLen(5), OnLimit(Trim)]",
         );
+        check("XCFGSET s durability interval", "options: [Durability(Interval)]");
+        check("XCFGSET s DURABILITY NEVER", "ERR syntax error");
         check("XCFGSET s RETENTION MAYBE", "ERR syntax error");
         check("XCFGSET s MAX-LEN -1", "ERR value is not an integer or out of range");
         check("XCFGSET s IDMP-MAXSIZE", "ERR syntax error");

@@ -513,7 +513,7 @@ impl Server {
             let start = connection.out.position();
             let protocol = connection.session.protocol;
             crate::command::wait::reply(connection.out.target(), protocol, &blocked);
-            let release = crate::engine::Wait::Durable(self.shard.position()).into();
+            let release = self.shard.wait_for_everything().into();
             end_reply(&mut connection.out, &mut connection.session.replies, start, release);
             let token = connection.token;
             self.wake(token);

@@ -1,6 +1,7 @@
 //! Tests of the proving ground, in one binary.
 //!
 //! - `crash`: crash and recovery of the whole engine, and that it finds broken ones.
+//! - `durability`: DURABILITY INTERVAL at kills and power cuts.
 //! - `model_against_redis`: the reference model side by side with a real server.
 //! - `expected`: what the server should say, made from the model's answers.
 //! - `policies`: leases, dead letters and retention through crashes.
@@ -9,6 +10,7 @@
 //! - `state_machine`: the product's state machine side by side with the model.
 
 mod crash;
+mod durability;
 mod expected;
 mod model_against_redis;
 mod peer;
