@@ -22,6 +22,8 @@ mod number;
 mod observe;
 mod out;
 mod output;
+#[doc(hidden)]
+pub mod property;
 mod read_arguments;
 mod registry;
 mod saves;
