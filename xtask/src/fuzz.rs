@@ -16,8 +16,8 @@ use xtask::workspace;
 
 /// How long a target runs.
 const SECONDS: u32 = 60;
-/// Longest input, in bytes: some log batches.
-const INPUT_BYTES_MAX: usize = 32 << 10;
+/// Longest input, in bytes: a log file of the template.
+const INPUT_BYTES_MAX: usize = 64 << 10;
 /// What is kept of a corpus: files, and bytes of all.
 const KEPT_MAX: (usize, u64) = (48, 160 << 10);
 /// What counts branches and compares.
