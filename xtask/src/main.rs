@@ -8,6 +8,7 @@ mod faults;
 mod flips;
 mod footprint;
 mod full_disk;
+mod fuzz;
 mod kills;
 mod mount;
 mod order;
@@ -56,6 +57,8 @@ cargo xtask VERB
   full-disk                 the real binary on a small tmpfs and ext4 until it is full (root)
   flips [--count 10000] [--seed S]
                             single bits flipped at rest: never served in silence, always named
+  fuzz TARGET|all [--seconds 60] [--keep]
+                            any bytes into a decoder or a reader of files, under libFuzzer
   footprint [--entries 10000000] [--server levada|redis|everysec]
                             memory, disk and restart of one long stream
   dedup [--appends 10000000]
@@ -102,6 +105,7 @@ fn main() -> ExitCode {
         "faults" => faults::run(rest),
         "flips" => flips::run(rest),
         "dedup" => dedup::run(rest),
+        "fuzz" => fuzz::run(rest),
         "footprint" => footprint::run(rest),
         "differential" => differential::run(rest),
         "toolkit" => toolkit::run(rest).map(|outcome| ci::say(&outcome)),

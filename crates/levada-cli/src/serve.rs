@@ -44,6 +44,9 @@ pub(crate) fn run(settings: &Settings) -> Result<()> {
         policies: settings.policies.clone(),
         dedup_bytes_max: settings.dedup_bytes_max()?,
         cache_bytes: settings.cache_bytes()?,
+        scrub_bytes_per_second: settings.scrub_bytes_per_second()?,
+        reserve_bytes: settings.reserve_bytes()?,
+        headroom_bytes: settings.headroom_bytes()?,
         seed: RandomState::new().build_hasher().finish(),
         #[cfg(feature = "null")]
         null: settings.null,

@@ -51,6 +51,17 @@ pub(crate) struct Given {
     /// Memory for blocks that were read or written lately. [default: 128MiB]
     #[arg(long, env = "LEVADA_CACHE_BYTES", value_name = "BYTES")]
     cache_bytes: Option<String>,
+    /// Bytes of blocks read a second to see whether they are whole; 0 for none, at most 1GiB.
+    /// [default: 1MiB]
+    #[arg(long, env = "LEVADA_SCRUB_BYTES_PER_SECOND", value_name = "BYTES")]
+    scrub_bytes_per_second: Option<String>,
+    /// Space kept for acknowledging, deleting and trimming on a full disk, 1MiB to 64GiB.
+    /// [default: 32MiB]
+    #[arg(long, env = "LEVADA_RESERVE_BYTES", value_name = "BYTES")]
+    reserve_bytes: Option<String>,
+    /// Free space below which the disk counts as full, 8MiB to 1024GiB. [default: 32MiB]
+    #[arg(long, env = "LEVADA_HEADROOM_BYTES", value_name = "BYTES")]
+    headroom_bytes: Option<String>,
     /// Answers the requests of benches without doing them.
     #[cfg(feature = "null")]
     #[arg(long)]
@@ -77,6 +88,12 @@ pub(crate) struct Settings {
     dedup_bytes_max: String,
     /// As written; see [`Settings::cache_bytes`].
     cache_bytes: String,
+    /// As written; see [`Settings::scrub_bytes_per_second`].
+    scrub_bytes_per_second: String,
+    /// As written; see [`Settings::reserve_bytes`].
+    reserve_bytes: String,
+    /// As written; see [`Settings::headroom_bytes`].
+    headroom_bytes: String,
     #[cfg(feature = "null")]
     #[serde(skip)]
     pub(crate) null: bool,
@@ -97,6 +114,9 @@ impl Default for Settings {
             policies: Policies::default(),
             dedup_bytes_max: "512MiB".to_owned(),
             cache_bytes: "128MiB".to_owned(),
+            scrub_bytes_per_second: "1MiB".to_owned(),
+            reserve_bytes: "32MiB".to_owned(),
+            headroom_bytes: "32MiB".to_owned(),
             #[cfg(feature = "null")]
             null: false,
         }
@@ -138,6 +158,9 @@ impl Given {
         put(&mut settings.stream_idmp_maxsize, self.stream_idmp_maxsize);
         put(&mut settings.dedup_bytes_max, self.dedup_bytes_max);
         put(&mut settings.cache_bytes, self.cache_bytes);
+        put(&mut settings.scrub_bytes_per_second, self.scrub_bytes_per_second);
+        put(&mut settings.reserve_bytes, self.reserve_bytes);
+        put(&mut settings.headroom_bytes, self.headroom_bytes);
         #[cfg(feature = "null")]
         {
             settings.null = self.null;
@@ -167,8 +190,26 @@ impl Settings {
         Ok(bytes(&self.dedup_bytes_max)? as u64)
     }
 
+    /// Bytes of blocks read a second to see whether they are whole.
+    pub(crate) fn scrub_bytes_per_second(&self) -> Result<u64> {
+        bytes_within("scrub-bytes-per-second", &self.scrub_bytes_per_second, 0, 1 << 30)
+    }
+
+    /// Space in bytes that is kept for a full disk: at least a manifest and its names.
+    pub(crate) fn reserve_bytes(&self) -> Result<u64> {
+        bytes_within("reserve-bytes", &self.reserve_bytes, 1 << 20, 64 << 30)
+    }
+
+    /// Free bytes below which the disk counts as full: at least what one batch may take.
+    pub(crate) fn headroom_bytes(&self) -> Result<u64> {
+        bytes_within("headroom-bytes", &self.headroom_bytes, 8 << 20, 1 << 40)
+    }
+
     fn check(&self) -> Result<()> {
         self.cache_bytes()?;
+        self.scrub_bytes_per_second()?;
+        self.reserve_bytes()?;
+        self.headroom_bytes()?;
         self.dedup_bytes_max()?;
         if self.bind.is_empty() {
             bail!("bind names no address: give at least one, such as 127.0.0.1");
@@ -228,6 +269,15 @@ impl Places {
             None => anyhow!("{setting}, number {}: {why}", index + 1),
         }
     }
+}
+
+/// A number of bytes between two others, both included.
+fn bytes_within(name: &str, text: &str, min: u64, max: u64) -> Result<u64> {
+    let value = bytes(text).with_context(|| name.to_owned())? as u64;
+    if value < min || value > max {
+        bail!("{name} is {text}: it must be between {min} and {max} bytes");
+    }
+    Ok(value)
 }
 
 /// A number of bytes with a unit: `4096`, `64KiB`, `128MiB`, `1GiB`.
@@ -304,8 +354,26 @@ impl fmt::Display for Settings {
         )?;
         writeln!(
             f,
-            "# Memory for blocks that were read or written lately.\ncache-bytes = {}",
+            "# Memory for blocks that were read or written lately.\ncache-bytes = {}\n",
             quoted(&self.cache_bytes)
+        )?;
+        writeln!(
+            f,
+            "# Bytes of blocks read a second to see whether they are whole; 0 for none, at most \
+             1GiB.\nscrub-bytes-per-second = {}\n",
+            quoted(&self.scrub_bytes_per_second)
+        )?;
+        writeln!(
+            f,
+            "# Space kept for acknowledging, deleting and trimming on a full disk, 1MiB to \
+             64GiB.\nreserve-bytes = {}\n",
+            quoted(&self.reserve_bytes)
+        )?;
+        writeln!(
+            f,
+            "# Free space below which the disk counts as full, 8MiB to 1024GiB.\n\
+             headroom-bytes = {}",
+            quoted(&self.headroom_bytes)
         )
     }
 }
@@ -372,6 +440,28 @@ mod tests {
         let given = Given { group_policy: Some(vec!["* g NO 1".to_owned()]), ..Given::default() };
         let error = given.resolve().expect_err("NO is unknown").to_string();
         assert_eq!(error, "group-policy, number 1: syntax error: NO 1");
+    }
+
+    #[test]
+    fn space_is_bounded_and_the_setting_named() {
+        let check = |name: &str, text: &str, fits: bool| {
+            let file = format!("{name} = \"{text}\"");
+            let settings = toml::from_str::<Settings>(&file).expect("a known name");
+            match settings.check() {
+                Ok(()) => assert!(fits, "{file}"),
+                Err(error) => assert!(!fits && error.to_string().contains(name), "{error}"),
+            }
+        };
+        check("scrub-bytes-per-second", "0", true);
+        check("scrub-bytes-per-second", "1GiB", true);
+        check("scrub-bytes-per-second", "1025MiB", false);
+        check("scrub-bytes-per-second", "fast", false);
+        check("reserve-bytes", "1MiB", true);
+        check("reserve-bytes", "0", false);
+        check("reserve-bytes", "65GiB", false);
+        check("headroom-bytes", "8MiB", true);
+        check("headroom-bytes", "7MiB", false);
+        check("headroom-bytes", "1025GiB", false);
     }
 
     #[test]

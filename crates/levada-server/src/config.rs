@@ -52,6 +52,7 @@ const fn parameter(
 const SLOWER_THAN: Kind = Kind::Integer { min: -1, max: i64::MAX };
 const COUNT: Kind = Kind::Integer { min: 0, max: i64::MAX };
 const BYTES: Kind = Kind::Bytes { min: 0, max: i64::MAX as u64 };
+const SCRUB: Kind = Kind::Bytes { min: 0, max: 1 << 30 };
 const POLICIES: &[&str] = &[
     "volatile-lru",
     "volatile-lfu",
@@ -77,6 +78,7 @@ const PARAMETERS: &[Parameter] = &[
     parameter("delivery-sync", Kind::Word(&["relaxed", "strict"]), Access::Free, "relaxed"),
     parameter("dir", Kind::Text, Access::Protected, ""),
     parameter("group-policy", Kind::Text, Access::Immutable, ""),
+    parameter("headroom-bytes", BYTES, Access::Immutable, "33554432"),
     parameter("maxclients", Kind::Integer { min: 1, max: 4_294_967_295 }, Access::Free, "10000"),
     parameter("maxmemory", BYTES, Access::Free, "0"),
     parameter("maxmemory-policy", Kind::Word(POLICIES), Access::Free, "noeviction"),
@@ -85,7 +87,9 @@ const PARAMETERS: &[Parameter] = &[
     parameter("port", Kind::Integer { min: 0, max: 65_535 }, Access::Immutable, "6379"),
     parameter("proto-max-bulk-len", BYTES, Access::Immutable, "16777216"),
     parameter("requirepass", Kind::Text, Access::Free, ""),
+    parameter("reserve-bytes", BYTES, Access::Immutable, "33554432"),
     parameter("save", Kind::Text, Access::Free, ""),
+    parameter("scrub-bytes-per-second", SCRUB, Access::Free, "1048576"),
     parameter("slowlog-log-slower-than", SLOWER_THAN, Access::Free, "-1"),
     parameter("slowlog-max-len", COUNT, Access::Free, "128"),
     parameter("stream-idmp-duration", Kind::Integer { min: 1, max: 86_400 }, Access::Free, "100"),

@@ -23,6 +23,8 @@ mod observe;
 mod out;
 mod output;
 mod policies;
+#[doc(hidden)]
+pub mod property;
 mod read_arguments;
 mod registry;
 mod saves;

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use levada_core::idempotence::IdmpLimits;
+use levada_engine::shard::ShardSettings;
 use levada_engine::store::local::LocalSettings;
 
 use crate::policies::Policies;
@@ -28,6 +29,13 @@ pub struct Settings {
     pub dedup_bytes_max: u64,
     /// Memory in bytes for blocks that were read or written lately.
     pub cache_bytes: usize,
+    /// Bytes of blocks read a second to see whether they are whole (`scrub-bytes-per-second`); 0
+    /// for none.
+    pub scrub_bytes_per_second: u64,
+    /// Bytes kept in reserve for a full disk; more where a checkpoint needs more.
+    pub reserve_bytes: u64,
+    /// Free bytes below which the disk counts as full.
+    pub headroom_bytes: u64,
     /// Length of a log file in bytes: a multiple of 4 KiB, at least 32 MiB, as the largest
     /// transaction must fit.
     pub log_file_bytes: u64,
@@ -52,6 +60,9 @@ impl Default for Settings {
             policies: Policies::default(),
             dedup_bytes_max: 512 << 20,
             cache_bytes: 128 << 20,
+            scrub_bytes_per_second: ShardSettings::default().scrub_bytes_per_second,
+            reserve_bytes: LocalSettings::default().reserve_bytes,
+            headroom_bytes: LocalSettings::default().headroom_bytes,
             log_file_bytes: LocalSettings::default().log_file_bytes,
             seed: 1,
             #[cfg(feature = "null")]

@@ -16,6 +16,12 @@ const ALLOWED: &[(&str, &[&str])] = &[
     // The checker of histories judges the real server too. Tests only: the reply reader, and the
     // server in process.
     ("xtask", &["levada-resp", "levada-server", "levada-sim"]),
+    (
+        "levada-fuzz",
+        &["levada-core", "levada-engine", "levada-rdb", "levada-resp", "levada-server"],
+    ),
+    // The targets of the fuzzer; for tests the reply reader, and the server in process.
+    ("xtask", &["levada-fuzz", "levada-resp", "levada-server"]),
 ];
 /// What an application may use.
 const ALLOWED_APPS: &[&str] = &["levada"];
@@ -26,7 +32,9 @@ const TOKIO: &[&str] = &["levada-server", "levada", "levada-cli"];
 pub(crate) fn check(files: &[File]) -> Vec<String> {
     let manifests = files.iter().filter(|file| {
         file.path.ends_with("/Cargo.toml")
-            && ["crates/", "apps/", "xtask/"].iter().any(|place| file.path.starts_with(place))
+            && ["crates/", "apps/", "fuzz/Cargo", "xtask/"]
+                .iter()
+                .any(|place| file.path.starts_with(place))
     });
     manifests.flat_map(check_manifest).collect()
 }

@@ -115,6 +115,11 @@ fn set(context: &mut Context<'_>, request: &Request<'_>) -> Result<Then, WireErr
         let dedup_bytes_max = context.state.config.number("dedup-bytes-max");
         context.shard.set_settings(ShardSettings { dedup_bytes_max, ..*context.shard.settings() });
     }
+    if names.contains(&"scrub-bytes-per-second") {
+        let scrub_bytes_per_second = context.state.config.number("scrub-bytes-per-second");
+        let settings = *context.shard.settings();
+        context.shard.set_settings(ShardSettings { scrub_bytes_per_second, ..settings });
+    }
     if names.contains(&"delivery-sync") {
         let delivery_strict = context.state.config.get("delivery-sync") == "strict";
         context.shard.set_settings(ShardSettings { delivery_strict, ..*context.shard.settings() });

@@ -147,6 +147,7 @@ impl Server {
             nodes: config.node_limits(),
             idmp: config.idmp_limits(),
             dedup_bytes_max: config.number("dedup-bytes-max"),
+            scrub_bytes_per_second: config.number("scrub-bytes-per-second"),
             ..ShardSettings::default()
         };
         let shard = recover(&waker, &settings, shard_settings)?;
@@ -533,6 +534,8 @@ fn recover(waker: &Arc<Waker>, settings: &Settings, shard: ShardSettings) -> Res
     let local = LocalSettings {
         cache_bytes: settings.cache_bytes,
         log_file_bytes: settings.log_file_bytes,
+        reserve_bytes: settings.reserve_bytes,
+        headroom_bytes: settings.headroom_bytes,
         ..LocalSettings::default()
     };
     let (store, recovered) = LocalStore::open(disk, local)?;
@@ -587,7 +590,14 @@ fn initial_config(listeners: &[net::TcpListener], settings: &Settings) -> Config
     config.put("requirepass", settings.requirepass.clone());
     config.put("group-policy", settings.policies.groups().join("\n"));
     config.put("stream-policy", settings.policies.streams().join("\n"));
-    config.put("dedup-bytes-max", settings.dedup_bytes_max.to_string());
+    for (name, bytes) in [
+        ("dedup-bytes-max", settings.dedup_bytes_max),
+        ("headroom-bytes", settings.headroom_bytes),
+        ("reserve-bytes", settings.reserve_bytes),
+        ("scrub-bytes-per-second", settings.scrub_bytes_per_second),
+    ] {
+        config.put(name, bytes.to_string());
+    }
     config.put("stream-idmp-duration", settings.idmp_duration_s.to_string());
     config.put("stream-idmp-maxsize", settings.idmp_iids_max.to_string());
     config

@@ -54,3 +54,30 @@ fn a_stranger_who_never_reads_has_little_answered() {
     client.expect("refusals", &refusal.repeat(requests));
     client.check("AUTH secret", "+OK\r\n");
 }
+
+#[test]
+fn the_scrub_may_be_paced_while_it_runs_and_the_reserve_may_not() {
+    let server = Server::start_with(|settings| {
+        settings.reserve_bytes = 3 << 20;
+        settings.scrub_bytes_per_second = 7;
+    });
+    let mut client = server.client();
+    client.check("CONFIG GET reserve-bytes", "*2\r\n$13\r\nreserve-bytes\r\n$7\r\n3145728\r\n");
+    let scrub = "$22\r\nscrub-bytes-per-second\r\n";
+    client.check("CONFIG GET scrub-bytes-per-second", &format!("*2\r\n{scrub}$1\r\n7\r\n"));
+    client.check("CONFIG SET scrub-bytes-per-second 2mb", "+OK\r\n");
+    client.check("CONFIG GET scrub-bytes-per-second", &format!("*2\r\n{scrub}$7\r\n2097152\r\n"));
+    let failed = "-ERR CONFIG SET failed (possibly related to argument ";
+    client.check(
+        "CONFIG SET scrub-bytes-per-second 2gb",
+        &format!(
+            "{failed}'scrub-bytes-per-second') - argument must be between 0 and 1073741824 \
+             inclusive\r\n"
+        ),
+    );
+    let immutable = "can't set immutable config";
+    client.check(
+        "CONFIG SET headroom-bytes 1",
+        &format!("{failed}'headroom-bytes') - {immutable}\r\n"),
+    );
+}
