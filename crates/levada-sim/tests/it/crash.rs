@@ -81,10 +81,10 @@ fn finds_a_store_that_loses_what_a_piece_grew_by() {
 }
 
 /// A store that is broken in one way.
-struct Broken<S, B>(S, PhantomData<B>);
+pub(crate) struct Broken<S, B>(S, PhantomData<B>);
 
 /// What is broken; nothing unless overridden.
-trait Breakage {
+pub(crate) trait Breakage {
     /// What is reported durable.
     fn durable(durable: Lsn, _written: Lsn) -> Lsn {
         durable
@@ -96,7 +96,7 @@ trait Breakage {
 }
 
 /// Says that what is written is durable.
-struct AckBeforeSync;
+pub(crate) struct AckBeforeSync;
 
 impl Breakage for AckBeforeSync {
     fn durable(_: Lsn, written: Lsn) -> Lsn {
