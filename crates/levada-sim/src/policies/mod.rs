@@ -27,6 +27,7 @@ use crate::history::{self, Counter, Id, Journal, Ledger, Rules, Violation};
 use crate::random::Random;
 use client::Held;
 use levada_engine::clock::Now;
+use levada_engine::disk::Lane;
 use levada_engine::shard::{Shard, ShardSettings};
 use levada_engine::store::local::LocalSettings;
 use policy::Policy;
@@ -254,6 +255,10 @@ impl World {
     fn turn<S: Restart>(&mut self, life: &mut Life<S>) -> Result<(), Halt> {
         self.now_ms = self.now_ms.max(self.wall_ms);
         for _ in 0..2 {
+            if self.random.chance(10) {
+                let lane = *self.random.pick(&[Lane::Inline, Lane::Background]);
+                life.shard.store_mut().set_lane(lane);
+            }
             life.shard.commit(self.now())?;
             if self.random.chance(40) {
                 life.shard.store_mut().wait();
