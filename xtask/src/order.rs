@@ -20,7 +20,7 @@ use crate::kills::value::Chance;
 /// Longest wait for a start.
 const START_MAX: Duration = Duration::from_secs(20);
 /// Longest time without an acknowledgement.
-const STALL_MAX: Duration = Duration::from_secs(60);
+const STALL_MAX: Duration = Duration::from_mins(1);
 /// How long a consumer has an entry, in milliseconds.
 const LEASE_MS: u64 = 1500;
 /// Entries of one request at most.
@@ -219,8 +219,10 @@ impl Shared {
     fn consume(&self, consumer: u64) {
         let mut chance = Chance::new(self.options.seed ^ (consumer + 1) << 32);
         while let Some(mut client) = self.connect() {
-            while !self.ended.load(SeqCst) && self.turn(&mut client, consumer, &mut chance).is_ok()
-            {
+            let mut goes_on = true;
+            while goes_on {
+                let turned = self.turn(&mut client, consumer, &mut chance);
+                goes_on = turned.is_ok() && !self.ended.load(SeqCst);
             }
         }
     }

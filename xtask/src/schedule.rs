@@ -16,7 +16,7 @@ use crate::kills::server::{Kind, Server};
 use crate::kills::value::Chance;
 
 /// Longest wait for a recovery.
-const RECOVERY_MAX: Duration = Duration::from_secs(60);
+const RECOVERY_MAX: Duration = Duration::from_mins(1);
 /// Requests under way at once while entries are scheduled.
 const PIPELINE: u64 = 500;
 /// Entries of one answer to the reader.

@@ -346,6 +346,14 @@ impl fmt::Display for Settings {
              group-policy = {}\n",
             list(&self.group_policy)
         )?;
+        self.show_memory(f)
+    }
+}
+
+impl Settings {
+    /// The part of the text that is about memory and disk.
+    fn show_memory(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let quoted = |text: &str| toml::Value::String(text.to_owned()).to_string();
         writeln!(
             f,
             "# Memory for idempotent ids under DEDUP-WINDOW and DEDUP-MAX, 48 bytes each.\n\

@@ -456,8 +456,8 @@ impl<'a> Effect<'a> {
         )
     }
 
-    /// Whether all that it says is that a consumer was there and got nothing. Alone it may be logged
-    /// later, and nobody waits for it who is not shown when consumers were seen.
+    /// Whether all that it says is that a consumer was there and got nothing. Alone it may be
+    /// logged later, and nobody waits for it who is not shown when consumers were seen.
     pub fn is_passing(&self) -> bool {
         matches!(self, Self::ConsumerSeen { active: false, .. })
     }
@@ -810,12 +810,14 @@ mod tests {
     use alloc::vec;
 
     fn samples() -> Vec<Effect<'static>> {
+        [of_keys(), of_entries(), of_groups()].concat()
+    }
+
+    fn of_keys() -> Vec<Effect<'static>> {
         let key = KeyNumber(300);
-        let (a, b) = (StreamId::new(5, 9), StreamId::new(5, 11));
-        let pairs: &'static [&'static [u8]] = &[b"f", b"v", b"g", b""];
-        let fields = EntryFields(Fields::Arguments(pairs));
+        let a = StreamId::new(5, 9);
         let mut block = Block::new();
-        block.append(a, &fields.0, true);
+        block.append(a, &pairs().0, true);
         let blocks = vec![(3, Arc::new(block.clone())), (4, Arc::new(block))];
         vec![
             Effect::KeyCreated { key, database: 3, kind: Kind::Stream, name: b"orders"[..].into() },
@@ -828,6 +830,17 @@ mod tests {
             Effect::StreamCopied { key, from: KeyNumber(7), blocks },
             Effect::TextSet { key, value: b"\0\xff"[..].into() },
             Effect::TextAppended { key, more: b"more" },
+        ]
+    }
+
+    fn pairs() -> EntryFields<'static> {
+        EntryFields(Fields::Arguments(&[b"f", b"v", b"g", b""]))
+    }
+
+    fn of_entries() -> Vec<Effect<'static>> {
+        let (key, fields) = (KeyNumber(300), pairs());
+        let (a, b) = (StreamId::new(5, 9), StreamId::new(5, 11));
+        vec![
             Effect::Appended { key, id: a, starts_node: true, fields },
             Effect::Sealed { key },
             Effect::Deleted { key, max_deleted_id: b, rows: vec![(0, 3), (0, 4), (9, 0)] },
@@ -844,6 +857,28 @@ mod tests {
             },
             Effect::IidsForgotten { key, until_ms: 5 },
             Effect::IidsCounted { key, added: 4, duplicates: u64::MAX },
+            Effect::Scheduled {
+                key,
+                due: Due { at_ms: 77, id: a },
+                starts_node: false,
+                once: Some((b"p", b"\0")),
+                fields,
+            },
+            Effect::Scheduled {
+                key,
+                due: Due { at_ms: 0, id: b },
+                starts_node: true,
+                once: None,
+                fields,
+            },
+            Effect::Unscheduled { key, due: Due { at_ms: u64::MAX, id: a } },
+        ]
+    }
+
+    fn of_groups() -> Vec<Effect<'static>> {
+        let key = KeyNumber(300);
+        let (a, b) = (StreamId::new(5, 9), StreamId::new(5, 11));
+        vec![
             Effect::GroupCreated { key, group: 1, name: b"g", last_id: a, entries_read: None },
             Effect::GroupIdSet { key, group: 1, last_id: a, entries_read: Some(4) },
             Effect::GroupDestroyed { key, group: 1 },
@@ -868,21 +903,6 @@ mod tests {
                 lease: LeaseChange::More,
             },
             Effect::Released { key, group: 1, ids: vec![] },
-            Effect::Scheduled {
-                key,
-                due: Due { at_ms: 77, id: a },
-                starts_node: false,
-                once: Some((b"p", b"\0")),
-                fields,
-            },
-            Effect::Scheduled {
-                key,
-                due: Due { at_ms: 0, id: b },
-                starts_node: true,
-                once: None,
-                fields,
-            },
-            Effect::Unscheduled { key, due: Due { at_ms: u64::MAX, id: a } },
         ]
     }
 

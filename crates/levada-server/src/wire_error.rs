@@ -378,12 +378,10 @@ fn own_text(error: &CoreError) -> Cow<'static, [u8]> {
             b"ERR DLQ names a key that holds no stream: name another one, or delete it"
         }
         CoreError::TooManyLetters => {
-            b"ERR the dead-letter stream is too long to look through: name letters with IDS (XRANGE \
-              shows them), or shorten it with XTRIM"
+            b"ERR the dead-letter stream is too long to look through: name letters with IDS \
+              (XRANGE shows them), or shorten it with XTRIM"
         }
-        CoreError::OrderChanges => {
-            b"ERR the group goes by another field: set ORDER-BY \"\" first"
-        }
+        CoreError::OrderChanges => b"ERR the group goes by another field: set ORDER-BY \"\" first",
         CoreError::OrderTooLate => {
             b"ERR ORDER-BY cannot begin with more than 1000 pending entries: acknowledge some first"
         }

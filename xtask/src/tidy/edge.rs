@@ -13,15 +13,13 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("levada-cli", &["levada-core", "levada-engine", "levada-server", "levada-rdb", "levada"]),
     // The proving ground looks at everything; only the rigs of xtask look at it.
     ("levada-sim", &["levada-core", "levada-resp", "levada-engine", "levada-server", "levada"]),
-    // The checker of histories judges the real server too. Tests only: the reply reader, and the
-    // server in process.
-    ("xtask", &["levada-resp", "levada-server", "levada-sim"]),
     (
         "levada-fuzz",
         &["levada-core", "levada-engine", "levada-rdb", "levada-resp", "levada-server"],
     ),
-    // The targets of the fuzzer; for tests the reply reader, and the server in process.
-    ("xtask", &["levada-fuzz", "levada-resp", "levada-server"]),
+    // The checker of histories judges the real server too, and the fuzzer runs its targets. Tests
+    // only: the reply reader, and the server in process.
+    ("xtask", &["levada-fuzz", "levada-resp", "levada-server", "levada-sim"]),
 ];
 /// What an application may use.
 const ALLOWED_APPS: &[&str] = &["levada"];

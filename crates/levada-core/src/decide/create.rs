@@ -46,8 +46,8 @@ pub(super) fn named_stream<'a>(
     Ok(key)
 }
 
-/// What follows the creation of a stream of this name. Patterns say nothing of schedules: what waits
-/// in one must not go by a limit or an age.
+/// What follows the creation of a stream of this name. Patterns say nothing of schedules: what
+/// waits in one must not go by a limit or an age.
 pub(super) fn policies(
     context: Context<'_>,
     key: KeyNumber,
