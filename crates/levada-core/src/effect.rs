@@ -868,6 +868,13 @@ mod tests {
                 lease: LeaseChange::More,
             },
             Effect::Released { key, group: 1, ids: vec![] },
+        ]
+    }
+
+    fn schedules() -> Vec<Effect<'static>> {
+        let (key, a, b) = (KeyNumber(300), StreamId::new(5, 9), StreamId::new(5, 11));
+        let fields = EntryFields(Fields::Arguments(&[b"f", b"v"]));
+        vec![
             Effect::Scheduled {
                 key,
                 due: Due { at_ms: 77, id: a },
@@ -889,14 +896,15 @@ mod tests {
     #[test]
     fn every_effect_survives_the_log() {
         let mut batch = Vec::new();
-        samples().iter().for_each(|effect| effect.encode(&mut batch));
+        let samples = [samples(), schedules()].concat();
+        samples.iter().for_each(|effect| effect.encode(&mut batch));
         let back: Option<Vec<_>> = decode_batch(&batch).collect();
-        assert_eq!(back.expect("own bytes"), samples());
+        assert_eq!(back.expect("own bytes"), samples);
     }
 
     #[test]
     fn a_cut_batch_is_no_batch() {
-        for effect in samples() {
+        for effect in [samples(), schedules()].concat() {
             let mut batch = Vec::new();
             effect.encode(&mut batch);
             for len in 1..batch.len() {

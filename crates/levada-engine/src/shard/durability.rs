@@ -43,7 +43,8 @@ impl<S: Store> Shard<S> {
         object.is_some_and(|object| self.may_wait(&object.value))
     }
 
-    /// The last change of anything that a command's answer shows; its own, if it `changes` anything.
+    /// The last change of anything that a command's answer shows; its own, if it `changes`
+    /// anything.
     pub(super) fn wait_for(&mut self, command: &Command<'_>, changes: bool) -> Wait {
         let relaxed = matches!(command, Command::Xreadgroup(_)) && !self.settings.delivery_strict;
         // There is none behind the end of the batch.
