@@ -16,7 +16,7 @@ use crate::{
     keyspace::{KeyNumber, Keyspace, Object, Value},
     pending::Pending,
     restored::RestoredStream,
-    schedule::Payload,
+    schedule::{Due, Payload},
     stream::Stream,
 };
 
@@ -342,13 +342,9 @@ impl Machine {
             }
             Effect::Scheduled { due, starts_node, once, fields, .. } => {
                 let payload = Payload { fields: fields.0, at_ms: due.at_ms, once: *once };
-                let fields = payload.encode();
-                stream.append(due.id, &Fields::Encoded(&fields), *starts_node, at.now_ms);
-                stream.schedule_mut().insert(at.position, *due);
+                schedule(stream, *due, &payload.encode(), *starts_node, at);
             }
-            Effect::Unscheduled { due, .. } => {
-                stream.schedule_mut().remove(at.position, *due);
-            }
+            Effect::Unscheduled { due, .. } => stream.unschedule(at.position, *due),
             Effect::Policy { act: Act::StreamPolicySet(policy), .. } => {
                 stream.set_policy(*policy);
                 stream.idempotence.set_dedup_limits(at.position, DedupLimits::of(policy));
@@ -366,6 +362,12 @@ impl Machine {
             None => Applied::Done,
         }
     }
+}
+
+/// Adds an entry to a schedule; its fields are encoded.
+fn schedule(stream: &mut Stream, due: Due, fields: &[u8], starts_node: bool, at: At) {
+    stream.append(due.id, &Fields::Encoded(fields), starts_node, at.now_ms);
+    stream.schedule_mut().insert(at.position, due);
 }
 
 fn apply_to_idempotence(

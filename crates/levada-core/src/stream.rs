@@ -19,7 +19,7 @@ use crate::{
     redriven::Redriven,
     registry::Registry,
     restored::RestoredStream,
-    schedule::Schedule,
+    schedule::{Due, Schedule},
     varint::{self, Reader},
 };
 
@@ -174,6 +174,11 @@ impl Stream {
     /// The same, to be changed.
     pub(crate) fn schedule_mut(&mut self) -> &mut Schedule {
         Arc::make_mut(self.schedule.get_or_insert_default())
+    }
+
+    /// Takes an entry out of the schedule; nothing where it is not there.
+    pub(crate) fn unschedule(&mut self, position: u64, due: Due) {
+        self.schedule_mut().remove(position, due);
     }
 
     /// What a checkpoint knows of it.

@@ -96,20 +96,7 @@ impl<S: Store> Shard<S> {
                 watched.iter().for_each(|name| self.watches.touch(name));
                 self.waiters.feed_all(*database);
             }
-            Effect::DatabasesSwapped { first, second } => {
-                // A key that is in neither is missing still.
-                let in_either = |name: &&Name| {
-                    [first, second].contains(&&name.0)
-                        && [first, second]
-                            .iter()
-                            .any(|database| self.object_number(**database, &name.1).is_some())
-                };
-                let watched: Vec<_> =
-                    self.watches.clients.keys().filter(in_either).cloned().collect();
-                watched.iter().for_each(|name| self.watches.touch(name));
-                self.waiters.feed_all(Some(*first));
-                self.waiters.feed_all(Some(*second));
-            }
+            Effect::DatabasesSwapped { first, second } => self.touch_both(*first, *second),
             Effect::KeyCreated { database, name, .. } => self.touch((*database, name.to_vec())),
             Effect::KeyRenamed { key, database, name } => {
                 self.touch_key(*key);
@@ -157,6 +144,21 @@ impl<S: Store> Shard<S> {
         if let Some(object) = self.machine.keys.get(key) {
             self.waiters.feed((object.database, object.name.to_vec()));
         }
+    }
+
+    /// Everything in two databases that have changed places.
+    fn touch_both(&mut self, first: u8, second: u8) {
+        // A key that is in neither is missing still.
+        let in_either = |name: &&Name| {
+            [first, second].contains(&name.0)
+                && [first, second]
+                    .iter()
+                    .any(|database| self.object_number(*database, &name.1).is_some())
+        };
+        let watched: Vec<_> = self.watches.clients.keys().filter(in_either).cloned().collect();
+        watched.iter().for_each(|name| self.watches.touch(name));
+        self.waiters.feed_all(Some(first));
+        self.waiters.feed_all(Some(second));
     }
 
     fn has_parked(&self, key: KeyNumber, group: u32) -> bool {
