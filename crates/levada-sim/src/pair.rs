@@ -190,6 +190,8 @@ impl<S: Store> Pair<S> {
         self.model.expire_keys(self.now_ms);
         self.shard.log_seen();
         let (blocks, lost) = all_blocks(&mut self.shard);
+        // When consumers were seen is logged later than the rest.
+        dump::take_earlier_seen(&mut self.model, self.shard.machine());
         let found = dump::of_machine(self.shard.machine(), &blocks, self.now_ms);
         match dump::difference(&dump::of_model(&self.model), &found) {
             None => Ok(()),

@@ -72,6 +72,8 @@ impl World {
             }
             let mut model = point.model.clone();
             model.expire_keys(now_ms);
+            // When consumers were seen is logged later than the rest.
+            dump::take_earlier_seen(&mut model, shard.machine());
             let was: Dump = dump::of_model(&model);
             found.retain(|key, text| was.get(key) != Some(text));
         }

@@ -185,16 +185,13 @@ impl World {
         self.disk.with(|disk| if cut { disk.crash() } else { disk.kill() });
     }
 
-    /// Forgets what an unanswered request, or a power cut, may have changed.
+    /// Forgets what an unanswered request, or the end itself, may have changed: a delivery may be
+    /// undone.
     fn settle_unknown<S>(&mut self, life: Life<S>) {
-        let undone = self.power_cut && !self.settings.delivery_strict;
-        if undone || !life.waiting.is_empty() {
-            self.leases.clear();
-        }
+        self.leases.clear();
         for held in life.waiting {
             self.lose(&held);
         }
-        self.leases.values_mut().for_each(|lease| lease.deliveries = 0);
     }
 
     /// Starts processes until one has recovered, and checks what it found.
