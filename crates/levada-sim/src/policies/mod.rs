@@ -185,12 +185,22 @@ impl World {
         self.disk.with(|disk| if cut { disk.crash() } else { disk.kill() });
     }
 
-    /// Forgets what an unanswered request, or the end itself, may have changed: a delivery may be
-    /// undone.
+    /// Forgets what an unanswered request, or a power cut, may have changed.
     fn settle_unknown<S>(&mut self, life: Life<S>) {
-        self.leases.clear();
+        if !life.waiting.is_empty() {
+            self.leases.clear();
+        }
+        self.forget_undone();
         for held in life.waiting {
             self.lose(&held);
+        }
+        self.leases.values_mut().for_each(|lease| lease.deliveries = 0);
+    }
+
+    /// Forgets deliveries that a power cut may have undone.
+    fn forget_undone(&mut self) {
+        if self.power_cut && !self.settings.delivery_strict {
+            self.leases.clear();
         }
     }
 
@@ -210,6 +220,7 @@ impl World {
             self.report.interrupted += 1;
             let cut = self.random.chance(65);
             self.power_cut |= cut;
+            self.forget_undone();
             self.disk.with(|disk| {
                 disk.set_plan(FaultPlan::new());
                 if cut { disk.crash() } else { disk.kill() }
@@ -220,6 +231,9 @@ impl World {
 
     fn start<S: Restart>(&mut self) -> Result<Life<S>, Halt> {
         let (store, recovered) = S::open(self.disk.clone(), self.local.clone())?;
+        // A clock that stepped back stands, in a new process, where the log left it.
+        let logged_ms = recovered.batches.last().map_or(recovered.now_ms, |batch| batch.now_ms);
+        self.now_ms = self.wall_ms.max(logged_ms);
         let shard = Shard::recover(store, recovered, self.settings, 3)?;
         let mut life = Life { shard, waiting: Vec::new() };
         self.set_up(&mut life)?;

@@ -52,6 +52,9 @@ where
         let kept = tokio::time::timeout(PATIENCE * 2, promise(broker, world.clone())).await;
         assert!(kept.is_ok(), "{test} on {}: it takes for ever", world.name);
         if let Some(path) = world.url.strip_prefix("embedded:") {
+            // What still runs lets go of it at its own pace.
+            eventually("the engine has closed", || async { connect(&world.url).await.is_ok() })
+                .await;
             std::fs::remove_dir_all(path).expect("the data directory can be removed");
         }
     }

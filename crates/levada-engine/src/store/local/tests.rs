@@ -606,6 +606,22 @@ fn a_damaged_block_is_never_served() {
 }
 
 #[test]
+fn a_block_that_the_scrub_could_not_read_is_not_condemned() {
+    let mut store = filled(1);
+    store.put_block(5, 0, block(5, 0)).expect("a sound disk");
+    checkpoint(&mut store);
+    let (mut store, _) = LocalStore::open(store.into_disk().kill(), small()).expect("sound");
+    let disk = store.disk().clone();
+    disk.stop_after(0);
+    assert!(store.scrub() > 0, "there is a block to read");
+    store.wait();
+    disk.stop_after(u64::MAX);
+    store.poll().expect("what nobody asked for is no failure");
+    assert_eq!((store.scrubbed().errors, store.scrubbed().damaged), (1, Some((5, 0))));
+    assert!(matches!(store.fetch_now(5, 0), Fetch::Ready(_)), "the device answers again");
+}
+
+#[test]
 fn files_go_only_when_a_durable_checkpoint_no_longer_names_them() {
     let mut store = filled(1);
     for number in 2..40 {

@@ -361,7 +361,7 @@ impl Blocks {
                 let read = Operation::Read { file, offset, len };
                 io.begin(read, Purpose::Scrub(key, location));
             }
-            Err(error) => self.found_damaged(key, error.message),
+            Err(_) => self.found_error(key),
         }
         location.len as usize
     }
@@ -380,18 +380,14 @@ impl Blocks {
         }
         self.scrub.seen.blocks += 1;
         match result {
-            Ok(bytes) => {
-                if self.check(key, location, bytes).is_none() {
-                    self.scrub.seen.errors += 1;
-                    self.scrub.seen.damaged = Some((key.object, key.number));
-                }
-            }
-            Err(error) => self.found_damaged(key, error.to_string()),
+            Ok(bytes) if self.check(key, location, bytes).is_some() => {}
+            _ => self.found_error(key),
         }
     }
 
-    fn found_damaged(&mut self, key: BlockKey, how: String) {
-        self.damaged.insert(key, how);
+    /// A block that cannot be read is not damaged yet: whoever asks for it tries again, as if
+    /// nobody had tried before.
+    fn found_error(&mut self, key: BlockKey) {
         self.scrub.seen.errors += 1;
         self.scrub.seen.damaged = Some((key.object, key.number));
     }
