@@ -82,7 +82,7 @@ impl Extended {
             false => (small.0, right - left),
         };
         let size = round(sum, exponent);
-        (size != Size::Infinite).then_some(Self { negative: negative && sum > 0, size })
+        (size != Size::Infinite).then_some(Self { negative, size })
     }
 
     /// Decimal digits, at most 17 behind the point, without zeros at the end.
@@ -343,6 +343,8 @@ mod tests {
         check("18446744073709551615", "1", "18446744073709551616");
         check("18446744073709551616", "1", "18446744073709551616");
         check("18446744073709551618", "1", "18446744073709551620");
+        // A half is a tie only if nothing stands behind it, however far behind.
+        check("18446744073709551616", "0x1.0000000000000002p0", "18446744073709551618");
         check("0x1.8p1", "-.5", "2.5");
         check("1e30", "-1", "1000000000000000000024696061952");
         check("1e4932", "-1e4932", "0");
@@ -370,5 +372,7 @@ mod tests {
         check(&long[1..], "1", None);
         let zeros = ["0".repeat(5000), "1".to_string()].concat();
         check(&zeros, "1", Some("2"));
+        let longest = ["0".repeat(TEXT_BYTES_MAX - 1), "1".to_string()].concat();
+        check(&longest, "1", Some("2"));
     }
 }

@@ -228,6 +228,14 @@ mod tests {
     }
 
     #[test]
+    fn what_is_parked_or_in_flight_counts_as_memory() {
+        let mut order = Order::default();
+        (1..=100).for_each(|ms| order.park(id(ms), 7));
+        (101..=200).for_each(|ms| order.take_off(id(ms), ms));
+        assert!(order.memory_bytes() >= 200 * size_of::<(StreamId, u64)>());
+    }
+
+    #[test]
     fn a_lane_is_free_when_all_that_is_parked_in_it_was_taken() {
         let mut order = Order::default();
         order.park(id(2), 7);

@@ -1,11 +1,12 @@
 //! The proving ground: reference model, fault disk, schedules, checkers.
 //!
 //! A run is a pure function of its seed. Steps are drawn once ([`op`]) and led through the model
-//! and the product side by side ([`pair`]); states are compared as text ([`dump`]). [`lockstep`]
-//! does so with the state machine alone, [`crash`] with the whole engine on a [`disk`] that fails.
-//! [`flips`] damages what lies on disk. [`history`] judges what clients were told, here and by the
-//! rigs that kill the real server.
+//! and the product side by side ([`pair`]); states are compared as text ([`dump`]), and what they
+//! say of themselves is counted anew ([`books`]). [`lockstep`] does so with the state machine
+//! alone, [`crash`] with the whole engine on a [`disk`] that fails. [`flips`] damages what lies on
+//! disk. [`history`] judges what clients were told, here and by the rigs that kill the real server.
 
+pub mod books;
 pub mod crash;
 pub mod disk;
 pub mod dump;

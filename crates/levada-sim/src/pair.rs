@@ -6,6 +6,7 @@
 
 mod waiting;
 
+use crate::books;
 use crate::dump::{self, SealedBlocks};
 use crate::model::{Answer, Consumer, Id, Key, Model, Reply, Stream, Value};
 use crate::op::subject::{self, Refused, Seen};
@@ -192,6 +193,7 @@ impl<S: Store> Pair<S> {
         let (blocks, lost) = all_blocks(&mut self.shard);
         // When consumers were seen is logged later than the rest.
         dump::take_earlier_seen(&mut self.model, self.shard.machine());
+        books::check(self.shard.machine()).map_err(Halt::Wrong)?;
         let found = dump::of_machine(self.shard.machine(), &blocks, self.now_ms);
         match dump::difference(&dump::of_model(&self.model), &found) {
             None => Ok(()),

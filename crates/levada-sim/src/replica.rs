@@ -2,6 +2,7 @@
 //! the same state; so must one that is loaded from snapshots of that machine, taken in pieces while
 //! it goes on.
 
+use crate::books;
 use crate::dump::{self, Dump, SealedBlocks};
 use crate::random::Random;
 use levada_core::effect;
@@ -122,6 +123,7 @@ impl Replica {
         if let Some(difference) = dump::difference(&frozen.expected, &found) {
             return Err(format!("loaded from a checkpoint: {difference}"));
         }
+        books::check(&loaded).map_err(|what| format!("loaded from a checkpoint: {what}"))?;
         if self.position == self.last.lsn && random.chance(50) {
             self.machine = loaded;
         }

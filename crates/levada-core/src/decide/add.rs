@@ -325,7 +325,7 @@ pub(super) fn xsetid<'a>(context: Context<'_>, xsetid: &Xsetid<'a>) -> Decided<'
     let entries_added = xsetid.entries_added.unwrap_or(stream.entries_added);
     let mut effects = Vec::new();
     // Ids of a block increase, deleted ones included: the next entry may be below one of these.
-    if stream.tail().count() > 0 && last_id < stream.tail().last() {
+    if last_id < stream.tail().last() {
         effects.push(Effect::Sealed { key });
     }
     effects.push(Effect::IdSet { key, last_id, entries_added, max_deleted_id });

@@ -187,3 +187,17 @@ fn malformed_pieces_are_refused() {
     *head.last_mut().expect("not empty") = 3;
     assert!(!decodes(&head, &chunk), "all of the first chunk gone");
 }
+
+#[test]
+fn memory_is_at_least_that_of_the_parts() {
+    let mut dedup = Dedup::new(limits(0, 1_000_000), SECRET, 0);
+    (0..20_000).for_each(|n| append(&mut dedup, n, 5000));
+    let row = size_of::<Digest>() + size_of::<StreamId>() + size_of::<u32>();
+    let chunks: usize = dedup.chunks.iter().map(|slot| slot.chunk.memory_bytes()).sum();
+    assert!(chunks >= 20_000 * row, "{chunks}");
+    let table = dedup.table.memory_bytes();
+    assert!(table >= 20_000 * (size_of::<u32>() + 1), "{table}");
+    let slots = dedup.chunks.len() * size_of::<Slot>();
+    let whole = dedup.memory_bytes();
+    assert!(whole >= size_of::<Dedup>() + chunks + slots + table, "{whole}");
+}

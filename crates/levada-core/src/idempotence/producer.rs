@@ -249,3 +249,22 @@ fn whole(first: u64, kept: u32) -> u64 {
 fn hash_of(hasher: &FixedState, chunks: &VecDeque<Slot>, first: u64, kept: u32) -> u64 {
     hasher.hash_one(at(chunks, whole(first, kept)).iid)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::StreamId;
+
+    #[test]
+    fn memory_counts_the_queue_of_chunks() {
+        let (hasher, mut producer) = (FixedState::with_seed(7), Producer::new(b"pid"[..].into()));
+        for n in 0_u32..5000 {
+            let tracked = Tracked { iid: &n.to_le_bytes(), id: StreamId::MIN, since_ms: 5 };
+            producer.push(&hasher, 1, tracked);
+        }
+        let chunks: usize = producer.chunks.iter().map(|slot| slot.chunk.memory_bytes()).sum();
+        let table = producer.table.capacity() * (size_of::<u32>() + 1);
+        let queue = producer.memory_bytes() - chunks - table - producer.pid.len();
+        assert!(queue >= producer.chunks.len() * size_of::<Slot>(), "{queue}");
+    }
+}

@@ -157,3 +157,14 @@ fn malformed_pieces_are_refused() {
     *head.last_mut().expect("not empty") = 3;
     assert!(!decodes(&head, &chunk), "all of the first chunk gone");
 }
+
+#[test]
+fn memory_is_at_least_that_of_producers_and_their_iids() {
+    let mut state = state(100_000);
+    (0..100_u32).for_each(|n| append(&mut state, &n.to_le_bytes(), b"i", 5));
+    let few: usize = state.producers().map(Producer::memory_bytes).sum();
+    assert!(state.memory_bytes() >= few + 100 * size_of::<Producer>(), "{few}");
+    (0..20_000_u32).for_each(|n| append(&mut state, PID, &n.to_le_bytes(), 5));
+    let row = size_of::<StreamId>() + size_of::<u64>() + size_of::<u32>() + 4;
+    assert!(state.memory_bytes() >= few + 20_000 * row, "{}", state.memory_bytes());
+}

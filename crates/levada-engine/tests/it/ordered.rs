@@ -147,6 +147,21 @@ fn parked_entries_hold_retention_back_and_deleted_ones_are_passed_over() {
 }
 
 #[test]
+fn retention_forgets_no_parked_entry_below_a_deleted_one() {
+    each(|rig| {
+        ordered(rig);
+        six(rig);
+        assert_eq!(read(rig, "c", None), [1, 3, 6]);
+        rig.reply(&Command::Xdel(STREAM, vec![id(6)]));
+        rig.set_stream(vec![StreamOption::Retention(Retention::Acked)]);
+        rig.ack(b"g", &[6]);
+        assert_eq!(rig.lag("parked"), Fact::Number(3));
+        rig.ack(b"g", &[1, 3]);
+        assert_eq!(read(rig, "c", None), [2, 5]);
+    });
+}
+
+#[test]
 fn consumers_go_and_leave_their_keys_to_others() {
     each(|rig| {
         ordered(rig);

@@ -21,6 +21,7 @@ mod policy;
 
 pub use exhaust::exhaust;
 
+use crate::books;
 use crate::crash::{Report, Restart};
 use crate::disk::{Fault, FaultDisk, FaultPlan, SharedDisk};
 use crate::history::{self, Counter, Id, Journal, Ledger, Rules, Violation};
@@ -279,6 +280,7 @@ impl World {
             while life.shard.poll_event().is_some() {}
         }
         life.shard.commit(self.now())?;
+        books::check(life.shard.machine()).map_err(Halt::Wrong)?;
         self.release(life);
         Ok(())
     }

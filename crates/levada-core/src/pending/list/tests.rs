@@ -150,6 +150,7 @@ fn a_million_entries_take_24_bytes_each_and_half_of_them_48() {
     const ENTRIES: u64 = 1 << 20;
     let mut list = appended(0..ENTRIES);
     assert_memory_is_counted(&list);
+    assert!(list.memory_bytes() as u64 >= 20 * ENTRIES, "{}", list.memory_bytes());
     assert!(list.memory_bytes() as u64 <= 24 * ENTRIES, "{}", list.memory_bytes());
     // An odd factor visits every number below the power of two once, in no useful order.
     for step in 0..ENTRIES / 2 {

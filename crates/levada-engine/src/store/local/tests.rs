@@ -553,9 +553,12 @@ fn too_much_under_way_is_congested_and_too_large_is_refused() {
     let settings = LocalSettings { congested_bytes: 100_000, ..small() };
     let (mut store, _) = LocalStore::open(CrashDisk::new(1), settings).expect("empty");
     store.set_lane(Lane::Background);
+    let largest = vec![0; store.batch_bytes_max()];
+    store.commit(1, &largest, Urgency::Durable).expect("as large as a file with its header");
+    settle(&mut store);
     let before = store.written();
     let error = store
-        .commit(1, &vec![0; 64 << 10], Urgency::Durable)
+        .commit(1, &[&largest[..], b"+"].concat(), Urgency::Durable)
         .expect_err("larger than a file with its header");
     assert_eq!((error.kind, store.written()), (ErrorKind::Invalid, before));
     while !store.is_congested() {
@@ -563,6 +566,19 @@ fn too_much_under_way_is_congested_and_too_large_is_refused() {
     }
     settle(&mut store);
     assert!(!store.is_congested(), "also batches that nobody waits for");
+}
+
+#[test]
+fn what_may_wait_is_synced_when_it_is_half_of_what_may_be_under_way() {
+    let settings = LocalSettings { congested_bytes: 100_000, ..small() };
+    let (mut store, _) = LocalStore::open(CrashDisk::new(1), settings).expect("empty");
+    let before = store.durable();
+    for _ in 0..6 {
+        store.commit(1, &[0; 8000], Urgency::Written).expect("a sound disk");
+        assert_eq!(store.durable(), before, "nobody waits for it");
+    }
+    store.commit(1, &[0; 8000], Urgency::Written).expect("a sound disk");
+    assert_eq!(store.durable(), store.written(), "seven times 8 KiB are more than half");
 }
 
 #[test]
