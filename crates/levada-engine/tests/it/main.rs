@@ -6,7 +6,6 @@ mod defaults;
 mod embedded;
 mod full_disk;
 mod idempotent;
-mod names;
 mod ordered;
 mod policies;
 mod policy_rig;
