@@ -380,8 +380,8 @@ fn own_text(error: &CoreError) -> Cow<'static, [u8]> {
         CoreError::TooManyLetters { counted, last } => return letters_text(*counted, *last),
         CoreError::OrderChanges => b"ERR the group goes by another field: set ORDER-BY \"\" first",
         CoreError::OrderTooLate => {
-            b"ERR ORDER-BY cannot begin with more than 100000 pending entries, nor with some in more \
-              than 1024 blocks of the stream: acknowledge some first"
+            b"ERR ORDER-BY cannot begin with more than 100000 pending entries, nor with some in \
+              more than 1024 blocks of the stream: acknowledge some first"
         }
         CoreError::TooManyRedriven => {
             b"ERR the stream holds 100000 redriven entries already: acknowledge and trim it first"

@@ -124,7 +124,8 @@ impl Work<'_> {
             return Ok(false);
         }
         let plan = self.carriage(source, item).plan()?;
-        // In a payload it would be entries that nobody appends, or that a consumer without a name has.
+        // In a payload it would be entries that nobody appends, or that a consumer without a name
+        // has.
         let has_order = plan.policies.as_ref().is_some_and(Policies::has_order);
         if (plan.scheduled > 0 || has_order) && self.target.peer.policies {
             return Ok(false);

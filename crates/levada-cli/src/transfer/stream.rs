@@ -1,7 +1,8 @@
 //! Carries one stream, in four steps that can each be cut short and done again:
 //!
-//! 1. Entries behind the last id of the target, in order; those of a schedule are scheduled. An id that is pending somewhere though
-//!    its entry is gone gets a placeholder, as XCLAIM makes nothing pending that does not exist.
+//! 1. Entries behind the last id of the target, in order; those of a schedule are scheduled. An id
+//!    that is pending somewhere though its entry is gone gets a placeholder: XCLAIM makes nothing
+//!    pending that does not exist.
 //! 2. Groups, made anew: consumers, and what is pending with its times and counts.
 //! 3. Both sides are compared; what only the target has is removed, placeholders too. An entry that
 //!    goes leaves its pending references.
