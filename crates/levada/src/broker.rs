@@ -109,7 +109,7 @@ impl Broker {
     /// # }
     /// ```
     pub async fn partitioned(&self, stream: &str, partitions: u32) -> Result<Self> {
-        Ok(self.with(Topic::open(&*self.backend, stream, partitions).await?))
+        Ok(self.with(&Topic::open(&*self.backend, stream, partitions).await?))
     }
 
     /// Begins another generation of a partitioned stream, with so many partitions: new events go
@@ -118,10 +118,10 @@ impl Broker {
     pub async fn grow(&self, stream: &str, partitions: u32) -> Result<Self> {
         let topic = self.topic(stream);
         let topic = topic.ok_or_else(|| Error::NotFound(format!("partitions of {stream}")))?;
-        Ok(self.with(topic.grow(&*self.backend, partitions).await?))
+        Ok(self.with(&topic.grow(&*self.backend, partitions).await?))
     }
 
-    fn with(&self, topic: Topic) -> Self {
+    fn with(&self, topic: &Topic) -> Self {
         let others = self.topics.iter().filter(|it| it.name() != topic.name()).cloned();
         Self { topics: others.chain([topic.clone()]).collect(), ..self.clone() }
     }
