@@ -86,9 +86,9 @@ impl Broker {
     }
 
     /// The same broker, for which a stream is laid over so many partitions, 1 to
-    /// [`crate::PARTITIONS_MAX`]: its producers send each event to the partition of its key, and its
-    /// workers read all of them. The number is kept in the server when it is first said; later the
-    /// kept one holds, see [`Broker::topic`], and [`Broker::grow`] to have more.
+    /// [`crate::PARTITIONS_MAX`]: its producers send each event to the partition of its key, and
+    /// its workers read all of them. The number is kept in the server when it is first said;
+    /// later the kept one holds, see [`Broker::topic`], and [`Broker::grow`] to have more.
     ///
     /// ```
     /// # use serde::{Deserialize, Serialize};
