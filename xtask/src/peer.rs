@@ -71,6 +71,24 @@ impl Peer {
         })
     }
 
+    /// Starts a `redis-server` as a sentinel that watches nothing yet.
+    pub(crate) fn sentinel(program: &Path) -> Result<Self> {
+        Self::start("sentinel", |port, directory| {
+            // It writes down what it learns.
+            let file = directory.join("sentinel.conf");
+            let _ = std::fs::write(&file, "");
+            let mut command = Command::new(program);
+            command.arg(file).args(["--sentinel", "--port", port, "--bind", "127.0.0.1", "--dir"]);
+            command.arg(directory);
+            command
+        })
+    }
+
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     fn start(name: &str, command: impl Fn(&str, &Path) -> Command) -> Result<Self> {
         let mut failure = String::new();
         for attempt in 0..ATTEMPTS_MAX {
@@ -125,7 +143,8 @@ impl Drop for Peer {
     }
 }
 
-fn free_port() -> Result<u16> {
+/// A port that nobody listens at now.
+pub(crate) fn free_port() -> Result<u16> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }
 

@@ -1,17 +1,38 @@
 //! `cargo xtask toolkit`: the promises of the toolkit, kept on every server there is.
 //!
 //! The ordinary test run keeps them on memory and on the embedded engine; here the same tests run
-//! against our own binary and real servers, which are started for them on free ports.
+//! against our own binary and real servers, which are started for them on free ports: single ones,
+//! one over TLS, a master behind sentinels, and a cluster. Then come the tests that kill some.
+
+mod cluster;
+mod sentinel;
+mod tls;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
+use self::cluster::Cluster;
+use self::sentinel::Watched;
+use self::tls::Secure;
 use crate::ci::{Outcome, in_ci};
 use crate::peer::Peer;
-use crate::peers::Version;
+use crate::peers::{self, Version};
 use crate::workspace;
 
 /// Real servers, beside our own.
 const REAL: [Version; 3] = [Version::Redis70, Version::Redis86, Version::Valkey91];
+
+/// The tests that kill servers.
+const KILLING: &str = "failing_servers";
+
+/// What the tests are run on.
+#[derive(Default)]
+struct Servers {
+    single: Vec<(String, Peer)>,
+    secure: Option<Secure>,
+    watched: Option<Watched>,
+    cluster: Option<Cluster>,
+    missing: Vec<String>,
+}
 
 /// Runs the verb: `[--server NAME] [FILTER ...]`.
 pub fn run(arguments: &[String]) -> Result<Outcome> {
@@ -24,43 +45,102 @@ pub fn run(arguments: &[String]) -> Result<Outcome> {
             filter => filters.push(filter),
         }
     }
-    let (mut peers, mut missing) = (Vec::new(), Vec::new());
-    if only.is_none_or(|name| name == "levada") {
-        peers.push(("levada".to_owned(), Peer::levada()?));
-    }
-    for version in REAL.into_iter().filter(|it| only.is_none_or(|name| name == it.name())) {
-        match Peer::real(version)? {
-            Some(peer) => peers.push((version.name().to_owned(), peer)),
-            None => missing.push(version.to_string()),
-        }
-    }
-    ensure!(
-        !peers.is_empty(),
-        "no server to keep promises on: missing {missing:?}, asked {only:?}"
-    );
+    let servers = Servers::start(only)?;
+    let urls = servers.urls();
+    let missing = servers.missing.join(", ");
+    ensure!(!urls.is_empty(), "no server to keep promises on: missing {missing:?}, asked {only:?}");
     if !missing.is_empty() {
-        let missing = missing.join(", ");
         ensure!(!in_ci(), "{missing} not installed: cargo xtask peers");
         println!("NOT INSTALLED, so not shown: {missing}");
     }
-    test(&peers, &filters)?;
+    servers.test(&urls, &filters)?;
     Ok(Outcome::Passed)
 }
 
-fn test(peers: &[(String, Peer)], filters: &[&str]) -> Result<()> {
-    let url = |(name, peer): &(String, Peer)| format!("{name}=redis://{}", peer.address);
-    let urls: Vec<String> = peers.iter().map(url).collect();
-    let urls = urls.join(" ");
-    println!("{urls}");
-    let mut cargo = workspace::cargo();
-    cargo.args(["test", "-p", "levada", "--test", "it", "--"]).args(filters);
-    // One promise at a time: one of them cuts all connections of a server.
-    let status = cargo.arg("--test-threads=1").env("LEVADA_TEST_URLS", urls).status()?;
-    if !status.success() {
-        for (name, peer) in peers {
+impl Servers {
+    fn start(only: Option<&str>) -> Result<Self> {
+        let wanted = |name: &str| only.is_none_or(|only| only == name);
+        let mut servers = Self::default();
+        if wanted("levada") {
+            servers.single.push(("levada".to_owned(), Peer::levada()?));
+        }
+        for version in REAL.into_iter().filter(|it| wanted(it.name())) {
+            match Peer::real(version)? {
+                Some(peer) => servers.single.push((version.name().to_owned(), peer)),
+                None => servers.missing.push(version.to_string()),
+            }
+        }
+        // Debian's is built with TLS, and comes with sentinels.
+        match peers::find(Version::Redis70) {
+            Some(program) => {
+                servers.secure = wanted("tls").then(|| Secure::start(&program)).transpose()?;
+                servers.watched =
+                    wanted("sentinel").then(|| Watched::start(&program)).transpose()?;
+            }
+            None => servers.missing.extend(["tls".to_owned(), "sentinel".to_owned()]),
+        }
+        match peers::find(Version::Valkey91) {
+            Some(program) => {
+                servers.cluster =
+                    wanted("cluster").then(|| Cluster::start(&program)).transpose()?;
+            }
+            None => servers.missing.push("cluster".to_owned()),
+        }
+        Ok(servers)
+    }
+
+    fn urls(&self) -> Vec<(String, String)> {
+        let url =
+            |(name, peer): &(String, Peer)| (name.clone(), format!("redis://{}", peer.address));
+        let mut urls: Vec<_> = self.single.iter().map(url).collect();
+        urls.extend(self.secure.iter().map(|it| ("tls".to_owned(), it.url())));
+        urls.extend(self.watched.iter().map(|it| ("sentinel".to_owned(), it.url())));
+        urls.extend(self.cluster.iter().map(|it| ("cluster".to_owned(), it.url())));
+        urls
+    }
+
+    /// Every server with its process: tests that kill servers do it by these.
+    fn processes(&self) -> String {
+        let watched = self.watched.iter().flat_map(|it| &it.servers);
+        let nodes = self.cluster.iter().flat_map(|it| &it.nodes);
+        let row = |peer: &Peer| format!("{}={}", peer.address, peer.pid());
+        watched.chain(nodes).map(row).collect::<Vec<_>>().join(" ")
+    }
+
+    fn test(&self, urls: &[(String, String)], filters: &[&str]) -> Result<()> {
+        let rows = urls.iter().map(|(name, url)| format!("{name}={url}"));
+        let rows = rows.collect::<Vec<_>>().join(" ");
+        println!("{rows}");
+        let kills = |filter: &&str| filter.starts_with(KILLING);
+        let mut kept = true;
+        if !filters.iter().any(kills) {
+            kept &= cargo_test(filters, &[("LEVADA_TEST_URLS", &rows)])?;
+        }
+        // What is ignored elsewhere needs one server of its own kind, and kills some of it.
+        let killing = filters.is_empty() || filters.iter().any(kills);
+        let processes = self.processes();
+        for (name, url) in urls.iter().filter(|_| killing) {
+            let module = match &**name {
+                "tls" | "sentinel" | "cluster" => format!("{KILLING}::{name}"),
+                _ => continue,
+            };
+            let environment = [("LEVADA_TEST_URL", &**url), ("LEVADA_TEST_PIDS", &processes)];
+            kept &= cargo_test(&[&module, "--ignored", "--nocapture"], &environment)?;
+        }
+        if kept {
+            return Ok(());
+        }
+        for (name, peer) in &self.single {
             println!("{name} said:\n{}", peer.said());
         }
         bail!("a promise of the toolkit is not kept");
     }
-    Ok(())
+}
+
+fn cargo_test(arguments: &[&str], environment: &[(&str, &str)]) -> Result<bool> {
+    let mut cargo = workspace::cargo();
+    cargo.args(["test", "-p", "levada", "--test", "it", "--"]).args(arguments);
+    cargo.envs(environment.iter().copied());
+    // One promise at a time: one of them cuts all connections of a server.
+    Ok(cargo.args(["--test-threads=1"]).status()?.success())
 }

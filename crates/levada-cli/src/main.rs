@@ -4,6 +4,7 @@ mod bench;
 mod descriptors;
 mod export;
 mod import;
+mod janitor;
 mod serve;
 mod settings;
 mod transfer;
@@ -35,6 +36,9 @@ enum Command {
     Export(export::Export),
     /// Loads a server and says how fast it answered; --url takes any that speaks RESP.
     Bench(bench::Bench),
+    /// Trims streams of a Redis or Valkey below what every group has acknowledged, and reports.
+    #[command(after_help = janitor::EXIT_CODES)]
+    Janitor(janitor::Given),
     /// Checks a data directory that no server has open.
     #[command(after_help = verify::EXIT_CODES)]
     Verify(verify::Given),
@@ -52,6 +56,7 @@ fn main() -> ExitCode {
         Command::Import(import) => import::run(&import),
         Command::Export(export) => export::run(&export),
         Command::Bench(bench) => bench::run(&bench).map(|()| ExitCode::SUCCESS),
+        Command::Janitor(given) => janitor::run(&given),
         Command::Verify(given) => return verify::run(&given),
     };
     match result {

@@ -86,9 +86,9 @@ impl Broker {
     }
 
     /// The same broker, for which a stream is laid over so many partitions, 1 to
-    /// [`crate::PARTITIONS_MAX`]: its producers send each event to the partition of its key, and its
-    /// workers read all of them. The number is kept in the server when it is first said; later the
-    /// kept one holds, see [`Broker::topic`], and [`Broker::grow`] to have more.
+    /// [`crate::PARTITIONS_MAX`]: its producers send each event to the partition of its key, and
+    /// its workers read all of them. The number is kept in the server when it is first said;
+    /// later the kept one holds, see [`Broker::topic`], and [`Broker::grow`] to have more.
     ///
     /// ```
     /// # use serde::{Deserialize, Serialize};
@@ -109,7 +109,7 @@ impl Broker {
     /// # }
     /// ```
     pub async fn partitioned(&self, stream: &str, partitions: u32) -> Result<Self> {
-        Ok(self.with(Topic::open(&*self.backend, stream, partitions).await?))
+        Ok(self.with(&Topic::open(&*self.backend, stream, partitions).await?))
     }
 
     /// Begins another generation of a partitioned stream, with so many partitions: new events go
@@ -118,10 +118,10 @@ impl Broker {
     pub async fn grow(&self, stream: &str, partitions: u32) -> Result<Self> {
         let topic = self.topic(stream);
         let topic = topic.ok_or_else(|| Error::NotFound(format!("partitions of {stream}")))?;
-        Ok(self.with(topic.grow(&*self.backend, partitions).await?))
+        Ok(self.with(&topic.grow(&*self.backend, partitions).await?))
     }
 
-    fn with(&self, topic: Topic) -> Self {
+    fn with(&self, topic: &Topic) -> Self {
         let others = self.topics.iter().filter(|it| it.name() != topic.name()).cloned();
         Self { topics: others.chain([topic.clone()]).collect(), ..self.clone() }
     }

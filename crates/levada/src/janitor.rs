@@ -53,7 +53,7 @@ pub struct Report {
     pub len: u64,
     /// Entries that were removed; in a dry run none.
     pub trimmed: u64,
-    /// Consumers that were removed, as `GROUP/CONSUMER`; in a dry run those that would be looked at.
+    /// Consumers that were removed, as `GROUP/CONSUMER`; in a dry run those that are gone.
     pub removed: Vec<String>,
     /// Time since the oldest entry that some group needs was appended, if there is one.
     pub age: Option<Duration>,

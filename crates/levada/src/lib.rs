@@ -36,7 +36,7 @@
 //!   extractors, a `tower::Service<Delivery>` underneath), and turns its [`Outcome`] into an ack,
 //!   a rest, or a dead letter.
 //! - [`Broker::partitioned`] lays a stream over partitions, on one server or a cluster;
-//!   [`Worker::exclusive`] gives each partition to one worker. `docs/topics.md` has the whole of it.
+//!   [`Worker::exclusive`] gives each partition to one worker. See `docs/topics.md`.
 //! - Beside them: [`Reader`] replays and follows, [`DeadLetters`] lists and redrives, [`Channel`]
 //!   and [`Cache`] are what stands beside a queue, [`Producer::request`] waits for an answer,
 //!   [`Scheduled`] can be cancelled, [`Janitor`] trims; [`testing`] has a broker with a paused

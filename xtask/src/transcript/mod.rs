@@ -12,7 +12,7 @@
 //!
 //! Nothing sleeps in order to synchronise: a blocked client is one that `INFO clients` counts.
 
-mod connection;
+pub(crate) mod connection;
 mod pattern;
 mod record;
 pub(crate) mod render;

@@ -4,6 +4,7 @@
 //! - `rig`: starts a Levada and a Redis, runs the program, and compares what servers hold.
 //! - `fill`: streams with all that can be in one, from a seed.
 //! - `guide`: the commands of the guide pages, as they stand there.
+//! - `janitor`: trims, and tells what is amiss.
 //! - `policies`: from the settings, and carried.
 //! - `transfer`: what is carried, what is refused, what survives being killed.
 //!
@@ -13,6 +14,7 @@
 mod bench;
 mod fill;
 mod guide;
+mod janitor;
 mod policies;
 mod rig;
 mod transfer;

@@ -230,8 +230,8 @@ impl<S: Send + Sync + 'static> Worker<S> {
     /// [`Worker::ordered_by_key`] too. Workers share partitions out among themselves; there may be
     /// more workers than partitions, and those then wait. All workers of the group have to be so.
     ///
-    /// When a worker dies its partitions rest for up to [`Worker::lease`] before others have them. A
-    /// worker that is stopped for longer than that and then goes on may handle what another has.
+    /// When a worker dies its partitions rest for up to [`Worker::lease`] before others have them.
+    /// A worker that is stopped for longer than that and then goes on may handle what another has.
     #[must_use]
     pub fn exclusive(mut self) -> Self {
         self.setup.exclusive = true;

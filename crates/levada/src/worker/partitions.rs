@@ -1,11 +1,11 @@
 //! Partitions that belong to one worker at a time, for order by key across workers.
 //!
-//! Beside each partition stands a lease: a key that lives as long as the lease of events, with the
-//! name of its worker and a number that grows with each owner. A worker counts those that are alive
-//! (each has a seat, a key as well) and takes its share of what is free; what is beyond its share it
-//! gives up when its handlers there are done. A new owner first takes over what is pending, then
-//! reads on. A lease assigns work and no more: who loses one without noticing, as a process that was
-//! stopped does, may handle an event that another has too.
+//! Beside each partition stands a lease: a key that lives as long as the lease of events, with
+//! the name of its worker and a number that grows with each owner. A worker counts those that
+//! live (each has a seat, a key as well) and takes its share of what is free; what is beyond its
+//! share it gives up when its handlers there are done. A new owner first takes over what is
+//! pending, then reads on. A lease assigns work and no more: who loses one without noticing, as a
+//! process that was stopped does, may handle an event that another has too.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;

@@ -73,7 +73,8 @@ promise! {
         assert_eq!((drained.0.acked + drained.1.acked, drained.0.dead + drained.1.dead), (39, 1));
         let streams = topic.streams().concat();
         let lengths = lengths(&broker, &streams).await;
-        assert!(lengths.iter().sum::<u64>() >= 39 && lengths.iter().all(|it| *it > 0), "{lengths:?}");
+        assert!(lengths.iter().sum::<u64>() >= 39, "{lengths:?}");
+        assert!(lengths.iter().all(|it| *it > 0), "{lengths:?}");
         let dead = DeadLetters::of_stream(&broker, &topic.stream_of(b"k7"), "g");
         assert_eq!(dead.list(10).await.expect("listed")[0].reason, "seven");
     }
@@ -123,8 +124,9 @@ promise! {
         let mut last: HashMap<String, u32> = HashMap::new();
         let mut workers = vec![one, other];
         for round in 0..3 {
-            let events = (round * 40..(round + 1) * 40).map(|n| Alone::keyed(n, &format!("k{}", n % 8)));
-            producer.send_all(&events.collect::<Vec<_>>()).await.expect("sent");
+            let event = |n| Alone::keyed(n, &format!("k{}", n % 8));
+            let events: Vec<_> = (round * 40..(round + 1) * 40).map(event).collect();
+            producer.send_all(&events).await.expect("sent");
             let mut new = 0;
             while new < 40 {
                 let (key, n) = told.next().await;

@@ -77,7 +77,7 @@ impl Reader {
             }
             match self.read_some(seat, left).await {
                 Ok(found) => {
-                    all.extend(found.into_iter().map(|it| Delivered { seat: number, ..it }))
+                    all.extend(found.into_iter().map(|it| Delivered { seat: number, ..it }));
                 }
                 Err(error) if all.is_empty() => return Err(error),
                 Err(_) => break,
