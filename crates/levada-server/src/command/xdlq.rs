@@ -12,7 +12,7 @@ use levada_core::decide::LETTERS_MAX;
 use super::{CONTAINER, SECOND_KEY, STREAM, help_flags};
 use crate::context::Context;
 use crate::output::plain;
-use crate::spec::{Asked, CommandSpec, Request, Run, Then, category, flag};
+use crate::spec::{Asked, CommandSpec, Request, Run, Then, access, category, flag};
 use crate::stream_arguments::{counted_ids, ids, unsigned};
 use crate::wire_error::WireError;
 
@@ -39,6 +39,7 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
         },
         CommandSpec {
             name: "xdlq|purge",
+            access: &[access::RW | access::DELETE],
             syntax: WHICH,
             summary: "Removes dead letters of a group.",
             arity: -4,

@@ -19,7 +19,7 @@ use levada_core::id::StreamId;
 use super::{CONTAINER, SECOND_KEY, STREAM, help_flags};
 use crate::context::Context;
 use crate::output::plain;
-use crate::spec::{Asked, CommandSpec, Request, Run, Then, category, flag};
+use crate::spec::{Asked, CommandSpec, Request, Run, Then, access, category, flag};
 use crate::stream_arguments::{id, integer};
 use crate::wire_error::WireError;
 
@@ -34,6 +34,7 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
         policy::CFGSET,
         CommandSpec {
             name: "xgroup|create",
+            access: &[access::RW | access::INSERT],
             syntax: "key group id|$ [MKSTREAM] [ENTRIESREAD n]",
             summary: "Creates a group.",
             since: "5.0.0",
@@ -45,6 +46,7 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
         },
         CommandSpec {
             name: "xgroup|createconsumer",
+            access: &[access::RW | access::INSERT],
             syntax: "key group consumer",
             summary: "Creates a consumer of a group.",
             since: "6.2.0",
@@ -56,6 +58,7 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
         },
         CommandSpec {
             name: "xgroup|delconsumer",
+            access: &[access::RW | access::DELETE],
             syntax: "key group consumer",
             summary: "Removes a consumer and what it holds.",
             since: "5.0.0",
@@ -68,6 +71,7 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
         },
         CommandSpec {
             name: "xgroup|destroy",
+            access: &[access::RW | access::DELETE],
             syntax: "key group",
             summary: "Removes a group.",
             since: "5.0.0",
