@@ -15,7 +15,8 @@ use crate::settings::Settings;
 /// Serves until it is told to stop. An error where it could not start, or where the disk failed.
 pub(crate) fn run(settings: &Settings) -> Result<()> {
     let open = settings.bind.iter().any(|address| !address.is_loopback());
-    if open && settings.requirepass.is_empty() {
+    let has_users = !settings.user.is_empty() || !settings.aclfile.as_os_str().is_empty();
+    if open && settings.requirepass.is_empty() && !has_users && settings.protected_mode {
         bail!(
             "bind names an address that other machines can reach, and there is no password: set \
              one with --requirepass or LEVADA_REQUIREPASS, or bind 127.0.0.1"
@@ -37,6 +38,9 @@ pub(crate) fn run(settings: &Settings) -> Result<()> {
     let server = levada_server::Settings {
         directory: settings.dir.clone(),
         requirepass: settings.requirepass.clone(),
+        users: settings.user.clone(),
+        aclfile: (!settings.aclfile.as_os_str().is_empty()).then(|| settings.aclfile.clone()),
+        protected_mode: settings.protected_mode,
         clients_max: settings.maxclients,
         connections_max,
         idmp_duration_s: settings.stream_idmp_duration,

@@ -29,6 +29,12 @@ pub(crate) struct Given {
     /// Password that clients must give.
     #[arg(long, env = "LEVADA_REQUIREPASS", value_name = "PASSWORD", hide_env_values = true)]
     requirepass: Option<String>,
+    /// A file of users: "user NAME RULE ..." lines with the rules of ACL SETUSER.
+    #[arg(long, env = "LEVADA_ACLFILE", value_name = "FILE")]
+    aclfile: Option<PathBuf>,
+    /// Whether other machines are served with a password only. [default: true]
+    #[arg(long, env = "LEVADA_PROTECTED_MODE", value_name = "BOOL")]
+    protected_mode: Option<bool>,
     /// Connections at once. [default: 10000]
     #[arg(long, env = "LEVADA_MAXCLIENTS", value_name = "COUNT")]
     maxclients: Option<u64>,
@@ -80,6 +86,9 @@ pub(crate) struct Settings {
     pub(crate) bind: Vec<IpAddr>,
     pub(crate) dir: PathBuf,
     pub(crate) requirepass: String,
+    pub(crate) user: Vec<String>,
+    pub(crate) aclfile: PathBuf,
+    pub(crate) protected_mode: bool,
     pub(crate) maxclients: u64,
     pub(crate) stream_idmp_duration: u64,
     pub(crate) stream_idmp_maxsize: u64,
@@ -111,6 +120,9 @@ impl Default for Settings {
             bind: vec![IpAddr::from([127, 0, 0, 1])],
             dir: PathBuf::from("./levada-data"),
             requirepass: String::new(),
+            user: Vec::new(),
+            aclfile: PathBuf::new(),
+            protected_mode: true,
             maxclients: 10_000,
             stream_idmp_duration: 100,
             stream_idmp_maxsize: 100,
@@ -159,6 +171,8 @@ impl Given {
         put(&mut settings.bind, self.bind);
         put(&mut settings.dir, self.dir);
         put(&mut settings.requirepass, self.requirepass);
+        put(&mut settings.aclfile, self.aclfile);
+        put(&mut settings.protected_mode, self.protected_mode);
         put(&mut settings.maxclients, self.maxclients);
         put(&mut settings.stream_idmp_duration, self.stream_idmp_duration);
         put(&mut settings.stream_idmp_maxsize, self.stream_idmp_maxsize);
@@ -221,6 +235,9 @@ impl Settings {
         if self.bind.is_empty() {
             bail!("bind names no address: give at least one, such as 127.0.0.1");
         }
+        if !self.user.is_empty() && !self.aclfile.as_os_str().is_empty() {
+            bail!("user and aclfile are both given: users stand in one place");
+        }
         if self.maxclients == 0 {
             bail!("maxclients is 0: nobody could connect");
         }
@@ -235,6 +252,15 @@ impl Settings {
         }
         Ok(())
     }
+}
+
+/// The rules of a user without passwords in clear; hashes stay.
+fn without_passwords(line: &str) -> String {
+    let shown = |rule: &str| match rule.starts_with('>') {
+        true => ">(not-shown)".to_owned(),
+        false => rule.to_owned(),
+    };
+    line.split_whitespace().map(shown).collect::<Vec<_>>().join(" ")
 }
 
 /// Lines of the file on which policies stand, for messages.
@@ -326,6 +352,20 @@ impl fmt::Display for Settings {
             "# Password that clients must give; empty for none.\n{}requirepass = {}\n",
             if password.is_empty() { "" } else { "# " },
             quoted(password)
+        )?;
+        let users: Vec<_> = self.user.iter().map(|line| without_passwords(line)).collect();
+        let mut user = format!("user = {}", list(&users));
+        if users != self.user {
+            // A file without the passwords must not be taken for one with others.
+            user = format!("# Passwords are not shown.\n# {}", user.replace('\n', "\n# "));
+        }
+        writeln!(f, "# Users, each as \"NAME RULE ...\" with the rules of ACL SETUSER.\n{user}\n")?;
+        let aclfile = quoted(&self.aclfile.display().to_string());
+        writeln!(f, "# A file of users instead, which ACL SAVE writes.\naclfile = {aclfile}\n")?;
+        writeln!(
+            f,
+            "# Whether other machines are served with a password only.\nprotected-mode = {}\n",
+            self.protected_mode
         )?;
         writeln!(f, "# Connections at once.\nmaxclients = {}\n", self.maxclients)?;
         writeln!(
@@ -483,6 +523,27 @@ mod tests {
         check("headroom-bytes", "8MiB", true);
         check("headroom-bytes", "7MiB", false);
         check("headroom-bytes", "1025GiB", false);
+    }
+
+    #[test]
+    fn passwords_of_users_are_not_printed_nor_taken_for_others() {
+        let user = vec!["a on >secret ~* +@all".to_owned(), "b off".to_owned()];
+        let settings = Settings { user, ..Settings::default() };
+        let text = settings.to_string();
+        assert!(!text.contains("secret") && text.contains("a on >(not-shown)"), "{text}");
+        let read: Settings = toml::from_str(&text).expect("it is TOML");
+        assert_eq!(read.user, Vec::<String>::new());
+        let user = vec!["b off ~*".to_owned()];
+        let settings = Settings { user: user.clone(), ..Settings::default() };
+        let read: Settings = toml::from_str(&settings.to_string()).expect("it is TOML");
+        assert_eq!(read.user, user);
+    }
+
+    #[test]
+    fn users_stand_in_one_place() {
+        let (user, aclfile) = (vec!["a on".to_owned()], PathBuf::from("users.acl"));
+        let settings = Settings { user, aclfile, ..Settings::default() };
+        assert!(settings.check().expect_err("both").to_string().contains("aclfile"));
     }
 
     #[test]

@@ -53,6 +53,7 @@ const SLOWER_THAN: Kind = Kind::Integer { min: -1, max: i64::MAX };
 const COUNT: Kind = Kind::Integer { min: 0, max: i64::MAX };
 const BYTES: Kind = Kind::Bytes { min: 0, max: i64::MAX as u64 };
 const SCRUB: Kind = Kind::Bytes { min: 0, max: 1 << 30 };
+const CHANNELS: &[&str] = &["allchannels", "resetchannels"];
 const POLICIES: &[&str] = &[
     "volatile-lru",
     "volatile-lfu",
@@ -68,6 +69,9 @@ const POLICIES: &[&str] = &[
 
 #[rustfmt::skip]
 const PARAMETERS: &[Parameter] = &[
+    parameter("acl-pubsub-default", Kind::Word(CHANNELS), Access::Free, "resetchannels"),
+    parameter("aclfile", Kind::Text, Access::Immutable, ""),
+    parameter("acllog-max-len", COUNT, Access::Free, "128"),
     parameter("aof-use-rdb-preamble", Kind::Flag, Access::Free, "yes"),
     parameter("appendfsync", Kind::Word(&["everysec", "always", "no"]), Access::Free, "always"),
     parameter("appendonly", Kind::Flag, Access::Free, "yes"),
@@ -85,6 +89,7 @@ const PARAMETERS: &[Parameter] = &[
     parameter("notify-keyspace-events", Kind::Events, Access::Free, ""),
     parameter("order-window", Kind::Integer { min: 0, max: 1_000_000 }, Access::Free, "10000"),
     parameter("port", Kind::Integer { min: 0, max: 65_535 }, Access::Immutable, "6379"),
+    parameter("protected-mode", Kind::Flag, Access::Free, "yes"),
     parameter("proto-max-bulk-len", BYTES, Access::Immutable, "16777216"),
     parameter("requirepass", Kind::Text, Access::Free, ""),
     parameter("reserve-bytes", BYTES, Access::Immutable, "33554432"),

@@ -4,6 +4,7 @@ use levada_core::command::Command;
 use levada_engine::clock::Clock;
 use levada_resp::Writer;
 
+use crate::acl::Acl;
 use crate::config::Config;
 use crate::connection::Connections;
 use crate::engine::{Answer, ClientId, Now, Outcome, Shard};
@@ -57,6 +58,7 @@ pub(crate) struct State {
     pub(crate) usage: Usage,
     /// CLIENT PAUSE.
     pub(crate) pause: Option<Pause>,
+    pub(crate) acl: Acl,
     random: u64,
 }
 
@@ -77,6 +79,7 @@ impl State {
         slow_log.configure(&config);
         Self {
             stats: Stats::new(registry.len()),
+            acl: Acl::new(&registry),
             registry,
             config,
             exposed,
@@ -104,20 +107,24 @@ impl State {
         self.random.wrapping_mul(0x2545_f491_4f6c_dd1d)
     }
 
-    /// Whether connections must say AUTH.
-    pub(crate) fn needs_password(&self) -> bool {
-        !self.config.get("requirepass").is_empty()
+    /// Whether nobody else than this machine may be served without a password.
+    pub(crate) fn is_protected(&self) -> bool {
+        self.exposed && self.config.get("protected-mode") == "yes"
     }
 
-    /// Whether this is the password; in a time that does not tell how much of it is right.
-    pub(crate) fn is_password(&self, given: &[u8]) -> bool {
-        let password = self.config.get("requirepass").as_bytes();
-        let mut difference = password.len() ^ given.len();
-        for (at, byte) in given.iter().enumerate() {
-            let own = password.get(at).copied().unwrap_or_default();
-            difference |= usize::from(own ^ byte);
+    /// The users of the settings or of their file. An error says what is wrong with them.
+    pub(crate) fn load_users(&mut self) -> Result<(), String> {
+        self.apply_access_settings(&["requirepass", "acl-pubsub-default"]);
+        let Settings { users, aclfile, .. } = &self.settings;
+        self.acl.load_at_start(&self.registry, users, aclfile.as_deref())
+    }
+
+    /// Lets settings hold that CONFIG SET has changed.
+    pub(crate) fn apply_access_settings(&mut self, names: &[&str]) {
+        if names.contains(&"requirepass") {
+            self.acl.set_default_password(&self.registry, self.config.get("requirepass"));
         }
-        difference == 0
+        self.acl.all_channels = self.config.get("acl-pubsub-default") == "allchannels";
     }
 }
 
@@ -159,21 +166,5 @@ impl Context<'_> {
         other.out.mark(Release::default());
         self.state.wake.push(other.token);
         true
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn passwords_are_compared_whole() {
-        let mut config = Config::new();
-        config.put("requirepass", "secret".to_owned());
-        let state = State::new(Settings::default(), config, false, Clock::new());
-        assert!(state.is_password(b"secret"));
-        for wrong in ["", "secre", "secrets", "Secret", "secretsecret"] {
-            assert!(!state.is_password(wrong.as_bytes()), "{wrong}");
-        }
     }
 }

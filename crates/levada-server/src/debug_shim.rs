@@ -8,7 +8,7 @@ compile_error!("the feature debug-shim is for tests: no release build may have i
 
 use crate::context::Context;
 use crate::server::Reload;
-use crate::spec::{CommandSpec, Keys, Request, Run, Then, category, flag};
+use crate::spec::{Channels, CommandSpec, Keys, Request, Run, Then, category, flag};
 use crate::wire_error::WireError;
 
 pub(crate) const SPEC: CommandSpec = CommandSpec {
@@ -49,6 +49,8 @@ const BASE: CommandSpec = CommandSpec {
     flags: flag::ADMIN | flag::NOSCRIPT | flag::NO_MULTI,
     categories: category::ADMIN | category::DANGEROUS,
     keys: Keys::None,
+    access: &[],
+    channels: Channels::None,
     subcommands: &[],
     run: Run::Container,
 };

@@ -6,9 +6,8 @@ use std::os::fd::AsRawFd;
 use levada_resp::Protocol;
 
 use crate::connection::Connection;
-use crate::context::Context;
+use crate::context::{Context, State};
 use crate::engine::Now;
-use crate::registry::Registry;
 use crate::session::Session;
 
 /// A connection as far as it is described.
@@ -33,16 +32,17 @@ impl<'a> Described<'a> {
 
     /// The connection that asks.
     pub(crate) fn own(context: &'a Context<'_>) -> Self {
-        Self {
-            session: context.session,
-            descriptor: context.descriptor,
-            input_bytes: 0,
-            output_bytes: 0,
-        }
+        Self::of_session(context.session, context.descriptor)
+    }
+
+    /// A connection that has its turn.
+    pub(crate) fn of_session(session: &'a Session, descriptor: i32) -> Self {
+        Self { session, descriptor, input_bytes: 0, output_bytes: 0 }
     }
 
     /// The line, with its end.
-    pub(crate) fn line(&self, registry: &Registry, now: Now) -> String {
+    pub(crate) fn line(&self, state: &State, now: Now) -> String {
+        let registry = &state.registry;
         let session = self.session;
         let seconds = |since: u64| now.monotonic_ms().saturating_sub(since) / 1000;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -60,7 +60,7 @@ impl<'a> Described<'a> {
             line,
             "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db={} sub={} psub={} \
              ssub={} multi={multi} watch={} qbuf={} qbuf-free=0 argv-mem=0 multi-mem={multi_bytes} \
-             rbs=0 rbp=0 obl={} oll=0 omem=0 tot-mem={} events=r cmd={command} user=default \
+             rbs=0 rbp=0 obl={} oll=0 omem=0 tot-mem={} events=r cmd={command} user={} \
              redir=-1 resp={protocol} lib-name={} lib-ver={} io-thread=0 tot-net-in={} \
              tot-net-out={} tot-cmds={}",
             session.id,
@@ -79,6 +79,7 @@ impl<'a> Described<'a> {
             self.input_bytes,
             self.output_bytes,
             self.input_bytes + self.output_bytes + multi_bytes + size_of::<Connection>(),
+            text(state.acl.name(session.user)),
             text(&session.library_name),
             text(&session.library_version),
             session.bytes_in,

@@ -138,17 +138,27 @@ impl Turn<'_> {
         let flags = self.state.registry.spec(number).flags;
         self.session.last_command = Some(number);
         let refused = |error| Err(Refused { error, number: Some(number) });
-        if !self.session.authenticated && flags & flag::NO_AUTH == 0 {
+        if !self.session.authenticated
+            && flags & flag::NO_AUTH == 0
+            && self.state.acl.needs_password()
+        {
             return refused(WireError::NO_AUTH);
+        }
+        if self.session.transaction.is_some() && flags & flag::NO_MULTI != 0 {
+            return refused(WireError::NOT_IN_TRANSACTION);
+        }
+        if !self.state.acl.is_unrestricted(self.session.user)
+            && let Err(denied) = self.permit(number, args)
+        {
+            let user = self.state.acl.name(self.session.user);
+            let name = self.state.registry.spec(number).name;
+            return refused(WireError::no_permission(denied.reason, user, name));
         }
         if self.is_restricted() && flags & flag::WHILE_LISTENING == 0 {
             return refused(WireError::Listening(self.state.registry.spec(number).name));
         }
         if self.session.monitors && flags & (flag::WRITE | flag::READONLY) != 0 {
             return refused(WireError::MONITORS);
-        }
-        if self.session.transaction.is_some() && flags & flag::NO_MULTI != 0 {
-            return refused(WireError::NOT_IN_TRANSACTION);
         }
         if self.shard.is_full() && self.needs_space(number) {
             let name = self.state.registry.spec(number).name;

@@ -6,6 +6,7 @@
 //!
 //! [`command_table`] is what every list of commands is made from.
 
+mod acl;
 mod command;
 mod config;
 mod connection;
@@ -16,6 +17,7 @@ mod describe_client;
 mod dispatch;
 mod engine;
 mod entries;
+mod key_access;
 #[cfg(feature = "null")]
 mod null;
 mod number;
@@ -42,7 +44,7 @@ pub use command::table as command_table;
 pub use policies::{Fault, Policies};
 pub use server::run;
 pub use settings::Settings;
-pub use spec::{CommandSpec, Keys, category, flag};
+pub use spec::{Channels, CommandSpec, Keys, access, category, flag};
 
 /// The version of Redis whose replies these are.
 pub const REDIS_VERSION: &str = "8.6.3";

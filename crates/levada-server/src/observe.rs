@@ -105,6 +105,9 @@ fn shown<'a>(args: &[&'a [u8]]) -> Vec<&'a [u8]> {
         is(0, b"auth") && at > 0
             || is(0, b"hello") && (after(b"auth", 1) || after(b"auth", 2))
             || is(0, b"config") && after(b"requirepass", 1)
+            || is(0, b"acl")
+                && at > 1
+                && [&b"setuser"[..], b"getuser", b"deluser"].iter().any(|sub| is(1, sub))
     };
     args.iter().enumerate().map(|(at, arg)| if hidden(at) { REDACTED } else { arg }).collect()
 }

@@ -63,6 +63,14 @@ impl Registry {
         (0..len).map(CommandNumber)
     }
 
+    /// The numbers of the subcommands of a command.
+    pub(crate) fn subcommands(
+        &self,
+        number: CommandNumber,
+    ) -> impl Iterator<Item = CommandNumber> + use<> {
+        self.entries[number.0 as usize].subcommands.clone().map(CommandNumber)
+    }
+
     /// Number of commands, subcommands not counted.
     pub(crate) fn top_len(&self) -> usize {
         self.top

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use levada_resp::Protocol;
 
+use crate::acl::UserNumber;
 use crate::engine::Subscriptions;
 use crate::registry::CommandNumber;
 use crate::spec::CommandSpec;
@@ -24,6 +25,7 @@ pub(crate) struct Session {
     pub(crate) protocol: Protocol,
     pub(crate) database: u8,
     pub(crate) authenticated: bool,
+    pub(crate) user: UserNumber,
     pub(crate) name: Vec<u8>,
     pub(crate) library_name: Vec<u8>,
     pub(crate) library_version: Vec<u8>,
@@ -117,6 +119,7 @@ impl Session {
             protocol: Protocol::Resp2,
             database: 0,
             authenticated,
+            user: UserNumber::DEFAULT,
             name: Vec::new(),
             library_name: Vec::new(),
             library_version: Vec::new(),

@@ -13,8 +13,14 @@ use crate::policies::Policies;
 pub struct Settings {
     /// Where the data lie; created where it is missing.
     pub directory: PathBuf,
-    /// Password of the user `default`; empty for none, and then only loopback is served.
+    /// Password of the user `default`; empty for none.
     pub requirepass: String,
+    /// Users beside it, or it itself, each as `name rule ...` with the rules of ACL SETUSER.
+    pub users: Vec<String>,
+    /// A file of users, a line `user name rule ...` each, instead of `users`.
+    pub aclfile: Option<PathBuf>,
+    /// Without a password only loopback is served.
+    pub protected_mode: bool,
     /// Connections at once, at least 1.
     pub clients_max: u64,
     /// Connections at once for which there are descriptors, whatever `maxclients` says.
@@ -55,6 +61,9 @@ impl Default for Settings {
         Self {
             directory: PathBuf::from("levada-data"),
             requirepass: String::new(),
+            users: Vec::new(),
+            aclfile: None,
+            protected_mode: true,
             clients_max: 10_000,
             connections_max: u64::MAX,
             idmp_duration_s: IdmpLimits::default().duration_s,

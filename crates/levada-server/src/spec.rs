@@ -6,7 +6,7 @@ use levada_core::reply::Reply;
 
 use crate::context::Context;
 use crate::engine::{Now, Wait};
-use crate::number::parse_i64;
+pub use crate::key_access::access;
 use crate::output::Output;
 use crate::wire_error::WireError;
 
@@ -33,6 +33,11 @@ pub struct CommandSpec {
     pub categories: u32,
     /// Where keys stand.
     pub keys: Keys,
+    /// What is done with the first key, the second and so on, the last one standing for all that
+    /// follow; see [`access`]. Nothing where that follows from the flags.
+    pub access: &'static [u16],
+    /// Where channels stand.
+    pub channels: Channels,
     /// Of a container.
     pub subcommands: &'static [CommandSpec],
     /// Who answers.
@@ -64,6 +69,19 @@ pub enum Keys {
         /// Distance.
         step: i32,
     },
+}
+
+/// Where the channels of a command stand among its arguments.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Channels {
+    /// Nowhere that access rights would look at.
+    None,
+    /// All arguments.
+    Names,
+    /// All arguments, which are patterns.
+    Patterns,
+    /// The first argument.
+    First,
 }
 
 /// Properties of commands, as Redis names them.
@@ -152,13 +170,34 @@ pub mod category {
     pub const SCRIPTING: u32 = 1 << 12;
     /// Channels.
     pub const PUBSUB: u32 = 1 << 13;
+    /// Types that there are not here: no command is of these, and rules may name them.
+    const SET: u32 = 1 << 14;
+    const SORTED_SET: u32 = 1 << 15;
+    const LIST: u32 = 1 << 16;
+    const HASH: u32 = 1 << 17;
+    const BITMAP: u32 = 1 << 18;
+    const HYPERLOGLOG: u32 = 1 << 19;
+    const GEO: u32 = 1 << 20;
+
+    /// The bit of a category, named without its `@`.
+    pub(crate) fn named(name: &[u8]) -> Option<u32> {
+        let known = |known: &str| known.as_bytes()[1..].eq_ignore_ascii_case(name);
+        NAMES.iter().find(|(_, name)| known(name)).map(|(bit, _)| *bit)
+    }
 
     /// Names in the order of COMMAND INFO.
-    pub(crate) const NAMES: [(u32, &str); 14] = [
+    pub(crate) const NAMES: [(u32, &str); 21] = [
         (KEYSPACE, "@keyspace"),
         (READ, "@read"),
         (WRITE, "@write"),
+        (SET, "@set"),
+        (SORTED_SET, "@sortedset"),
+        (LIST, "@list"),
+        (HASH, "@hash"),
         (STRING, "@string"),
+        (BITMAP, "@bitmap"),
+        (HYPERLOGLOG, "@hyperloglog"),
+        (GEO, "@geo"),
         (STREAM, "@stream"),
         (PUBSUB, "@pubsub"),
         (ADMIN, "@admin"),
@@ -369,39 +408,5 @@ impl CommandSpec {
     /// The name without the parent's.
     pub fn short_name(&self) -> &'static str {
         self.name.split_once('|').map_or(self.name, |(_, name)| name)
-    }
-
-    /// Positions of the keys in `args`; `None` where they cannot be told.
-    pub(crate) fn key_positions(&self, args: &[&[u8]]) -> Option<Vec<usize>> {
-        match self.keys {
-            Keys::None => Some(Vec::new()),
-            Keys::Range { first, last, step } => {
-                let behind = usize::try_from(last.unsigned_abs()).ok()?;
-                let last = if last < 0 { args.len().checked_sub(behind)? } else { behind };
-                if last >= args.len() {
-                    return None;
-                }
-                let step = usize::try_from(step).ok()?;
-                Some((usize::try_from(first).ok()?..=last).step_by(step).collect())
-            }
-            Keys::Counted { count, first, step } => {
-                let place = |at: i32| usize::try_from(at).ok();
-                let count = parse_i64(args.get(place(count)?)?)?;
-                let count = usize::try_from(count).ok().filter(|count| *count > 0)?;
-                let (first, step) = (place(first)?, place(step)?);
-                let last = step.checked_mul(count - 1)?.checked_add(first)?;
-                (last < args.len()).then(|| (first..=last).step_by(step).collect())
-            }
-            Keys::Streams => {
-                // Behind the words of GROUP, which may be called anything.
-                let from = if self.flags & flag::WRITE == 0 { 1 } else { 4 };
-                let mut words = args.get(from..)?.iter();
-                let word = words.position(|arg| arg.eq_ignore_ascii_case(b"streams"))?;
-                let word = from + word;
-                let behind = args.len() - word - 1;
-                let even = behind > 0 && behind.is_multiple_of(2);
-                even.then(|| (word + 1..=word + behind / 2).collect())
-            }
-        }
     }
 }

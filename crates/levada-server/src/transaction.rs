@@ -102,6 +102,13 @@ impl Turn<'_> {
         let (mut args, mut all) = (Vec::new(), Ran::Done);
         for queued in transaction.commands() {
             transaction.args(*queued, &mut args);
+            // Rights may have gone since it was queued, by a command before it in this queue too.
+            if !self.state.acl.is_unrestricted(self.session.user)
+                && let Err(denied) = self.permit(queued.number, &args)
+            {
+                self.fail(queued.number, &WireError::rights_changed(denied.reason));
+                continue;
+            }
             match self.run(queued.number, &args) {
                 Ran::Done => {}
                 Ran::Close => all = Ran::Close,

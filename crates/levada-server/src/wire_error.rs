@@ -10,6 +10,8 @@ use levada_core::error::{Error as CoreError, Limit};
 use levada_core::id::StreamId;
 use levada_core::policy::TIME_MS_MAX;
 
+use crate::acl::Reason;
+
 /// Bytes of the name and of the arguments that an unknown command is quoted with.
 const QUOTED_BYTES_MAX: usize = 128;
 
@@ -151,6 +153,13 @@ impl WireError {
     pub(crate) const MONITORS: Self = Self::Fixed("ERR Replica can't interact with the keyspace");
     pub(crate) const UNBLOCKED: Self = Self::Fixed("UNBLOCKED client unblocked via CLIENT UNBLOCK");
     pub(crate) const NO_SUCH_CLIENT: Self = Self::Fixed("ERR No such client");
+    /// The words that clients know; the remedies are ours.
+    pub(crate) const PROTECTED: Self = Self::Fixed(
+        "DENIED Redis is running in protected mode because protected mode is enabled and no \
+         password is set for the default user. In this mode connections are only accepted from \
+         the loopback interface. Set a password (requirepass, or ACL SETUSER default), or, where \
+         nobody else can reach this server, say CONFIG SET protected-mode no from its own machine",
+    );
     pub(crate) const MAX_CLIENTS: Self = Self::Fixed("ERR max number of clients reached");
     pub(crate) const CLUSTER_DISABLED: Self =
         Self::Fixed("ERR This instance has cluster support disabled");
@@ -256,6 +265,35 @@ impl WireError {
     pub(crate) fn subcommand_syntax(container: &str, name: &[u8]) -> Self {
         let after = format!("'. Try {container} HELP.");
         Self::quoting("ERR unknown subcommand or wrong number of arguments for '", name, &after)
+    }
+
+    /// The user may not run this command, or not with this key or channel.
+    pub(crate) fn no_permission(reason: Reason, user: &[u8], command: &str) -> Self {
+        match reason {
+            Reason::Command => {
+                let after = format!(" has no permissions to run the '{command}' command");
+                Self::quoting("NOPERM User ", user, &after)
+            }
+            Reason::Key => Self::Fixed("NOPERM No permissions to access a key"),
+            Reason::Channel => Self::Fixed("NOPERM No permissions to access a channel"),
+        }
+    }
+
+    /// The user may no longer run what was queued.
+    pub(crate) fn rights_changed(reason: Reason) -> Self {
+        let why = match reason {
+            Reason::Command => "execute the command or subcommand",
+            Reason::Key => "touch the specified keys",
+            Reason::Channel => "access one of the channels used as arguments",
+        };
+        Self::Text(
+            format!(
+                "NOPERM ACLs rules changed between the moment the transaction was accumulated and \
+                 the EXEC call. This command is no longer allowed for the following reason: no \
+                 permission to {why}"
+            )
+            .into_bytes(),
+        )
     }
 
     /// A setting that nobody knows.

@@ -7,6 +7,7 @@
 use std::net::SocketAddr;
 
 use super::{BASE, CONTAINER, OPERATOR, help_flags};
+use crate::acl::{Acl, UserNumber};
 use crate::context::{Context, Pause};
 use crate::describe_client::Described;
 use crate::number::parse_i64;
@@ -199,7 +200,7 @@ pub(super) fn check_name(name: &[u8], what: &str) -> Result<(), WireError> {
 
 #[expect(clippy::unnecessary_wraps, reason = "the type of every command")]
 fn info(context: &mut Context<'_>, _: &Request<'_>) -> Result<Then, WireError> {
-    let text = Described::own(context).line(&context.state.registry, context.now);
+    let text = Described::own(context).line(context.state, context.now);
     context.output.write().verbatim(&text);
     Ok(Then::Done)
 }
@@ -226,7 +227,7 @@ fn list(context: &mut Context<'_>, request: &Request<'_>) -> Result<Then, WireEr
     all.sort_by_key(|one| one.session.id);
     let mut text = String::new();
     for one in all {
-        text.push_str(&one.line(&context.state.registry, context.now));
+        text.push_str(&one.line(context.state, context.now));
     }
     context.output.write().verbatim(&text);
     Ok(Then::Done)
@@ -268,17 +269,19 @@ struct Victims {
     local_address: Option<Vec<u8>>,
     age_s_min: u64,
     kind: Option<ClientType>,
+    user: Option<UserNumber>,
     skip_own: bool,
 }
 
 impl Victims {
-    fn parse(args: &[&[u8]]) -> Result<Self, WireError> {
+    fn parse(acl: &Acl, args: &[&[u8]]) -> Result<Self, WireError> {
         let mut victims = Self {
             id: None,
             address: None,
             local_address: None,
             age_s_min: 0,
             kind: None,
+            user: None,
             skip_own: true,
         };
         for pair in args.chunks(2) {
@@ -292,8 +295,10 @@ impl Victims {
                     victims.id = Some(id.ok_or(error)?.unsigned_abs());
                 }
                 b"TYPE" => victims.kind = Some(client_type(value)?),
-                b"USER" if *value == b"default" => {}
-                b"USER" => return Err(WireError::quoting("ERR No such user '", value, "'")),
+                b"USER" => {
+                    let unknown = || WireError::quoting("ERR No such user '", value, "'");
+                    victims.user = Some(acl.find(value).ok_or_else(unknown)?);
+                }
                 b"ADDR" => victims.address = Some(value.to_vec()),
                 b"LADDR" => victims.local_address = Some(value.to_vec()),
                 b"MAXAGE" => {
@@ -321,6 +326,7 @@ impl Victims {
             asked.as_ref().is_none_or(|asked| *asked == address.to_string().into_bytes())
         };
         is_of(one.session, self.kind)
+            && self.user.is_none_or(|user| user == one.session.user)
             && self.id.is_none_or(|id| id == one.session.id)
             && is(&self.address, one.session.address)
             && is(&self.local_address, one.session.local_address)
@@ -332,9 +338,9 @@ fn kill(context: &mut Context<'_>, request: &Request<'_>) -> Result<Then, WireEr
     let old_form = request.args.len() == 3;
     let victims = if old_form {
         let address = Some(request.arg(2).to_vec());
-        Victims { address, skip_own: false, ..Victims::parse(&[])? }
+        Victims { address, skip_own: false, ..Victims::parse(&context.state.acl, &[])? }
     } else {
-        Victims::parse(request.rest(2))?
+        Victims::parse(&context.state.acl, request.rest(2))?
     };
     let now_ms = context.now.monotonic_ms();
     let own = !victims.skip_own && victims.has(&Described::own(context), now_ms);

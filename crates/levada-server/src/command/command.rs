@@ -10,7 +10,7 @@ use super::{BASE, help_flags, table};
 use crate::context::Context;
 use crate::dispatch::{Refused, resolve};
 use crate::output::Output;
-use crate::spec::{CommandSpec, Keys, Request, Run, Then, category, flag};
+use crate::spec::{CommandSpec, Keys, Request, Run, Then, access, category, flag};
 use crate::wire_error::WireError;
 
 pub(super) const SPEC: CommandSpec = CommandSpec {
@@ -156,7 +156,7 @@ fn put_key_specs(output: &mut Output<'_>, spec: &CommandSpec) {
     writer.set(1);
     writer.map(3);
     writer.bulk(b"flags");
-    put_key_flags(output, spec);
+    put_key_flags(output, spec.access_of(0));
     let mut writer = output.write();
     writer.bulk(b"begin_search");
     writer.map(2);
@@ -196,12 +196,10 @@ fn put_key_specs(output: &mut Output<'_>, spec: &CommandSpec) {
     numbers(output, &[("lastkey", last), ("keystep", step), ("limit", limit)]);
 }
 
-/// Whether a command reads its keys or changes them.
-fn put_key_flags(output: &mut Output<'_>, spec: &CommandSpec) {
-    let flags = match spec.flags & flag::WRITE {
-        0 => ["RO", "access"],
-        _ => ["RW", "update"],
-    };
+/// What a command does with a key.
+fn put_key_flags(output: &mut Output<'_>, access: u16) {
+    let set = access::NAMES.iter().filter(|(bit, _)| access & bit != 0);
+    let flags: Vec<_> = set.map(|(_, name)| name).collect();
     output.write().set(flags.len());
     for flag in flags {
         output.write().simple(flag);
@@ -264,9 +262,7 @@ fn list(context: &mut Context<'_>, request: &Request<'_>) -> Result<Then, WireEr
             match by.to_ascii_uppercase().as_slice() {
                 b"MODULE" => Vec::new(),
                 b"ACLCAT" => {
-                    let name = [b"@", *value].concat().to_ascii_lowercase();
-                    let named = |(_, known): &&(u32, &str)| known.as_bytes() == name;
-                    let bit = category::NAMES.iter().find(named).map_or(0, |(bit, _)| *bit);
+                    let bit = category::named(value).unwrap_or(0);
                     let has = |spec: &&CommandSpec| spec.all_categories() & bit != 0;
                     with_subcommands().filter(has).map(|spec| spec.name).collect()
                 }
@@ -292,11 +288,11 @@ fn list(context: &mut Context<'_>, request: &Request<'_>) -> Result<Then, WireEr
     Ok(Then::Done)
 }
 
-/// The command of a request inside a request, and where its keys stand.
+/// The keys of a request inside a request, and what it does with them.
 fn inner_keys<'a>(
     context: &Context<'_>,
     args: &'a [&'a [u8]],
-) -> Result<(&'static CommandSpec, Vec<&'a [u8]>), WireError> {
+) -> Result<Vec<(&'a [u8], u16)>, WireError> {
     let registry = &context.state.registry;
     let number = match resolve(registry, args) {
         Ok(number) => number,
@@ -309,27 +305,27 @@ fn inner_keys<'a>(
     if spec.keys == Keys::None {
         return Err(WireError::Fixed("ERR The command has no key arguments"));
     }
-    let places = spec.key_positions(args);
-    let places = places.ok_or(WireError::Fixed("ERR Invalid arguments specified for command"))?;
-    Ok((spec, places.into_iter().filter_map(|at| args.get(at).copied()).collect()))
+    let uses = spec.key_uses(args);
+    let uses = uses.ok_or(WireError::Fixed("ERR Invalid arguments specified for command"))?;
+    Ok(uses.into_iter().filter_map(|key| Some((*args.get(key.at)?, key.access))).collect())
 }
 
 fn get_keys(context: &mut Context<'_>, request: &Request<'_>) -> Result<Then, WireError> {
-    let (_, keys) = inner_keys(context, request.rest(2))?;
+    let keys = inner_keys(context, request.rest(2))?;
     context.output.write().array(keys.len());
-    for key in keys {
+    for (key, _) in keys {
         context.output.write().bulk(key);
     }
     Ok(Then::Done)
 }
 
 fn get_keys_and_flags(context: &mut Context<'_>, request: &Request<'_>) -> Result<Then, WireError> {
-    let (spec, keys) = inner_keys(context, request.rest(2))?;
+    let keys = inner_keys(context, request.rest(2))?;
     context.output.write().array(keys.len());
-    for key in keys {
+    for (key, access) in keys {
         context.output.write().array(2);
         context.output.write().bulk(key);
-        put_key_flags(&mut context.output, spec);
+        put_key_flags(&mut context.output, access);
     }
     Ok(Then::Done)
 }

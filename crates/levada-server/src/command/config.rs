@@ -86,12 +86,13 @@ fn set(context: &mut Context<'_>, request: &Request<'_>) -> Result<Then, WireErr
         return Err(WireError::SYNTAX);
     }
     let opens = |pair: &[&[u8]]| pair[0].eq_ignore_ascii_case(b"requirepass") && pair[1].is_empty();
-    if context.state.exposed && pairs.chunks_exact(2).any(opens) {
+    if context.state.is_protected() && pairs.chunks_exact(2).any(opens) {
         let why = "without a password only loopback addresses are served";
         return Err(WireError::setting("requirepass", why));
     }
     let names = context.state.config.set(pairs)?;
     context.state.slow_log.configure(&context.state.config);
+    context.state.apply_access_settings(&names);
     for pair in pairs.chunks_exact(2) {
         // From the letters as they came: what is shown of them says less.
         if pair[0].eq_ignore_ascii_case(b"notify-keyspace-events")

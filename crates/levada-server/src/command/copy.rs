@@ -5,11 +5,12 @@ use levada_core::command::{Command, Copied, Key};
 use super::GENERIC;
 use super::select::database;
 use crate::output::plain;
-use crate::spec::{Asked, CommandSpec, Keys, Request, Run, flag};
+use crate::spec::{Asked, CommandSpec, Keys, Request, Run, access, flag};
 use crate::wire_error::WireError;
 
 pub(super) const SPEC: CommandSpec = CommandSpec {
     name: "copy",
+    access: &[access::RO | access::ACCESS, access::OW | access::UPDATE],
     syntax: "source destination [DB database] [REPLACE]",
     summary: "Copies a key; a stream with its groups, up to 16 MiB of sealed entries.",
     since: "6.2.0",

@@ -4,11 +4,12 @@ use levada_core::command::Command;
 
 use super::{GENERIC, KEYS};
 use crate::output::plain;
-use crate::spec::{Asked, CommandSpec, Request, Run, flag};
+use crate::spec::{Asked, CommandSpec, Request, Run, access, flag};
 use crate::wire_error::WireError;
 
 pub(super) const DEL: CommandSpec = CommandSpec {
     name: "del",
+    access: &[access::RM | access::DELETE],
     syntax: "key [key ...]",
     summary: "Removes keys.",
     since: "1.0.0",
@@ -22,6 +23,7 @@ pub(super) const DEL: CommandSpec = CommandSpec {
 
 pub(super) const UNLINK: CommandSpec = CommandSpec {
     name: "unlink",
+    access: &[access::RM | access::DELETE],
     syntax: "key [key ...]",
     summary: "Removes keys; here the same as DEL.",
     since: "4.0.0",

@@ -6,11 +6,12 @@ use levada_core::command::Command;
 use super::set::compare;
 use super::{KEY, STRING};
 use crate::output::plain;
-use crate::spec::{Asked, CommandSpec, Request, Run, flag};
+use crate::spec::{Asked, CommandSpec, Request, Run, access, flag};
 use crate::wire_error::WireError;
 
 pub(super) const DELEX: CommandSpec = CommandSpec {
     name: "delex",
+    access: &[access::RW | access::DELETE | access::VARIABLE],
     syntax: "key [IFEQ value|IFNE value|IFDEQ digest|IFDNE digest]",
     summary: "Removes a key, or a string of this value or digest.",
     since: "8.4.0",

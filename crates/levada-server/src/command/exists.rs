@@ -4,11 +4,12 @@ use levada_core::command::Command;
 
 use super::{GENERIC, KEYS};
 use crate::output::plain;
-use crate::spec::{Asked, CommandSpec, Request, Run, flag};
+use crate::spec::{Asked, CommandSpec, Request, Run, access, flag};
 use crate::wire_error::WireError;
 
 pub(super) const EXISTS: CommandSpec = CommandSpec {
     name: "exists",
+    access: &[access::RO],
     syntax: "key [key ...]",
     summary: "Counts which of the keys exist.",
     since: "1.0.0",
@@ -22,6 +23,7 @@ pub(super) const EXISTS: CommandSpec = CommandSpec {
 
 pub(super) const TOUCH: CommandSpec = CommandSpec {
     name: "touch",
+    access: &[access::RO],
     syntax: "key [key ...]",
     summary: "Counts which of the keys exist: nothing here depends on when they were used.",
     since: "3.2.1",

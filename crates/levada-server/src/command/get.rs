@@ -7,7 +7,7 @@ use levada_core::command::Command;
 
 use super::{KEY, KEYS, STRING};
 use crate::output::plain;
-use crate::spec::{Asked, CommandSpec, Request, Run, flag};
+use crate::spec::{Asked, CommandSpec, Request, Run, access, flag};
 use crate::wire_error::WireError;
 
 pub(super) const GET: CommandSpec = CommandSpec {
@@ -47,6 +47,7 @@ fn mget<'a>(request: &Request<'a>) -> Result<Asked<'a>, WireError> {
 
 pub(super) const GETDEL: CommandSpec = CommandSpec {
     name: "getdel",
+    access: &[access::RW | access::ACCESS | access::DELETE],
     syntax: "key",
     summary: "Reads a string and removes it.",
     since: "6.2.0",
@@ -64,6 +65,7 @@ fn getdel<'a>(request: &Request<'a>) -> Result<Asked<'a>, WireError> {
 
 pub(super) const STRLEN: CommandSpec = CommandSpec {
     name: "strlen",
+    access: &[access::RO],
     syntax: "key",
     summary: "Tells how long a string is.",
     since: "2.2.0",

@@ -48,9 +48,9 @@ fn run(context: &mut Context<'_>, request: &Request<'_>) -> Result<Then, WireErr
         };
     }
     if let Some((user, password)) = login {
-        authenticate(context, user, password)?;
+        authenticate(context, request, user, password)?;
     }
-    if !context.session.authenticated {
+    if !context.session.authenticated && context.state.acl.needs_password() {
         return Err(WireError::NO_AUTH_HELLO);
     }
     if let Some(name) = name {

@@ -5,12 +5,13 @@ use levada_core::extended::Extended;
 
 use super::{KEY, STRING};
 use crate::output::plain;
-use crate::spec::{Asked, CommandSpec, Request, Run, flag};
+use crate::spec::{Asked, CommandSpec, Request, Run, access, flag};
 use crate::stream_arguments::integer;
 use crate::wire_error::WireError;
 
 pub(super) const INCR: CommandSpec = CommandSpec {
     name: "incr",
+    access: &[access::RW | access::ACCESS | access::UPDATE],
     syntax: "key",
     summary: "Adds 1 to a number.",
     since: "1.0.0",
@@ -23,6 +24,7 @@ pub(super) const INCR: CommandSpec = CommandSpec {
 
 pub(super) const DECR: CommandSpec = CommandSpec {
     name: "decr",
+    access: &[access::RW | access::ACCESS | access::UPDATE],
     syntax: "key",
     summary: "Takes 1 from a number.",
     since: "1.0.0",
@@ -35,6 +37,7 @@ pub(super) const DECR: CommandSpec = CommandSpec {
 
 pub(super) const INCRBY: CommandSpec = CommandSpec {
     name: "incrby",
+    access: &[access::RW | access::ACCESS | access::UPDATE],
     syntax: "key n",
     summary: "Adds to a number.",
     since: "1.0.0",
@@ -47,6 +50,7 @@ pub(super) const INCRBY: CommandSpec = CommandSpec {
 
 pub(super) const INCRBYFLOAT: CommandSpec = CommandSpec {
     name: "incrbyfloat",
+    access: &[access::RW | access::ACCESS | access::UPDATE],
     syntax: "key n",
     summary: "Adds to a number that may have decimals.",
     since: "2.6.0",
@@ -59,6 +63,7 @@ pub(super) const INCRBYFLOAT: CommandSpec = CommandSpec {
 
 pub(super) const DECRBY: CommandSpec = CommandSpec {
     name: "decrby",
+    access: &[access::RW | access::ACCESS | access::UPDATE],
     syntax: "key n",
     summary: "Takes from a number.",
     since: "1.0.0",

@@ -209,6 +209,7 @@ fn persistence(context: &Context<'_>, text: &mut String) {
 
 fn stats(context: &Context<'_>, text: &mut String) {
     let stats = &context.state.stats;
+    let denied = context.state.acl.log.counts;
     let facts = context.shard.facts();
     let count = |listening| context.shard.listeners(listening).count();
     put(
@@ -227,6 +228,10 @@ fn stats(context: &Context<'_>, text: &mut String) {
             ("pubsub_patterns", &count(Listening::Pattern)),
             ("pubsubshard_channels", &count(Listening::Shard)),
             ("total_error_replies", &stats.error_replies),
+            ("acl_access_denied_auth", &denied.auth),
+            ("acl_access_denied_cmd", &denied.command),
+            ("acl_access_denied_key", &denied.key),
+            ("acl_access_denied_channel", &denied.channel),
             ("eventloop_cycles", &stats.iterations),
         ],
     );

@@ -8,7 +8,7 @@ use super::info::resident_bytes;
 use super::{BASE, CONTAINER, SECOND_KEY, help_flags};
 use crate::context::Context;
 use crate::output::plain;
-use crate::spec::{Asked, CommandSpec, Request, Run, Then, flag};
+use crate::spec::{Asked, CommandSpec, Request, Run, Then, access, flag};
 use crate::stream_arguments::integer;
 use crate::wire_error::WireError;
 
@@ -26,6 +26,7 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
         about("memory|stats", "Tells what memory is used for.", stats),
         CommandSpec {
             name: "memory|usage",
+            access: &[access::RO],
             syntax: "key [SAMPLES n]",
             summary: "Tells how many bytes of memory a key takes.",
             since: "4.0.0",

@@ -79,7 +79,7 @@ mod xtrim;
 
 pub(crate) use self::xcfgset::options as stream_options;
 pub(crate) use self::xgroup::policy::options as group_options;
-use crate::spec::{CommandSpec, Keys, Run, category, flag};
+use crate::spec::{Channels, CommandSpec, Keys, Run, category, flag};
 
 /// Every command there is.
 pub fn table() -> &'static [CommandSpec] {
@@ -225,6 +225,8 @@ const BASE: CommandSpec = CommandSpec {
     flags: 0,
     categories: 0,
     keys: Keys::None,
+    access: &[],
+    channels: Channels::None,
     subcommands: &[],
     run: Run::Container,
 };

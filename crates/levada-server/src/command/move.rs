@@ -5,11 +5,12 @@ use levada_core::command::Command;
 use super::select::database;
 use super::{GENERIC, KEY};
 use crate::output::plain;
-use crate::spec::{Asked, CommandSpec, Request, Run, flag};
+use crate::spec::{Asked, CommandSpec, Request, Run, access, flag};
 use crate::wire_error::WireError;
 
 pub(super) const SPEC: CommandSpec = CommandSpec {
     name: "move",
+    access: &[access::RW | access::ACCESS | access::UPDATE],
     syntax: "key database",
     summary: "Moves a key to another database, unless its name is taken there.",
     since: "1.0.0",

@@ -8,7 +8,7 @@ use super::STRING;
 use super::set::{Options, Taker};
 use crate::number::parse_i64;
 use crate::output::{Output, plain};
-use crate::spec::{Asked, CommandSpec, Keys, Names, Request, Run, flag};
+use crate::spec::{Asked, CommandSpec, Keys, Names, Request, Run, access, flag};
 use crate::wire_error::WireError;
 
 /// Every second argument.
@@ -16,6 +16,7 @@ const PAIRS: Keys = Keys::Range { first: 1, last: -1, step: 2 };
 
 pub(super) const MSET: CommandSpec = CommandSpec {
     name: "mset",
+    access: &[access::OW | access::UPDATE],
     syntax: "key value [key value ...]",
     summary: "Writes several strings.",
     since: "1.0.1",
@@ -29,6 +30,7 @@ pub(super) const MSET: CommandSpec = CommandSpec {
 
 pub(super) const MSETNX: CommandSpec = CommandSpec {
     name: "msetnx",
+    access: &[access::OW | access::INSERT],
     syntax: "key value [key value ...]",
     summary: "Writes several strings unless one of the keys exists.",
     since: "1.0.1",
@@ -42,6 +44,7 @@ pub(super) const MSETNX: CommandSpec = CommandSpec {
 
 pub(super) const MSETEX: CommandSpec = CommandSpec {
     name: "msetex",
+    access: &[access::OW | access::UPDATE],
     syntax: "numkeys key value [key value ...] [NX|XX] [EX s|PX ms|EXAT s|PXAT ms|KEEPTTL]",
     summary: "Writes several strings on a condition, and sets their expiry.",
     since: "8.4.0",

@@ -3,7 +3,7 @@
 //! What they do is in `crate::transaction`.
 
 use super::{BASE, KEYS};
-use crate::spec::{CommandSpec, Run, Transactional, category, flag};
+use crate::spec::{CommandSpec, Run, Transactional, access, category, flag};
 
 /// What they have in common.
 const TRANSACTION: CommandSpec = CommandSpec {
@@ -50,6 +50,7 @@ pub(super) const DISCARD: CommandSpec = CommandSpec {
 
 pub(super) const WATCH: CommandSpec = CommandSpec {
     name: "watch",
+    access: &[access::RO],
     syntax: "key [key ...]",
     summary: "Lets the next EXEC fail if one of the keys is changed before it.",
     since: "2.2.0",

@@ -8,7 +8,7 @@ use super::{CONTAINER, GENERIC, SECOND_KEY, help_flags};
 use crate::context::Context;
 use crate::number::parse_i64;
 use crate::output::Output;
-use crate::spec::{Asked, CommandSpec, Names, Request, Run, Then, flag};
+use crate::spec::{Asked, CommandSpec, Names, Request, Run, Then, access, flag};
 use crate::wire_error::WireError;
 
 /// Longest string that Redis keeps in one piece with its header.
@@ -72,6 +72,7 @@ const fn about(
         arity: 3,
         flags: flag::READONLY,
         keys: SECOND_KEY,
+        access: &[access::RO],
         run,
         ..GENERIC
     }

@@ -9,7 +9,7 @@ use levada_core::glob;
 use super::{BASE, CONTAINER, help_flags};
 use crate::context::Context;
 use crate::engine::{ClientId, Listening, NAME_BYTES};
-use crate::spec::{CommandSpec, Keys, Request, Run, Then, flag};
+use crate::spec::{Channels, CommandSpec, Keys, Request, Run, Then, access, flag};
 use crate::wire_error::WireError;
 
 const PUBSUB: CommandSpec = CommandSpec { group: "pubsub", ..BASE };
@@ -29,6 +29,7 @@ pub(super) const SUBSCRIBE: CommandSpec = CommandSpec {
     complexity: COMPLEXITY,
     arity: -2,
     flags: LISTENER | flag::DENYOOM,
+    channels: Channels::Names,
     run: Run::Server(subscribe),
     ..PUBSUB
 };
@@ -49,6 +50,7 @@ pub(super) const PSUBSCRIBE: CommandSpec = CommandSpec {
     name: "psubscribe",
     syntax: "pattern [pattern ...]",
     summary: "Listens to all channels that match.",
+    channels: Channels::Patterns,
     run: Run::Server(psubscribe),
     ..SUBSCRIBE
 };
@@ -66,6 +68,7 @@ const SHARD_CHANNELS: Keys = Keys::Range { first: 1, last: -1, step: 1 };
 
 pub(super) const SSUBSCRIBE: CommandSpec = CommandSpec {
     name: "ssubscribe",
+    access: &[access::NOT_KEY],
     syntax: "shardchannel [shardchannel ...]",
     summary: "Listens to shard channels.",
     since: "7.0.0",
@@ -76,6 +79,7 @@ pub(super) const SSUBSCRIBE: CommandSpec = CommandSpec {
 
 pub(super) const SUNSUBSCRIBE: CommandSpec = CommandSpec {
     name: "sunsubscribe",
+    access: &[access::NOT_KEY],
     syntax: "[shardchannel [shardchannel ...]]",
     summary: "Stops listening to shard channels, or to all.",
     since: "7.0.0",
@@ -92,12 +96,14 @@ pub(super) const PUBLISH: CommandSpec = CommandSpec {
     complexity: "O(N+M), N listeners, M patterns",
     arity: 3,
     flags: QUESTION | flag::FAST,
+    channels: Channels::First,
     run: Run::Server(publish),
     ..PUBSUB
 };
 
 pub(super) const SPUBLISH: CommandSpec = CommandSpec {
     name: "spublish",
+    access: &[access::NOT_KEY],
     syntax: "shardchannel message",
     summary: "Sends a message to all who listen to a shard channel.",
     since: "7.0.0",

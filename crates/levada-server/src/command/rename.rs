@@ -5,7 +5,7 @@ use levada_core::reply::Reply;
 
 use super::GENERIC;
 use crate::output::{Output, plain};
-use crate::spec::{Asked, CommandSpec, Keys, Names, Request, Run, flag};
+use crate::spec::{Asked, CommandSpec, Keys, Names, Request, Run, access, flag};
 use crate::wire_error::WireError;
 
 /// Both names.
@@ -13,6 +13,7 @@ const BOTH: Keys = Keys::Range { first: 1, last: 2, step: 1 };
 
 pub(super) const RENAME: CommandSpec = CommandSpec {
     name: "rename",
+    access: &[access::RW | access::ACCESS | access::DELETE, access::OW | access::UPDATE],
     syntax: "key newkey",
     summary: "Renames a key, replacing another.",
     since: "1.0.0",
@@ -25,6 +26,7 @@ pub(super) const RENAME: CommandSpec = CommandSpec {
 
 pub(super) const RENAMENX: CommandSpec = CommandSpec {
     name: "renamenx",
+    access: &[access::RW | access::ACCESS | access::DELETE, access::OW | access::INSERT],
     syntax: "key newkey",
     summary: "Renames a key unless the new name is taken.",
     since: "1.0.0",

@@ -3,6 +3,7 @@
 use levada_resp::Protocol;
 
 use super::{ANYTIME, CONNECTION};
+use crate::acl::UserNumber;
 use crate::context::Context;
 use crate::engine::{ClientId, Subscriptions};
 use crate::session::Replies;
@@ -41,7 +42,8 @@ fn run(context: &mut Context<'_>, _: &Request<'_>) -> Result<Then, WireError> {
     session.replies = Replies::On;
     session.no_evict = false;
     session.no_touch = false;
-    session.authenticated = !context.state.needs_password();
+    session.authenticated = !context.state.acl.needs_password();
+    session.user = UserNumber::DEFAULT;
     context.output.set_protocol(Protocol::Resp2);
     context.output.write().simple("RESET");
     Ok(Then::Done)

@@ -16,7 +16,7 @@ use levada_rdb::{Error, Group, Id, Idmp, Producer, StreamDump, Value};
 
 use super::{GENERIC, KEY};
 use crate::output::plain;
-use crate::spec::{Asked, CommandSpec, Request, Run, category, flag};
+use crate::spec::{Asked, CommandSpec, Request, Run, access, category, flag};
 use crate::stream_arguments::integer;
 use crate::wire_error::WireError;
 
@@ -26,6 +26,7 @@ const UNPACK_BYTES_MAX: u64 = 64 << 20;
 
 pub(super) const SPEC: CommandSpec = CommandSpec {
     name: "restore",
+    access: &[access::OW | access::UPDATE],
     syntax: "key ttl payload [REPLACE] [ABSTTL] [IDLETIME seconds] [FREQ frequency]",
     summary: "Creates a string or a stream from what DUMP gave, up to 16 MiB.",
     since: "2.6.0",

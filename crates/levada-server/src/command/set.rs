@@ -10,12 +10,13 @@ use levada_core::command::{Command, Compare, Set, SetExpiry, SetWhen};
 use super::rename::number;
 use super::{KEY, STRING};
 use crate::output::plain;
-use crate::spec::{Asked, CommandSpec, Request, Run, flag};
+use crate::spec::{Asked, CommandSpec, Request, Run, access, flag};
 use crate::stream_arguments::integer;
 use crate::wire_error::WireError;
 
 pub(super) const SET: CommandSpec = CommandSpec {
     name: "set",
+    access: &[access::RW | access::ACCESS | access::UPDATE | access::VARIABLE],
     syntax: "key value [NX|XX|IFEQ value|IFNE value|IFDEQ digest|IFDNE digest] [GET] \
              [EX s|PX ms|EXAT s|PXAT ms|KEEPTTL]",
     summary: "Writes a string.",
@@ -29,6 +30,7 @@ pub(super) const SET: CommandSpec = CommandSpec {
 
 pub(super) const SETNX: CommandSpec = CommandSpec {
     name: "setnx",
+    access: &[access::OW | access::INSERT],
     syntax: "key value",
     summary: "Writes a string unless the key exists.",
     since: "1.0.0",
@@ -41,6 +43,7 @@ pub(super) const SETNX: CommandSpec = CommandSpec {
 
 pub(super) const SETEX: CommandSpec = CommandSpec {
     name: "setex",
+    access: &[access::OW | access::UPDATE],
     syntax: "key seconds value",
     summary: "Writes a string that expires after some seconds.",
     since: "2.0.0",
@@ -53,6 +56,7 @@ pub(super) const SETEX: CommandSpec = CommandSpec {
 
 pub(super) const PSETEX: CommandSpec = CommandSpec {
     name: "psetex",
+    access: &[access::OW | access::UPDATE],
     syntax: "key milliseconds value",
     summary: "Writes a string that expires after some milliseconds.",
     since: "2.6.0",
@@ -65,6 +69,7 @@ pub(super) const PSETEX: CommandSpec = CommandSpec {
 
 pub(super) const GETSET: CommandSpec = CommandSpec {
     name: "getset",
+    access: &[access::RW | access::ACCESS | access::UPDATE],
     syntax: "key value",
     summary: "Writes a string and answers the old one.",
     since: "1.0.0",
@@ -77,6 +82,7 @@ pub(super) const GETSET: CommandSpec = CommandSpec {
 
 pub(super) const GETEX: CommandSpec = CommandSpec {
     name: "getex",
+    access: &[access::RW | access::ACCESS | access::UPDATE],
     syntax: "key [EX s|PX ms|EXAT s|PXAT ms|PERSIST]",
     summary: "Reads a string and sets its expiry.",
     since: "6.2.0",
@@ -290,6 +296,7 @@ impl<'a> Expiry<'a> {
 
 pub(super) const APPEND: CommandSpec = CommandSpec {
     name: "append",
+    access: &[access::RW | access::INSERT],
     syntax: "key value",
     summary: "Lengthens a string.",
     since: "2.0.0",

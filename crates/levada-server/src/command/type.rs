@@ -4,11 +4,12 @@ use levada_core::command::Command;
 
 use super::{GENERIC, KEY};
 use crate::output::plain;
-use crate::spec::{Asked, CommandSpec, Request, Run, flag};
+use crate::spec::{Asked, CommandSpec, Request, Run, access, flag};
 use crate::wire_error::WireError;
 
 pub(super) const SPEC: CommandSpec = CommandSpec {
     name: "type",
+    access: &[access::RO],
     syntax: "key",
     summary: "Names the type of a value.",
     since: "1.0.0",

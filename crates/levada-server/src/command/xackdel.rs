@@ -5,12 +5,13 @@ use levada_core::reply::Reply;
 
 use super::{KEY, STREAM};
 use crate::output::plain;
-use crate::spec::{Asked, CommandSpec, Request, Run, flag};
+use crate::spec::{Asked, CommandSpec, Request, Run, access, flag};
 use crate::stream_arguments::{Deletions, ids};
 use crate::wire_error::WireError;
 
 pub(super) const SPEC: CommandSpec = CommandSpec {
     name: "xackdel",
+    access: &[access::RW | access::UPDATE | access::DELETE],
     syntax: "key group [KEEPREF|DELREF|ACKED] IDS n id [id ...]",
     summary: "Removes entries from a group's pending list and, if nothing speaks against it, from \
               the stream.",

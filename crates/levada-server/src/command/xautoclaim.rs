@@ -5,7 +5,7 @@ use levada_core::command::{Command, Xautoclaim};
 use super::{KEY, STREAM};
 use crate::number::parse_i64;
 use crate::output::plain;
-use crate::spec::{Asked, CommandSpec, Request, Run, flag};
+use crate::spec::{Asked, CommandSpec, Request, Run, access, flag};
 use crate::stream_arguments::range_first;
 use crate::wire_error::WireError;
 
@@ -14,6 +14,7 @@ const COUNT_MAX: i64 = i64::MAX / 16;
 
 pub(super) const SPEC: CommandSpec = CommandSpec {
     name: "xautoclaim",
+    access: &[access::RW | access::DELETE],
     syntax: "key group consumer min-idle start [COUNT n] [JUSTID]",
     summary: "Makes a consumer the owner of entries that others hold for too long.",
     since: "6.2.0",

@@ -5,12 +5,13 @@ use levada_core::reply::Reply;
 
 use super::{KEY, STREAM};
 use crate::output::plain;
-use crate::spec::{Asked, CommandSpec, Request, Run, flag};
+use crate::spec::{Asked, CommandSpec, Request, Run, access, flag};
 use crate::stream_arguments::ids;
 use crate::wire_error::WireError;
 
 pub(super) const SPEC: CommandSpec = CommandSpec {
     name: "xdel",
+    access: &[access::RW | access::DELETE],
     syntax: "key id [id ...]",
     summary: "Removes entries by their ids.",
     since: "5.0.0",

@@ -5,12 +5,13 @@ use levada_core::reply::Reply;
 
 use super::{KEY, STREAM};
 use crate::output::plain;
-use crate::spec::{Asked, CommandSpec, Request, Run, flag};
+use crate::spec::{Asked, CommandSpec, Request, Run, access, flag};
 use crate::stream_arguments::{Deletions, ids};
 use crate::wire_error::WireError;
 
 pub(super) const SPEC: CommandSpec = CommandSpec {
     name: "xdelex",
+    access: &[access::RW | access::DELETE],
     syntax: "key [KEEPREF|DELREF|ACKED] IDS n id [id ...]",
     summary: "Removes entries by their ids, and minds the groups that still need them.",
     since: "8.2.0",

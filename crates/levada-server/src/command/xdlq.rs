@@ -13,7 +13,7 @@ use levada_core::id::StreamId;
 use super::{CONTAINER, SECOND_KEY, STREAM, help_flags};
 use crate::context::Context;
 use crate::output::plain;
-use crate::spec::{Asked, CommandSpec, Request, Run, Then, category, flag};
+use crate::spec::{Asked, CommandSpec, Request, Run, Then, access, category, flag};
 use crate::stream_arguments::{counted_ids, id, ids, unsigned};
 use crate::wire_error::WireError;
 
@@ -40,6 +40,7 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
         },
         CommandSpec {
             name: "xdlq|purge",
+            access: &[access::RW | access::DELETE],
             syntax: WHICH,
             summary: "Removes dead letters of a group.",
             arity: -4,

@@ -20,7 +20,7 @@ use levada_core::id::StreamId;
 use super::{CONTAINER, SECOND_KEY, STREAM, help_flags};
 use crate::context::Context;
 use crate::output::plain;
-use crate::spec::{Asked, CommandSpec, Request, Run, Then, category, flag};
+use crate::spec::{Asked, CommandSpec, Request, Run, Then, access, category, flag};
 use crate::stream_arguments::{id, integer};
 use crate::wire_error::WireError;
 
@@ -35,6 +35,7 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
         policy::CFGSET,
         CommandSpec {
             name: "xgroup|create",
+            access: &[access::RW | access::INSERT],
             syntax: "key group id|$ [MKSTREAM] [ENTRIESREAD n]",
             summary: "Creates a group.",
             since: "5.0.0",
@@ -46,6 +47,7 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
         },
         CommandSpec {
             name: "xgroup|createconsumer",
+            access: &[access::RW | access::INSERT],
             syntax: "key group consumer",
             summary: "Creates a consumer of a group.",
             since: "6.2.0",
@@ -57,6 +59,7 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
         },
         CommandSpec {
             name: "xgroup|delconsumer",
+            access: &[access::RW | access::DELETE],
             syntax: "key group consumer",
             summary: "Removes a consumer and what it holds.",
             since: "5.0.0",
@@ -69,6 +72,7 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
         },
         CommandSpec {
             name: "xgroup|destroy",
+            access: &[access::RW | access::DELETE],
             syntax: "key group",
             summary: "Removes a group.",
             since: "5.0.0",

@@ -4,11 +4,12 @@ use levada_core::command::Command;
 
 use super::{KEY, STREAM};
 use crate::output::plain;
-use crate::spec::{Asked, CommandSpec, Request, Run, flag};
+use crate::spec::{Asked, CommandSpec, Request, Run, access, flag};
 use crate::wire_error::WireError;
 
 pub(super) const SPEC: CommandSpec = CommandSpec {
     name: "xlen",
+    access: &[access::RO],
     syntax: "key",
     summary: "Counts the entries of a stream.",
     since: "5.0.0",

@@ -7,12 +7,13 @@ use levada_core::id::StreamId;
 use super::STREAM;
 use crate::output::plain;
 use crate::read_arguments::{Read, Reader};
-use crate::spec::{Asked, CommandSpec, Keys, Request, Run, flag};
+use crate::spec::{Asked, CommandSpec, Keys, Request, Run, access, flag};
 use crate::stream_arguments::{c_string, id};
 use crate::wire_error::WireError;
 
 pub(super) const SPEC: CommandSpec = CommandSpec {
     name: "xreadgroup",
+    access: &[access::RO | access::ACCESS],
     syntax: "GROUP group consumer [COUNT n] [MAXCOUNT n] [MAXSIZE bytes] [BLOCK ms] \
              [CLAIM min-idle] [NOACK] STREAMS key [key ...] id [id ...]",
     summary: "Delivers new entries to a consumer of a group, or reads again what it holds.",

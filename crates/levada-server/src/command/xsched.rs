@@ -13,7 +13,7 @@ use levada_core::fields::Fields;
 use super::{CONTAINER, SECOND_KEY, STREAM, help_flags};
 use crate::context::Context;
 use crate::output::plain;
-use crate::spec::{Asked, CommandSpec, Request, Run, Then, category, flag};
+use crate::spec::{Asked, CommandSpec, Request, Run, Then, access, category, flag};
 use crate::stream_arguments::{id, unsigned};
 use crate::wire_error::WireError;
 
@@ -31,6 +31,7 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
     subcommands: &[
         CommandSpec {
             name: "xsched|add",
+            access: &[access::RW | access::INSERT],
             syntax: "key [HANDLE id] AT unix-ms|IN ms [IDMP pid iid] field value [field value ...]",
             summary: "Schedules an entry, which the server appends when it is due.",
             since: "levada 0.1",
@@ -43,6 +44,7 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
         },
         CommandSpec {
             name: "xsched|cancel",
+            access: &[access::RW | access::DELETE],
             syntax: "key handle",
             summary: "Takes an entry out of the schedule.",
             since: "levada 0.1",

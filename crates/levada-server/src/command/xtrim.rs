@@ -4,12 +4,13 @@ use levada_core::command::Command;
 
 use super::{KEY, STREAM};
 use crate::output::plain;
-use crate::spec::{Asked, CommandSpec, Request, Run, flag};
+use crate::spec::{Asked, CommandSpec, Request, Run, access, flag};
 use crate::stream_arguments::TrimOptions;
 use crate::wire_error::WireError;
 
 pub(super) const SPEC: CommandSpec = CommandSpec {
     name: "xtrim",
+    access: &[access::RW | access::DELETE],
     syntax: "key MAXLEN|MINID [=|~] threshold [LIMIT n] [KEEPREF|DELREF|ACKED]",
     summary: "Removes the oldest entries of a stream.",
     since: "5.0.0",

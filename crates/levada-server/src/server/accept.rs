@@ -11,10 +11,10 @@ use mio::{Interest, Poll, Token};
 
 use super::{LISTENER, SHUTDOWN, Server, limits};
 use crate::connection::Connection;
+use crate::context::State;
 use crate::engine::Now;
 use crate::out::Out;
 use crate::session::Session;
-use crate::settings::Settings;
 use crate::wire_error::WireError;
 
 /// Microseconds until accepting is tried again after the system had no room.
@@ -22,29 +22,32 @@ pub(super) const RETRY_US: u64 = 50_000;
 /// Connections accepted in one go.
 const ACCEPTED_MAX: usize = 256;
 
-/// Whether an address is open to other machines; an error where that needs a password.
-pub(super) fn check_exposure(
-    listeners: &[net::TcpListener],
-    settings: &Settings,
-) -> Result<bool, Error> {
-    let mut exposed = false;
+/// The address that other machines can reach, if there is one.
+pub(super) fn exposed(listeners: &[net::TcpListener]) -> Result<Option<net::SocketAddr>, Error> {
     for listener in listeners {
         let address = listener
             .local_addr()
             .map_err(|error| Error::io("asking for", "the address of a listener", &error))?;
-        if address.ip().is_loopback() {
-            continue;
-        }
-        exposed = true;
-        if settings.requirepass.is_empty() {
-            let message = format!(
-                "{address} can be reached from other machines, and there is no password: set one \
-                 with --requirepass or LEVADA_REQUIREPASS, or bind 127.0.0.1"
-            );
-            return Err(Error::new(ErrorKind::Invalid, message));
+        if !address.ip().is_loopback() {
+            return Ok(Some(address));
         }
     }
-    Ok(exposed)
+    Ok(None)
+}
+
+/// Refuses to serve other machines without a password.
+pub(super) fn check_exposure(state: &State, address: Option<net::SocketAddr>) -> Result<(), Error> {
+    match address {
+        Some(address) if state.is_protected() && !state.acl.needs_password() => {
+            let message = format!(
+                "{address} can be reached from other machines, and there is no password: set one \
+                 with --requirepass or LEVADA_REQUIREPASS, give the user 'default' one, bind \
+                 127.0.0.1, or turn protected-mode off"
+            );
+            Err(Error::new(ErrorKind::Invalid, message))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Puts listeners and the shutdown signal under the eyes of the loop.
@@ -100,13 +103,16 @@ impl Server {
         if self.connections.len() as u64 >= clients_max {
             self.state.stats.connections_refused += 1;
             self.note_refusal(clients_max);
-            let mut text = Vec::new();
-            Writer::new(&mut text, Protocol::Resp2).error(WireError::MAX_CLIENTS.text());
-            // If the client does not take it, the closed connection says enough.
-            let _ = io::Write::write(&mut stream, &text);
+            refuse(stream, &WireError::MAX_CLIENTS);
             return;
         }
         self.note_room(clients_max);
+        let open = !self.state.acl.needs_password();
+        if open && self.state.is_protected() && !address.ip().is_loopback() {
+            self.state.stats.connections_refused += 1;
+            refuse(stream, &WireError::PROTECTED);
+            return;
+        }
         // Only a slower start of a reply is lost if it fails.
         let _ = stream.set_nodelay(true);
         let local_address = stream.local_addr().unwrap_or(address);
@@ -120,7 +126,7 @@ impl Server {
         let id = self.next_client;
         self.next_client += 1;
         self.state.stats.connections += 1;
-        let authenticated = !self.state.needs_password();
+        let authenticated = !self.state.acl.needs_password();
         let now_ms = now.monotonic_ms();
         self.connections.insert(Box::new(Connection {
             token,
@@ -141,4 +147,12 @@ impl Server {
             broken: false,
         }));
     }
+}
+
+/// Says why a connection is not taken, and ends it.
+fn refuse(mut stream: TcpStream, why: &WireError) {
+    let mut text = Vec::new();
+    Writer::new(&mut text, Protocol::Resp2).error(why.text());
+    // If the client does not take it, the closed connection says enough.
+    let _ = io::Write::write(&mut stream, &text);
 }

@@ -31,7 +31,7 @@ use std::time::Duration;
 
 use levada_engine::clock::Clock;
 use levada_engine::disk::file::FileDisk;
-use levada_engine::error::Error;
+use levada_engine::error::{Error, ErrorKind};
 use levada_engine::shard::ShardSettings;
 use levada_engine::store::local::{LocalSettings, LocalStore};
 use levada_resp::{Limits, Progress, Writer};
@@ -141,7 +141,7 @@ impl Server {
         let sockets = |error: io::Error| Error::io("preparing", "the sockets", &error);
         let poll = Poll::new().map_err(sockets)?;
         let waker = Arc::new(Waker::new(poll.registry(), DISK).map_err(sockets)?);
-        let exposed = accept::check_exposure(&listeners, &settings)?;
+        let exposed = accept::exposed(&listeners)?;
         let config = initial_config(&listeners, &settings);
         let shard_settings = ShardSettings {
             nodes: config.node_limits(),
@@ -151,7 +151,10 @@ impl Server {
             inline_sync_us_max: settings.inline_sync_us_max,
             ..ShardSettings::default()
         };
-        let shard = recover(&waker, &settings, shard_settings)?;
+        let mut state = State::new(settings, config, exposed.is_some(), clock);
+        state.load_users().map_err(|why| Error::new(ErrorKind::Invalid, why))?;
+        accept::check_exposure(&state, exposed)?;
+        let shard = recover(&waker, &state.settings, shard_settings)?;
         let (listeners, shutdown) =
             accept::register(&poll, listeners, shutdown).map_err(sockets)?;
         Ok(Self {
@@ -161,7 +164,7 @@ impl Server {
             #[cfg(feature = "debug-shim")]
             waker,
             shard,
-            state: State::new(settings, config, exposed, clock),
+            state,
             connections: Connections::default(),
             ready: Vec::new(),
             turns: Vec::new(),
@@ -583,6 +586,9 @@ fn initial_config(listeners: &[net::TcpListener], settings: &Settings) -> Config
     config.put("dir", settings.directory.display().to_string());
     config.put("maxclients", settings.clients_max.to_string());
     config.put("requirepass", settings.requirepass.clone());
+    config.put("protected-mode", if settings.protected_mode { "yes" } else { "no" }.to_owned());
+    let aclfile = settings.aclfile.as_ref().map(|path| path.display().to_string());
+    config.put("aclfile", aclfile.unwrap_or_default());
     config.put("group-policy", settings.policies.groups().join("\n"));
     config.put("stream-policy", settings.policies.streams().join("\n"));
     for (name, bytes) in [

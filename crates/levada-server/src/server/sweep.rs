@@ -18,6 +18,9 @@ impl Server {
             return;
         }
         self.last_sweep_ms = now_ms;
+        if let Some(line) = self.state.acl.failures.tell(now_ms) {
+            (self.state.settings.log)(&line);
+        }
         let timeout_ms = match self.state.config.number("timeout") {
             0 => u64::MAX,
             seconds => seconds.saturating_mul(1000),

@@ -10,6 +10,7 @@ mod blocking;
 mod bounds;
 mod channels;
 mod compat;
+mod cve;
 mod life;
 mod rig;
 mod session;
