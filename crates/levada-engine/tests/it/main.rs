@@ -6,7 +6,6 @@ mod defaults;
 mod embedded;
 mod full_disk;
 mod idempotent;
-mod names;
 mod limits;
 mod ordered;
 mod policies;
