@@ -81,6 +81,7 @@ const STAGES: &[Stage] = &[
         let short = ["--entries", "50000", "--keys", "500", "--consumers", "8"];
         cargo(&[&["run", "-p", "xtask", "--", "order"], &short[..]].concat())
     }),
+    ("retention", |_| cargo(&["run", "-p", "xtask", "--", "retention", "--entries", "60000"])),
     ("bit flips", |_| cargo(&["run", "--release", "-p", "levada-sim", "--", "flips", "1000", "1"])),
     ("dedup", |_| cargo(&["run", "-p", "xtask", "--", "dedup", "--appends", "100000"])),
     ("toolkit", |_| crate::toolkit::run(&[])),

@@ -42,9 +42,14 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     rig.check_all("at the end")?;
     server.terminate()?;
     let reloaded = server.restart(START_MAX)?;
+    let (ids, cpu) = (rig.ids.len(), server.cpu()?);
+    println!(
+        "reload: PING {} ms after a clean restart with {ids} ids, {} ms of processor time",
+        reloaded.as_millis(),
+        cpu.as_millis()
+    );
     rig.client = server.client()?;
     rig.check_all("after a restart")?;
-    println!("PING {} ms after a clean restart with {} ids", reloaded.as_millis(), rig.ids.len());
     println!("memory of the server: {} MiB", server.rss()? >> 20);
     rig.check_memory()
 }

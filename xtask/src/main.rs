@@ -12,6 +12,7 @@ mod fuzz;
 mod kills;
 mod mount;
 mod order;
+mod retention;
 mod schedule;
 mod transfer;
 
@@ -45,7 +46,6 @@ cargo xtask VERB
                             kill, power-cut, sync-error, sync-kill, slow-sync, write-error,
                             no-space, directory-renamed, directory-removed, few-files,
                             little-memory
-                            kill, power-cut, sync-error, sync-kill, slow-sync, write-error, no-space
   schedule [--entries 100000] [--seconds 60] [--restarts 5] [--seed S]
                             entries for later and kill -9: none early, lost or twice; how late
   faults [--rounds 10] [--flips 100] [--seed S] [--servers levada,redis-8.6-always,...] [--dry]
@@ -72,9 +72,10 @@ cargo xtask VERB
                             random commands: the same replies as a real Redis?
   toolkit [--server levada|7.0|8.6|valkey] [FILTER ...]
                             the promises of the toolkit, on each server
-  order [--entries 1000000] [--keys 10000] [--consumers 16] [--kills 3] [--seed S]
   order [--entries 1000000] [--keys 10000] [--consumers 16] [--kills 3] [--seed S] [--canary]
                             a group with ORDER-BY: is every key in order, and nothing lost?
+  retention [--entries 1000000]
+                            RETENTION ACKED with a stopped group: nothing lost, bytes on disk
   transfer [--entries 1000000] [--redis PROGRAM]
                             a stream with groups from Redis to Levada and back, compared
   ci                        every stage in order, with a table of minutes
@@ -110,6 +111,7 @@ fn main() -> ExitCode {
         "differential" => differential::run(rest),
         "toolkit" => toolkit::run(rest).map(|outcome| ci::say(&outcome)),
         "order" => order::run(rest),
+        "retention" => retention::run(rest),
         "transfer" => transfer::run(rest),
         "compare" => compare::run(rest),
         "ci" => ci::run_all(),

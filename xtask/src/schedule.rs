@@ -1,11 +1,11 @@
 //! `cargo xtask schedule`: entries scheduled over some seconds, a reader that waits for them, and
 //! `kill -9` in between. None may come early, be lost or come twice; how late they are is told.
 //!
-//! An entry is late by the time from when it was due until the reader had it, the sync and the way
-//! to the reader included. Of an entry that could not come because the server was down, it is the
-//! time since the server answered PING again: the outage and the recovery are left out, what the
-//! server makes of the backlog is not. Of an entry that was due before it was scheduled it is the
-//! time since then.
+//! Two times are told, both from when an entry was due: until it was *appended*, by the time in its
+//! id, and until the *reader* had it, the sync and the way to the reader included. Of an entry that
+//! could not come because the server was down, it is the time since the server answered PING again:
+//! the outage and the recovery are left out, what the server makes of the backlog is not. Of an
+//! entry that was due before it was scheduled it is the time since then.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -43,7 +43,10 @@ struct Entry {
     due_ms: u64,
     /// How often it came.
     times: u32,
+    /// Until the reader had it.
     late_ms: u64,
+    /// Until it was appended.
+    appended_ms: u64,
 }
 
 /// One run.
@@ -208,10 +211,24 @@ impl Run {
         let down = self.outages.iter().filter(|(from, to)| *to >= known.due_ms && now_ms >= *from);
         let since_ms = down.map(|(_, to)| *to).fold(known.due_ms, u64::max);
         known.late_ms = now_ms.saturating_sub(since_ms);
+        known.appended_ms = at_ms.saturating_sub(since_ms);
         known.times += 1;
         self.come += u64::from(known.times == 1);
         self.last = id.as_bytes().to_vec();
         Ok(())
+    }
+
+    /// Prints how late the entries were that came.
+    fn say_late(&self, what: &str, late_ms: impl Fn(&Entry) -> u64) {
+        let came = self.entries.iter().filter(|entry| entry.times > 0);
+        let mut late: Vec<u64> = came.map(late_ms).collect();
+        late.sort_unstable();
+        let part = |thousandths: usize| {
+            let at = (late.len() * thousandths / 1000).min(late.len().saturating_sub(1));
+            late.get(at).copied().unwrap_or_default()
+        };
+        let [p50, p99, p999, most] = [500, 990, 999, 1000].map(part);
+        println!("  {what:<9} p50 {p50}, p99 {p99}, p99.9 {p999}, most {most}");
     }
 
     /// Prints what became of them; an error where one was early, lost or came twice.
@@ -219,23 +236,12 @@ impl Run {
         let left = self.client.ask(&["XSCHED", "LEN", KEY])?.integer();
         let lost = self.entries.iter().filter(|entry| entry.times == 0).count();
         let twice = self.entries.iter().filter(|entry| entry.times > 1).count();
-        let came = self.entries.iter().filter(|entry| entry.times > 0);
-        let mut late: Vec<u64> = came.map(|entry| entry.late_ms).collect();
-        late.sort_unstable();
-        let part = |thousandths: usize| {
-            late.get((late.len() * thousandths / 1000).min(late.len().saturating_sub(1)))
-        };
         let down_ms: u64 = self.outages.iter().map(|(from, to)| to - from).sum();
-        println!(
-            "{} came, {lost} lost, {twice} twice, {} early; late in ms, outages of {down_ms} ms \
-             apart: p50 {:?}, p99 {:?}, p99.9 {:?}, most {:?}",
-            self.come,
-            self.early.len(),
-            part(500),
-            part(990),
-            part(999),
-            late.last()
-        );
+        let (come, early) = (self.come, self.early.len());
+        println!("{come} came, {lost} lost, {twice} twice, {early} early");
+        println!("late in ms, outages of {down_ms} ms apart:");
+        self.say_late("appended", |entry| entry.appended_ms);
+        self.say_late("read", |entry| entry.late_ms);
         self.early.iter().take(10).for_each(|early| println!("  early: {early}"));
         if lost + twice + self.early.len() > 0 || left != Some(0) {
             let kept = self.server.keep().display();

@@ -51,6 +51,7 @@ pub(crate) fn run(settings: &Settings) -> Result<()> {
         scrub_bytes_per_second: settings.scrub_bytes_per_second()?,
         reserve_bytes: settings.reserve_bytes()?,
         headroom_bytes: settings.headroom_bytes()?,
+        inline_sync_us_max: settings.inline_sync_us,
         seed: RandomState::new().build_hasher().finish(),
         #[cfg(feature = "null")]
         null: settings.null,

@@ -68,6 +68,10 @@ pub(crate) struct Given {
     /// Free space below which the disk counts as full, 8MiB to 1024GiB. [default: 32MiB]
     #[arg(long, env = "LEVADA_HEADROOM_BYTES", value_name = "BYTES")]
     headroom_bytes: Option<String>,
+    /// Average microseconds of a sync up to which the loop syncs itself, and waits; behind it other
+    /// threads do. [default: 150]
+    #[arg(long, env = "LEVADA_INLINE_SYNC_US", value_name = "MICROSECONDS")]
+    inline_sync_us: Option<u64>,
     /// Answers the requests of benches without doing them.
     #[cfg(feature = "null")]
     #[arg(long)]
@@ -103,6 +107,7 @@ pub(crate) struct Settings {
     reserve_bytes: String,
     /// As written; see [`Settings::headroom_bytes`].
     headroom_bytes: String,
+    pub(crate) inline_sync_us: u64,
     #[cfg(feature = "null")]
     #[serde(skip)]
     pub(crate) null: bool,
@@ -129,6 +134,7 @@ impl Default for Settings {
             scrub_bytes_per_second: "1MiB".to_owned(),
             reserve_bytes: "32MiB".to_owned(),
             headroom_bytes: "32MiB".to_owned(),
+            inline_sync_us: 150,
             #[cfg(feature = "null")]
             null: false,
         }
@@ -175,6 +181,7 @@ impl Given {
         put(&mut settings.scrub_bytes_per_second, self.scrub_bytes_per_second);
         put(&mut settings.reserve_bytes, self.reserve_bytes);
         put(&mut settings.headroom_bytes, self.headroom_bytes);
+        put(&mut settings.inline_sync_us, self.inline_sync_us);
         #[cfg(feature = "null")]
         {
             settings.null = self.null;
@@ -420,8 +427,14 @@ impl Settings {
         writeln!(
             f,
             "# Free space below which the disk counts as full, 8MiB to 1024GiB.\n\
-             headroom-bytes = {}",
+             headroom-bytes = {}\n",
             quoted(&self.headroom_bytes)
+        )?;
+        writeln!(
+            f,
+            "# Average microseconds of a sync up to which the loop syncs itself, and waits.\n\
+             inline-sync-us = {}",
+            self.inline_sync_us
         )
     }
 }

@@ -13,7 +13,7 @@ mod schedule;
 
 pub use self::{
     letters::{Letters, Xdlq, XdlqVerb},
-    policy::{GroupOption, StreamOption, XgroupCfgset, XgroupHandover},
+    policy::{GroupOption, StreamOption, XgroupCfgset, XgroupHandover, XgroupParked},
     schedule::{SchedVerb, Xsched},
 };
 
@@ -51,6 +51,8 @@ pub enum Command<'a> {
     XgroupCfgset(XgroupCfgset<'a>),
     /// XGROUP CFGGET: key, group.
     XgroupCfgget(Key<'a>, &'a [u8]),
+    /// XGROUP PARKED.
+    XgroupParked(XgroupParked<'a>),
     /// XGROUP HANDOVER.
     XgroupHandover(XgroupHandover<'a>),
     /// XLAG: key, group.
@@ -632,6 +634,7 @@ impl Command<'_> {
             | Self::Xcfgget(key)
             | Self::XgroupCfgset(XgroupCfgset { key, .. })
             | Self::XgroupCfgget(key, _)
+            | Self::XgroupParked(XgroupParked { key, .. })
             | Self::XgroupHandover(XgroupHandover { key, .. })
             | Self::Xlag(key, _)
             | Self::Xdlq(Xdlq { key, .. })

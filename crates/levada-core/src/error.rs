@@ -83,13 +83,19 @@ pub enum Error {
         /// Bytes that all may take (`dedup-bytes-max`).
         bytes_max: u64,
     },
-    /// XDLQ would have to look into too many blocks.
-    TooManyLetters,
+    /// XDLQ has looked into as many blocks as a call may, and was not done.
+    TooManyLetters {
+        /// Letters that LEN has counted, 0 for the others.
+        counted: u64,
+        /// The last id that was looked at: AFTER goes on behind it.
+        last: StreamId,
+    },
     /// XDLQ REDRIVE into a stream with [`crate::redriven::REDRIVEN_MAX`] redriven entries.
     TooManyRedriven,
     /// ORDER-BY of a group that goes by another field.
     OrderChanges,
-    /// ORDER-BY of a group with more than [`crate::limits::ORDERED_START_MAX`] pending entries.
+    /// ORDER-BY of a group with more than [`crate::limits::ORDERED_PENDING_MAX`] pending entries,
+    /// or with some in more than [`crate::limits::ORDERED_START_BLOCKS`] blocks.
     OrderTooLate,
     /// XSCHED of a key that is nothing but a hash tag.
     ScheduleOfTag,

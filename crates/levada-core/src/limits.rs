@@ -13,8 +13,9 @@ pub const STRING_BYTES_MAX: usize = 16 << 20;
 pub const DELIVER_MAX: u64 = 1_000_000;
 /// Most entries that a group with ORDER-BY has pending: their keys are in memory.
 pub const ORDERED_PENDING_MAX: u64 = 100_000;
-/// Most pending entries that a group may have when ORDER-BY is set: each is looked at.
-pub const ORDERED_START_MAX: usize = 1000;
+/// Most blocks in which pending entries of a group may stand when ORDER-BY is set: each is looked
+/// into, and they are all in memory at once.
+pub const ORDERED_START_BLOCKS: usize = 1024;
 /// Sealed bytes up to which COPY copies a stream: they stand in one record of the log.
 pub const COPY_BYTES_MAX: usize = 16 << 20;
 /// Encoded entries up to which RESTORE takes a stream: they stand in one record of the log.

@@ -495,12 +495,7 @@ impl<S: Store> Driver<S> {
             self.begin(request);
         }
         let before = (self.clock)();
-        let last = self.shard.current();
         self.shard.commit(before)?;
-        if self.shard.current() > last {
-            let took = (self.clock)().monotonic_us - before.monotonic_us;
-            self.shard.note_commit_time(took);
-        }
         self.shard.poll((self.clock)())?;
         self.drain_events();
         self.release();

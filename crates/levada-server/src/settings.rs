@@ -42,6 +42,8 @@ pub struct Settings {
     pub reserve_bytes: u64,
     /// Free bytes below which the disk counts as full.
     pub headroom_bytes: u64,
+    /// Average time of a sync in microseconds above which syncs leave the loop.
+    pub inline_sync_us_max: u64,
     /// Length of a log file in bytes: a multiple of 4 KiB, at least 32 MiB, as the largest
     /// transaction must fit.
     pub log_file_bytes: u64,
@@ -72,6 +74,7 @@ impl Default for Settings {
             scrub_bytes_per_second: ShardSettings::default().scrub_bytes_per_second,
             reserve_bytes: LocalSettings::default().reserve_bytes,
             headroom_bytes: LocalSettings::default().headroom_bytes,
+            inline_sync_us_max: ShardSettings::default().inline_sync_us_max,
             log_file_bytes: LocalSettings::default().log_file_bytes,
             seed: 1,
             #[cfg(feature = "null")]

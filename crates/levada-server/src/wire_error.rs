@@ -415,13 +415,11 @@ fn own_text(error: &CoreError) -> Cow<'static, [u8]> {
         CoreError::DeadLettersNoStream => {
             b"ERR DLQ names a key that holds no stream: name another one, or delete it"
         }
-        CoreError::TooManyLetters => {
-            b"ERR the dead-letter stream is too long to look through: name letters with IDS \
-              (XRANGE shows them), or shorten it with XTRIM"
-        }
+        CoreError::TooManyLetters { counted, last } => return letters_text(*counted, *last),
         CoreError::OrderChanges => b"ERR the group goes by another field: set ORDER-BY \"\" first",
         CoreError::OrderTooLate => {
-            b"ERR ORDER-BY cannot begin with more than 1000 pending entries: acknowledge some first"
+            b"ERR ORDER-BY cannot begin with more than 100000 pending entries, nor with some in more \
+              than 1024 blocks of the stream: acknowledge some first"
         }
         CoreError::TooManyRedriven => {
             b"ERR the stream holds 100000 redriven entries already: acknowledge and trim it first"
@@ -484,6 +482,15 @@ fn dedup_text(ids: u64, others: u64, bytes_max: u64) -> Cow<'static, [u8]> {
     format!(
         "ERR DEDUP-MAX {ids} may take {bytes} bytes ({ID_BYTES} for an id), other streams may take \
          {others}, and dedup-bytes-max is {bytes_max}: ask for fewer, or raise that setting"
+    )
+    .into_bytes()
+    .into()
+}
+
+fn letters_text(counted: u64, last: StreamId) -> Cow<'static, [u8]> {
+    format!(
+        "ERR the dead-letter stream is longer than one call looks through: {counted} letters of \
+         the group up to {last}, go on with AFTER {last}"
     )
     .into_bytes()
     .into()

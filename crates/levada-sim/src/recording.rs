@@ -51,6 +51,10 @@ impl Store for Recording {
         self.store.set_lane(lane);
     }
 
+    fn set_syncs_max(&mut self, syncs: usize) {
+        self.store.set_syncs_max(syncs);
+    }
+
     fn is_congested(&self) -> bool {
         self.store.is_congested()
     }

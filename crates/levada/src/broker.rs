@@ -5,13 +5,18 @@ use std::sync::Arc;
 
 use crate::backend::Backend;
 use crate::capabilities::Capabilities;
+use crate::durability::Durability;
 use crate::error::{Error, Result};
 use crate::producer::Producer;
+use crate::topic::Topic;
 
 /// A connected backend. Cheap to clone; all clones share its connections.
 #[derive(Clone)]
 pub struct Broker {
     backend: Arc<dyn Backend>,
+    /// Streams that are partitioned.
+    topics: Arc<[Topic]>,
+    durability: Durability,
 }
 
 /// Connects to what a URL names and finds out what it can do.
@@ -21,7 +26,13 @@ pub struct Broker {
 /// | `memory:` | an engine in this process that keeps nothing (feature `embedded`) |
 /// | `embedded:PATH` | an engine in this process, durable, in a directory (feature `embedded`) |
 /// | `redis://[[USER]:PASSWORD@]HOST[:PORT][/DB]` | Levada, Redis or Valkey (feature `redis`) |
-/// | `rediss://...` | the same over TLS, by the system's certificates |
+/// | `redis-sentinel://[USER@]HOST[:PORT],.../MASTER[/DB]` | the master that sentinels name |
+/// | `redis-cluster://[USER@]HOST[:PORT],...` | a cluster of Redis or Valkey |
+/// | `rediss://...`, `rediss-cluster://...`, `rediss-sentinel://...` | the same over TLS |
+///
+/// TLS goes by the certificates of the system, or by `?ca=FILE` (PEM); `cert=FILE` and `key=FILE`
+/// are what the client shows of itself. A certificate has to name what the URL names: in a cluster
+/// and behind sentinels these are the addresses that the servers announce.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -47,7 +58,13 @@ pub async fn connect(url: &str) -> Result<Broker> {
             Ok(Broker::over(opened.map_err(|error| Error::Closed(error.to_string()))??))
         }
         #[cfg(feature = "redis")]
-        "redis" | "rediss" => Ok(Broker::over(crate::backend::redis::Redis::connect(url).await?)),
+        "redis" | "rediss" | "redis-sentinel" | "rediss-sentinel" => {
+            Ok(Broker::over(crate::backend::redis::Redis::connect(url).await?))
+        }
+        #[cfg(feature = "redis")]
+        "redis-cluster" | "rediss-cluster" => {
+            Ok(Broker::over(crate::backend::redis::cluster::Cluster::connect(url).await?))
+        }
         _ => Err(unknown(url, rest)),
     }
 }
@@ -64,7 +81,60 @@ fn unknown(url: &str, rest: &str) -> Error {
 impl Broker {
     /// A broker over a backend of one's own.
     pub fn over(backend: impl Backend) -> Self {
-        Self { backend: Arc::new(backend) }
+        let (topics, durability) = (Arc::default(), Durability::leader());
+        Self { backend: Arc::new(backend), topics, durability }
+    }
+
+    /// The same broker, for which a stream is laid over so many partitions, 1 to
+    /// [`crate::PARTITIONS_MAX`]: its producers send each event to the partition of its key, and its
+    /// workers read all of them. The number is kept in the server when it is first said; later the
+    /// kept one holds, see [`Broker::topic`], and [`Broker::grow`] to have more.
+    ///
+    /// ```
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(Serialize, Deserialize)] struct Paid { by: String }
+    /// # impl levada::Event for Paid {
+    /// #     const STREAM: &'static str = "payments";
+    /// #     fn key(&self) -> Option<&str> { Some(&self.by) }
+    /// # }
+    /// use levada::Event;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> levada::Result<()> {
+    /// let broker = levada::connect("memory:").await?.partitioned(Paid::STREAM, 4).await?;
+    /// broker.producer().send(&Paid { by: "eve".into() }).await?;
+    /// let topic = broker.topic(Paid::STREAM).expect("just said");
+    /// assert_eq!(broker.backend().len(&topic.stream_of(b"eve")).await?, 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn partitioned(&self, stream: &str, partitions: u32) -> Result<Self> {
+        Ok(self.with(Topic::open(&*self.backend, stream, partitions).await?))
+    }
+
+    /// Begins another generation of a partitioned stream, with so many partitions: new events go
+    /// there. Programs that are running learn of it when they are started again, workers best
+    /// first; nothing is lost in any order.
+    pub async fn grow(&self, stream: &str, partitions: u32) -> Result<Self> {
+        let topic = self.topic(stream);
+        let topic = topic.ok_or_else(|| Error::NotFound(format!("partitions of {stream}")))?;
+        Ok(self.with(topic.grow(&*self.backend, partitions).await?))
+    }
+
+    fn with(&self, topic: Topic) -> Self {
+        let others = self.topics.iter().filter(|it| it.name() != topic.name()).cloned();
+        Self { topics: others.chain([topic.clone()]).collect(), ..self.clone() }
+    }
+
+    /// A partitioned stream, as it was when it was opened.
+    pub fn topic(&self, stream: &str) -> Option<&Topic> {
+        self.topics.iter().find(|topic| topic.name() == stream)
+    }
+
+    /// The same broker, whose producers wait for more copies of each event.
+    #[must_use]
+    pub fn durability(&self, durability: Durability) -> Self {
+        Self { durability, ..self.clone() }
     }
 
     /// What the server does by itself, and what is emulated or missing.
@@ -74,7 +144,7 @@ impl Broker {
 
     /// A producer.
     pub fn producer(&self) -> Producer {
-        Producer::new(Arc::clone(&self.backend))
+        Producer::new(Arc::clone(&self.backend), Arc::clone(&self.topics), self.durability)
     }
 
     /// The seam underneath, for what the toolkit has no word for.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::backend::{Append, Backend};
+use crate::durability::Durability;
 use crate::error::Error;
 
 /// Events in the buffer at most.
@@ -67,10 +68,10 @@ enum Work {
 }
 
 impl Buffer {
-    pub(crate) fn start(backend: Arc<dyn Backend>) -> Self {
+    pub(crate) fn start(backend: Arc<dyn Backend>, durability: Durability) -> Self {
         let (work, inbox) = mpsc::channel(BUFFER_EVENTS_MAX);
         let shared = Arc::<Shared>::default();
-        tokio::spawn(send_all(backend, inbox, Arc::clone(&shared)));
+        tokio::spawn(send_all(backend, durability, inbox, Arc::clone(&shared)));
         Self { work, shared }
     }
 
@@ -106,7 +107,12 @@ fn cost(entry: &Append) -> usize {
     entry.fields.0.iter().map(|(name, value)| name.len() + value.len()).sum()
 }
 
-async fn send_all(backend: Arc<dyn Backend>, mut inbox: mpsc::Receiver<Work>, shared: Arc<Shared>) {
+async fn send_all(
+    backend: Arc<dyn Backend>,
+    durability: Durability,
+    mut inbox: mpsc::Receiver<Work>,
+    shared: Arc<Shared>,
+) {
     let mut works = Vec::with_capacity(PIPELINE_MAX);
     while inbox.recv_many(&mut works, PIPELINE_MAX).await > 0 {
         let (mut entries, mut flushes) = (Vec::new(), Vec::new());
@@ -117,7 +123,7 @@ async fn send_all(backend: Arc<dyn Backend>, mut inbox: mpsc::Receiver<Work>, sh
             }
         }
         let bytes: usize = entries.iter().map(cost).sum();
-        send(&*backend, entries, &shared).await;
+        send(&*backend, durability, entries, &shared).await;
         shared.bytes.fetch_sub(bytes, Ordering::Relaxed);
         // Whoever waits may have gone.
         for done in flushes {
@@ -128,13 +134,18 @@ async fn send_all(backend: Arc<dyn Backend>, mut inbox: mpsc::Receiver<Work>, sh
 
 /// Sends one pipeline, and what failed of it again. An event without idempotency key whose answer
 /// was lost may thus stand in the stream twice: at least once, never less.
-async fn send(backend: &dyn Backend, mut entries: Vec<Append>, shared: &Shared) {
+async fn send(
+    backend: &dyn Backend,
+    durability: Durability,
+    mut entries: Vec<Append>,
+    shared: &Shared,
+) {
     let mut rest = REST_MIN;
     for attempt in 1..=ATTEMPTS_MAX {
         if entries.is_empty() {
             return;
         }
-        let outcomes = match backend.append(entries.clone()).await {
+        let outcomes = match backend.append_held(entries.clone(), durability).await {
             Ok(outcomes) => outcomes,
             Err(error) => entries.iter().map(|_| Err(error.clone())).collect(),
         };

@@ -30,9 +30,23 @@ pub enum Error {
     /// may be made again where it is idempotent.
     #[error("the connection failed: {0}")]
     Connection(String),
+    /// The server is a node of a cluster, and another node has this: connect by
+    /// `redis-cluster://`. Nothing changed.
+    #[error("another node of the cluster has this: {0}")]
+    Moved(String),
     /// No answer in time: whether the call took effect is unknown.
     #[error("no answer within {0:?}")]
     Timeout(std::time::Duration),
+    /// The event stands in the stream, but fewer copies of it were confirmed in time than
+    /// [`crate::Durability`] asks for: a failover may lose it. It may be sent again where it is
+    /// idempotent.
+    #[error("{reached} of {wanted} copies were confirmed in time")]
+    Unconfirmed {
+        /// Copies that were confirmed.
+        reached: u32,
+        /// Copies that were asked for.
+        wanted: u32,
+    },
     /// The stream or group is not there (any more): create it and go on.
     #[error("not there: {0}")]
     NotFound(String),
@@ -63,10 +77,12 @@ pub enum Error {
 impl Error {
     /// Whether the same call may succeed if it is made again later, with nothing changed but time.
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Connection(_) | Self::Timeout(_) | Self::Full(_))
+        matches!(
+            self,
+            Self::Connection(_) | Self::Timeout(_) | Self::Unconfirmed { .. } | Self::Full(_)
+        )
     }
 
-    #[cfg_attr(not(any(feature = "redis", feature = "embedded")), expect(dead_code))]
     pub(crate) fn protocol(what: impl std::fmt::Debug) -> Self {
         Self::Protocol(format!("{what:?}").chars().take(200).collect())
     }

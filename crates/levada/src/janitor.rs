@@ -1,8 +1,9 @@
 //! Keeps streams from growing for ever: trims below what every group has acknowledged, never above.
 
 use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::backend::{Backend, GroupFacts};
+use crate::backend::{Backend, GroupFacts, Seat};
 use crate::broker::Broker;
 use crate::error::Result;
 use crate::message::MessageId;
@@ -29,7 +30,17 @@ use crate::message::MessageId;
 #[derive(Debug, Clone)]
 pub struct Janitor {
     backend: Arc<dyn Backend>,
-    alert_above: u64,
+    limits: Limits,
+    dry_run: bool,
+    consumers_after: Option<Duration>,
+}
+
+/// What is still no reason for an alert.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Limits {
+    len: u64,
+    pending: u64,
+    age: Option<Duration>,
 }
 
 /// What a sweep of a stream found and did.
@@ -40,8 +51,12 @@ pub struct Report {
     pub stream: String,
     /// Entries that are there now.
     pub len: u64,
-    /// Entries that were removed.
+    /// Entries that were removed; in a dry run none.
     pub trimmed: u64,
+    /// Consumers that were removed, as `GROUP/CONSUMER`; in a dry run those that would be looked at.
+    pub removed: Vec<String>,
+    /// Time since the oldest entry that some group needs was appended, if there is one.
+    pub age: Option<Duration>,
     /// The lowest id that some group needs; `None` where there is no group.
     pub watermark: Option<MessageId>,
     /// Its groups.
@@ -53,13 +68,44 @@ pub struct Report {
 impl Janitor {
     /// A janitor that says nothing of lengths below a million.
     pub fn new(broker: &Broker) -> Self {
-        Self { backend: Arc::clone(broker.backend()), alert_above: 1_000_000 }
+        let limits = Limits { len: 1_000_000, pending: 1_000_000, age: None };
+        let backend = Arc::clone(broker.backend());
+        Self { backend, limits, dry_run: false, consumers_after: None }
     }
 
     /// Raises the alarm when more entries are left behind a sweep, or pending in a group.
     #[must_use]
-    pub fn alert_above(self, entries: u64) -> Self {
-        Self { alert_above: entries, ..self }
+    pub fn alert_above(mut self, entries: u64) -> Self {
+        (self.limits.len, self.limits.pending) = (entries, entries);
+        self
+    }
+
+    /// Raises the alarm when more are pending in a group.
+    #[must_use]
+    pub fn alert_pending(mut self, entries: u64) -> Self {
+        self.limits.pending = entries;
+        self
+    }
+
+    /// Raises the alarm when the oldest entry that some group needs is older.
+    #[must_use]
+    pub fn alert_age(mut self, age: Duration) -> Self {
+        self.limits.age = Some(age);
+        self
+    }
+
+    /// Removes consumers that have asked for nothing for so long. What is pending for them goes
+    /// to the one of their group that asked last, as idle as it is; where there is none that is
+    /// alive they stay. On a server that does so by itself (CONSUMER-TTL) nothing is done.
+    #[must_use]
+    pub fn remove_consumers_after(self, idle: Duration) -> Self {
+        Self { consumers_after: Some(idle), ..self }
+    }
+
+    /// Changes nothing, and reports.
+    #[must_use]
+    pub fn dry_run(self) -> Self {
+        Self { dry_run: true, ..self }
     }
 
     /// Removes what every group of the stream has acknowledged, and reports. A stream without a
@@ -70,18 +116,48 @@ impl Janitor {
     pub async fn sweep(&self, stream: &str) -> Result<Report> {
         let groups = self.backend.groups(stream).await?;
         let watermark = watermark(&groups);
+        let mut removed = Vec::new();
+        for group in &groups {
+            removed.extend(self.remove_consumers(stream, &group.name).await?);
+        }
         let trimmed = match watermark {
-            Some(id) if !self.backend.capabilities().retention => {
+            Some(id) if !self.backend.capabilities().retention && !self.dry_run => {
                 self.backend.trim_below(stream, id).await?
             }
             _ => 0,
         };
         let len = self.backend.len(stream).await?;
-        let alerts = alerts(&groups, len, self.alert_above);
+        let from = watermark.unwrap_or(MessageId::MIN);
+        let needed = self.backend.range(stream, from, MessageId::MAX, 1).await?;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let age = needed.first().map(|it| now.saturating_sub(Duration::from_millis(it.id.ms)));
+        let alerts = alerts(&groups, len, age, self.limits);
         for alert in &alerts {
             tracing::warn!(stream, "{alert}");
         }
-        Ok(Report { stream: stream.to_owned(), len, trimmed, watermark, groups, alerts })
+        let stream = stream.to_owned();
+        Ok(Report { stream, len, trimmed, removed, age, watermark, groups, alerts })
+    }
+
+    /// Those of a group that are gone, and were removed.
+    async fn remove_consumers(&self, stream: &str, group: &str) -> Result<Vec<String>> {
+        let after = self.consumers_after.filter(|_| !self.backend.capabilities().leases);
+        let Some(after) = after else {
+            return Ok(Vec::new());
+        };
+        let consumers = self.backend.consumers(stream, group).await?;
+        let (gone, alive): (Vec<_>, Vec<_>) =
+            consumers.into_iter().partition(|it| it.idle >= after);
+        let heir = alive.iter().min_by_key(|it| it.idle).map(|it| &*it.name);
+        let mut removed = Vec::new();
+        for consumer in gone {
+            let name: Arc<str> = consumer.name.into();
+            let seat = Seat { stream: stream.into(), group: group.into(), consumer: name };
+            if self.dry_run || self.backend.remove_consumer(&seat, heir, after).await? {
+                removed.push(format!("{group}/{}", seat.consumer));
+            }
+        }
+        Ok(removed)
     }
 }
 
@@ -94,19 +170,24 @@ fn watermark(groups: &[GroupFacts]) -> Option<MessageId> {
     groups.iter().map(needs).min()
 }
 
-fn alerts(groups: &[GroupFacts], len: u64, above: u64) -> Vec<String> {
+fn alerts(groups: &[GroupFacts], len: u64, age: Option<Duration>, limits: Limits) -> Vec<String> {
     let mut alerts = Vec::new();
-    if len > above {
-        alerts.push(format!("{len} entries are left, more than {above}"));
+    if len > limits.len {
+        alerts.push(format!("{len} entries are left, more than {}", limits.len));
+    }
+    if let (Some(age), Some(limit)) = (age, limits.age)
+        && age > limit
+    {
+        alerts.push(format!("the oldest that is needed is {} s old", age.as_secs()));
     }
     if groups.is_empty() && len > 0 {
         alerts.push("no group reads it: nothing is ever removed".to_owned());
     }
     for group in groups {
-        if group.pending > above {
+        if group.pending > limits.pending {
             alerts.push(format!("{} has {} entries pending", group.name, group.pending));
         }
-        if group.consumers == 0 && group.lag.is_none_or(|lag| lag > above) {
+        if group.consumers == 0 && group.lag.is_none_or(|lag| lag > limits.len) {
             alerts.push(format!("{} has no consumer and holds everything back", group.name));
         }
     }
@@ -141,10 +222,13 @@ mod tests {
 
     #[test]
     fn what_is_amiss_is_said() {
-        assert_eq!(alerts(&[group(1, None)], 5, 5), Vec::<String>::new());
-        assert_eq!(alerts(&[], 6, 5).len(), 2);
-        assert_eq!(alerts(&[group(1, Some(1))], 0, 0).len(), 1);
+        let limits = |most| Limits { len: most, pending: most, age: Some(Duration::from_secs(9)) };
+        assert_eq!(alerts(&[group(1, None)], 5, None, limits(5)), Vec::<String>::new());
+        assert_eq!(alerts(&[], 6, None, limits(5)).len(), 2);
+        assert_eq!(alerts(&[group(1, Some(1))], 0, None, limits(0)).len(), 1);
         let gone = GroupFacts { consumers: 0, lag: None, ..group(1, None) };
-        assert_eq!(alerts(&[gone], 0, 5).len(), 1);
+        assert_eq!(alerts(&[gone], 0, None, limits(5)).len(), 1);
+        let old = Some(Duration::from_secs(10));
+        assert_eq!(alerts(&[group(1, None)], 1, old, limits(5)).len(), 1);
     }
 }

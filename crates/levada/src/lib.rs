@@ -35,6 +35,8 @@
 //! - [`Worker`] reads a group, hands each [`Delivery`] to a handler (any async function of
 //!   extractors, a `tower::Service<Delivery>` underneath), and turns its [`Outcome`] into an ack,
 //!   a rest, or a dead letter.
+//! - [`Broker::partitioned`] lays a stream over partitions, on one server or a cluster;
+//!   [`Worker::exclusive`] gives each partition to one worker. `docs/topics.md` has the whole of it.
 //! - Beside them: [`Reader`] replays and follows, [`DeadLetters`] lists and redrives, [`Channel`]
 //!   and [`Cache`] are what stands beside a queue, [`Producer::request`] waits for an answer,
 //!   [`Scheduled`] can be cancelled, [`Janitor`] trims; [`testing`] has a broker with a paused
@@ -65,6 +67,7 @@ mod capabilities;
 mod channel;
 mod dead_letter;
 mod delivery;
+mod durability;
 pub mod error;
 pub mod event;
 pub mod handler;
@@ -80,6 +83,7 @@ mod retry;
 mod schedule;
 #[cfg(feature = "embedded")]
 pub mod testing;
+mod topic;
 mod trace;
 mod worker;
 
@@ -90,6 +94,7 @@ pub use self::capabilities::Capabilities;
 pub use self::channel::{Channel, Listening};
 pub use self::dead_letter::{DeadLetter, DeadLetters};
 pub use self::delivery::{Delivery, Lease};
+pub use self::durability::Durability;
 pub use self::error::{Error, Result};
 pub use self::event::Event;
 pub use self::handler::{Attempt, Batch, Headers, Id, Msg, State};
@@ -101,5 +106,6 @@ pub use self::reader::Reader;
 pub use self::request::Replies;
 pub use self::retry::Retry;
 pub use self::schedule::Scheduled;
+pub use self::topic::{PARTITIONS_MAX, Topic};
 pub use self::trace::TraceContext;
 pub use self::worker::{CONCURRENCY_MAX, Drained, Route, Worker};

@@ -6,10 +6,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::backend::{Append, Backend, Due, Once};
 use crate::buffer::{Buffer, BufferStats, Shed};
+use crate::durability::Durability;
 use crate::error::{Error, Result};
 use crate::event::{self, Event};
 use crate::message::MessageId;
 use crate::schedule::Scheduled;
+use crate::topic::Topic;
 use crate::trace::TraceContext;
 
 /// Who a producer says it is to the server, unless it is [`Producer::named`]: events of one
@@ -37,6 +39,8 @@ const NAME: &str = "levada";
 #[derive(Clone)]
 pub struct Producer {
     backend: Arc<dyn Backend>,
+    topics: Arc<[Topic]>,
+    durability: Durability,
     name: Arc<str>,
     headers: Arc<Vec<(String, String)>>,
     trace: Option<TraceContext>,
@@ -44,9 +48,13 @@ pub struct Producer {
 }
 
 impl Producer {
-    pub(crate) fn new(backend: Arc<dyn Backend>) -> Self {
+    pub(crate) fn new(
+        backend: Arc<dyn Backend>,
+        topics: Arc<[Topic]>,
+        durability: Durability,
+    ) -> Self {
         let (name, headers, buffer) = (NAME.into(), Arc::default(), Arc::default());
-        Self { backend, name, headers, trace: None, buffer }
+        Self { backend, topics, durability, name, headers, trace: None, buffer }
     }
 
     /// The same producer under another name. Idempotency keys of different names are different.
@@ -73,7 +81,7 @@ impl Producer {
     /// on disk. After [`Error::Connection`] or [`Error::Timeout`] it may or may not be there:
     /// an event with an idempotency key can simply be sent again.
     pub async fn send<E: Event>(&self, event: &E) -> Result<MessageId> {
-        let mut ids = self.backend.append(vec![self.entry(event)?]).await?;
+        let mut ids = self.append(vec![self.entry(event)?]).await?;
         ids.pop().unwrap_or_else(|| Err(Error::Protocol("no answer to an append".into())))
     }
 
@@ -84,7 +92,11 @@ impl Producer {
             return Ok(Vec::new());
         }
         let entries = events.iter().map(|event| self.entry(event)).collect::<Result<_>>()?;
-        self.backend.append(entries).await?.into_iter().collect()
+        self.append(entries).await?.into_iter().collect()
+    }
+
+    async fn append(&self, entries: Vec<Append>) -> Result<Vec<Result<MessageId>>> {
+        self.backend.append_held(entries, self.durability).await
     }
 
     /// Puts an event into a bounded buffer that is sent in the background, and never waits: for
@@ -95,7 +107,9 @@ impl Producer {
     /// end.
     pub fn try_enqueue<E: Event>(&self, event: &E) -> Result<(), Shed> {
         let entry = self.entry(event).map_err(Shed::Invalid)?;
-        self.buffer.get_or_init(|| Buffer::start(Arc::clone(&self.backend))).push(entry)
+        self.buffer
+            .get_or_init(|| Buffer::start(Arc::clone(&self.backend), self.durability))
+            .push(entry)
     }
 
     /// Waits until all that was put into the buffer before is sent or given up; answers its counts.
@@ -123,8 +137,10 @@ impl Producer {
     }
 
     async fn schedule<E: Event>(&self, event: &E, due: Due) -> Result<Scheduled> {
-        let handle = self.backend.schedule(self.entry(event)?, due).await?;
-        Ok(Scheduled::new(Arc::clone(&self.backend), E::STREAM, handle))
+        let entry = self.entry(event)?;
+        let stream = entry.stream.clone();
+        let handle = self.backend.schedule(entry, due).await?;
+        Ok(Scheduled::new(Arc::clone(&self.backend), &stream, handle))
     }
 
     pub(crate) fn backend(&self) -> &Arc<dyn Backend> {
@@ -140,7 +156,11 @@ impl Producer {
         }
         let once = event.idempotency_key().filter(|id| !id.is_empty());
         let once = once.map(|id| Once { producer: self.name.to_string(), id });
-        Ok(Append { stream: E::STREAM.to_owned(), fields, once })
+        let mut entry = Append { stream: E::STREAM.to_owned(), fields, once };
+        if let Some(topic) = self.topics.iter().find(|topic| topic.name() == E::STREAM) {
+            entry.stream = topic.place(&entry);
+        }
+        Ok(entry)
     }
 }
 

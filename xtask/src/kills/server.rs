@@ -504,7 +504,7 @@ impl Drop for Server {
     }
 }
 
-fn disk(path: &Path) -> Result<u64> {
+pub(crate) fn disk(path: &Path) -> Result<u64> {
     let metadata = match std::fs::symlink_metadata(path) {
         // The server may remove files while we count.
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(0),

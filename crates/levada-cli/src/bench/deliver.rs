@@ -19,6 +19,8 @@ pub(super) struct Deliver {
     count: u64,
     is_fanout: bool,
     padding: Vec<u8>,
+    /// Whether the readers have been told to wait.
+    has_begun: bool,
     sent: u64,
     /// Replies to XADD, and deliveries.
     appended: u64,
@@ -47,6 +49,7 @@ impl Deliver {
             count: count.max(1),
             is_fanout,
             padding: vec![b'x'; value_bytes.saturating_sub(20)],
+            has_begun: false,
             sent: 0,
             appended: 0,
             done: 0,
@@ -78,8 +81,7 @@ const LEAD: Duration = Duration::from_millis(300);
 impl Script for Deliver {
     fn tick(&mut self, now: Duration, lines: &mut [Line]) -> Result<bool> {
         if now < LEAD {
-            if self.before[0] == 0 {
-                self.before[0] = 1;
+            if !std::mem::replace(&mut self.has_begun, true) {
                 for (index, line) in lines.iter_mut().enumerate().skip(1) {
                     self.read(index, b"0", line);
                 }

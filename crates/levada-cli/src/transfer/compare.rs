@@ -48,7 +48,7 @@ impl Differences {
     }
 
     /// Two values that should be the same.
-    fn check<T: PartialEq + std::fmt::Debug>(
+    pub(crate) fn check<T: PartialEq + std::fmt::Debug>(
         &mut self,
         what: &'static str,
         place: &str,

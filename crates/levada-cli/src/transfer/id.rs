@@ -25,6 +25,14 @@ impl Id {
         }
     }
 
+    /// The id right before this one; `None` before the first.
+    pub(crate) fn previous(self) -> Option<Self> {
+        match self.seq.checked_sub(1) {
+            Some(seq) => Some(Self { seq, ..self }),
+            None => self.ms.checked_sub(1).map(|ms| Self { ms, seq: u64::MAX }),
+        }
+    }
+
     /// Reads `ms-seq`, as servers write it.
     pub(crate) fn parse(text: &[u8]) -> Result<Self> {
         let read = || {

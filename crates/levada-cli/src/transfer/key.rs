@@ -123,10 +123,13 @@ impl Work<'_> {
         if !may {
             return Ok(false);
         }
-        let policies = match self.target.peer.policies {
-            true => self.carriage(source, item).plan()?.policies,
-            false => None,
-        };
+        let plan = self.carriage(source, item).plan()?;
+        // In a payload it would be entries that nobody appends, or that a consumer without a name has.
+        let has_order = plan.policies.as_ref().is_some_and(Policies::has_order);
+        if (plan.scheduled > 0 || has_order) && self.target.peer.policies {
+            return Ok(false);
+        }
+        let policies = plan.policies.filter(|_| self.target.peer.policies);
         dump::carry(&mut source.peer, &mut self.target.peer, item, policies.as_ref())
     }
 
@@ -148,8 +151,13 @@ impl Work<'_> {
 
     /// Carries a stream, all steps.
     fn stream(&mut self, source: &mut dyn Source, item: &Item, row: &mut Row) -> Result<Outcome> {
+        let keep_open = self.options.keep_open;
         let mut carriage = self.carriage(source, item);
         let plan = carriage.plan()?;
+        // What is scheduled is live at once: that is for the run that ends the work.
+        if plan.scheduled > 0 && keep_open && carriage.target.peer.policies {
+            return Ok(Outcome::LeftOpen);
+        }
         carriage.progress.found(plan.summary.length);
         let outcome = self.copy(source, item, &plan, row)?;
         if !matches!(outcome, Outcome::Copied | Outcome::Resumed) {

@@ -7,6 +7,7 @@
 //! millisecond, and which one that was follows from the anchor's time.
 
 use anyhow::{Context as _, Result, bail};
+use levada_core::schedule;
 use redis::{Pipeline, Value};
 
 use super::id::Id;
@@ -53,6 +54,51 @@ impl Live {
         self.anchor = find_anchor(full, key, group)
             .with_context(|| format!("XINFO STREAM FULL at {}", self.peer.name))?;
         Ok(self.anchor.clone())
+    }
+
+    /// Entries that a group with ORDER-BY has passed over and owes: pending, but for the name.
+    fn parked(&mut self, key: &[u8], group: &[u8], from: Id, count: usize) -> Result<Vec<Id>> {
+        let mut command = redis::cmd("XGROUP");
+        command.arg("PARKED").arg(key).arg(group).arg("COUNT").arg(count);
+        if let Some(before) = from.previous() {
+            command.arg("AFTER").arg(before.to_string());
+        }
+        reply::array(self.peer.ask(&command)?)?.into_iter().map(reply::id).collect()
+    }
+
+    /// A page of what XPENDING shows; empty at the end.
+    fn delivered(
+        &mut self,
+        key: &[u8],
+        group: &[u8],
+        from: Id,
+        count: usize,
+    ) -> Result<Vec<Pending>> {
+        let mut count = count;
+        for _ in 0..ATTEMPTS_MAX {
+            let Some(anchor) = self.anchor(key, group)? else {
+                let mut commands = Pipeline::new();
+                xpending(&mut commands, key, group, (from, Id::MAX), count);
+                let page = self.peer.ask_all(&commands)?.pop().unwrap_or_default();
+                // Somebody may have taken one since the anchor was looked for.
+                let page = rows(page)?;
+                if page.iter().any(|row| row.idle_ms >= 0) {
+                    continue;
+                }
+                return page.into_iter().map(|row| row.at(0)).collect();
+            };
+            if let Some(page) = self.exact_page(&anchor, from, count)? {
+                return Ok(page);
+            }
+            // Either the clock moved, which is rarer the shorter the page, or the anchor did.
+            count = (count / 2).max(1);
+            self.anchor = None;
+        }
+        bail!(
+            "XPENDING {} at {}: no page in {ATTEMPTS_MAX} attempts while the clock stood still",
+            super::peer::readable(key),
+            self.peer.name
+        )
     }
 
     /// A page, if the clock stood still while it was made and the anchor is pending still.
@@ -149,32 +195,34 @@ impl Source for Live {
         from: Id,
         count: usize,
     ) -> Result<Vec<Pending>> {
-        let mut count = count;
-        for _ in 0..ATTEMPTS_MAX {
-            let Some(anchor) = self.anchor(key, group)? else {
-                let mut commands = Pipeline::new();
-                xpending(&mut commands, key, group, (from, Id::MAX), count);
-                let page = self.peer.ask_all(&commands)?.pop().unwrap_or_default();
-                // Somebody may have taken one since the anchor was looked for.
-                let page = rows(page)?;
-                if page.iter().any(|row| row.idle_ms >= 0) {
-                    continue;
-                }
-                return page.into_iter().map(|row| row.at(0)).collect();
-            };
-            if let Some(page) = self.exact_page(&anchor, from, count)? {
-                return Ok(page);
-            }
-            // Either the clock moved, which is rarer the shorter the page, or the anchor did.
-            count = (count / 2).max(1);
-            self.anchor = None;
+        let page = self.delivered(key, group, from, count)?;
+        if !self.peer.policies {
+            return Ok(page);
         }
-        bail!(
-            "XPENDING {} at {}: no page in {ATTEMPTS_MAX} attempts while the clock stood still",
-            super::peer::readable(key),
-            self.peer.name
-        )
+        let parked = self.parked(key, group, from, count)?;
+        let is_full = parked.len() >= count;
+        Ok(merged(page, &parked, is_full))
     }
+
+    fn scheduled(&mut self, key: &[u8]) -> Result<u64> {
+        match schedule::target_of(key).filter(|_| self.peer.policies) {
+            Some(target) => {
+                reply::count(&self.peer.ask(redis::cmd("XSCHED").arg("LEN").arg(target))?)
+            }
+            None => Ok(0),
+        }
+    }
+}
+
+/// What is pending and what is parked, in order, up to where both are known.
+fn merged(mut page: Vec<Pending>, parked: &[Id], is_full: bool) -> Vec<Pending> {
+    // Behind a page there may be more of its kind; behind an empty one there is nothing.
+    let end = page.last().map_or(Id::MAX, |last| last.id);
+    let end = parked.last().filter(|_| is_full).map_or(end, |last| end.min(*last));
+    page.extend(parked.iter().map(|id| Pending { id: *id, owner: None, count: 0 }));
+    page.retain(|pending| pending.id <= end);
+    page.sort_by_key(|pending| pending.id);
+    page
 }
 
 /// A row of XPENDING.
@@ -238,4 +286,25 @@ fn find_anchor(full: Value, key: &[u8], group: &[u8]) -> Result<Option<Anchor>> 
         }
     }
     Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ids(page: &[u64], parked: &[u64], is_full: bool) -> Vec<u64> {
+        let id = |n: &u64| Id { ms: *n, seq: 0 };
+        let page = page.iter().map(|n| Pending { id: id(n), owner: None, count: 1 }).collect();
+        let parked: Vec<_> = parked.iter().map(id).collect();
+        merged(page, &parked, is_full).iter().map(|pending| pending.id.ms).collect()
+    }
+
+    #[test]
+    fn a_page_ends_where_one_of_its_kinds_may_go_on() {
+        assert_eq!(ids(&[], &[], false), [0; 0]);
+        assert_eq!(ids(&[1, 4], &[2, 3, 5], false), [1, 2, 3, 4]);
+        assert_eq!(ids(&[], &[5, 6], false), [5, 6]);
+        assert_eq!(ids(&[1, 4, 9], &[2, 3], true), [1, 2, 3]);
+        assert_eq!(ids(&[1, 2], &[7, 8], true), [1, 2]);
+    }
 }

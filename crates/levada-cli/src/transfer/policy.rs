@@ -70,6 +70,12 @@ impl Policies {
         self.stream.iter().any(|option| option.0.starts_with("DEDUP-") && is_set(option))
     }
 
+    /// Whether a group goes by a key: what it has passed over is no part of a payload.
+    pub(crate) fn has_order(&self) -> bool {
+        let goes_by_key = |options: &Options| options.get_key_value("ORDER-BY").is_some_and(is_set);
+        self.groups.values().any(goes_by_key)
+    }
+
     /// Adds commands that set them.
     pub(crate) fn set(&self, key: &[u8], commands: &mut Pipeline) {
         put(&self.stream, commands.cmd("XCFGSET").arg(key));

@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Instant, SystemTime};
 
 use anyhow::{Context as _, Result, bail};
-use levada_core::glob;
+use levada_core::{glob, schedule};
 use redis::Value;
 
 use super::file::Streams;
@@ -39,22 +39,18 @@ pub(crate) fn run(from: &str, to: &str, options: &Options) -> Result<ExitCode> {
     let progress = Progress::new(options.json);
     let report = Mutex::new(Report::default());
     let stop = AtomicBool::new(false);
-    let (sender, receiver) = sync_channel(KEYS_AHEAD);
-    let receiver = Mutex::new(receiver);
     let shared = Shared { options, progress: &progress, report: &report, stop: &stop };
-    let result = thread::scope(|scope| {
-        let workers = (0..options.jobs)
-            .map(|_| scope.spawn(|| shared.work(from, to, &receiver)))
-            .collect::<Vec<_>>();
-        let mut result = shared.list(&mut source, &sender);
-        // Closed, it tells the workers that there are no more.
-        drop(sender);
-        for worker in workers {
-            let ended = worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            // What broke a worker is the reason why the list came to an end.
-            result = ended.and(result);
-        }
-        result
+    let first = shared.carry(from, to, |sender| shared.list(&mut source, sender));
+    let result = first.and_then(|later| match later.is_empty() {
+        true => Ok(()),
+        false => shared.carry(from, to, |sender| {
+            for item in later {
+                if shared.stop.load(Ordering::Relaxed) || sender.send(item).is_err() {
+                    break;
+                }
+            }
+            Ok(())
+        }),
     });
     progress.end();
     let report = report.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -120,8 +116,35 @@ struct Shared<'a> {
 }
 
 impl Shared<'_> {
-    /// Sends all keys to the workers.
-    fn list(&self, source: &mut Peer, sender: &SyncSender<Item>) -> Result<()> {
+    /// Carries what `feed` sends, and answers what it does, once all of it was carried.
+    fn carry<T>(
+        &self,
+        from: &str,
+        to: &str,
+        feed: impl FnOnce(&SyncSender<Item>) -> Result<T>,
+    ) -> Result<T> {
+        let (sender, receiver) = sync_channel(KEYS_AHEAD);
+        let receiver = Mutex::new(receiver);
+        thread::scope(|scope| {
+            let workers = (0..self.options.jobs)
+                .map(|_| scope.spawn(|| self.work(from, to, &receiver)))
+                .collect::<Vec<_>>();
+            let mut result = feed(&sender);
+            // Closed, it tells the workers that there are no more.
+            drop(sender);
+            for worker in workers {
+                let ended = worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+                // What broke a worker is the reason why the list came to an end.
+                result = ended.and(result);
+            }
+            result
+        })
+    }
+
+    /// Sends all keys to the workers, but for those that come later: what is due of a schedule is
+    /// appended to its target as soon as it is scheduled, and the target must be there by then.
+    fn list(&self, source: &mut Peer, sender: &SyncSender<Item>) -> Result<Vec<Item>> {
+        let mut later = Vec::new();
         let databases = match self.options.db {
             Some(Databases::One(number)) => vec![number],
             Some(Databases::All) => databases(source)?,
@@ -136,8 +159,12 @@ impl Shared<'_> {
                 let (next, keys) = self.scan(source, &cursor)?;
                 let keys = keys.into_iter().filter(|key| known.insert(key.clone()));
                 for item in items(source, database, keys.collect())? {
+                    if source.policies && schedule::target_of(&item.key).is_some() {
+                        later.push(item);
+                        continue;
+                    }
                     if self.stop.load(Ordering::Relaxed) || sender.send(item).is_err() {
-                        return Ok(());
+                        return Ok(Vec::new());
                     }
                 }
                 if next == b"0" {
@@ -146,7 +173,7 @@ impl Shared<'_> {
                 cursor = next;
             }
         }
-        Ok(())
+        Ok(later)
     }
 
     fn scan(&self, source: &mut Peer, cursor: &[u8]) -> Result<(Vec<u8>, Vec<Vec<u8>>)> {

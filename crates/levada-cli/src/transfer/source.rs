@@ -18,7 +18,12 @@ pub(crate) trait Source: Send {
     fn policies(&mut self, _key: &[u8], _groups: &[Group]) -> Result<Option<Policies>> {
         Ok(None)
     }
-    /// At most `count` pending entries from this id on, in the order of ids; none only at the end.
+    /// How many of its entries the server appends elsewhere when they are due.
+    fn scheduled(&mut self, _key: &[u8]) -> Result<u64> {
+        Ok(0)
+    }
+    /// At most `count` pending entries from this id on, in the order of ids, those among them that
+    /// a group with ORDER-BY has passed over; none only at the end.
     fn pending(&mut self, key: &[u8], group: &[u8], from: Id, count: usize)
     -> Result<Vec<Pending>>;
 }

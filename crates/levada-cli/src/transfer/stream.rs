@@ -1,6 +1,6 @@
 //! Carries one stream, in four steps that can each be cut short and done again:
 //!
-//! 1. Entries behind the last id of the target, in order. An id that is pending somewhere though
+//! 1. Entries behind the last id of the target, in order; those of a schedule are scheduled. An id that is pending somewhere though
 //!    its entry is gone gets a placeholder, as XCLAIM makes nothing pending that does not exist.
 //! 2. Groups, made anew: consumers, and what is pending with its times and counts.
 //! 3. Both sides are compared; what only the target has is removed, placeholders too. An entry that
@@ -11,6 +11,7 @@
 //! afterwards shows as a difference, and is copied by another run.
 
 use anyhow::{Result, ensure};
+use levada_core::schedule;
 
 use super::compare::{self, Differences};
 use super::id::Id;
@@ -39,6 +40,8 @@ pub(crate) struct Plan {
     pub(crate) summary: Summary,
     groups: Vec<Group>,
     pub(crate) policies: Option<Policies>,
+    /// Entries that the source appends elsewhere when they are due.
+    pub(crate) scheduled: u64,
 }
 
 impl Carriage<'_> {
@@ -52,7 +55,8 @@ impl Carriage<'_> {
             readable(MARKER)
         );
         let policies = self.source.policies(self.key, &groups)?;
-        Ok(Plan { summary, groups, policies })
+        let scheduled = self.source.scheduled(self.key)?;
+        Ok(Plan { summary, groups, policies, scheduled })
     }
 
     /// The first step. Answers how many entries were copied.
@@ -65,12 +69,14 @@ impl Carriage<'_> {
             count: self.batch,
             groups: &groups,
         };
+        let is_schedule = plan.scheduled > 0 && self.target.peer.policies;
+        let scheduled_for = schedule::target_of(self.key).filter(|_| is_schedule);
         let (target, key, progress) = (&mut *self.target, self.key, self.progress);
         let mut copied = 0;
         read_ahead(self.source, &range, |pages| {
             for page in pages {
                 let page = page?;
-                writer::append(&mut target.peer, key, &page)?;
+                writer::append(&mut target.peer, key, &page, scheduled_for)?;
                 let entries = page.iter().filter(|entry| !entry.fields.is_empty()).count();
                 copied += entries as u64;
                 progress.moved(key, entries as u64);
@@ -106,6 +112,7 @@ impl Carriage<'_> {
         if !self.target.peer.policies {
             let count = plan.policies.as_ref().map_or(0, Policies::count);
             self.lose("policies of streams and groups", count);
+            self.lose("schedules, whose entries nobody appends there", plan.scheduled);
         }
     }
 
@@ -149,6 +156,11 @@ impl Carriage<'_> {
         let source = self.source.summary(self.key)?;
         compare::summaries(&source, &self.target.summary(self.key)?, differences);
         compare::groups(self.source, self.target, self.key, self.batch, differences)?;
+        if self.target.peer.policies {
+            let (there, here) =
+                (self.source.scheduled(self.key)?, self.target.scheduled(self.key)?);
+            differences.check("scheduled entries", "stream", &there, &here);
+        }
         let groups = self.source.groups(self.key)?;
         if let Some(there) = self.source.policies(self.key, &groups)? {
             let ours = self.target.groups(self.key)?;

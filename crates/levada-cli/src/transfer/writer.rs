@@ -72,9 +72,20 @@ pub(crate) fn open(target: &mut Peer, key: &[u8], keeps_all: bool) -> Result<()>
 /// An id that the target does not take any more is passed over: a run that was killed may have
 /// left a pipeline that the server was still working on. Whether the entry is there is compared
 /// later, as of every entry.
-pub(crate) fn append(target: &mut Peer, key: &[u8], entries: &[Entry]) -> Result<()> {
+/// Those of a schedule are scheduled again for its target, under their handles.
+pub(crate) fn append(
+    target: &mut Peer,
+    key: &[u8],
+    entries: &[Entry],
+    scheduled_for: Option<&[u8]>,
+) -> Result<()> {
     let mut commands = redis::pipe();
     for entry in entries {
+        if let Some(name) = scheduled_for
+            && schedule_again(&mut commands, name, entry)
+        {
+            continue;
+        }
         let command = commands.cmd("XADD").arg(key).arg(entry.id.to_string());
         if entry.fields.is_empty() {
             command.arg(&PLACEHOLDER[..]);
@@ -91,6 +102,29 @@ pub(crate) fn append(target: &mut Peer, key: &[u8], entries: &[Entry]) -> Result
         }
     }
     Ok(())
+}
+
+/// Adds the command that schedules an entry as it is; whether it is one that was scheduled.
+fn schedule_again(commands: &mut Pipeline, name: &[u8], entry: &Entry) -> bool {
+    let [fields @ .., word, at] = &entry.fields[..] else {
+        return false;
+    };
+    if word != b"x-sched-at" {
+        return false;
+    }
+    let command = commands.cmd("XSCHED").arg("ADD").arg(name);
+    command.arg("HANDLE").arg(entry.id.to_string()).arg("AT").arg(at);
+    match fields {
+        [fields @ .., pid_word, pid, iid_word, iid]
+            if pid_word == b"x-sched-pid" && iid_word == b"x-sched-iid" =>
+        {
+            command.arg("IDMP").arg(pid).arg(iid).arg(fields);
+        }
+        _ => {
+            command.arg(fields);
+        }
+    }
+    true
 }
 
 /// Whether an error means that the stream has gone on behind the id.

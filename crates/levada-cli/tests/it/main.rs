@@ -3,6 +3,7 @@
 //! - `bench`: the load generator, on tiny input.
 //! - `rig`: starts a Levada and a Redis, runs the program, and compares what servers hold.
 //! - `fill`: streams with all that can be in one, from a seed.
+//! - `guide`: the commands of the guide pages, as they stand there.
 //! - `policies`: from the settings, and carried.
 //! - `transfer`: what is carried, what is refused, what survives being killed.
 //!
@@ -11,6 +12,7 @@
 
 mod bench;
 mod fill;
+mod guide;
 mod policies;
 mod rig;
 mod transfer;

@@ -49,6 +49,41 @@ fn policies_are_carried_whole_and_by_pages() {
 }
 
 #[test]
+fn what_is_parked_and_what_is_scheduled_comes_over() {
+    for more in [&["--by-pages"][..], &[]] {
+        let (there, here) = (Server::levada(), Server::levada());
+        let mut source = there.connect();
+        ask(&mut source, "XGROUP CREATE s g 0 MKSTREAM");
+        ask(&mut source, "XGROUP CFGSET s g ORDER-BY who ACK-WAIT 90000000");
+        for entry in ["1-0 who a", "2-0 who a", "3-0 who b", "4-0 who a", "5-0 n v"] {
+            ask(&mut source, &format!("XADD s {entry}"));
+        }
+        ask(&mut source, "XREADGROUP GROUP g c STREAMS s >");
+        ask(&mut source, "XDEL s 4-0");
+        ask(&mut source, "XSCHED ADD s AT 99999999999999 n last");
+        ask(&mut source, "XSCHED ADD s AT 99999999999998 IDMP p i n first");
+        let questions = ["XGROUP PARKED s g", "XSCHED LIST s", "XPENDING s g", "XSCHED LEN s"];
+        let answers = |server: &Server| {
+            questions.map(|question| format!("{:?}", ask(&mut server.connect(), question)))
+        };
+        import(&there, &here, more, 0);
+        assert_eq!(answers(&here), answers(&there), "{more:?}");
+        let said = import(&there, &here, &["--verify-only"], 0);
+        assert!(said.contains("no differences"), "{said}");
+        let mut target = here.connect();
+        assert_eq!(ask(&mut target, "XGROUP PARKED s g").into_sequence().expect("ids").len(), 1);
+        assert_eq!(ask(&mut target, "XREADGROUP GROUP g d STREAMS s >"), Value::Nil);
+        ask(&mut target, "XACK s g 1-0");
+        let next = format!("{:?}", ask(&mut target, "XREADGROUP GROUP g d STREAMS s >"));
+        assert!(next.contains("2-0"), "the next of its key: {next}");
+        ask(&mut target, "XSCHED ADD s AT 0 n now");
+        assert_eq!(ask(&mut target, "XSCHED LEN s"), Value::Int(2), "they wait still");
+        let said = import(&there, &here, &["--verify-only"], 3);
+        assert!(said.contains("DIFFERS"), "{said}");
+    }
+}
+
+#[test]
 fn what_a_plain_server_cannot_have_is_said_once() {
     let Some(redis) = Server::redis() else {
         return;

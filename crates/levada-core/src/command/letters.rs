@@ -16,6 +16,9 @@ pub struct Xdlq<'a> {
     pub group: &'a [u8],
     /// Which letters; LEN counts all.
     pub letters: Letters,
+    /// AFTER: only letters above this id of the dead-letter stream, for LEN and COUNT;
+    /// [`StreamId::MIN`] for all.
+    pub after: StreamId,
 }
 
 /// What XDLQ does.

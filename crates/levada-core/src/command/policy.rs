@@ -3,7 +3,10 @@
 use alloc::vec::Vec;
 
 use super::Key;
-use crate::policy::{Durability, GroupPolicy, OnLimit, Retention, StreamPolicy};
+use crate::{
+    id::StreamId,
+    policy::{Durability, GroupPolicy, OnLimit, Retention, StreamPolicy},
+};
 
 /// An option of XCFGSET, Redis' own apart. A number of 0 is none.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -91,6 +94,19 @@ pub struct XgroupCfgset<'a> {
     pub group: &'a [u8],
     /// In the order in which they were given; the last of a kind counts.
     pub options: Vec<GroupOption<'a>>,
+}
+
+/// XGROUP PARKED.
+#[derive(Clone, Copy, Debug)]
+pub struct XgroupParked<'a> {
+    /// The stream.
+    pub key: Key<'a>,
+    /// The group.
+    pub group: &'a [u8],
+    /// Only entries above this id; [`StreamId::MIN`] for all.
+    pub after: StreamId,
+    /// The first so many.
+    pub count: u64,
 }
 
 /// XGROUP HANDOVER.

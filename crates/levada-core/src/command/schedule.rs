@@ -12,6 +12,8 @@ pub struct Xsched<'a> {
     pub key: Key<'a>,
     /// The name of its schedule; see [`schedule::name_of`].
     name: Vec<u8>,
+    /// HANDLE: the handle that ADD gives, above all that were given; `None` for a new one.
+    pub handle: Option<StreamId>,
     /// What is asked.
     pub verb: SchedVerb<'a>,
 }
@@ -40,7 +42,7 @@ pub enum SchedVerb<'a> {
 impl<'a> Xsched<'a> {
     /// The command about a key.
     pub fn new(key: Key<'a>, verb: SchedVerb<'a>) -> Self {
-        Self { key, name: schedule::name_of(key.name), verb }
+        Self { key, name: schedule::name_of(key.name), handle: None, verb }
     }
 
     /// The stream that holds what is scheduled.

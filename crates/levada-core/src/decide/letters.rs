@@ -2,7 +2,8 @@
 //!
 //! They stand in an ordinary stream that other groups, or clients, may use too: a letter of a group
 //! is an entry whose last fields are those of [`HISTORY`] and name the group and its stream. Only
-//! the entries themselves tell, so that every verb looks into blocks, at most [`BLOCKS_MAX`].
+//! the entries themselves tell, so that every verb looks into blocks, at most [`BLOCKS_MAX`]: where
+//! that does not do, the error says from where another call goes on (AFTER).
 
 use alloc::vec::Vec;
 
@@ -34,7 +35,7 @@ const BLOCKS_MAX: u64 = 256;
 /// Encoded bytes of letters that one call gives back at most; the first goes in any case.
 const REDRIVE_BYTES_MAX: usize = 4 << 20;
 
-/// XDLQ LEN|RANGE|REDRIVE|PURGE key group \[COUNT n|IDS n id ...]
+/// XDLQ LEN|RANGE|REDRIVE|PURGE key group \[AFTER id] \[COUNT n|IDS n id ...]
 pub(super) fn xdlq<'a>(context: Context<'_>, asked: &Xdlq<'a>) -> Decided<'a> {
     let found = group::find(context, asked.key, asked.group)?;
     let name = dead_letters_of(&found.group.policy, asked.key.name, asked.group);
@@ -44,8 +45,8 @@ pub(super) fn xdlq<'a>(context: Context<'_>, asked: &Xdlq<'a>) -> Decided<'a> {
             _ => Reply::Integer(0),
         }));
     };
-    let (source, group) = (asked.key.name, asked.group);
-    let office = Office { context, key, stream, source, group };
+    let (source, group, after) = (asked.key.name, asked.group, asked.after);
+    let office = Office { context, key, stream, source, group, after };
     Ok(match asked.verb {
         XdlqVerb::Len => Decision::answer(integer(office.count()?)),
         XdlqVerb::Range => {
@@ -74,16 +75,18 @@ struct Office<'m, 'a> {
     stream: &'m Stream,
     source: &'a [u8],
     group: &'a [u8],
+    /// Only letters above this id, but for those that are named by theirs.
+    after: StreamId,
 }
 
 impl Office<'_, '_> {
     /// All letters of the group.
     fn count(&self) -> Result<u64, Refusal> {
-        let mut count = 0;
-        if self.walk(|_| count += 1, usize::MAX)? {
-            return Err(Error::TooManyLetters.into());
+        let mut counted = 0;
+        match self.walk(|_| counted += 1, usize::MAX)? {
+            Some(last) => Err(Error::TooManyLetters { counted, last }.into()),
+            None => Ok(counted),
         }
-        Ok(count)
     }
 
     /// The letters that are asked for, in the order of ids.
@@ -107,18 +110,20 @@ impl Office<'_, '_> {
             }
             Letters::First(count) => {
                 let most = usize::try_from(*count).unwrap_or(LETTERS_MAX).min(LETTERS_MAX);
-                if self.walk(|letter| found.push(letter), most)? && found.is_empty() {
-                    return Err(Error::TooManyLetters.into());
+                let ended = self.walk(|letter| found.push(letter), most)?;
+                if let (Some(last), true) = (ended, found.is_empty()) {
+                    return Err(Error::TooManyLetters { counted: 0, last }.into());
                 }
             }
         }
         Ok(found)
     }
 
-    /// Shows letters from the head on, at most so many; whether it ended before blocks that were
-    /// not looked into. Blocks are asked for in strides, the longer the more there were.
-    fn walk(&self, mut each: impl FnMut(Placed), most: usize) -> Result<bool, Refusal> {
-        let (first, tail) = (self.stream.first_block(), self.stream.tail_number());
+    /// Shows letters from the first on, at most so many; the last id that was looked at where it
+    /// ended before blocks that were not. Blocks are asked for in strides, the longer the more
+    /// there were.
+    fn walk(&self, mut each: impl FnMut(Placed), most: usize) -> Result<Option<StreamId>, Refusal> {
+        let (first, tail) = (self.stream.seek(self.after), self.stream.tail_number());
         let end = tail.min(first + BLOCKS_MAX - 1);
         let (mut left, mut asked) = (most, first);
         for number in first..=end {
@@ -133,15 +138,15 @@ impl Office<'_, '_> {
             let block = self.context.block(self.key, self.stream, number)?;
             for row in block.rows(meta.first_row).filter(|row| meta.is_live(row.index)) {
                 if left == 0 {
-                    return Ok(false);
+                    return Ok(None);
                 }
-                if self.is_of_group(&row) {
+                if row.id > self.after && self.is_of_group(&row) {
                     each((row.id, (number, row.index)));
                     left -= 1;
                 }
             }
         }
-        Ok(end < tail && left > 0)
+        Ok((end < tail && left > 0).then(|| self.stream.id_range(end).1))
     }
 
     /// Whether an entry is a letter of the group.

@@ -146,6 +146,7 @@ pub fn decide<'a>(context: Context<'_>, command: &Command<'a>) -> Decided<'a> {
         Command::Xcfgget(key) => policy::xcfgget(context, *key),
         Command::XgroupCfgset(cfgset) => policy::cfgset(context, cfgset),
         Command::XgroupCfgget(key, group) => policy::cfgget(context, *key, group),
+        Command::XgroupParked(parked) => policy::parked_ids(context, parked),
         Command::XgroupHandover(handover) => policy::handover(context, handover),
         Command::Xlag(key, group) => policy::xlag(context, *key, group),
         Command::Xdlq(xdlq) => letters::xdlq(context, xdlq),

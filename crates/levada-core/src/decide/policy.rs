@@ -8,14 +8,15 @@ use super::{
     group::find_for_xgroup, integer, places, retention,
 };
 use crate::{
-    command::{Key, Xcfgset, XgroupCfgset, XgroupHandover},
+    command::{Key, Xcfgset, XgroupCfgset, XgroupHandover, XgroupParked},
     effect::{Act, Effect},
     error::Error,
-    group::Group,
+    group::{Group, NOBODY},
     id::StreamId,
     idempotence::IdmpLimits,
     keyspace::KeyNumber,
     limits, order,
+    pending::Pending,
     policy::{Durability, GroupPolicy, OnLimit, Retention},
     reply::{Fact, Reply},
     stream::Stream,
@@ -85,7 +86,7 @@ pub(super) fn cfgset<'a>(context: Context<'_>, asked: &XgroupCfgset<'a>) -> Deci
     if policy != found.group.policy {
         let keys = keys_of_pending(context, &found, &mut policy)?;
         effects.push(Effect::Policy { key, act: Act::GroupPolicySet { group, policy } });
-        effects.extend(keys.map(|act| Effect::Policy { key, act }));
+        effects.extend(keys);
     }
     Ok(Decision { reply: Reply::Ok, effects })
 }
@@ -95,33 +96,63 @@ pub(super) fn order_seed(context: Context<'_>, key: KeyNumber, group: u32) -> u6
     context.machine.keys.hasher().hash_one((key.0, group, context.now_ms))
 }
 
-/// The keys of what is pending where ORDER-BY begins, and the seed of their hashes.
+/// The keys of what is pending where ORDER-BY begins, and the seed of their hashes. What nobody has
+/// and nobody was ever given is parked: so an import carries what was parked elsewhere.
 fn keys_of_pending(
     context: Context<'_>,
     found: &Found<'_>,
     policy: &mut GroupPolicy,
-) -> Result<Option<Act>, Refusal> {
+) -> Result<Vec<Effect<'static>>, Refusal> {
     let Found { key, stream, number, group } = *found;
     if policy.order_by == group.policy.order_by || !policy.is_ordered() {
-        return Ok(None);
+        return Ok(Vec::new());
     }
     if group.policy.is_ordered() {
         return Err(Error::OrderChanges.into());
     }
-    if group.pending.len() > limits::ORDERED_START_MAX as u64 {
+    if group.pending.len() > limits::ORDERED_PENDING_MAX {
+        return Err(Error::OrderTooLate.into());
+    }
+    let ids: Vec<_> = group.pending.iter_from(StreamId::MIN).map(|held| held.id).collect();
+    let mut blocks: Vec<_> = ids.iter().map(|id| stream.seek(*id)).collect();
+    blocks.dedup();
+    if blocks.len() > limits::ORDERED_START_BLOCKS {
         return Err(Error::OrderTooLate.into());
     }
     policy.order_seed = order_seed(context, key, number);
-    let ids: Vec<_> = group.pending.iter_from(StreamId::MIN).map(|held| held.id).collect();
     let places = places::places(context, key, stream, &ids)?;
-    let mut rows = Vec::new();
-    for (id, (block, row)) in ids.into_iter().zip(places).filter_map(|(id, at)| Some((id, at?))) {
+    let (mut taken, mut parked) = (Vec::new(), Vec::new());
+    for (held, place) in group.pending.iter_from(StreamId::MIN).zip(places) {
+        let Some((block, row)) = place else {
+            continue;
+        };
         let block = context.block(key, stream, block)?;
         let row = block.row(row);
         let of_key = row.and_then(|row| order::key_of(policy, &row.fields));
-        rows.extend(of_key.map(|of_key| (id, of_key)));
+        let rows = match is_waiting(stream, &held) {
+            true => &mut parked,
+            false => &mut taken,
+        };
+        rows.extend(of_key.map(|of_key| (held.id, of_key)));
     }
-    Ok((!rows.is_empty()).then_some(Act::TakenOff { group: number, rows }))
+    let mut effects = Vec::new();
+    if !taken.is_empty() {
+        let act = Act::TakenOff { group: number, rows: taken };
+        effects.push(Effect::Policy { key, act });
+    }
+    if !parked.is_empty() {
+        let ids = parked.iter().map(|(id, _)| *id).collect();
+        effects.push(Effect::Released { key, group: number, ids });
+        let act = Act::Parked { group: number, rows: parked };
+        effects.push(Effect::Policy { key, act });
+    }
+    Ok(effects)
+}
+
+/// Whether a pending entry waits for its first delivery and is not offered, nor redriven.
+fn is_waiting(stream: &Stream, held: &Pending) -> bool {
+    let is_nobodys = held.consumer == NOBODY && held.flags == 0;
+    is_nobodys && held.count == 0 && held.leases == 0 && !stream.redriven.contains(held.id)
 }
 
 /// XGROUP CFGGET key group
@@ -140,6 +171,23 @@ pub(super) fn cfgget<'a>(context: Context<'_>, key: Key<'a>, group: &[u8]) -> De
         ("retain", retain),
     ]);
     Ok(Decision::answer(Reply::Facts(facts)))
+}
+
+/// XGROUP PARKED key group \[AFTER id] \[COUNT n]
+pub(super) fn parked_ids<'a>(context: Context<'_>, asked: &XgroupParked<'a>) -> Decided<'a> {
+    let Found { key, stream, group, .. } = find_for_xgroup(context, asked.key, asked.group)?;
+    let most = usize::try_from(asked.count).unwrap_or(usize::MAX);
+    let mut ids = Vec::new();
+    let above = asked.after.next().into_iter().flat_map(|from| group.order.parked_from(from));
+    for (id, _) in above {
+        if ids.len() >= most {
+            break;
+        }
+        if places::still_there(context, key, stream, id)? {
+            ids.push(id);
+        }
+    }
+    Ok(Decision::answer(Reply::Ids(ids)))
 }
 
 /// XGROUP HANDOVER key group consumer \[TO consumer]

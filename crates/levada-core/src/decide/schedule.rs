@@ -37,7 +37,7 @@ pub(super) fn xsched<'a>(context: Context<'_>, asked: &Xsched<'a>) -> Decided<'a
     }
 }
 
-/// XSCHED ADD key AT unix-ms|IN ms \[IDMP pid iid] field value ...
+/// XSCHED ADD key \[HANDLE id] AT unix-ms|IN ms \[IDMP pid iid] field value ...
 fn add<'a>(
     context: Context<'_>,
     asked: &Xsched<'a>,
@@ -53,7 +53,8 @@ fn add<'a>(
     }
     let empty = Stream::default();
     let stream = found.map_or(&empty, |(_, stream)| stream);
-    let id = add::new_id(stream.last_id, NewId::Auto, context.now_ms)?;
+    let handle = asked.handle.map_or(NewId::Auto, NewId::Explicit);
+    let id = add::new_id(stream.last_id, handle, context.now_ms)?;
     let mut effects = Vec::with_capacity(2);
     if let (true, Some((key, stream))) = (stream.policy.has_limit(), found) {
         effects.extend(retention::make_room(context, key, stream, fields.bytes())?);

@@ -1,9 +1,9 @@
 //! The real disk: files below a data directory.
 //!
 //! Positioned reads and writes only, no mmap (an I/O error must be an error, not a signal), no
-//! `O_DIRECT`. Work on the background lane goes through a bounded queue to two threads, so that
-//! one long sync does not stand before a short read; what they finish is fetched by the owner with
-//! [`Disk::poll_completed`]. The directory is locked as long as the disk lives: the kernel gives
+//! `O_DIRECT`. Work on the background lane goes through a bounded queue to a few threads, so that
+//! the syncs of the log do not stand before a short read; what they finish is fetched by the owner
+//! with [`Disk::poll_completed`]. The directory is locked as long as the disk lives: the kernel gives
 //! the lock back when the process ends, however it ends.
 //!
 //! A sync of a file that was removed under our hands succeeds, and so does one of a file whose
@@ -19,13 +19,16 @@ use std::{
 
 pub use super::background::Waker;
 use super::{
-    Completion, Disk, FileId, Lane, Open, Operation, Ticket,
+    Completion, Disk, FileId, LOG_SYNCS_MAX, Lane, Open, Operation, Ticket,
     background::{Background, Work},
 };
-use crate::error::{Error, ErrorKind};
+use crate::{
+    clock::Stopwatch,
+    error::{Error, ErrorKind},
+};
 
-/// Threads of the background lane.
-const WORKERS: usize = 2;
+/// Threads of the background lane: two beside those that the log may keep waiting.
+const WORKERS: usize = LOG_SYNCS_MAX + 2;
 /// The file that is locked.
 const LOCK: &str = "lock";
 /// Operations that may wait for them; the caller waits when there are more.
@@ -154,6 +157,18 @@ impl Disk for FileDisk {
         Ok(FileId(u32::try_from(place).map_err(io::Error::other)?))
     }
 
+    fn reopen(&mut self, file: FileId, path: &str) -> io::Result<FileId> {
+        let first = self.file(file)?;
+        let opened = self.open(path, Open::Existing);
+        let again = opened.or_else(|error| first.check_place().and(Err(error)))?;
+        if self.file(again)?.identity == first.identity {
+            return Ok(again);
+        }
+        self.close(again);
+        first.check_place()?;
+        Err(io::ErrorKind::NotFound.into())
+    }
+
     fn close(&mut self, file: FileId) {
         if let Some(place) = self.files.get_mut(file.0 as usize) {
             // Operations under way hold the file themselves.
@@ -240,7 +255,10 @@ impl Work for Job {
 
     fn carry_out(self) -> Completion {
         let Self { ticket, file, operation } = self;
-        Completion { ticket, result: file.and_then(|file| carry_out(&file, operation)) }
+        let syncs = matches!(operation, Operation::Sync { .. } | Operation::WriteSync { .. });
+        let watch = syncs.then(Stopwatch::start);
+        let result = file.and_then(|file| carry_out(&file, operation));
+        Completion { ticket, result, sync_us: watch.map(Stopwatch::elapsed_us) }
     }
 }
 
@@ -428,7 +446,7 @@ mod tests {
         let bytes: Arc<[u8]> = Arc::from(&b"late"[..]);
         let operations =
             [Operation::Sync { file }, Operation::WriteSync { file, offset: 0, bytes }];
-        let mut results = Vec::new();
+        let mut results = vec![disk.reopen(file, "log/1").map(drop)];
         for operation in operations {
             for lane in [Lane::Inline, Lane::Background] {
                 let ticket = disk.submit(operation.clone(), lane);
@@ -474,7 +492,7 @@ mod tests {
         let error = results[0].as_ref().expect_err("it has no name any more");
         assert!(error.to_string().contains("removed, renamed or replaced"), "{error}");
         // The directory is in its place.
-        assert!(results[4].is_ok() && results[5].is_ok(), "{results:?}");
+        assert!(results[5].is_ok() && results[6].is_ok(), "{results:?}");
     }
 
     #[test]

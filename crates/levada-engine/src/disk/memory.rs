@@ -152,7 +152,7 @@ impl Disk for MemoryDisk {
 
     fn poll_completed(&mut self) -> Option<Completion> {
         let (ticket, result) = self.completed.pop_front()?;
-        Some(Completion { ticket, result: result.map_err(io::Error::from) })
+        Some(Completion { ticket, result: result.map_err(io::Error::from), sync_us: None })
     }
 
     fn wait_completed(&mut self) {}

@@ -8,7 +8,9 @@
 //! What the medium is assumed to do: a completed [`Operation::Sync`] means that every write to the
 //! file that completed before the sync was submitted survives power loss; a completed
 //! `sync_directory` means that entries created, renamed or removed in it before do. Nothing else:
-//! unsynced writes may persist in any order, in part (torn at 512 bytes), or not at all.
+//! unsynced writes may persist in any order, in part (torn at 512 bytes), or not at all. Of an error
+//! that a sync meets only one of several under way on the same [`FileId`] may learn: whoever wants
+//! that has a handle for each ([`Disk::reopen`]).
 
 pub(crate) mod background;
 pub mod file;
@@ -17,6 +19,9 @@ pub mod memory;
 use std::{io, sync::Arc};
 
 use crate::threads;
+
+/// Syncs that a log may have under way at once; they are long.
+pub(crate) const LOG_SYNCS_MAX: usize = 4;
 
 /// An open file.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -88,12 +93,19 @@ pub struct Completion {
     pub ticket: Ticket,
     /// The bytes of a read (empty for the others), or what went wrong.
     pub result: io::Result<Vec<u8>>,
+    /// How long a sync took in microseconds, from when somebody took it up; `None` for anything
+    /// else, and on devices without a clock.
+    pub sync_us: Option<u64>,
 }
 
 /// A storage device with one directory tree; see the module for what it may do.
 pub trait Disk {
     /// Opens a file for reading and writing.
     fn open(&mut self, path: &str, how: Open) -> io::Result<FileId>;
+    /// Another handle of an open file that stands at `path`; an error where another file does.
+    fn reopen(&mut self, _file: FileId, path: &str) -> io::Result<FileId> {
+        self.open(path, Open::Existing)
+    }
     /// Closes a file. Operations under way on it still complete.
     fn close(&mut self, file: FileId);
     /// Length of a file in bytes.

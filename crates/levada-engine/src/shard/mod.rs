@@ -55,6 +55,7 @@ pub use self::{
 };
 use crate::{
     clock::Now,
+    disk::Lane,
     error::Error,
     store::{Lsn, Scrubbed, Space, Store, Urgency},
 };
@@ -141,7 +142,8 @@ pub struct ShardSettings {
     pub strings_interval: bool,
     /// How long what is written only may stay so, in milliseconds (`sync-interval`).
     pub sync_interval_ms: u64,
-    /// Average time of a commit in microseconds above which syncs leave the loop.
+    /// Average time of a sync in microseconds above which syncs leave the loop (`inline-sync-us`);
+    /// with 0 they do where nobody measures, too.
     pub inline_sync_us_max: u64,
     /// Bytes of a checkpoint encoded per turn.
     pub checkpoint_slice_bytes: usize,
@@ -206,7 +208,6 @@ pub struct Shard<S> {
     last_commit_us: u64,
     /// Since when something is written only, in monotonic microseconds.
     unsynced_us: Option<u64>,
-    sync_us_average: u64,
     in_transaction: bool,
     waiters: Waiters,
     watches: Watches,
@@ -258,7 +259,7 @@ pub struct Facts {
     pub checkpoint_in_progress: bool,
     /// Checkpoints finished since the start.
     pub checkpoints: u64,
-    /// Average time of a commit in microseconds.
+    /// Average time of a sync of the log in microseconds.
     pub sync_us_average: u64,
     /// What recovery found.
     pub recovery: Recovery,
@@ -272,6 +273,9 @@ pub struct Facts {
 
 /// Bytes of effects at which a batch ends before its turn does.
 const BATCH_BYTES: usize = 8 << 20;
+/// For each of these microseconds of a sync's time one more may be under way at once: on a fast
+/// device several cost more than what they save.
+const OVERLAP_SYNC_US: usize = 500;
 /// How long relaxed records may stay unsynced, and the durable mark of the log behind.
 const IDLE_US: u64 = 100_000;
 /// How often the space on the device is looked at.
@@ -361,6 +365,7 @@ impl<S: Store> Shard<S> {
         if let Some(error) = self.failed.take() {
             return Err(error);
         }
+        self.choose_lane();
         if !self.batch.is_empty() {
             self.commit_batch()?;
             self.last_commit_us = now.monotonic_us;
@@ -406,13 +411,19 @@ impl<S: Store> Shard<S> {
         }
     }
 
-    /// Tells how long the last commit took, which decides who syncs the next ones: the loop itself
-    /// while that is cheaper than waking somebody else.
-    pub fn note_commit_time(&mut self, took_us: u64) {
-        self.sync_us_average = (self.sync_us_average * 15 + took_us.min(1_000_000)) / 16;
-        let lane = match self.sync_us_average <= self.settings.inline_sync_us_max {
-            true => crate::disk::Lane::Inline,
-            false => crate::disk::Lane::Background,
+    /// Who syncs: the loop itself while that is cheaper than waking somebody else; others, and
+    /// several at once, where a sync takes so long that it pays. A store that does not measure keeps
+    /// what it was told.
+    fn choose_lane(&mut self) {
+        let inline_us_max = self.settings.inline_sync_us_max;
+        let lane = match self.store.sync_us_average() {
+            None if inline_us_max > 0 => return,
+            Some(us) if us <= inline_us_max => Lane::Inline,
+            us => {
+                let us = usize::try_from(us.unwrap_or(0)).unwrap_or(usize::MAX);
+                self.store.set_syncs_max(us / OVERLAP_SYNC_US);
+                Lane::Background
+            }
         };
         self.store.set_lane(lane);
     }
@@ -506,7 +517,7 @@ impl<S: Store> Shard<S> {
             durable_lsn: self.store.durable(),
             checkpoint_in_progress: self.checkpointing.is_under_way(),
             checkpoints: self.checkpointing.finished(),
-            sync_us_average: self.sync_us_average,
+            sync_us_average: self.store.sync_us_average().unwrap_or(0),
             recovery: self.recovery,
             space: self.store.space(),
             scrubbed: self.store.scrubbed(),

@@ -58,7 +58,6 @@ impl<S: Store> Shard<S> {
             now_ms: recovered.now_ms,
             last_commit_us: 0,
             unsynced_us: None,
-            sync_us_average: 0,
             in_transaction: false,
             waiters: Waiters::default(),
             watches: Watches::default(),

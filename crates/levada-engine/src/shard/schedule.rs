@@ -16,8 +16,9 @@ use levada_core::{
 use super::{ClientId, Shard, tend::Tending};
 use crate::{clock::Now, store::Store};
 
-/// Entries appended in one turn at most: they are one record of the log, and others wait for them.
-const MOVES_MAX: usize = 512;
+/// Entries appended in one turn at most, which others wait for: some milliseconds of work. Behind
+/// an outage what is due comes in so many batches, and the last of it waits for the syncs of all.
+const MOVES_MAX: usize = 2048;
 /// How long a schedule rests whose target cannot take what is due, in milliseconds.
 const RETRY_MS: u64 = 1000;
 /// How late it may be noticed that the clock was set forward, in microseconds.

@@ -61,7 +61,7 @@ impl Work for Job {
     fn carry_out(self) -> Completion {
         let Self { medium, ticket, operation } = self;
         let result = medium.with(|state| state.carry_out(operation));
-        Completion { ticket, result }
+        Completion { ticket, result, sync_us: None }
     }
 }
 

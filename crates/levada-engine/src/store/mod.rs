@@ -142,6 +142,14 @@ pub trait Store {
     /// Who syncs from now on: the caller of [`Store::commit`] (best while the device is fast) or
     /// somebody else, while the caller goes on.
     fn set_lane(&mut self, lane: Lane);
+    /// How many syncs of somebody else may be under way at once; 1 until this is called. Each makes
+    /// durable what was written before it began, so that it never pays to have more than there are
+    /// batches within the time of one.
+    fn set_syncs_max(&mut self, _syncs: usize) {}
+    /// The average time of a sync, in microseconds; `None` where nobody measures.
+    fn sync_us_average(&self) -> Option<u64> {
+        None
+    }
     /// Whether no more batches should be handed in for now (too many bytes are under way).
     fn is_congested(&self) -> bool;
     /// Takes note of finished I/O and goes on with what waits for it.

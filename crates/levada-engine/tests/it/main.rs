@@ -6,6 +6,7 @@ mod defaults;
 mod embedded;
 mod full_disk;
 mod idempotent;
+mod names;
 mod ordered;
 mod policies;
 mod policy_rig;

@@ -100,8 +100,8 @@ fn a_failed_entry_comes_again_before_later_ones_of_its_key_and_rests_for_all_of_
         nack(rig, 1, NackMode::Fatal);
         assert_eq!(rig.len(LETTERS), Reply::Integer(1));
         assert_eq!(read(rig, "c", None), [2], "a dead letter frees its key");
-        let redrive =
-            Xdlq { verb: XdlqVerb::Redrive, key: STREAM, group: b"g", letters: Letters::First(9) };
+        let (verb, after) = (XdlqVerb::Redrive, StreamId::MIN);
+        let redrive = Xdlq { verb, key: STREAM, group: b"g", letters: Letters::First(9), after };
         assert_eq!(rig.reply(&Command::Xdlq(redrive)), Reply::Integer(1));
         assert_eq!(read(rig, "c", None), [], "2 is in flight");
         rig.ack(b"g", &[2]);

@@ -8,12 +8,12 @@ use levada_core::{
     error::{Error as Refused, Limit},
     fields::Fields,
     id::StreamId,
-    limits::BLOCK_ROWS,
+    limits::{BLOCK_BYTES, BLOCK_ROWS},
     policy::Retention,
     reply::{Fact, Reply},
 };
 
-use crate::policy_rig::{LETTERS, Rig, STREAM, each, new_entries};
+use crate::policy_rig::{Between, LETTERS, Rig, STREAM, each, new_entries};
 
 const ALL: Letters = Letters::First(1000);
 
@@ -22,7 +22,11 @@ fn id(n: u64) -> StreamId {
 }
 
 fn xdlq(verb: XdlqVerb, group: &[u8], letters: Letters) -> Command<'_> {
-    Command::Xdlq(Xdlq { verb, key: STREAM, group, letters })
+    xdlq_after(StreamId::MIN, verb, group, letters)
+}
+
+fn xdlq_after(after: StreamId, verb: XdlqVerb, group: &[u8], letters: Letters) -> Command<'_> {
+    Command::Xdlq(Xdlq { verb, key: STREAM, group, letters, after })
 }
 
 /// XNACK FATAL.
@@ -197,7 +201,7 @@ fn letters_in_sealed_blocks_come_back_call_by_call() {
         rig.create(b"g");
         rig.create(b"h");
         let all = u64::from(BLOCK_ROWS) + 10;
-        rig.quietly(|rig| (0..all).for_each(|_| add_letter(rig)));
+        rig.quietly(|rig| (0..all).for_each(|_| add_letter(rig, b"g", b"v")));
         let none = Letters::First(0);
         let every = Reply::Integer(all.cast_signed());
         assert_eq!(rig.reply(&xdlq(XdlqVerb::Len, b"g", none)), every);
@@ -215,17 +219,53 @@ fn letters_in_sealed_blocks_come_back_call_by_call() {
     });
 }
 
+#[test]
+fn every_letter_is_reached_however_many_others_stand_before_it() {
+    let mut rig = Rig::new(Between::Nothing);
+    rig.create(b"g");
+    rig.create(b"other");
+    rig.set_group_of(b"other", vec![GroupOption::Dlq(LETTERS.name)]);
+    // A block each, and more of them than one call looks into.
+    let block = vec![b'x'; BLOCK_BYTES];
+    (0..260).for_each(|_| add_letter(&mut rig, b"other", &block));
+    (0..2).for_each(|_| add_letter(&mut rig, b"g", b"v"));
+    let none = Letters::First(0);
+    let ended = rig.ask(&xdlq(XdlqVerb::Len, b"other", none.clone())).expect_err("too many");
+    let Refused::TooManyLetters { counted: 256, last } = ended else {
+        panic!("LEN answers {ended:?}");
+    };
+    let rest = rig.reply(&xdlq_after(last, XdlqVerb::Len, b"other", none.clone()));
+    assert_eq!(rest, Reply::Integer(4));
+    for (verb, letters) in
+        [(XdlqVerb::Len, none), (XdlqVerb::Range, ALL), (XdlqVerb::Redrive, Letters::First(1))]
+    {
+        let ended = rig.ask(&xdlq(verb, b"g", letters.clone())).expect_err("all are the other's");
+        assert_eq!(ended, Refused::TooManyLetters { counted: 0, last }, "{verb:?}");
+        let found = xdlq_after(last, verb, b"g", letters);
+        match verb {
+            XdlqVerb::Len => assert_eq!(rig.reply(&found), Reply::Integer(2)),
+            XdlqVerb::Range => assert_eq!(rig.ids(&found).len(), 2),
+            _ => assert_eq!(rig.reply(&found), Reply::Integer(1)),
+        }
+    }
+    let first = rig.ids(&xdlq_after(last, XdlqVerb::Range, b"g", ALL))[0];
+    let behind = xdlq_after(first, XdlqVerb::Range, b"g", ALL);
+    assert!(rig.ids(&behind).is_empty(), "AFTER itself is not shown");
+    let purge = xdlq_after(last, XdlqVerb::Purge, b"g", ALL);
+    assert_eq!((rig.reply(&purge), rig.len(LETTERS)), (Reply::Integer(1), Reply::Integer(260)));
+}
+
 /// A letter as the server writes it.
-fn add_letter(rig: &mut Rig) {
+fn add_letter(rig: &mut Rig, group: &[u8], value: &[u8]) {
     let fields: &[&[u8]] = &[
         b"n",
-        b"v",
+        value,
         b"x-dlq-source",
         STREAM.name,
         b"x-dlq-id",
         b"1-0",
         b"x-dlq-group",
-        b"g",
+        group,
         b"x-dlq-consumer",
         b"c",
         b"x-dlq-deliveries",

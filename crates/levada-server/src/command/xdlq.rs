@@ -1,22 +1,23 @@
-//! XDLQ LEN key group
-//! XDLQ RANGE key group \[COUNT n|IDS n id \[id ...]]
-//! XDLQ REDRIVE key group \[COUNT n|IDS n id \[id ...]]
-//! XDLQ PURGE key group \[COUNT n|IDS n id \[id ...]]
+//! XDLQ LEN key group \[AFTER id]
+//! XDLQ RANGE key group \[AFTER id] \[COUNT n|IDS n id \[id ...]]
+//! XDLQ REDRIVE key group \[AFTER id] \[COUNT n|IDS n id \[id ...]]
+//! XDLQ PURGE key group \[AFTER id] \[COUNT n|IDS n id \[id ...]]
 //! XDLQ HELP
 //!
 //! The dead letters of a group of a stream. Ours.
 
 use levada_core::command::{Command, Letters, Xdlq, XdlqVerb};
 use levada_core::decide::LETTERS_MAX;
+use levada_core::id::StreamId;
 
 use super::{CONTAINER, SECOND_KEY, STREAM, help_flags};
 use crate::context::Context;
 use crate::output::plain;
 use crate::spec::{Asked, CommandSpec, Request, Run, Then, access, category, flag};
-use crate::stream_arguments::{counted_ids, ids, unsigned};
+use crate::stream_arguments::{counted_ids, id, ids, unsigned};
 use crate::wire_error::WireError;
 
-const WHICH: &str = "key group [COUNT count | IDS numids id [id ...]]";
+const WHICH: &str = "key group [AFTER id] [COUNT count | IDS numids id [id ...]]";
 
 pub(super) const SPEC: CommandSpec = CommandSpec {
     name: "xdlq",
@@ -27,11 +28,11 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
     subcommands: &[
         CommandSpec {
             name: "xdlq|len",
-            syntax: "key group",
+            syntax: "key group [AFTER id]",
             summary: "How many dead letters a group has.",
             since: "levada 0.1",
             complexity: "O(N), N entries of the dead-letter stream",
-            arity: 4,
+            arity: -4,
             flags: flag::READONLY,
             keys: SECOND_KEY,
             run: Run::Engine(len, plain),
@@ -86,31 +87,55 @@ const LETTERS: CommandSpec = CommandSpec {
     ..STREAM
 };
 
-#[expect(clippy::unnecessary_wraps, reason = "the type of every parser")]
 fn len<'a>(request: &Request<'a>) -> Result<Asked<'a>, WireError> {
-    Ok(asked(request, XdlqVerb::Len, Letters::First(0)))
+    match after(request)? {
+        (after, []) => Ok(asked(request, XdlqVerb::Len, Letters::First(0), after)),
+        _ => Err(WireError::SYNTAX),
+    }
 }
 
 fn range<'a>(request: &Request<'a>) -> Result<Asked<'a>, WireError> {
-    Ok(asked(request, XdlqVerb::Range, letters(request)?))
+    some(request, XdlqVerb::Range)
 }
 
 fn redrive<'a>(request: &Request<'a>) -> Result<Asked<'a>, WireError> {
-    Ok(asked(request, XdlqVerb::Redrive, letters(request)?))
+    some(request, XdlqVerb::Redrive)
 }
 
 fn purge<'a>(request: &Request<'a>) -> Result<Asked<'a>, WireError> {
-    Ok(asked(request, XdlqVerb::Purge, letters(request)?))
+    some(request, XdlqVerb::Purge)
 }
 
-fn asked<'a>(request: &Request<'a>, verb: XdlqVerb, letters: Letters) -> Asked<'a> {
+fn some<'a>(request: &Request<'a>, verb: XdlqVerb) -> Result<Asked<'a>, WireError> {
+    let (after, rest) = after(request)?;
+    let letters = letters(rest)?;
+    if matches!(letters, Letters::Ids(_)) && after > StreamId::MIN {
+        return Err(WireError::SYNTAX);
+    }
+    Ok(asked(request, verb, letters, after))
+}
+
+fn asked<'a>(
+    request: &Request<'a>,
+    verb: XdlqVerb,
+    letters: Letters,
+    after: StreamId,
+) -> Asked<'a> {
     let (key, group) = (request.key(2), request.arg(3));
-    Command::Xdlq(Xdlq { verb, key, group, letters }).into()
+    Command::Xdlq(Xdlq { verb, key, group, letters, after }).into()
+}
+
+/// The id behind AFTER, [`StreamId::MIN`] without it, and the words behind that.
+fn after<'a>(request: &Request<'a>) -> Result<(StreamId, &'a [&'a [u8]]), WireError> {
+    match request.rest(4) {
+        [word, given, rest @ ..] if word.eq_ignore_ascii_case(b"AFTER") => Ok((id(given)?, rest)),
+        rest => Ok((StreamId::MIN, rest)),
+    }
 }
 
 /// Which letters, all of them as far as one call goes where nothing is said.
-fn letters(request: &Request<'_>) -> Result<Letters, WireError> {
-    match request.rest(4) {
+fn letters(words: &[&[u8]]) -> Result<Letters, WireError> {
+    match words {
         [] => Ok(Letters::First(LETTERS_MAX as u64)),
         [word, count] if word.eq_ignore_ascii_case(b"COUNT") => {
             unsigned(count, &WireError::NOT_INTEGER).map(Letters::First)
@@ -129,13 +154,13 @@ fn letters(request: &Request<'_>) -> Result<Letters, WireError> {
 fn help(context: &mut Context<'_>, _: &Request<'_>) -> Result<Then, WireError> {
     context.output.help(&[
         "XDLQ <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
-        "LEN <key> <groupname>",
+        "LEN <key> <groupname> [AFTER <id>]",
         "    How many dead letters the group of the stream has.",
-        "PURGE <key> <groupname> [COUNT <count> | IDS <numids> <id> [<id> ...]]",
+        "PURGE <key> <groupname> [AFTER <id>] [COUNT <count> | IDS <numids> <id> [<id> ...]]",
         "    Remove dead letters, at most 1000 a call. Answers how many.",
-        "RANGE <key> <groupname> [COUNT <count> | IDS <numids> <id> [<id> ...]]",
+        "RANGE <key> <groupname> [AFTER <id>] [COUNT <count> | IDS <numids> <id> [<id> ...]]",
         "    Show dead letters, oldest first, at most 1000 a call.",
-        "REDRIVE <key> <groupname> [COUNT <count> | IDS <numids> <id> [<id> ...]]",
+        "REDRIVE <key> <groupname> [AFTER <id>] [COUNT <count> | IDS <numids> <id> [<id> ...]]",
         "    Give dead letters back to the group, at most 1000 a call. Answers how many.",
         "HELP",
         "    Print this help.",
@@ -157,7 +182,13 @@ mod tests {
         check("XDLQ PURGE s g COUNT -1", "ERR value is not an integer or out of range");
         check("XDLQ PURGE s g IDS 0", "ERR Number of IDs must be a positive integer");
         check("XDLQ PURGE s g IDS 1 1-1 COUNT 4", "ERR syntax error");
-        check("XDLQ LEN s g COUNT 4", "ERR wrong number of arguments for 'xdlq|len' command");
+        check("XDLQ RANGE s g", "after: StreamId { ms: 0, seq: 0 }");
+        check("XDLQ RANGE s g after 5-1 COUNT 2", "after: StreamId { ms: 5, seq: 1 }");
+        check("XDLQ LEN s g AFTER 5", "after: StreamId { ms: 5, seq: 0 }");
+        check("XDLQ PURGE s g AFTER 5", "letters: First(1000)");
+        check("XDLQ PURGE s g AFTER 5 IDS 1 1-1", "ERR syntax error");
+        check("XDLQ PURGE s g AFTER", "ERR syntax error");
+        check("XDLQ LEN s g COUNT 4", "ERR syntax error");
         check("XDLQ FOO s g", "ERR unknown subcommand 'FOO'. Try XDLQ HELP.");
     }
 }

@@ -6,10 +6,11 @@
 //! XGROUP CFGSET key group \[ACK-WAIT ms] \[MAX-DELIVER n] \[BACKOFF n ms ...] \[DLQ key]
 //! \[MAX-PENDING n] \[ORDER-BY field] \[CONSUMER-TTL ms] \[RETAIN YES|NO]
 //! XGROUP CFGGET key group \[option ...]
+//! XGROUP PARKED key group \[AFTER id] \[COUNT n]
 //! XGROUP HANDOVER key group consumer \[TO consumer]
 //! XGROUP HELP
 //!
-//! CFGSET, CFGGET and HANDOVER are ours.
+//! CFGSET, CFGGET, PARKED and HANDOVER are ours.
 
 pub(crate) mod policy;
 
@@ -83,6 +84,7 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
             ..STREAM
         },
         policy::HANDOVER,
+        policy::PARKED,
         CommandSpec {
             name: "xgroup|setid",
             syntax: "key group id|$ [ENTRIESREAD n]",

@@ -1,4 +1,4 @@
-//! XSCHED ADD key AT unix-ms|IN ms \[IDMP pid iid] field value \[field value ...]
+//! XSCHED ADD key \[HANDLE id] AT unix-ms|IN ms \[IDMP pid iid] field value \[field value ...]
 //! XSCHED CANCEL key handle
 //! XSCHED LIST key \[COUNT n]
 //! XSCHED LEN key
@@ -32,7 +32,7 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
         CommandSpec {
             name: "xsched|add",
             access: &[access::RW | access::INSERT],
-            syntax: "key AT unix-ms|IN ms [IDMP pid iid] field value [field value ...]",
+            syntax: "key [HANDLE id] AT unix-ms|IN ms [IDMP pid iid] field value [field value ...]",
             summary: "Schedules an entry, which the server appends when it is due.",
             since: "levada 0.1",
             complexity: "O(log N), N entries scheduled",
@@ -93,7 +93,11 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
 };
 
 fn add<'a>(request: &Request<'a>) -> Result<Asked<'a>, WireError> {
-    let (word, time) = (request.arg(3), unsigned(request.arg(4), &WireError::NOT_INTEGER)?);
+    let (handle, at) = match request.arg(3).eq_ignore_ascii_case(b"HANDLE") {
+        true => (Some(id(request.arg(4))?), 5),
+        false => (None, 3),
+    };
+    let (word, time) = (request.arg(at), unsigned(request.arg(at + 1), &WireError::NOT_INTEGER)?);
     let at_ms = if word.eq_ignore_ascii_case(b"AT") {
         time
     } else if word.eq_ignore_ascii_case(b"IN") {
@@ -101,7 +105,7 @@ fn add<'a>(request: &Request<'a>) -> Result<Asked<'a>, WireError> {
     } else {
         return Err(WireError::SYNTAX);
     };
-    let (mut once, mut fields) = (None, request.rest(5));
+    let (mut once, mut fields) = (None, request.rest(at + 2));
     if let [word, pid, iid, rest @ ..] = fields
         && word.eq_ignore_ascii_case(b"IDMP")
     {
@@ -117,7 +121,9 @@ fn add<'a>(request: &Request<'a>) -> Result<Asked<'a>, WireError> {
         return Err(WireError::Arity(request.spec.name));
     }
     let verb = SchedVerb::Add { at_ms, once, fields: Fields::Arguments(fields) };
-    Ok(asked(request, verb))
+    let mut asked = Xsched::new(request.key(2), verb);
+    asked.handle = handle;
+    Ok(Command::Xsched(asked).into())
 }
 
 fn cancel<'a>(request: &Request<'a>) -> Result<Asked<'a>, WireError> {
@@ -153,7 +159,7 @@ fn asked<'a>(request: &Request<'a>, verb: SchedVerb<'a>) -> Asked<'a> {
 fn help(context: &mut Context<'_>, _: &Request<'_>) -> Result<Then, WireError> {
     context.output.help(&[
         "XSCHED <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
-        "ADD <key> AT <unix-ms>|IN <ms> [IDMP <pid> <iid>] <field> <value> [...]",
+        "ADD <key> [HANDLE <id>] AT <unix-ms>|IN <ms> [IDMP <pid> <iid>] <field> <value> [...]",
         "    Schedule an entry; answers its handle.",
         "CANCEL <key> <handle>",
         "    Take an entry out of the schedule.",
@@ -177,6 +183,8 @@ mod tests {
         check("XSCHED ADD s in 7 a b", "at_ms: 8, once: None");
         check("XSCHED ADD s AT 7 idmp p i a b", "once: Some(([112], [105]))");
         check("XSCHED ADD s AT 7 IDMP v", "once: None");
+        check("XSCHED ADD s AT 7 HANDLE 5-1", "handle: None");
+        check("XSCHED ADD s handle 5-1 AT 7 a b", "handle: Some(StreamId { ms: 5, seq: 1 })");
         check("XSCHED CANCEL s 1-2", "Cancel(StreamId { ms: 1, seq: 2 })");
         check("XSCHED LIST s", "List(100)");
         check("XSCHED LIST s count 3", "List(3)");
@@ -193,6 +201,11 @@ mod tests {
         check("XSCHED ADD s AT -1 a b", "ERR value is not an integer or out of range");
         check("XSCHED ADD s AT now a b", "ERR value is not an integer or out of range");
         check("XSCHED ADD s SOON 1 a b", "ERR syntax error");
+        check("XSCHED ADD s HANDLE 5-1 AT 7 a", arity);
+        check(
+            "XSCHED ADD s HANDLE x AT 7 a b",
+            "ERR Invalid stream ID specified as stream command argument",
+        );
         check("XSCHED LIST s COUNT", "ERR syntax error");
         check("XSCHED LIST s COUNT x", "ERR value is not an integer or out of range");
         check(

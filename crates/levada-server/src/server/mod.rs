@@ -148,6 +148,7 @@ impl Server {
             idmp: config.idmp_limits(),
             dedup_bytes_max: config.number("dedup-bytes-max"),
             scrub_bytes_per_second: config.number("scrub-bytes-per-second"),
+            inline_sync_us_max: settings.inline_sync_us_max,
             ..ShardSettings::default()
         };
         let mut state = State::new(settings, config, exposed.is_some(), clock);
@@ -257,14 +258,8 @@ impl Server {
 
     /// Seals the changes of the iteration.
     fn commit(&mut self, now: Now) -> Result<(), Error> {
-        let before = self.shard.current();
         self.uncommitted_bytes = 0;
-        self.shard.commit(now)?;
-        if self.shard.current() > before {
-            let took = self.state.clock.now().monotonic_us.saturating_sub(now.monotonic_us);
-            self.shard.note_commit_time(took);
-        }
-        Ok(())
+        self.shard.commit(now)
     }
 
     /// Takes note of what the system says about sockets.

@@ -289,6 +289,7 @@ impl World {
         if self.random.chance(10) {
             let lane = if self.random.chance(50) { Lane::Inline } else { Lane::Background };
             life.pair.shard.store_mut().set_lane(lane);
+            life.pair.shard.store_mut().set_syncs_max(self.random.index(5));
         }
         if self.random.chance(30) {
             life.pair.shard.store_mut().wait();

@@ -511,7 +511,7 @@ impl Disk for FaultDisk {
             Err((_, text)) => self.trace.bytes(text.as_bytes()),
         }
         let result = outcome.map_err(error);
-        Some(Completion { ticket, result })
+        Some(Completion { ticket, result, sync_us: None })
     }
 
     fn wait_completed(&mut self) {

@@ -269,6 +269,7 @@ impl World {
             if self.random.chance(10) {
                 let lane = *self.random.pick(&[Lane::Inline, Lane::Background]);
                 life.shard.store_mut().set_lane(lane);
+                life.shard.store_mut().set_syncs_max(self.random.index(5));
             }
             life.shard.commit(self.now())?;
             if self.random.chance(40) {

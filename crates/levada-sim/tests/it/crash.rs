@@ -149,6 +149,10 @@ impl<S: Store, B: Breakage> Store for Broken<S, B> {
     fn set_lane(&mut self, lane: Lane) {
         self.0.set_lane(lane);
     }
+
+    fn set_syncs_max(&mut self, syncs: usize) {
+        self.0.set_syncs_max(syncs);
+    }
     fn is_congested(&self) -> bool {
         self.0.is_congested()
     }

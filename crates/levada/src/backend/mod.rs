@@ -16,7 +16,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::capabilities::Capabilities;
-use crate::error::Result;
+use crate::durability::{Copies, Durability};
+use crate::error::{Error, Result};
 use crate::message::{Entry, Fields, MessageId};
 
 /// A call under way.
@@ -133,6 +134,17 @@ pub struct GroupFacts {
     pub lag: Option<u64>,
 }
 
+/// A consumer, as its group sees it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ConsumerFacts {
+    /// Its name.
+    pub name: String,
+    /// Entries delivered to it and not acknowledged.
+    pub pending: u64,
+    /// Time since it last asked for something.
+    pub idle: Duration,
+}
+
 /// When an entry is appended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Due {
@@ -183,6 +195,23 @@ pub trait Backend: Debug + Send + Sync + 'static {
 
     /// Appends entries, in order, in one pipeline; each succeeds or fails for itself.
     fn append(&self, entries: Vec<Append>) -> Pending<'_, Vec<Result<MessageId>>>;
+
+    /// The same, and each is acknowledged only when so many copies of it are there; with fewer in
+    /// time it is [`Error::Unconfirmed`].
+    fn append_held(
+        &self,
+        entries: Vec<Append>,
+        durability: Durability,
+    ) -> Pending<'_, Vec<Result<MessageId>>> {
+        match durability.copies {
+            Copies::Leader => self.append(entries),
+            Copies::Synced(1) if self.capabilities().durable => self.append(entries),
+            Copies::Replicas(_) | Copies::Synced(_) => {
+                let backend = self.capabilities().server.clone();
+                Box::pin(async { Err(Error::Unsupported { backend, what: "it has no replicas" }) })
+            }
+        }
+    }
 
     /// Entries from `first` to `last`, both included, at most `count`.
     fn range<'a>(
@@ -263,6 +292,35 @@ pub trait Backend: Debug + Send + Sync + 'static {
     /// The groups of a stream, by name; none where it is missing.
     fn groups<'a>(&'a self, stream: &'a str) -> Pending<'a, Vec<GroupFacts>>;
 
+    /// The streams whose names match a pattern of the server (`orders*`), in order.
+    fn streams<'a>(&'a self, pattern: &'a str) -> Pending<'a, Vec<String>> {
+        let _ = pattern;
+        let backend = self.capabilities().server.clone();
+        Box::pin(async {
+            Err(Error::Unsupported { backend, what: "it does not list its streams" })
+        })
+    }
+
+    /// The consumers of a group. A backend that ends them by itself need not know.
+    fn consumers<'a>(&'a self, stream: &'a str, group: &'a str) -> Pending<'a, Vec<ConsumerFacts>> {
+        let _ = (stream, group);
+        let backend = self.capabilities().server.clone();
+        Box::pin(async { Err(Error::Unsupported { backend, what: "it does not list consumers" }) })
+    }
+
+    /// Hands what has been pending for a consumer for at least `idle` to another, as idle as it is,
+    /// and deletes the consumer if nothing is pending for it then. Answers whether it was deleted.
+    fn remove_consumer<'a>(
+        &'a self,
+        seat: &'a Seat,
+        heir: Option<&'a str>,
+        idle: Duration,
+    ) -> Pending<'a, bool> {
+        let _ = (seat, heir, idle);
+        let backend = self.capabilities().server.clone();
+        Box::pin(async { Err(Error::Unsupported { backend, what: "it removes no consumers" }) })
+    }
+
     /// Appends an entry later; answers what it can be cancelled by.
     fn schedule(&self, entry: Append, due: Due) -> Pending<'_, String>;
 
@@ -280,6 +338,15 @@ pub trait Backend: Debug + Send + Sync + 'static {
         value: Vec<u8>,
         ttl: Option<Duration>,
         only_new: bool,
+    ) -> Pending<'a, bool>;
+
+    /// Begins the time of a key anew if it has this value, in one step; without a time it goes.
+    /// Answers whether it had it: whether what it stands for is still ours.
+    fn renew<'a>(
+        &'a self,
+        key: &'a str,
+        value: &'a [u8],
+        ttl: Option<Duration>,
     ) -> Pending<'a, bool>;
 
     /// Adds to a number; a missing one is 0. Answers the sum.

@@ -5,6 +5,7 @@
 //! for each event that is handled, and a loop that hands events from the first to the last.
 
 mod guard;
+mod partitions;
 mod reading;
 mod run;
 mod settle;
@@ -79,6 +80,7 @@ struct Setup {
     layers: Vec<Arc<dyn Fn(Route) -> Route + Send + Sync>>,
     concurrency: usize,
     ordered: bool,
+    exclusive: bool,
     retry: Retry,
     lease: Duration,
     timeout: Option<Duration>,
@@ -92,6 +94,10 @@ struct Setup {
 struct Track {
     stream: Arc<str>,
     work: Work,
+    /// Which handler it is: partitions of one stream share it, and take turns.
+    topic: usize,
+    /// Of its partition, from 0.
+    generation: usize,
 }
 
 #[derive(Clone)]
@@ -129,6 +135,7 @@ impl Worker<()> {
             layers: Vec::new(),
             concurrency: 16,
             ordered: false,
+            exclusive: false,
             retry: Retry::default(),
             lease: Duration::from_secs(30),
             timeout: None,
@@ -163,8 +170,7 @@ impl<S: Send + Sync + 'static> Worker<S> {
         T::Error: Into<BoxError>,
         T::Future: Send + 'static,
     {
-        let work = Work::Each(boxed(service));
-        self.setup.tracks.push(Track { stream: stream.into(), work });
+        self.setup.add(stream, Work::Each(boxed(service)));
         self
     }
 
@@ -184,7 +190,7 @@ impl<S: Send + Sync + 'static> Worker<S> {
             Box::pin(async move { run_batch(&handler, deliveries, &*state).await })
         });
         let work = Work::Together { max: max.max(1), linger, run };
-        self.setup.tracks.push(Track { stream: H::Event::STREAM.into(), work });
+        self.setup.add(H::Event::STREAM, work);
         self
     }
 
@@ -215,6 +221,20 @@ impl<S: Send + Sync + 'static> Worker<S> {
     /// or a dead letter; events of other keys go on. Events without a key are not ordered.
     #[must_use]
     pub fn ordered_by_key(mut self) -> Self {
+        self.setup.ordered = true;
+        self
+    }
+
+    /// Has each partition of its streams for itself while it holds it, so that events of one key
+    /// are handled in order by all workers of the group together: it is
+    /// [`Worker::ordered_by_key`] too. Workers share partitions out among themselves; there may be
+    /// more workers than partitions, and those then wait. All workers of the group have to be so.
+    ///
+    /// When a worker dies its partitions rest for up to [`Worker::lease`] before others have them. A
+    /// worker that is stopped for longer than that and then goes on may handle what another has.
+    #[must_use]
+    pub fn exclusive(mut self) -> Self {
+        self.setup.exclusive = true;
         self.setup.ordered = true;
         self
     }
@@ -283,17 +303,24 @@ impl<S: Send + Sync + 'static> Worker<S> {
     /// Works until `shutdown` is over; then it reads no more, lets running handlers finish and
     /// gives the rest back. An error where it cannot begin, or the server refuses for good.
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send) -> Result<Drained> {
-        run::run(self.broker, self.setup.checked()?, shutdown).await
+        let setup = self.setup.checked(&self.broker)?;
+        run::run(self.broker, setup, shutdown).await
     }
 
     /// Works until there is nothing to do now: everything that can be read is handled. For tests.
     pub async fn run_until_idle(self) -> Result<Drained> {
-        run::run_until_idle(self.broker, self.setup.checked()?).await
+        let setup = self.setup.checked(&self.broker)?;
+        run::run_until_idle(self.broker, setup).await
     }
 }
 
 impl Setup {
-    fn checked(mut self) -> Result<Self> {
+    fn add(&mut self, stream: &str, work: Work) {
+        let topic = self.tracks.len();
+        self.tracks.push(Track { stream: stream.into(), work, topic, generation: 0 });
+    }
+
+    fn checked(mut self, broker: &Broker) -> Result<Self> {
         let invalid = |what: &str| Err(Error::Invalid(what.to_owned()));
         if self.tracks.is_empty() {
             return invalid("a worker needs a handler");
@@ -311,6 +338,7 @@ impl Setup {
                 *route = self.layers.iter().fold(route.clone(), |route, layer| layer(route));
             }
         }
+        self.tracks = self.tracks.iter().flat_map(|track| track.partitions(broker)).collect();
         Ok(self)
     }
 
@@ -322,6 +350,23 @@ impl Setup {
     fn dead_letters(&self, stream: &str) -> String {
         let default = || names::dead_letters(stream, &self.group);
         self.dead_letters.clone().unwrap_or_else(default)
+    }
+}
+
+impl Track {
+    /// One for each partition, or itself where its stream has none.
+    fn partitions(&self, broker: &Broker) -> Vec<Self> {
+        let Some(topic) = broker.topic(&self.stream) else {
+            return vec![self.clone()];
+        };
+        let streams = topic.streams().into_iter().enumerate();
+        let streams = streams.flat_map(|(number, all)| all.into_iter().map(move |it| (number, it)));
+        let track = |(generation, stream): (usize, String)| Self {
+            stream: stream.into(),
+            generation,
+            ..self.clone()
+        };
+        streams.map(track).collect()
     }
 }
 

@@ -7,6 +7,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::Instant;
 
 use super::Setup;
+use super::partitions::{Access, is_taken_over};
 use super::settle::{Shared, stopped};
 use crate::backend::{Delivered, GroupPolicy, GroupReader, Seat};
 use crate::error::{Error, Result};
@@ -38,6 +39,8 @@ pub(super) struct Reading {
     /// Which of them have been joined.
     joined: Vec<bool>,
     next_tick: Instant,
+    /// Which partition goes first among those of its stream.
+    turn: usize,
 }
 
 impl Reading {
@@ -58,6 +61,7 @@ impl Reading {
             seats,
             again,
             next_tick: Instant::now(),
+            turn: 0,
         };
         reading.join().await?;
         Ok(reading)
@@ -125,8 +129,16 @@ impl Reading {
             self.tend(count, &mut found).await?;
         }
         if found.is_empty() {
-            for delivered in self.reader.read(&self.seats, count, wait).await? {
-                found.push((delivered.seat, self.seats[delivered.seat].clone(), delivered));
+            let tracks = self.in_turn();
+            let seats: Vec<Seat> = tracks.iter().map(|at| self.seats[*at].clone()).collect();
+            if let (true, Some(wait)) = (seats.is_empty(), wait) {
+                // No partition is ours: there is nothing to wait for but the next look.
+                tokio::time::sleep(wait).await;
+                return Ok(Vec::new());
+            }
+            for delivered in self.reader.read(&seats, count, wait).await? {
+                let seat = seats[delivered.seat].clone();
+                found.push((tracks[delivered.seat], seat, delivered));
             }
         }
         let mut taken = Vec::with_capacity(found.len());
@@ -141,6 +153,28 @@ impl Reading {
         Ok(taken)
     }
 
+    fn access(&self, track: usize) -> Access {
+        let partitions = self.shared.partitions.as_ref();
+        partitions.map_or(Access::Read, |partitions| partitions.access(track))
+    }
+
+    /// The tracks that may be read. Handlers in the order in which they were added; of the
+    /// partitions of one, each time another first, as the first may fill all places.
+    fn in_turn(&mut self) -> Vec<usize> {
+        self.turn = self.turn.wrapping_add(1);
+        let (tracks, mut order) = (&self.shared.setup.tracks, Vec::with_capacity(self.seats.len()));
+        let mut begin = 0;
+        while begin < tracks.len() {
+            let topic = tracks[begin].topic;
+            let length = tracks[begin..].iter().take_while(|track| track.topic == topic).count();
+            let first = self.turn % length;
+            order.extend((0..length).map(|at| begin + (first + at) % length));
+            begin += length;
+        }
+        order.retain(|track| self.access(*track) == Access::Read);
+        order
+    }
+
     /// What a server without leases leaves to us, and what was given back to this group.
     async fn tend(
         &mut self,
@@ -151,13 +185,22 @@ impl Reading {
         let lease = self.shared.setup.lease;
         for (track, seat) in self.seats.iter().enumerate() {
             let left = count - found.len();
-            if left > 0 {
+            let access = self.access(track);
+            if left > 0 && access != Access::No {
+                // Who had a partition before is gone for longer than this, and we are not.
+                let lease = if access == Access::TakeOver { lease / 2 } else { lease };
                 let taken = backend.tend(seat, lease, left).await?;
                 found.extend(taken.into_iter().map(|it| (track, seat.clone(), it)));
             }
+            if let (Access::TakeOver, Some(partitions)) = (access, &self.shared.partitions)
+                && is_taken_over(&*backend, &self.shared, partitions, track).await?
+            {
+                partitions.is_taken_over(track);
+            }
         }
         for (track, seat) in self.again.iter().enumerate() {
-            if found.len() == count || backend.len(&seat.stream).await? == 0 {
+            let is_ours = self.access(track) == Access::Read;
+            if found.len() == count || !is_ours || backend.len(&seat.stream).await? == 0 {
                 continue;
             }
             if !self.joined[track] {

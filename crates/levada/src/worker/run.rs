@@ -9,6 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use super::partitions::Partitions;
 use super::reading::{Reading, Taken};
 use super::settle::{Counts, Shared};
 use super::{Drained, Setup, Work};
@@ -32,6 +33,7 @@ pub(super) async fn run(
     let (out, inbox) = mpsc::channel(1);
     let mut aside = JoinSet::new();
     aside.spawn(Arc::clone(&crew.shared).extend_leases());
+    aside.spawn(Arc::clone(&crew.shared).keep_partitions());
     // In a set, so that nothing reads on when the worker is dropped.
     let mut reader = JoinSet::new();
     reader.spawn(reading.run(places, out));
@@ -43,6 +45,7 @@ pub(super) async fn run(
     crew.drain().await;
     drop(aside);
     let shared = crew.shared;
+    shared.leave_partitions().await;
     for track in &shared.setup.tracks {
         if let Err(error) = shared.backend.leave(&shared.setup.seat(&track.stream)).await {
             tracing::debug!(%error, "the consumer stays behind");
@@ -53,6 +56,8 @@ pub(super) async fn run(
 
 /// Works until there is nothing to do.
 pub(super) async fn run_until_idle(broker: Broker, setup: Setup) -> Result<Drained> {
+    // It is alone for as long as it takes: there is nobody to share partitions with.
+    let setup = Setup { exclusive: false, ..setup };
     let (_stop, mut crew) = Crew::new(&broker, setup);
     let mut reading = Reading::begin(&crew.shared).await?;
     let all = u32::try_from(crew.shared.setup.concurrency).unwrap_or(u32::MAX);
@@ -107,6 +112,7 @@ impl Crew {
         let places = Arc::new(Semaphore::new(setup.concurrency));
         let shared = Arc::new(Shared {
             backend: Arc::clone(broker.backend()),
+            partitions: setup.exclusive.then(|| Partitions::of(&setup)),
             setup,
             counts: Counts::default(),
             held: std::sync::Mutex::default(),

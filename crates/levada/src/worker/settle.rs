@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use tower::{Service as _, ServiceExt as _};
 
 use super::guard::{caught, limited};
+use super::partitions::Partitions;
 use super::{Drained, Route, Setup, Together};
 use crate::backend::{Backend, Failed, Seat};
 use crate::delivery::Delivery;
@@ -26,6 +27,8 @@ const REST_MAX: Duration = Duration::from_secs(2);
 pub(super) struct Shared {
     pub(super) backend: Arc<dyn Backend>,
     pub(super) setup: Setup,
+    /// What is ours alone, where that matters.
+    pub(super) partitions: Option<Partitions>,
     pub(super) counts: Counts,
     /// Deliveries that are ours, by their seat. Held for no longer than a look.
     pub(super) held: Mutex<HashMap<Arc<Seat>, HashMap<MessageId, Delivery>>>,
@@ -280,7 +283,7 @@ pub(super) async fn stopped(stopping: &mut watch::Receiver<bool>) {
     let _ = stopping.wait_for(|stopping| *stopping).await;
 }
 
-fn lose(lost: &AtomicBool) {
+pub(super) fn lose(lost: &AtomicBool) {
     lost.store(true, Ordering::Release);
 }
 

@@ -22,8 +22,8 @@ use crate::{
 /// What an operation on the background lane was begun for.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Purpose {
-    /// The log's one sync in flight.
-    LogSync,
+    /// A sync of the log, by its number in order of submission.
+    LogSync(u64),
     /// A piece of the spare log file in the making, or its sync.
     Spare,
     /// A block on its way to a segment file, with its number in order of submission.
@@ -57,6 +57,8 @@ pub(super) struct Io<D> {
     pub(super) reserve: Reserve,
     /// Writes that wait for space.
     starved: Vec<(Operation, Purpose)>,
+    /// The average time of a sync of the log in microseconds, on a device with a clock.
+    pub(super) sync_us_average: Option<u64>,
 }
 
 impl<D: Disk> Io<D> {
@@ -68,6 +70,7 @@ impl<D: Disk> Io<D> {
             patches: BTreeMap::new(),
             reserve: Reserve::default(),
             starved: Vec::new(),
+            sync_us_average: None,
         }
     }
 
@@ -103,16 +106,14 @@ impl<D: Disk> Io<D> {
 
     /// Does something here and now, once.
     pub(super) fn attempt(&mut self, operation: Operation) -> io::Result<Vec<u8>> {
-        let ticket = self.disk.submit(operation, Lane::Inline);
-        loop {
-            let Some(done) = self.disk.poll_completed() else {
-                return Err(io::Error::other("the disk did not complete an inline operation"));
-            };
-            if done.ticket == ticket {
-                return done.result;
-            }
-            self.note(done);
-        }
+        self.carry_out(operation).result
+    }
+
+    /// The same for a batch of the log, whose time counts.
+    pub(super) fn attempt_batch(&mut self, operation: Operation) -> io::Result<Vec<u8>> {
+        let done = self.carry_out(operation);
+        self.measure(done.sync_us);
+        done.result
     }
 
     /// Begins something that [`Io::next`] reports.
@@ -183,6 +184,11 @@ impl<D: Disk> Io<D> {
         opened.map_err(|error| Error::io("cannot open", path, &error))
     }
 
+    /// Another handle of an open file; `None` where it cannot be had.
+    pub(super) fn reopen(&mut self, file: FileId, path: &str) -> Option<FileId> {
+        self.disk.reopen(file, path).ok()
+    }
+
     pub(super) fn close(&mut self, file: FileId) {
         self.disk.close(file);
     }
@@ -239,11 +245,35 @@ impl<D: Disk> Io<D> {
         }
     }
 
+    fn carry_out(&mut self, operation: Operation) -> Completion {
+        let ticket = self.disk.submit(operation, Lane::Inline);
+        loop {
+            let Some(done) = self.disk.poll_completed() else {
+                let what = "the disk did not complete an inline operation";
+                return Completion { ticket, result: Err(io::Error::other(what)), sync_us: None };
+            };
+            if done.ticket == ticket {
+                return done;
+            }
+            self.note(done);
+        }
+    }
+
+    fn measure(&mut self, sync_us: Option<u64>) {
+        if let Some(us) = sync_us {
+            let average = self.sync_us_average.unwrap_or(0);
+            self.sync_us_average = Some((average * 15 + us.min(1_000_000)) / 16);
+        }
+    }
+
     fn note(&mut self, done: Completion) {
         // An operation that nobody waits for would be a ticket that the disk made up.
         let Some((purpose, again)) = self.under_way.remove(&done.ticket) else {
             return;
         };
+        if matches!(purpose, Purpose::LogSync(_)) {
+            self.measure(done.sync_us);
+        }
         match (&done.result, again) {
             (Err(error), Some(operation)) if is_full(error) => self.starve(operation, purpose),
             _ => self.ready.push_back((purpose, done.result)),

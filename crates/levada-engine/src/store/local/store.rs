@@ -146,7 +146,7 @@ impl<D: Disk> LocalStore<D> {
     fn finish_io(&mut self) -> Result<(), Error> {
         while let Some((purpose, result)) = self.io.next() {
             match purpose {
-                Purpose::LogSync => self.log.synced(&mut self.io, result)?,
+                Purpose::LogSync(number) => self.log.synced(&mut self.io, number, result)?,
                 Purpose::Spare => self.log.files.prepared(&mut self.io, &result),
                 Purpose::Reserve => self.io.reserve_grown(result.is_ok()),
                 Purpose::BlockWrite(key, location, sequence) => {
@@ -342,6 +342,14 @@ impl<D: Disk> Store for LocalStore<D> {
 
     fn set_lane(&mut self, lane: Lane) {
         self.log.set_lane(lane);
+    }
+
+    fn set_syncs_max(&mut self, syncs: usize) {
+        self.log.set_syncs_max(syncs);
+    }
+
+    fn sync_us_average(&self) -> Option<u64> {
+        self.io.sync_us_average
     }
 
     fn is_congested(&self) -> bool {

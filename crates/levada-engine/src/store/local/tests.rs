@@ -245,10 +245,13 @@ impl Run {
             }
             8 => drop(self.store.idle(self.now_ms)?),
             9 => self.checkpoint(model)?,
-            10 => self.store.set_lane(match random.below(2) {
-                0 => Lane::Inline,
-                _ => Lane::Background,
-            }),
+            10 => {
+                self.store.set_lane(match random.below(2) {
+                    0 => Lane::Inline,
+                    _ => Lane::Background,
+                });
+                self.store.set_syncs_max(random.below(5) as usize);
+            }
             _ => self.fetch(random)?,
         }
         Ok(())
@@ -520,8 +523,15 @@ fn opening_again_and_again_does_not_fill_the_disk() {
 
 #[test]
 fn pipelined_commits_become_durable_in_order_across_files() {
+    for syncs in 1..=4 {
+        become_durable_in_order(syncs);
+    }
+}
+
+fn become_durable_in_order(syncs: usize) {
     let mut store = filled(0);
     store.set_lane(Lane::Background);
+    store.set_syncs_max(syncs);
     let mut before = store.durable();
     for n in 0..40 {
         let lsn = store.commit(n, &[1; 9000], Urgency::Durable).expect("a sound disk");

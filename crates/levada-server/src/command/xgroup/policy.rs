@@ -1,14 +1,18 @@
-//! XGROUP CFGSET, CFGGET and HANDOVER: what the server does for a group.
+//! XGROUP CFGSET, CFGGET, PARKED and HANDOVER: what the server does for a group.
 
-use levada_core::command::{Command, GroupOption, XgroupCfgset, XgroupHandover};
+use levada_core::command::{Command, GroupOption, XgroupCfgset, XgroupHandover, XgroupParked};
 use levada_core::decide::DELAYS_MAX;
+use levada_core::id::StreamId;
 
 use super::super::xcfgset::choice;
 use super::super::{SECOND_KEY, STREAM};
 use crate::output::{facts, plain};
 use crate::spec::{Asked, CommandSpec, Request, Run, flag};
-use crate::stream_arguments::unsigned;
+use crate::stream_arguments::{id, unsigned};
 use crate::wire_error::WireError;
+
+/// Ids that PARKED shows if it is not told how many.
+const PARKED_SHOWN: u64 = 100;
 
 pub(super) const CFGSET: CommandSpec = CommandSpec {
     name: "xgroup|cfgset",
@@ -32,6 +36,19 @@ pub(super) const CFGGET: CommandSpec = CommandSpec {
     flags: flag::READONLY,
     keys: SECOND_KEY,
     run: Run::Engine(cfgget, facts),
+    ..STREAM
+};
+
+pub(super) const PARKED: CommandSpec = CommandSpec {
+    name: "xgroup|parked",
+    syntax: "key group [AFTER id] [COUNT count]",
+    summary: "Shows the ids that a group with ORDER-BY has passed over and owes.",
+    since: "levada 0.1",
+    complexity: "O(N), N ids shown",
+    arity: -4,
+    flags: flag::READONLY,
+    keys: SECOND_KEY,
+    run: Run::Engine(parked, plain),
     ..STREAM
 };
 
@@ -96,6 +113,24 @@ fn deliveries(count: u64) -> Result<u64, WireError> {
 fn cfgget<'a>(request: &Request<'a>) -> Result<Asked<'a>, WireError> {
     let names = request.rest(4);
     Ok(Asked { names, ..Command::XgroupCfgget(request.key(2), request.arg(3)).into() })
+}
+
+fn parked<'a>(request: &Request<'a>) -> Result<Asked<'a>, WireError> {
+    let (key, group) = (request.key(2), request.arg(3));
+    let (mut after, mut count) = (StreamId::MIN, PARKED_SHOWN);
+    let mut words = request.rest(4);
+    while let [word, value, rest @ ..] = words {
+        words = rest;
+        match word.to_ascii_uppercase().as_slice() {
+            b"AFTER" => after = id(value)?,
+            b"COUNT" => count = unsigned(value, &WireError::NOT_INTEGER)?,
+            _ => return Err(WireError::SYNTAX),
+        }
+    }
+    if !words.is_empty() {
+        return Err(WireError::SYNTAX);
+    }
+    Ok(Command::XgroupParked(XgroupParked { key, group, after, count }).into())
 }
 
 fn handover<'a>(request: &Request<'a>) -> Result<Asked<'a>, WireError> {

@@ -252,6 +252,7 @@ impl Embedded {
                     key: key(&seat.stream),
                     group: seat.group.as_bytes(),
                     letters: Letters::Ids(ids.clone()),
+                    after: StreamId::MIN,
                 }))
             });
             given += redrive.await?;

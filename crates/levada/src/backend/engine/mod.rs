@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use levada_engine::clock::Now;
 use levada_engine::command::{
-    Command, Idempotent, Key, NewId, ReadFrom, ReadMost, References, Set, SetExpiry, SetWhen, Trim,
-    TrimKeep, Xadd, Xrange, Xread,
+    Command, Compare, Idempotent, Key, NewId, ReadFrom, ReadMost, References, Set, SetExpiry,
+    SetWhen, Trim, TrimKeep, Xadd, Xrange, Xread,
 };
 use levada_engine::reply::Reply;
 use levada_engine::shard::{BlockedRead, Outcome};
@@ -410,6 +410,25 @@ impl Backend for Embedded {
         only_new: bool,
     ) -> Pending<'a, bool> {
         Box::pin(self.set_key(name.to_owned(), value, ttl, only_new))
+    }
+
+    fn renew<'a>(
+        &'a self,
+        name: &'a str,
+        value: &'a [u8],
+        ttl: Option<Duration>,
+    ) -> Pending<'a, bool> {
+        let (name, value) = (name.to_owned(), value.to_vec());
+        // What is to go has its time over at once.
+        let at = self.wall_ms().saturating_add(ttl.map_or(0, |ttl| milliseconds(ttl).max(1)));
+        Box::pin(async move {
+            let set = self.reply(move |turn| {
+                let when = SetWhen { exists: None, compare: Some(Compare::Equals(&value)) };
+                let (key, expiry) = (key(&name), SetExpiry::At(at));
+                turn.execute(&Command::Set(Set { key, value: &value, when, expiry, get: false }))
+            });
+            Ok(set.await? != Reply::Nil)
+        })
     }
 
     fn incr<'a>(&'a self, name: &'a str, by: i64) -> Pending<'a, i64> {

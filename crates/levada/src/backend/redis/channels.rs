@@ -9,7 +9,7 @@ use crate::error::Result;
 
 pub(super) async fn listen(link: &Link, channels: &[String]) -> Result<Box<dyn Listener>> {
     let failed = |error: redis::RedisError| link::of(&error);
-    let mut connection = link.client().get_async_pubsub().await.map_err(failed)?;
+    let mut connection = link.client().await?.get_async_pubsub().await.map_err(failed)?;
     connection.subscribe(channels).await.map_err(failed)?;
     Ok(Box::new(Subscribed(connection)))
 }

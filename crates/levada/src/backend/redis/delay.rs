@@ -6,9 +6,12 @@
 
 use redis::{Cmd, Value, cmd};
 
+use super::copies::await_copies;
 use super::group::milliseconds;
+use super::link::Link;
 use super::{Redis, arguments, parse};
 use crate::backend::{Append, Due};
+use crate::durability::Durability;
 use crate::error::{Error, Result};
 use crate::message::{Fields, MessageId};
 use crate::{names, random};
@@ -118,7 +121,11 @@ impl Redis {
     }
 
     /// XADD that is remembered by a key beside the stream.
-    pub(super) async fn append_once(&self, entry: &Append) -> Result<MessageId> {
+    pub(super) async fn append_once(
+        &self,
+        entry: &Append,
+        durability: Durability,
+    ) -> Result<MessageId> {
         let Some(once) = &entry.once else {
             return Err(Error::Invalid("an append without a mark cannot be recognised".into()));
         };
@@ -129,7 +136,13 @@ impl Redis {
             let known = link.run(cmd("GET").arg(&mark)).await?;
             if let Some(text) = parse::text_of(&known) {
                 link.run(&cmd("UNWATCH")).await?;
-                return self.first_of(entry, &text).await;
+                let first = self.first_of(entry, &text).await?;
+                if durability != Durability::leader() {
+                    // A write of this connection, so that its wait covers all that came before.
+                    self.note(&link, &mark, first).await?;
+                    await_copies(&link, durability).await?;
+                }
+                return Ok(first);
             }
             let mut remember = cmd("SET");
             remember.arg(&mark).arg("").arg("PX").arg(REMEMBERED_MS);
@@ -139,12 +152,17 @@ impl Redis {
             };
             let id = values.last().map_or_else(|| Err(Error::protocol("EXEC")), parse::id)?;
             // The mark stands already; that it knows the id is a convenience for repetitions.
-            let mut note = cmd("SET");
-            note.arg(&mark).arg(id.to_string()).arg("XX").arg("KEEPTTL");
-            link.run(&note).await?;
+            self.note(&link, &mark, id).await?;
+            await_copies(&link, durability).await?;
             return Ok(id);
         }
         Err(Error::Conflict(format!("{mark} is being written by others")))
+    }
+
+    async fn note(&self, link: &Link, mark: &str, id: MessageId) -> Result<()> {
+        let mut note = cmd("SET");
+        note.arg(mark).arg(id.to_string()).arg("XX").arg("KEEPTTL");
+        link.run(&note).await.map(drop)
     }
 
     /// The id of an append that is remembered. Where its note was lost with a connection, the

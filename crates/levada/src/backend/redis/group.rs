@@ -48,7 +48,6 @@ impl Reader {
         }
     }
 
-    /// One XREADGROUP over some of the seats, `each` entries of each.
     async fn read_some(
         &mut self,
         seats: &[(usize, &Seat)],
@@ -56,51 +55,64 @@ impl Reader {
         count: usize,
         wait: Option<Duration>,
     ) -> Result<Vec<Delivered>> {
-        let Some((_, first)) = seats.first() else {
-            return Ok(Vec::new());
-        };
-        let mut read = cmd("XREADGROUP");
-        read.arg("GROUP").arg(&*first.group).arg(&*first.consumer).arg("COUNT").arg(each);
-        if self.limits {
-            read.arg("MAXCOUNT").arg(count);
-        }
-        if let Some(wait) = wait {
-            read.arg("BLOCK").arg(milliseconds(wait).max(1));
-        }
-        read.arg("STREAMS");
-        for (_, seat) in seats {
-            read.arg(&*seat.stream);
-        }
-        for _ in seats {
-            read.arg(">");
-        }
-        let value = self.link.run_blocking(&read, wait.unwrap_or_default()).await?;
-        let mut all = Vec::new();
-        for (name, entries) in parse::streams(value)? {
-            let Some((seat, _)) = seats.iter().find(|(_, seat)| *seat.stream == *name) else {
-                return Err(Error::protocol(name));
-            };
-            for (id, fields) in parse::deliveries(entries)? {
-                all.push(Delivered { seat: *seat, id, fields, attempt: 1 });
-            }
-        }
+        let most = self.limits.then_some(count);
+        let mut all = read_group(&self.link, seats, each, most, wait).await?;
         if self.redelivers {
-            self.count_attempts(seats, &mut all).await?;
+            count_again(&self.link, seats, &mut all).await?;
         }
         Ok(all)
     }
+}
 
-    /// The server redelivers in the shape of a first delivery: the pending list knows better.
-    async fn count_attempts(&self, seats: &[(usize, &Seat)], all: &mut [Delivered]) -> Result<()> {
-        for (number, seat) in seats {
-            let ids = all.iter().filter(|it| it.seat == *number).map(|it| it.id).collect();
-            let attempts = attempts(&self.link, seat, ids).await?;
-            for delivered in all.iter_mut().filter(|it| it.seat == *number) {
-                delivered.attempt = attempts.get(&delivered.id).copied().unwrap_or(1).max(1);
-            }
-        }
-        Ok(())
+/// One XREADGROUP over some of the seats: `each` entries of each, `most` in all.
+async fn read_group(
+    link: &Link,
+    seats: &[(usize, &Seat)],
+    each: usize,
+    most: Option<usize>,
+    wait: Option<Duration>,
+) -> Result<Vec<Delivered>> {
+    let Some((_, first)) = seats.first() else {
+        return Ok(Vec::new());
+    };
+    let mut read = cmd("XREADGROUP");
+    read.arg("GROUP").arg(&*first.group).arg(&*first.consumer).arg("COUNT").arg(each);
+    if let Some(most) = most {
+        read.arg("MAXCOUNT").arg(most);
     }
+    if let Some(wait) = wait {
+        read.arg("BLOCK").arg(milliseconds(wait).max(1));
+    }
+    read.arg("STREAMS");
+    for (_, seat) in seats {
+        read.arg(&*seat.stream);
+    }
+    for _ in seats {
+        read.arg(">");
+    }
+    let value = link.run_blocking(&read, wait.unwrap_or_default()).await?;
+    let mut all = Vec::new();
+    for (name, entries) in parse::streams(value)? {
+        let Some((seat, _)) = seats.iter().find(|(_, seat)| *seat.stream == *name) else {
+            return Err(Error::protocol(name));
+        };
+        for (id, fields) in parse::deliveries(entries)? {
+            all.push(Delivered { seat: *seat, id, fields, attempt: 1 });
+        }
+    }
+    Ok(all)
+}
+
+/// The server redelivers in the shape of a first delivery: the pending list knows better.
+async fn count_again(link: &Link, seats: &[(usize, &Seat)], all: &mut [Delivered]) -> Result<()> {
+    for (number, seat) in seats {
+        let ids = all.iter().filter(|it| it.seat == *number).map(|it| it.id).collect();
+        let attempts = attempts(link, seat, ids).await?;
+        for delivered in all.iter_mut().filter(|it| it.seat == *number) {
+            delivered.attempt = attempts.get(&delivered.id).copied().unwrap_or(1).max(1);
+        }
+    }
+    Ok(())
 }
 
 impl GroupReader for Reader {
@@ -173,6 +185,11 @@ async fn count_attempts(
 }
 
 impl Redis {
+    /// New entries of one seat, without waiting, over the shared connection.
+    pub(super) async fn read_now(&self, seat: &Seat, count: usize) -> Result<Vec<Delivered>> {
+        read_group(&self.link, &[(0, seat)], count, None, None).await
+    }
+
     pub(super) async fn join_group(
         &self,
         seat: &Seat,

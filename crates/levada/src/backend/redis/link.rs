@@ -10,6 +10,8 @@ use std::time::Duration;
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, Cmd, ErrorKind, Pipeline, RedisError, Value};
 
+use super::place::Place;
+use super::sentinel;
 use crate::error::{Error, Result};
 
 /// Longest wait for an answer of a command that does not block. Far above what a command takes: a
@@ -19,17 +21,28 @@ const ANSWER_WAIT_MAX: Duration = Duration::from_secs(15);
 /// What a blocking read may take beyond the time that it blocks.
 const BLOCK_SLACK: Duration = Duration::from_secs(10);
 /// Longest attempt to connect.
-const CONNECT_WAIT_MAX: Duration = Duration::from_secs(5);
+pub(super) const CONNECT_WAIT_MAX: Duration = Duration::from_secs(5);
 /// How long a command tries to connect again before it fails.
 const RECONNECT_WAIT_MAX: Duration = Duration::from_secs(10);
 /// Rests between attempts to connect: the first, doubled up to the longest.
 const REST_MIN: Duration = Duration::from_millis(20);
 const REST_MAX: Duration = Duration::from_secs(1);
 
+/// Where a connection leads.
+#[derive(Clone, Debug)]
+pub(super) enum Target {
+    /// One server; a command tries for a while to reach it.
+    Server(Client),
+    /// One of a cluster: it is tried once, as there may be another by now.
+    Node(Client),
+    /// The master that sentinels name.
+    Watched(Box<Place>),
+}
+
 /// A connection, made when it is needed.
 #[derive(Debug)]
 pub(super) struct Link {
-    client: Client,
+    target: Target,
     /// Whether it is the one that blocks: such a connection is not shared.
     blocks: bool,
     /// The connection and its number. Held for no longer than a clone, hence not asynchronous.
@@ -40,18 +53,18 @@ pub(super) struct Link {
 
 impl Link {
     /// A connection for commands that do not block; any number at a time.
-    pub(super) fn shared(client: Client) -> Self {
-        Self::new(client, false)
+    pub(super) fn shared(target: Target) -> Self {
+        Self::new(target, false)
     }
 
     /// A connection for one command at a time, which may block.
-    pub(super) fn blocking(client: Client) -> Self {
-        Self::new(client, true)
+    pub(super) fn blocking(target: Target) -> Self {
+        Self::new(target, true)
     }
 
-    fn new(client: Client, blocks: bool) -> Self {
+    fn new(target: Target, blocks: bool) -> Self {
         Self {
-            client,
+            target,
             blocks,
             current: Mutex::default(),
             connecting: tokio::sync::Mutex::default(),
@@ -60,17 +73,25 @@ impl Link {
 
     /// Another connection to the same server.
     pub(super) fn another(&self, blocks: bool) -> Self {
-        Self::new(self.client.clone(), blocks)
+        Self::new(self.target.clone(), blocks)
     }
 
-    /// The client behind it, for connections of another kind.
-    pub(super) fn client(&self) -> &Client {
-        &self.client
+    /// A client of the server, for connections of another kind.
+    pub(super) async fn client(&self) -> Result<Client> {
+        match &self.target {
+            Target::Server(client) | Target::Node(client) => Ok(client.clone()),
+            Target::Watched(place) => sentinel::master(place).await,
+        }
+    }
+
+    /// Whether there is a connection, or one can be made: nothing is sent.
+    pub(super) async fn ready(&self) -> Result<()> {
+        self.connection().await.map(drop)
     }
 
     /// Connects now, once: an address that is wrong should be told at the start.
     pub(super) async fn connect(&self) -> Result<()> {
-        let connection = self.attempt().await.map_err(|error| of(&error))?;
+        let connection = self.attempt().await?;
         self.current.lock().unwrap_or_else(PoisonError::into_inner).1 = Some(connection);
         Ok(())
     }
@@ -79,7 +100,7 @@ impl Link {
     pub(super) async fn run(&self, command: &Cmd) -> Result<Value> {
         let (number, mut connection) = self.connection().await?;
         match connection.send_packed_command(command).await {
-            Ok(Value::ServerError(error)) => Err(of(&error.into())),
+            Ok(Value::ServerError(error)) => Err(self.failed(number, &error.into())),
             Ok(value) => Ok(value),
             Err(error) => Err(self.failed(number, &error)),
         }
@@ -104,7 +125,13 @@ impl Link {
         }
         let (number, mut connection) = self.connection().await?;
         match connection.send_packed_commands(pipeline, 0, pipeline.len()).await {
-            Ok(values) => Ok(values.into_iter().map(split).collect()),
+            Ok(values) => {
+                let split = |value| match value {
+                    Value::ServerError(error) => Err(self.failed(number, &error.into())),
+                    value => Ok(value),
+                };
+                Ok(values.into_iter().map(split).collect())
+            }
             Err(error) => Err(self.failed(number, &error)),
         }
     }
@@ -118,7 +145,13 @@ impl Link {
             pipeline.add_command(command);
         }
         pipeline.cmd("EXEC");
-        match self.run_all(&pipeline).await?.pop() {
+        let mut answers = self.run_all(&pipeline).await?;
+        let last = answers.pop();
+        // EXEC says only that something was wrong; what was refused says what.
+        if let (Some(Err(_)), Some(at)) = (&last, answers.iter().position(Result::is_err)) {
+            return Err(answers.swap_remove(at).expect_err("it is one"));
+        }
+        match last {
             Some(Ok(Value::Array(values))) => {
                 values.into_iter().map(split).collect::<Result<_>>().map(Some)
             }
@@ -134,7 +167,7 @@ impl Link {
             || error.is_timeout()
             || error.is_connection_dropped()
             || error.is_unrecoverable_error()
-            || error.code() == Some("READONLY");
+            || is_master_no_more(error);
         if broken {
             let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
             if current.0 == number {
@@ -149,7 +182,11 @@ impl Link {
             return Ok(found);
         }
         let _turn = self.connecting.lock().await;
-        let deadline = tokio::time::Instant::now() + RECONNECT_WAIT_MAX;
+        let patience = match self.target {
+            Target::Node(_) => Duration::ZERO,
+            Target::Server(_) | Target::Watched(_) => RECONNECT_WAIT_MAX,
+        };
+        let deadline = tokio::time::Instant::now() + patience;
         let mut rest = REST_MIN;
         loop {
             if let Some(found) = self.here() {
@@ -160,9 +197,7 @@ impl Link {
                     let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
                     *current = (current.0 + 1, Some(connection));
                 }
-                Err(error) if tokio::time::Instant::now() + rest > deadline => {
-                    return Err(of(&error));
-                }
+                Err(error) if tokio::time::Instant::now() + rest > deadline => return Err(error),
                 Err(_) => tokio::time::sleep(rest).await,
             }
             rest = (rest * 2).min(REST_MAX);
@@ -174,14 +209,20 @@ impl Link {
         current.1.clone().map(|connection| (current.0, connection))
     }
 
-    async fn attempt(&self) -> Result<MultiplexedConnection, RedisError> {
+    async fn attempt(&self) -> Result<MultiplexedConnection> {
         // A blocking connection must wait longer than it blocks, or entries would be delivered to
         // nobody: `run_blocking` limits each of its commands instead.
         let answer = (!self.blocks).then_some(ANSWER_WAIT_MAX);
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(CONNECT_WAIT_MAX))
             .set_response_timeout(answer);
-        self.client.get_multiplexed_async_connection_with_config(&config).await
+        let client = self.client().await?;
+        let connecting = client.get_multiplexed_async_connection_with_config(&config).await;
+        let mut connection = connecting.map_err(|error| of(&error))?;
+        if matches!(self.target, Target::Watched(_)) {
+            sentinel::check_role(&mut connection).await?;
+        }
+        Ok(connection)
     }
 }
 
@@ -190,6 +231,22 @@ fn split(value: Value) -> Result<Value> {
         Value::ServerError(error) => Err(of(&error.into())),
         value => Ok(value),
     }
+}
+
+/// Whether a server tells that it has become a replica.
+fn is_master_no_more(error: &RedisError) -> bool {
+    match error.code() {
+        Some("READONLY") => true,
+        Some("UNBLOCKED") => error.detail().is_some_and(|detail| detail.contains("state changed")),
+        _ => false,
+    }
+}
+
+/// Whether a node of a cluster refused because the cluster is being rearranged: nothing changed,
+/// and the same may be asked a little later.
+pub(super) fn is_rearranging(error: &Error) -> bool {
+    const CODES: [&str; 4] = ["CLUSTERDOWN ", "TRYAGAIN ", "LOADING ", "MASTERDOWN "];
+    matches!(error, Error::Connection(text) if CODES.iter().any(|code| text.starts_with(code)))
 }
 
 /// What the caller should do about an error of the client.
@@ -205,6 +262,8 @@ pub(super) fn of(error: &RedisError) -> Error {
     };
     let message = format!("{code} {}", error.detail().unwrap_or_default());
     match code {
+        "MOVED" | "ASK" => Error::Moved(message),
+        "UNBLOCKED" if is_master_no_more(error) => Error::Connection(message),
         "NOGROUP" | "UNBLOCKED" => Error::NotFound(message),
         "BUSYGROUP" => Error::Conflict(message),
         "LIMIT" | "OOM" | "OOMDISK" => Error::Full(message),

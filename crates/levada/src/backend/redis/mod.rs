@@ -2,27 +2,35 @@
 //!
 //! One connection is shared by everything that does not block; each reader has one of its own, and
 //! so have transactions that watch keys. What the server cannot do is done here as far as it can
-//! be: `group` for leases and dead letters, `delay` for entries that are appended later.
+//! be: `group` for leases and dead letters, `delay` for entries that are appended later. `place` is
+//! what a URL names, `sentinel` finds a master, `cluster` is many of these behind one face.
 
 mod channels;
+pub(crate) mod cluster;
+mod copies;
 mod delay;
 mod group;
+mod keep;
 mod letters;
 mod link;
 mod parse;
+mod place;
 mod probe;
+mod sentinel;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use redis::{Cmd, Pipeline, Value, cmd};
 
 use self::group::{Reader, milliseconds};
-use self::link::Link;
+use self::link::{Link, Target};
+use self::place::{Kind, Place};
 use super::{
-    Append, Backend, Delivered, Due, Failed, GroupFacts, GroupPolicy, GroupReader, Listener,
-    Pending, Seat, Start, TailReader,
+    Append, Backend, ConsumerFacts, Delivered, Due, Failed, GroupFacts, GroupPolicy, GroupReader,
+    Listener, Pending, Seat, Start, TailReader,
 };
 use crate::capabilities::Capabilities;
+use crate::durability::{Copies, Durability};
 use crate::error::{Error, Result};
 use crate::message::{Entry, Fields, MessageId};
 
@@ -30,6 +38,8 @@ use crate::message::{Entry, Fields, MessageId};
 #[derive(Debug)]
 pub(crate) struct Redis {
     link: Link,
+    /// For what waits until it is copied, and holds up what comes behind it.
+    copying: Link,
     /// For WATCH: one transaction at a time.
     watching: tokio::sync::Mutex<Link>,
     capabilities: Capabilities,
@@ -41,20 +51,24 @@ pub(crate) struct Redis {
 impl Redis {
     /// Connects and finds out what the server can do.
     pub(crate) async fn connect(url: &str) -> Result<Self> {
-        // One provider for TLS, whatever else is linked; an error says that there is one already.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let bad = |error: redis::RedisError| Error::Url {
-            url: url.split_once('@').map_or(url, |(_, rest)| rest).to_owned(),
-            why: error.to_string(),
+        provide_tls();
+        let place = Place::parse(url)?;
+        let target = match place.kind() {
+            Kind::Sentinel => Target::Watched(Box::new(place)),
+            Kind::Server | Kind::Cluster => Target::Server(place.client(&place.hosts()[0])?),
         };
-        let client = redis::Client::open(url).map_err(bad)?;
-        let link = Link::shared(client.clone());
+        Self::over(target).await
+    }
+
+    async fn over(target: Target) -> Result<Self> {
+        let link = Link::shared(target.clone());
         link.connect().await?;
         let info = probe::info_text(&link.run(cmd("INFO").arg("server")).await?);
         let commands = link.run(cmd("COMMAND").arg("INFO").arg(&probe::COMMANDS)).await?;
         let ahead_ms = server_ms(link.run(&cmd("TIME")).await?)? - own_ms();
         Ok(Self {
-            watching: tokio::sync::Mutex::new(Link::blocking(client)),
+            copying: link.another(false),
+            watching: tokio::sync::Mutex::new(Link::blocking(target)),
             capabilities: probe::capabilities(&info, &commands),
             ahead_ms,
             link,
@@ -84,7 +98,7 @@ impl Redis {
             let mut ids = Vec::with_capacity(entries.len());
             for entry in &entries {
                 ids.push(match emulate(entry) {
-                    true => self.append_once(entry).await,
+                    true => self.append_once(entry, Durability::leader()).await,
                     false => self.link.run(&self.add(entry)).await.and_then(|id| parse::id(&id)),
                 });
             }
@@ -133,6 +147,11 @@ impl Redis {
     async fn count(&self, command: &Cmd) -> Result<u64> {
         parse::count(&self.link.run(command).await?)
     }
+}
+
+/// One provider for TLS, whatever else is linked; an error says that there is one already.
+fn provide_tls() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
 /// The fields of an entry, as arguments.
@@ -201,6 +220,19 @@ impl Backend for Redis {
 
     fn append(&self, entries: Vec<Append>) -> Pending<'_, Vec<Result<MessageId>>> {
         Box::pin(self.append_all(entries))
+    }
+
+    fn append_held(
+        &self,
+        entries: Vec<Append>,
+        durability: Durability,
+    ) -> Pending<'_, Vec<Result<MessageId>>> {
+        match durability.copies {
+            Copies::Leader => self.append(entries),
+            Copies::Replicas(_) | Copies::Synced(_) => {
+                Box::pin(self.append_copied(entries, durability))
+            }
+        }
     }
 
     fn range<'a>(
@@ -313,6 +345,23 @@ impl Backend for Redis {
         Box::pin(self.all_groups(stream))
     }
 
+    fn streams<'a>(&'a self, pattern: &'a str) -> Pending<'a, Vec<String>> {
+        Box::pin(self.all_streams(pattern))
+    }
+
+    fn consumers<'a>(&'a self, stream: &'a str, group: &'a str) -> Pending<'a, Vec<ConsumerFacts>> {
+        Box::pin(self.all_consumers(stream, group))
+    }
+
+    fn remove_consumer<'a>(
+        &'a self,
+        seat: &'a Seat,
+        heir: Option<&'a str>,
+        idle: Duration,
+    ) -> Pending<'a, bool> {
+        Box::pin(self.retire_consumer(seat, heir, idle))
+    }
+
     fn schedule(&self, entry: Append, due: Due) -> Pending<'_, String> {
         Box::pin(self.append_later(entry, due))
     }
@@ -343,6 +392,15 @@ impl Backend for Redis {
             }
             Ok(self.link.run(&set).await? != Value::Nil)
         })
+    }
+
+    fn renew<'a>(
+        &'a self,
+        key: &'a str,
+        value: &'a [u8],
+        ttl: Option<Duration>,
+    ) -> Pending<'a, bool> {
+        Box::pin(self.renew_key(key, value, ttl))
     }
 
     fn incr<'a>(&'a self, key: &'a str, by: i64) -> Pending<'a, i64> {

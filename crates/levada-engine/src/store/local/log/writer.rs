@@ -1,10 +1,14 @@
 //! The end of the log: appending batches and making them durable.
 //!
-//! Two ways, chosen by the owner, who has a clock and measures. **Inline**: one operation writes
-//! and syncs. **Pipelined**: the write is inline, and one sync in flight on the background lane
-//! covers everything written when it began. Files are synced in order, so that a durable batch
-//! makes every earlier one durable, across rotation too. While a sync is in flight no inline sync
-//! is begun: should the first fail, the second would succeed on pages that the kernel has dropped.
+//! Two ways, chosen by the owner, who measures. **Inline**: one operation writes and syncs.
+//! **Pipelined**: the write is inline, and syncs in flight on the background lane each cover
+//! everything that was written when they began. They begin in the order of the log and count in
+//! that order: a sync that has ended makes nothing durable until all that began before it have
+//! ended well. So a durable batch makes every earlier one durable, across rotation too.
+//!
+//! A sync that fails drops the pages that it could not write, and the next one succeeds without
+//! them. Each of several in flight on one file therefore has a handle of its own, as the kernel
+//! tells each handle of an error once; and no inline sync begins while one is in flight.
 
 use std::{collections::VecDeque, io, sync::Arc};
 
@@ -13,7 +17,7 @@ use super::{
     files::{LogFiles, path},
 };
 use crate::{
-    disk::{Disk, FileId, Lane, Operation},
+    disk::{Disk, FileId, LOG_SYNCS_MAX, Lane, Operation},
     error::{Error, ErrorKind},
     store::{
         Lsn, Urgency,
@@ -70,7 +74,13 @@ pub(in super::super) struct Log {
     wanted: Lsn,
     /// Earlier files that are not yet durable, in order.
     unsynced: VecDeque<Covered>,
-    syncing: Option<Covered>,
+    /// Syncs in flight, in order, and how many there may be.
+    syncing: VecDeque<Syncing>,
+    syncs_max: usize,
+    /// The number of the next one.
+    next_sync: u64,
+    /// More handles of the current file.
+    handles: Vec<FileId>,
     /// The bytes of the last batch, for their memory.
     buffer: Arc<[u8]>,
 }
@@ -82,6 +92,16 @@ struct Covered {
     number: u64,
     lsn: Lsn,
     bytes: u64,
+}
+
+/// A sync in flight.
+#[derive(Clone, Copy, Debug)]
+struct Syncing {
+    /// The file by the handle that is used.
+    covered: Covered,
+    number: u64,
+    /// It has ended, and one that began before has not.
+    ended: bool,
 }
 
 /// Where recovery leaves a log; everything before is durable.
@@ -113,13 +133,20 @@ impl Log {
             last_effects: 0,
             wanted: start.at.lsn,
             unsynced: VecDeque::new(),
-            syncing: None,
+            syncing: VecDeque::new(),
+            syncs_max: 1,
+            next_sync: 0,
+            handles: Vec::new(),
             buffer: Arc::default(),
         }
     }
 
     pub(in super::super) fn set_lane(&mut self, lane: Lane) {
         self.lane = lane;
+    }
+
+    pub(in super::super) fn set_syncs_max(&mut self, syncs: usize) {
+        self.syncs_max = syncs.clamp(1, LOG_SYNCS_MAX);
     }
 
     pub(in super::super) fn epoch(&self) -> u64 {
@@ -168,7 +195,7 @@ impl Log {
             self.rotate(io)?;
         }
         let inline =
-            urgency == Urgency::Durable && self.lane == Lane::Inline && self.syncing.is_none();
+            urgency == Urgency::Durable && self.lane == Lane::Inline && self.syncing.is_empty();
         if inline {
             self.sync_earlier(io)?;
         }
@@ -213,17 +240,22 @@ impl Log {
         self.mark >= self.durable.min(self.last_effects)
     }
 
-    /// The sync in flight has ended.
+    /// A sync in flight has ended.
     pub(in super::super) fn synced<D: Disk>(
         &mut self,
         io: &mut Io<D>,
+        number: u64,
         result: io::Result<Vec<u8>>,
     ) -> Result<(), Error> {
-        let Some(covered) = self.syncing.take() else {
+        let Some(one) = self.syncing.iter_mut().find(|one| one.number == number) else {
             return Ok(());
         };
-        result.map_err(|error| Error::io("cannot sync", &path(covered.number), &error))?;
-        self.file_synced(io, covered);
+        one.ended = true;
+        let file = one.covered.number;
+        result.map_err(|error| Error::io("cannot sync", &path(file), &error))?;
+        while let Some(one) = self.syncing.pop_front_if(|one| one.ended) {
+            self.file_synced(io, one.covered);
+        }
         self.sync(io)
     }
 
@@ -257,7 +289,7 @@ impl Log {
         } else {
             Operation::Write { file, offset, bytes }
         };
-        let written = io.attempt(operation);
+        let written = io.attempt_batch(operation);
         written.map_err(|error| Error::io("cannot write", &path(place.file), &error))?;
         self.at = Position {
             lsn: header.lsn,
@@ -278,21 +310,43 @@ impl Log {
         Ok(())
     }
 
-    /// Begins the next sync, if one is wanted and none in flight.
+    /// Syncs what is wanted and not durable, or begins to, as far as there may be more syncs.
     fn sync<D: Disk>(&mut self, io: &mut Io<D>) -> Result<(), Error> {
-        if self.syncing.is_some() || self.wanted <= self.durable {
-            return Ok(());
-        }
-        if self.lane == Lane::Inline {
+        if self.lane == Lane::Inline && self.syncing.is_empty() && self.wanted > self.durable {
             self.sync_earlier(io)?;
             let current = self.current();
             return self.sync_now(io, current);
         }
-        let covered = self.unsynced.front().copied();
-        let covered = covered.unwrap_or_else(|| self.current());
-        io.begin(Operation::Sync { file: covered.file }, Purpose::LogSync);
-        self.syncing = Some(covered);
+        while self.syncing.len() < self.syncs_max
+            && let Some(covered) = self.next_covered(io)
+        {
+            io.begin(Operation::Sync { file: covered.file }, Purpose::LogSync(self.next_sync));
+            self.syncing.push_back(Syncing { covered, number: self.next_sync, ended: false });
+            self.next_sync += 1;
+        }
         Ok(())
+    }
+
+    /// What the next sync in flight is to cover, if one is wanted, by a handle that no other uses.
+    fn next_covered<D: Disk>(&mut self, io: &mut Io<D>) -> Option<Covered> {
+        let begun = self.syncing.back().map_or(self.durable, |one| one.covered.lsn);
+        if self.wanted <= begun {
+            return None;
+        }
+        let is_used = |file: FileId| self.syncing.iter().any(|one| one.covered.file == file);
+        // A file without batches behind those under way is in no need of another sync.
+        if let Some(earlier) = self.unsynced.iter().find(|one| one.lsn > begun) {
+            return Some(*earlier).filter(|one| !is_used(one.file));
+        }
+        let current = self.current();
+        let handles = [current.file].into_iter().chain(self.handles.iter().copied());
+        if let Some(file) = handles.into_iter().find(|file| !is_used(*file)) {
+            return Some(Covered { file, ..current });
+        }
+        // Without another handle the next sync waits for the end of one.
+        let file = io.reopen(current.file, &path(current.number))?;
+        self.handles.push(file);
+        Some(Covered { file, ..current })
     }
 
     /// Syncs the files before the current one.
@@ -315,9 +369,8 @@ impl Log {
         // A file that was current when its sync began may since have been left behind, with
         // batches that this sync does not cover.
         let done = |first: &Covered| first.number == covered.number && first.lsn <= covered.lsn;
-        if self.unsynced.front().is_some_and(done) {
-            self.unsynced.pop_front();
-            io.close(covered.file);
+        if let Some(first) = self.unsynced.pop_front_if(|first| done(first)) {
+            io.close(first.file);
         }
     }
 
@@ -335,12 +388,14 @@ impl Log {
         let full = self.current();
         let (number, file, len) = self.files.take(io, 0)?;
         self.files.keep(full.number);
-        let in_flight = self.syncing.is_some_and(|covered| covered.number == full.number);
+        let in_flight = self.syncing.iter().any(|one| one.covered.number == full.number);
         if full.lsn > self.durable || in_flight {
             self.unsynced.push_back(full);
         } else {
             io.close(full.file);
         }
+        // Operations under way hold their files themselves.
+        self.handles.drain(..).for_each(|handle| io.close(handle));
         self.file = file;
         self.len = len;
         self.at.file = number;

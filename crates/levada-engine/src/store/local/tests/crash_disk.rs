@@ -390,7 +390,7 @@ impl Disk for CrashDisk {
             state.run_one();
         }
         let (ticket, result) = state.completed.pop_front()?;
-        Some(Completion { ticket, result: result.map_err(io::Error::from) })
+        Some(Completion { ticket, result: result.map_err(io::Error::from), sync_us: None })
     }
 
     fn wait_completed(&mut self) {
