@@ -35,6 +35,8 @@
 //! - [`Worker`] reads a group, hands each [`Delivery`] to a handler (any async function of
 //!   extractors, a `tower::Service<Delivery>` underneath), and turns its [`Outcome`] into an ack,
 //!   a rest, or a dead letter.
+//! - [`Worker::idempotent`] keeps effects to one, by [`Marks`] on any backend or, with the feature
+//!   `postgres`, in the transaction of the effect; that one has an outbox, too.
 //! - Beside them: [`Reader`] replays and follows, [`DeadLetters`] lists and redrives, [`Channel`]
 //!   and [`Cache`] are what stands beside a queue, [`Producer::request`] waits for an answer,
 //!   [`Scheduled`] can be cancelled, [`Janitor`] trims; [`testing`] has a broker with a paused
@@ -54,7 +56,8 @@
 //! entry. A program built with `panic = "abort"` cannot catch the panic of a handler.
 //!
 //! # What it is not
-//! No workflow engine, no scheduler of its own, no exactly-once delivery.
+//! No exactly-once delivery: effects can happen once, deliveries cannot. No workflow engine, no
+//! scheduler of its own, no payloads but JSON.
 #![deny(missing_docs)]
 
 pub mod backend;
@@ -63,21 +66,29 @@ mod buffer;
 mod cache;
 mod capabilities;
 mod channel;
+mod control;
 mod dead_letter;
 mod delivery;
 pub mod error;
 pub mod event;
+mod extensions;
 pub mod handler;
+pub mod idempotency;
 mod janitor;
 mod message;
 mod names;
 mod outcome;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 mod producer;
 mod random;
 mod reader;
 mod request;
 mod retry;
 mod schedule;
+#[cfg(unix)]
+mod signals;
+mod telemetry;
 #[cfg(feature = "embedded")]
 pub mod testing;
 mod trace;
@@ -88,11 +99,14 @@ pub use self::buffer::{BUFFER_BYTES_MAX, BUFFER_EVENTS_MAX, BufferStats, Shed};
 pub use self::cache::Cache;
 pub use self::capabilities::Capabilities;
 pub use self::channel::{Channel, Listening};
+pub use self::control::Control;
 pub use self::dead_letter::{DeadLetter, DeadLetters};
 pub use self::delivery::{Delivery, Lease};
 pub use self::error::{Error, Result};
 pub use self::event::Event;
+pub use self::extensions::Extensions;
 pub use self::handler::{Attempt, Batch, Headers, Id, Msg, State};
+pub use self::idempotency::Marks;
 pub use self::janitor::{Janitor, Report};
 pub use self::message::{Entry, Fields, MessageId};
 pub use self::outcome::{BatchOutcome, Fault, Outcome};
@@ -101,5 +115,7 @@ pub use self::reader::Reader;
 pub use self::request::Replies;
 pub use self::retry::Retry;
 pub use self::schedule::Scheduled;
+#[cfg(unix)]
+pub use self::signals::terminated;
 pub use self::trace::TraceContext;
 pub use self::worker::{CONCURRENCY_MAX, Drained, Route, Worker};

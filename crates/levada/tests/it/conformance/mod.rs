@@ -3,6 +3,7 @@
 mod beside;
 mod failing;
 mod handling;
+mod holding;
 mod sending;
 
 /// An event with a number and a key, in a stream of its own.
