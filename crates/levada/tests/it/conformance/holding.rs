@@ -23,7 +23,7 @@ async fn append(broker: &Broker, run: &str, numbers: &[u32]) -> Option<MessageId
         once: None,
     };
     let ids = broker.backend().append(numbers.iter().map(entry).collect()).await.expect("sent");
-    ids.into_iter().map(|id| id.expect("appended")).last()
+    ids.into_iter().map(|id| id.expect("appended")).next_back()
 }
 
 async fn effect(
