@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::backend::{Backend, Seat};
 use crate::error::{Error, Result};
 use crate::event::{self, DecodeError, Event};
+use crate::extensions::Extensions;
 use crate::message::{Fields, MessageId};
 use crate::producer::Producer;
 use crate::trace::TraceContext;
@@ -26,6 +27,8 @@ pub struct Delivery {
     pub lease: Lease,
     /// Sends events that belong to the same trace.
     pub producer: Producer,
+    /// What layers lend to the handler.
+    pub extensions: Extensions,
     /// Where it is pending.
     pub(crate) seat: Arc<Seat>,
 }

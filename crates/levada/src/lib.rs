@@ -37,6 +37,8 @@
 //!   a rest, or a dead letter.
 //! - [`Broker::partitioned`] lays a stream over partitions, on one server or a cluster;
 //!   [`Worker::exclusive`] gives each partition to one worker. See `docs/topics.md`.
+//! - [`Worker::idempotent`] keeps effects to one, by [`Marks`] on any backend or, with the feature
+//!   `postgres`, in the transaction of the effect; that one has an outbox, too.
 //! - Beside them: [`Reader`] replays and follows, [`DeadLetters`] lists and redrives, [`Channel`]
 //!   and [`Cache`] are what stands beside a queue, [`Producer::request`] waits for an answer,
 //!   [`Scheduled`] can be cancelled, [`Janitor`] trims; [`testing`] has a broker with a paused
@@ -56,7 +58,8 @@
 //! entry. A program built with `panic = "abort"` cannot catch the panic of a handler.
 //!
 //! # What it is not
-//! No workflow engine, no scheduler of its own, no exactly-once delivery.
+//! No exactly-once delivery: effects can happen once, deliveries cannot. No workflow engine, no
+//! scheduler of its own, no payloads but JSON.
 #![deny(missing_docs)]
 
 pub mod backend;
@@ -65,22 +68,30 @@ mod buffer;
 mod cache;
 mod capabilities;
 mod channel;
+mod control;
 mod dead_letter;
 mod delivery;
 mod durability;
 pub mod error;
 pub mod event;
+mod extensions;
 pub mod handler;
+pub mod idempotency;
 mod janitor;
 mod message;
 mod names;
 mod outcome;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 mod producer;
 mod random;
 mod reader;
 mod request;
 mod retry;
 mod schedule;
+#[cfg(unix)]
+mod signals;
+mod telemetry;
 #[cfg(feature = "embedded")]
 pub mod testing;
 mod topic;
@@ -92,12 +103,15 @@ pub use self::buffer::{BUFFER_BYTES_MAX, BUFFER_EVENTS_MAX, BufferStats, Shed};
 pub use self::cache::Cache;
 pub use self::capabilities::Capabilities;
 pub use self::channel::{Channel, Listening};
+pub use self::control::Control;
 pub use self::dead_letter::{DeadLetter, DeadLetters};
 pub use self::delivery::{Delivery, Lease};
 pub use self::durability::Durability;
 pub use self::error::{Error, Result};
 pub use self::event::Event;
+pub use self::extensions::Extensions;
 pub use self::handler::{Attempt, Batch, Headers, Id, Msg, State};
+pub use self::idempotency::Marks;
 pub use self::janitor::{Janitor, Report};
 pub use self::message::{Entry, Fields, MessageId};
 pub use self::outcome::{BatchOutcome, Fault, Outcome};
@@ -106,6 +120,8 @@ pub use self::reader::Reader;
 pub use self::request::Replies;
 pub use self::retry::Retry;
 pub use self::schedule::Scheduled;
+#[cfg(unix)]
+pub use self::signals::terminated;
 pub use self::topic::{PARTITIONS_MAX, Topic};
 pub use self::trace::TraceContext;
 pub use self::worker::{CONCURRENCY_MAX, Drained, Route, Worker};

@@ -1,6 +1,8 @@
 //! Names of the keys that stand beside a stream. All of them hash to the slot of the stream, so
 //! that a transaction over them is possible in a cluster.
 
+use crate::idempotency::Mark;
+
 /// A key beside a stream: `key:suffix` where the key has a hash tag, else `{key}:suffix`.
 pub(crate) fn beside(stream: &str, suffix: &str) -> String {
     match has_hash_tag(stream) {
@@ -29,6 +31,16 @@ pub(crate) fn resting(stream: &str, group: &str) -> String {
 #[cfg(feature = "redis")]
 pub(crate) fn delayed(stream: &str) -> String {
     beside(stream, "delayed")
+}
+
+/// Where the workers of a group count what they read, for a rate that they share.
+pub(crate) fn rate(stream: &str, group: &str) -> String {
+    beside(stream, &format!("rate:{group}"))
+}
+
+/// What remembers that a group is done with an event.
+pub(crate) fn done(mark: &Mark) -> String {
+    beside(&mark.stream, &format!("done:{}:{}", mark.group, mark.id))
 }
 
 /// What remembers that an event was appended.

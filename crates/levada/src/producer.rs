@@ -11,12 +11,13 @@ use crate::error::{Error, Result};
 use crate::event::{self, Event};
 use crate::message::MessageId;
 use crate::schedule::Scheduled;
+use crate::telemetry;
 use crate::topic::Topic;
 use crate::trace::TraceContext;
 
 /// Who a producer says it is to the server, unless it is [`Producer::named`]: events of one
 /// idempotency key are one event, whichever process sends them.
-const NAME: &str = "levada";
+pub(crate) const NAME: &str = "levada";
 
 /// Sends events. Cheap to clone.
 ///
@@ -81,7 +82,8 @@ impl Producer {
     /// on disk. After [`Error::Connection`] or [`Error::Timeout`] it may or may not be there:
     /// an event with an idempotency key can simply be sent again.
     pub async fn send<E: Event>(&self, event: &E) -> Result<MessageId> {
-        let mut ids = self.append(vec![self.entry(event)?]).await?;
+        let entry = self.entry(event)?;
+        let mut ids = self.append(E::STREAM, vec![entry]).await?;
         ids.pop().unwrap_or_else(|| Err(Error::Protocol("no answer to an append".into())))
     }
 
@@ -92,11 +94,7 @@ impl Producer {
             return Ok(Vec::new());
         }
         let entries = events.iter().map(|event| self.entry(event)).collect::<Result<_>>()?;
-        self.append(entries).await?.into_iter().collect()
-    }
-
-    async fn append(&self, entries: Vec<Append>) -> Result<Vec<Result<MessageId>>> {
-        self.backend.append_held(entries, self.durability).await
+        self.append(E::STREAM, entries).await?.into_iter().collect()
     }
 
     /// Puts an event into a bounded buffer that is sent in the background, and never waits: for
@@ -136,6 +134,14 @@ impl Producer {
         self.schedule(event, Due::At(u64::try_from(ms).unwrap_or(u64::MAX))).await
     }
 
+    async fn append(&self, stream: &str, entries: Vec<Append>) -> Result<Vec<Result<MessageId>>> {
+        let count = entries.len();
+        let answers = self.backend.append_held(entries, self.durability).await;
+        let well = answers.as_ref().map_or(0, |ids| ids.iter().filter(|id| id.is_ok()).count());
+        telemetry::sent(stream, well, count - well);
+        answers
+    }
+
     async fn schedule<E: Event>(&self, event: &E, due: Due) -> Result<Scheduled> {
         let entry = self.entry(event)?;
         let stream = entry.stream.clone();
@@ -148,20 +154,30 @@ impl Producer {
     }
 
     pub(crate) fn entry<E: Event>(&self, event: &E) -> Result<Append> {
-        let mut fields = event::encode(event)?;
-        let trace = self.trace.unwrap_or_else(TraceContext::next);
-        fields.push(event::TRACEPARENT, trace.to_string());
-        for (name, value) in self.headers.iter() {
-            fields.push(format!("{}{name}", event::HEADER), value.as_str());
-        }
-        let once = event.idempotency_key().filter(|id| !id.is_empty());
-        let once = once.map(|id| Once { producer: self.name.to_string(), id });
-        let mut entry = Append { stream: E::STREAM.to_owned(), fields, once };
+        let mut entry = entry(event, &self.name, &self.headers, self.trace)?;
         if let Some(topic) = self.topics.iter().find(|topic| topic.name() == E::STREAM) {
             entry.stream = topic.place(&entry);
         }
         Ok(entry)
     }
+}
+
+/// The entry that an event is when a producer of this name sends it.
+pub(crate) fn entry<E: Event>(
+    event: &E,
+    producer: &str,
+    headers: &[(String, String)],
+    trace: Option<TraceContext>,
+) -> Result<Append> {
+    let mut fields = event::encode(event)?;
+    let trace = trace.unwrap_or_else(TraceContext::next);
+    fields.push(event::TRACEPARENT, trace.to_string());
+    for (name, value) in headers {
+        fields.push(format!("{}{name}", event::HEADER), value.as_str());
+    }
+    let once = event.idempotency_key().filter(|id| !id.is_empty());
+    let once = once.map(|id| Once { producer: producer.to_owned(), id });
+    Ok(Append { stream: E::STREAM.to_owned(), fields, once })
 }
 
 impl fmt::Debug for Producer {

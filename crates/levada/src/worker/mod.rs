@@ -5,6 +5,7 @@
 //! for each event that is handled, and a loop that hands events from the first to the last.
 
 mod guard;
+mod pace;
 mod partitions;
 mod reading;
 mod run;
@@ -17,12 +18,15 @@ use std::time::Duration;
 use tower::util::BoxCloneSyncService;
 use tower::{Layer, Service, ServiceExt as _};
 
+use self::pace::Rate;
 use crate::backend::{Seat, Start};
 use crate::broker::Broker;
+use crate::control::Control;
 use crate::delivery::Delivery;
 use crate::error::{Error, Result};
 use crate::event::Event as _;
 use crate::handler::{BatchHandler, BoxError, Handler, HandlerService, Running};
+use crate::idempotency::{Idempotency, OnlyOnce};
 use crate::outcome::{BatchOutcome, Outcome};
 use crate::retry::Retry;
 use crate::{names, random};
@@ -78,6 +82,7 @@ struct Setup {
     start: Start,
     tracks: Vec<Track>,
     layers: Vec<Arc<dyn Fn(Route) -> Route + Send + Sync>>,
+    once: Option<Arc<dyn Idempotency>>,
     concurrency: usize,
     ordered: bool,
     exclusive: bool,
@@ -87,6 +92,8 @@ struct Setup {
     drain: Duration,
     poll: Duration,
     dead_letters: Option<String>,
+    rate: Option<Rate>,
+    control: Control,
 }
 
 /// A stream and what handles its events.
@@ -133,6 +140,7 @@ impl Worker<()> {
             start: Start::Oldest,
             tracks: Vec::new(),
             layers: Vec::new(),
+            once: None,
             concurrency: 16,
             ordered: false,
             exclusive: false,
@@ -142,6 +150,8 @@ impl Worker<()> {
             drain: Duration::from_secs(30),
             poll: Duration::from_millis(500),
             dead_letters: None,
+            rate: None,
+            control: Control::new(),
         };
         Self { broker: broker.clone(), state: Arc::new(()), setup }
     }
@@ -205,6 +215,15 @@ impl<S: Send + Sync + 'static> Worker<S> {
         <L::Service as Service<Delivery>>::Future: Send + 'static,
     {
         self.setup.layers.push(Arc::new(move |route| boxed(layer.layer(route))));
+        self
+    }
+
+    /// Does not call handlers for events that were done before, as a store remembers: an
+    /// idempotency key, or the id of the entry, for each group. It is the innermost layer. For
+    /// handlers of single events: with a batch handler the worker does not start.
+    #[must_use]
+    pub fn idempotent(mut self, store: impl Idempotency) -> Self {
+        self.setup.once = Some(Arc::new(store));
         self
     }
 
@@ -300,6 +319,23 @@ impl<S: Send + Sync + 'static> Worker<S> {
         self
     }
 
+    /// At most so many events in each span of time (at least 10 ms), by all workers of the group
+    /// together that ask for a rate, over all their streams. The spans follow each other without a
+    /// gap, so two of them may meet in twice as many. They are counted on the server and told apart
+    /// by the clocks of the workers, which have to agree by less than a span. What is read is what
+    /// counts: an event that comes again counts again. [`Worker::run_until_idle`] has no rate.
+    #[must_use]
+    pub fn rate_limit(mut self, events: u64, per: Duration) -> Self {
+        let per = per.max(Duration::from_millis(10));
+        self.setup.rate = Some(Rate { events: events.max(1), per, key: String::new() });
+        self
+    }
+
+    /// What pauses this worker and lets it go on.
+    pub fn control(&self) -> Control {
+        self.setup.control.clone()
+    }
+
     /// Works until `shutdown` is over; then it reads no more, lets running handlers finish and
     /// gives the rest back. An error where it cannot begin, or the server refuses for good.
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send) -> Result<Drained> {
@@ -333,9 +369,22 @@ impl Setup {
                 return invalid("a stream has two handlers in one group: use two groups");
             }
         }
+        if let (Some(rate), Some(first)) = (&mut self.rate, self.tracks.first()) {
+            rate.key = names::rate(&first.stream, &self.group);
+        }
         for track in &mut self.tracks {
-            if let Work::Each(route) = &mut track.work {
-                *route = self.layers.iter().fold(route.clone(), |route, layer| layer(route));
+            match (&mut track.work, &self.once) {
+                (Work::Each(route), once) => {
+                    let inner = match once {
+                        Some(store) => boxed(OnlyOnce::new(Arc::clone(store), route.clone())),
+                        None => route.clone(),
+                    };
+                    *route = self.layers.iter().fold(inner, |route, layer| layer(route));
+                }
+                (Work::Together { .. }, Some(_)) => {
+                    return invalid("an idempotency store is for handlers of single events");
+                }
+                (Work::Together { .. }, None) => {}
             }
         }
         self.tracks = self.tracks.iter().flat_map(|track| track.partitions(broker)).collect();

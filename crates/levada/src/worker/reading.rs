@@ -7,6 +7,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::Instant;
 
 use super::Setup;
+use super::pace::{Pace, Tokens};
 use super::partitions::{Access, is_taken_over};
 use super::settle::{Shared, stopped};
 use crate::backend::{Delivered, GroupPolicy, GroupReader, Seat};
@@ -27,6 +28,13 @@ pub(super) struct Taken {
     pub(super) permit: OwnedSemaphorePermit,
 }
 
+/// What a read within a rate comes to.
+enum Paced {
+    Read(Vec<Taken>),
+    /// The rate has nothing left for so long.
+    Wait(Duration),
+}
+
 /// Reads for a worker.
 pub(super) struct Reading {
     shared: Arc<Shared>,
@@ -41,6 +49,8 @@ pub(super) struct Reading {
     next_tick: Instant,
     /// Which partition goes first among those of its stream.
     turn: usize,
+    /// The group's rate, if it has one.
+    pace: Option<Pace>,
 }
 
 impl Reading {
@@ -54,7 +64,9 @@ impl Reading {
         let again =
             streams.filter(|_| ours).map(|stream| setup.seat(&names::again(stream, &setup.group)));
         let again: Vec<Seat> = again.collect();
+        let rate = setup.rate.clone();
         let reading = Self {
+            pace: rate.map(|rate| Pace::new(Arc::clone(&shared.backend), rate)),
             reader: shared.backend.reader().await?,
             joined: vec![false; again.len()],
             shared: Arc::clone(shared),
@@ -84,11 +96,15 @@ impl Reading {
     ) -> Result<()> {
         let mut stopping = self.shared.stopping.clone();
         let mut rest = REST_MIN;
+        let control = self.shared.setup.control.clone();
         loop {
             let permit = tokio::select! {
                 biased;
                 () = stopped(&mut stopping) => return Ok(()),
-                permit = Arc::clone(&places).acquire_owned() => permit,
+                permit = async {
+                    control.running().await;
+                    Arc::clone(&places).acquire_owned().await
+                } => permit,
             };
             let Ok(mut permit) = permit else {
                 return Ok(());
@@ -97,8 +113,14 @@ impl Reading {
             if let Ok(more) = Arc::clone(&places).try_acquire_many_owned(more) {
                 permit.merge(more);
             }
-            match self.read(permit, Some(self.shared.setup.poll)).await {
-                Ok(taken) => {
+            match self.read_paced(permit).await {
+                Ok(Paced::Wait(left)) => {
+                    tokio::select! {
+                        () = tokio::time::sleep(left) => {}
+                        () = stopped(&mut stopping) => {}
+                    }
+                }
+                Ok(Paced::Read(taken)) => {
                     rest = REST_MIN;
                     if !taken.is_empty() && out.send(taken).await.is_err() {
                         return Ok(());
@@ -114,6 +136,26 @@ impl Reading {
                 }
             }
         }
+    }
+
+    /// As [`Reading::read`], but no more than the rate has left.
+    async fn read_paced(&mut self, mut places: OwnedSemaphorePermit) -> Result<Paced> {
+        let wait = Some(self.shared.setup.poll);
+        let Some(pace) = &mut self.pace else {
+            return self.read(places, wait).await.map(Paced::Read);
+        };
+        let tokens: Tokens = pace.take(places.num_permits()).await?;
+        let Some(granted) = places.split(tokens.count).filter(|_| tokens.count > 0) else {
+            return Ok(Paced::Wait(tokens.left));
+        };
+        drop(places);
+        let taken = self.read(granted, wait).await?;
+        if let Some(pace) = &self.pace {
+            pace.give_back(tokens, tokens.count.saturating_sub(taken.len())).await.unwrap_or_else(
+                |error| tracing::debug!(%error, "tokens are lost until the next span"),
+            );
+        }
+        Ok(Paced::Read(taken))
     }
 
     /// What comes next, as many as there are places at most. Waits for it where it may.

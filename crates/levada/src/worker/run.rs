@@ -16,9 +16,11 @@ use super::{Drained, Setup, Work};
 use crate::broker::Broker;
 use crate::delivery::{Delivery, Lease};
 use crate::error::Result;
+use crate::extensions::Extensions;
 use crate::message::Fields;
 use crate::outcome::Verdict;
 use crate::producer::Producer;
+use crate::telemetry::Meters;
 
 /// Works until the shutdown.
 pub(super) async fn run(
@@ -34,6 +36,7 @@ pub(super) async fn run(
     let mut aside = JoinSet::new();
     aside.spawn(Arc::clone(&crew.shared).extend_leases());
     aside.spawn(Arc::clone(&crew.shared).keep_partitions());
+    aside.spawn(Arc::clone(&crew.shared).report_groups());
     // In a set, so that nothing reads on when the worker is dropped.
     let mut reader = JoinSet::new();
     reader.spawn(reading.run(places, out));
@@ -110,7 +113,12 @@ impl Crew {
     fn new(broker: &Broker, setup: Setup) -> (watch::Sender<bool>, Self) {
         let (stop, stopping) = watch::channel(false);
         let places = Arc::new(Semaphore::new(setup.concurrency));
+        let meters = setup
+            .tracks
+            .iter()
+            .map(|track| (Arc::clone(&track.stream), Meters::of(&track.stream, &setup.group)));
         let shared = Arc::new(Shared {
+            meters: meters.collect(),
             backend: Arc::clone(broker.backend()),
             partitions: setup.exclusive.then(|| Partitions::of(&setup)),
             setup,
@@ -209,6 +217,7 @@ impl Crew {
                 lost: Arc::new(AtomicBool::new(false)),
             },
             producer: self.producer.clone(),
+            extensions: Extensions::default(),
             seat,
         };
         Job { track, delivery, permit }

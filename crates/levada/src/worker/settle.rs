@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tower::{Service as _, ServiceExt as _};
+use tracing::Instrument as _;
 
 use super::guard::{caught, limited};
 use super::partitions::Partitions;
@@ -17,6 +18,7 @@ use crate::error::{Error, Result};
 use crate::message::MessageId;
 use crate::outcome::{Outcome, Verdict, verdict};
 use crate::random;
+use crate::telemetry::{self, Meters};
 
 /// Rests between attempts to tell the server: the first, doubled up to the longest. When the lease
 /// is over it is too late, and the event comes again.
@@ -30,6 +32,8 @@ pub(super) struct Shared {
     /// What is ours alone, where that matters.
     pub(super) partitions: Option<Partitions>,
     pub(super) counts: Counts,
+    /// By stream.
+    pub(super) meters: HashMap<Arc<str>, Meters>,
     /// Deliveries that are ours, by their seat. Held for no longer than a look.
     pub(super) held: Mutex<HashMap<Arc<Seat>, HashMap<MessageId, Delivery>>>,
     /// Whether the shutdown has begun.
@@ -67,6 +71,7 @@ impl Shared {
             Entry::Occupied(_) => false,
             Entry::Vacant(free) => {
                 free.insert(delivery.clone());
+                self.meter(delivery, |meters| meters.held.increment(1));
                 true
             }
         }
@@ -75,8 +80,15 @@ impl Shared {
     /// It is over.
     pub(super) fn let_go(&self, delivery: &Delivery) {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(seat) = held.get_mut(&delivery.seat) {
-            seat.remove(&delivery.id);
+        let was = held.get_mut(&delivery.seat).and_then(|seat| seat.remove(&delivery.id));
+        if was.is_some() {
+            self.meter(delivery, |meters| meters.held.decrement(1));
+        }
+    }
+
+    fn meter(&self, delivery: &Delivery, report: impl FnOnce(&Meters)) {
+        if let Some(meters) = self.meters.get(&delivery.stream) {
+            report(meters);
         }
     }
 
@@ -122,10 +134,13 @@ impl Shared {
     async fn attempt(&self, mut route: Route, delivery: &Delivery) -> Outcome {
         let request = delivery.clone();
         let running = async move { route.ready().await?.call(request).await };
+        let running = running.instrument(telemetry::span(delivery));
+        let begun = tokio::time::Instant::now();
         let limited = match delivery.trace() {
             Some(trace) => limited(trace.scope(running), self.setup.timeout).await,
             None => limited(running, self.setup.timeout).await,
         };
+        self.meter(delivery, |meters| meters.seconds.record(begun.elapsed()));
         match (limited, self.setup.timeout) {
             (Some(Ok(Ok(outcome))), _) => outcome,
             (Some(Ok(Err(error))), _) => Outcome::retry(error),
@@ -138,16 +153,57 @@ impl Shared {
 
     /// Handles deliveries together to their end.
     pub(super) async fn handle_together(&self, run: Together, deliveries: Vec<Delivery>) {
+        let begun = tokio::time::Instant::now();
         let outcome = caught(run(deliveries.clone())).await;
-        for delivery in &deliveries {
+        if let Some(first) = deliveries.first() {
+            self.meter(first, |meters| meters.seconds.record(begun.elapsed()));
+        }
+        let mut done: HashMap<Arc<Seat>, Vec<Delivery>> = HashMap::new();
+        for delivery in deliveries {
             let outcome = match &outcome {
                 Ok(outcome) => outcome.of(delivery.id).clone(),
                 // One of them is to blame, and nobody knows which: each gets its other attempts.
                 Err(panic) => Outcome::retry(panic),
             };
-            let verdict = verdict(outcome, delivery.attempt, &self.setup.retry, random::number());
-            self.settle(delivery, verdict).await;
+            match verdict(outcome, delivery.attempt, &self.setup.retry, random::number()) {
+                Verdict::Ack => done.entry(Arc::clone(&delivery.seat)).or_default().push(delivery),
+                verdict => self.settle(&delivery, verdict).await,
+            }
         }
+        for (seat, deliveries) in done {
+            self.ack_together(&seat, &deliveries).await;
+        }
+    }
+
+    /// One request for all that a batch is done with; where it fails, one for each, again and
+    /// again.
+    async fn ack_together(&self, seat: &Seat, deliveries: &[Delivery]) {
+        let ids: Vec<MessageId> = deliveries.iter().map(|delivery| delivery.id).collect();
+        deliveries.iter().for_each(|delivery| self.let_go(delivery));
+        let Some(first) = deliveries.first() else {
+            return;
+        };
+        if self.tell_done(seat, &first.stream, &ids).await.is_ok() {
+            let count = ids.len() as u64;
+            self.counts.acked.fetch_add(count, Ordering::Relaxed);
+            self.meter(first, |meters| meters.acked.increment(count));
+            return;
+        }
+        for delivery in deliveries {
+            self.hold(delivery);
+        }
+        for delivery in deliveries {
+            self.settle(delivery, Verdict::Ack).await;
+        }
+    }
+
+    async fn tell_done(&self, seat: &Seat, stream: &str, ids: &[MessageId]) -> Result<()> {
+        self.backend.ack(seat, ids).await?;
+        if *seat.stream != *stream {
+            // Nobody else reads what was given back to this group.
+            self.backend.delete(&seat.stream, ids).await?;
+        }
+        Ok(())
     }
 
     /// Tells the server, again and again until the lease would be over, and lets go.
@@ -185,17 +241,15 @@ impl Shared {
         }
         match verdict {
             Verdict::Ack => {
-                backend.ack(seat, &[delivery.id]).await?;
-                if seat.stream != delivery.stream {
-                    // Nobody else reads what was given back to this group.
-                    backend.delete(&seat.stream, &[delivery.id]).await?;
-                }
+                self.tell_done(seat, &delivery.stream, &[delivery.id]).await?;
                 self.counts.acked.fetch_add(1, Ordering::Relaxed);
+                self.meter(delivery, |meters| meters.acked.increment(1));
             }
             Verdict::Rest(rest, reason) => {
                 tracing::debug!(id = %delivery.id, reason, ?rest, "it comes again");
                 backend.retry(seat, &failed(delivery, reason), *rest).await?;
                 self.counts.retried.fetch_add(1, Ordering::Relaxed);
+                self.meter(delivery, |meters| meters.retried.increment(1));
             }
             Verdict::Bury(reason) => {
                 let stream = &*delivery.stream;
@@ -206,6 +260,7 @@ impl Shared {
                     backend.delete(&seat.stream, &[delivery.id]).await?;
                 }
                 self.counts.dead.fetch_add(1, Ordering::Relaxed);
+                self.meter(delivery, |meters| meters.dead.increment(1));
             }
         }
         Ok(())
@@ -226,8 +281,27 @@ impl Shared {
                 Ok(()) => {
                     let count = entries.len() as u64;
                     self.counts.handed_back.fetch_add(count, Ordering::Relaxed);
+                    if let Some(delivery) = deliveries.iter().find(|it| it.seat == seat) {
+                        self.meter(delivery, |meters| meters.handed_back.increment(count));
+                    }
                 }
                 Err(error) => tracing::warn!(%error, "not handed back; the lease will end"),
+            }
+        }
+    }
+
+    /// Reports how the groups stand, until it is dropped.
+    pub(super) async fn report_groups(self: Arc<Self>) {
+        let mut ticks = tokio::time::interval(telemetry::GROUPS_EVERY);
+        loop {
+            ticks.tick().await;
+            for (stream, meters) in &self.meters {
+                // Whether the server can be reached, others say.
+                let groups = self.backend.groups(stream).await.unwrap_or_default();
+                let ours = groups.iter().find(|group| group.name == *self.setup.group);
+                if let Some(facts) = ours {
+                    meters.groups(facts);
+                }
             }
         }
     }

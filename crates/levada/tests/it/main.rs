@@ -6,10 +6,12 @@
 //! - `failing_servers`: clusters and sentinels whose masters die, TLS that is refused. Ignored
 //!   but in `cargo xtask toolkit`, which starts them.
 //! - `paused`: the broker for tests.
+//! - `telemetry`: what is measured.
 //! - `world`: the backends, and what the tests share.
 
 mod conformance;
 #[cfg(unix)]
 mod failing_servers;
 mod paused;
+mod telemetry;
 mod world;

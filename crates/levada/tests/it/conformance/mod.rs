@@ -3,6 +3,7 @@
 mod beside;
 mod failing;
 mod handling;
+mod holding;
 mod partitions;
 mod sending;
 
