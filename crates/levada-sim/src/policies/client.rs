@@ -193,6 +193,20 @@ impl World {
         }
     }
 
+    /// Asks for what changes what readers may be given, and takes note of what they were given
+    /// before.
+    pub(super) fn ask_in_turn<S: Restart>(
+        &mut self,
+        life: &mut Life<S>,
+        command: &Command<'_>,
+    ) -> Result<Asked, Halt> {
+        let asked = self.ask(life, command)?;
+        let behind = life.news.split_off(life.early);
+        let before = std::mem::replace(&mut life.news, behind);
+        self.take_note(life, before)?;
+        Ok(asked)
+    }
+
     /// Asks until the blocks that are needed are there.
     pub(super) fn ask<S: Restart>(
         &self,
@@ -207,6 +221,7 @@ impl World {
                     return Err(Halt::Failed(format!("{error:?}")));
                 }
                 Outcome::Done(Answer { result, wait }) => {
+                    life.early = life.news.len();
                     self.hear_news(life)?;
                     self.tell(|| format!("  {result:?} {wait:?}"));
                     return Ok((result, wait));

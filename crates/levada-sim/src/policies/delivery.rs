@@ -33,7 +33,7 @@ impl World {
     ) -> Result<usize, Halt> {
         let read = new_read(CONSUMERS[consumer], count);
         let invoked = self.counter.next();
-        let (result, wait) = self.ask(life, &Command::Xreadgroup(read))?;
+        let (result, wait) = self.ask_in_turn(life, &Command::Xreadgroup(read))?;
         let entries = match result {
             Ok(Reply::Streams(streams)) => {
                 let values = valued(life, &streams[0].1)?;
@@ -77,7 +77,7 @@ impl World {
         let no_ack = true;
         let read = command::Xreadgroup { group, no_ack, ..new_read(CONSUMERS[0], count) };
         let invoked = self.counter.next();
-        let (result, wait) = self.ask(life, &Command::Xreadgroup(read))?;
+        let (result, wait) = self.ask_in_turn(life, &Command::Xreadgroup(read))?;
         let ids: Vec<_> = match result {
             Ok(Reply::Streams(streams)) => {
                 let entries = valued(life, &streams[0].1)?;
@@ -132,7 +132,7 @@ impl World {
 
     pub(super) fn ack_one<S: Restart>(&mut self, life: &mut Life<S>, id: Id) -> Result<(), Halt> {
         let invoked = self.counter.next();
-        let (result, wait) = self.ask(life, &Command::Xack(KEY, GROUP, vec![core(id)]))?;
+        let (result, wait) = self.ask_in_turn(life, &Command::Xack(KEY, GROUP, vec![core(id)]))?;
         let acked = self.number_of(result)? == 1;
         if acked {
             self.note_landed(id);
@@ -156,7 +156,7 @@ impl World {
             just_id: false,
         };
         let invoked = self.counter.next();
-        let (result, wait) = self.ask(life, &Command::Xautoclaim(claim))?;
+        let (result, wait) = self.ask_in_turn(life, &Command::Xautoclaim(claim))?;
         let entries = match result {
             Ok(Reply::Autoclaimed(done)) => match &done.claimed {
                 Claimed::Entries(entries) => self.told(life, entries)?,
@@ -198,7 +198,7 @@ impl World {
             reason: None,
         };
         let invoked = self.counter.next();
-        let (result, wait) = self.ask(life, &Command::Xnack(nack))?;
+        let (result, wait) = self.ask_in_turn(life, &Command::Xnack(nack))?;
         if self.number_of(result)? == 1 {
             let rest_ms = match (mode, delay_ms) {
                 (_, Some(delay_ms)) => delay_ms,
@@ -226,7 +226,7 @@ impl World {
         let over =
             command::XgroupHandover { key: KEY, group: GROUP, consumer: CONSUMERS[consumer], to };
         let invoked = self.counter.next();
-        let (_, wait) = self.ask(life, &Command::XgroupHandover(over))?;
+        let (_, wait) = self.ask_in_turn(life, &Command::XgroupHandover(over))?;
         // Nobody failed: what was handed over is offered whatever its count.
         self.leases.values_mut().for_each(|lease| *lease = Lease::default());
         life.hold(wait, invoked, What::Other);

@@ -124,6 +124,8 @@ struct Life<S> {
     clients: u64,
     /// What readers were told, until it is taken note of.
     news: Vec<News>,
+    /// How much of it was heard before the last request was carried out.
+    early: usize,
 }
 
 /// Why a life ended.
@@ -275,7 +277,7 @@ impl World {
         self.note_time();
         let shard = Shard::recover(store, recovered, self.settings, 3)?;
         let (waiting, readers, news) = (Vec::new(), Vec::new(), Vec::new());
-        let mut life = Life { shard, waiting, readers, clients: 0, news };
+        let mut life = Life { shard, waiting, readers, clients: 0, news, early: 0 };
         self.set_up(&mut life)?;
         let (state, rows) = self.read_all(&mut life)?;
         self.turn(&mut life)?;

@@ -84,7 +84,16 @@ impl World {
 
     /// Takes note of all news.
     pub(super) fn take_news<S: Restart>(&mut self, life: &mut Life<S>) -> Result<(), Halt> {
-        for news in std::mem::take(&mut life.news) {
+        let all = std::mem::take(&mut life.news);
+        self.take_note(life, all)
+    }
+
+    pub(super) fn take_note<S: Restart>(
+        &mut self,
+        life: &mut Life<S>,
+        all: Vec<News>,
+    ) -> Result<(), Halt> {
+        for news in all {
             match news {
                 News::Served(client, wait, entries) => self.serve(life, client, wait, entries)?,
                 News::TimedOut(client) => {
