@@ -23,11 +23,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use xtask::record;
-
 use self::client::{Client, Reply};
 use self::fault::Fault;
-use levada_sim::history;
+use levada_sim::{history, record};
 
 use self::journal::{
     CONSUMERS, Counter, GROUP, How, Journal, Ledger, Rules, STREAMS, Span, State, Take, Violation,

@@ -12,7 +12,6 @@ pub mod costs;
 pub mod differential;
 pub mod peer;
 pub mod peers;
-pub mod record;
 pub mod tidy;
 pub mod toolkit;
 pub mod transcript;

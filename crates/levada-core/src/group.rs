@@ -277,7 +277,9 @@ impl Group {
     /// The id below which the group needs no entry any more. References below `first`, the first
     /// entry that is there, hold nothing; redriven entries only where they are pending.
     pub fn watermark(&self, first: StreamId, redriven: &Redriven) -> StreamId {
-        let undelivered = redriven.passed(self.last_id).next().unwrap_or(StreamId::MAX);
+        // What is gone from the head was passed, and with it what came back right behind it.
+        let last_id = self.last_id.max(first.previous().unwrap_or_default());
+        let undelivered = redriven.passed(last_id).next().unwrap_or(StreamId::MAX);
         let held = self.pending.iter_from(first).next();
         let parked = self.order.parked_from(first).next();
         let needed = held.map(|held| held.id).into_iter().chain(parked.map(|(id, _)| id));
@@ -378,5 +380,25 @@ impl Group {
             self.offers.note(entry.id, entry.flags, 0);
         }
         self.pending = pending;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_came_back_behind_what_is_gone_is_passed() {
+        let id = |ms| StreamId::new(ms, 0);
+        let group = Group { last_id: id(4), ..Group::default() };
+        let mut redriven = Redriven::default();
+        redriven.insert(id(5), id(4));
+        redriven.insert(id(6), id(5));
+        assert_eq!(group.watermark(id(5), &redriven), StreamId::new(6, 1));
+        redriven.drop_below(id(6));
+        assert_eq!(group.watermark(id(6), &redriven), StreamId::new(6, 1));
+        // Between the two something is there that the group was not given.
+        redriven.insert(id(9), id(8));
+        assert_eq!(group.watermark(id(6), &redriven), StreamId::new(6, 1));
     }
 }

@@ -227,6 +227,11 @@ impl GroupPolicy {
         !self.order_by.is_empty()
     }
 
+    /// Whether what is new may have to wait for what is pending.
+    pub fn holds_up(&self) -> bool {
+        self.is_ordered() || self.max_pending > 0
+    }
+
     /// Whether a consumer that goes hands back what it held.
     pub fn hands_back(&self) -> bool {
         self.has_lease() || self.is_ordered()

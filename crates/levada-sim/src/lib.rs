@@ -18,6 +18,7 @@ pub mod op;
 pub mod pair;
 pub mod policies;
 pub mod random;
+pub mod record;
 pub mod recording;
 pub mod replica;
 pub mod shrink;

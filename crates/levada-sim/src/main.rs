@@ -12,9 +12,8 @@
 use levada_engine::store::local::LocalStore;
 use levada_sim::crash::{self, Extent, Report};
 use levada_sim::disk::SharedDisk;
-use levada_sim::policies;
-use std::io::{self, Write as _};
-use std::process::{Command, ExitCode};
+use levada_sim::{policies, record};
+use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
@@ -174,18 +173,19 @@ impl Run {
              {violations} violations",
             self.seed
         );
-        if self.record
-            && let Err(error) = record(self.what, self.seed, &sum, violations)
-        {
-            eprintln!("the record was not written: {error}");
-            return ExitCode::FAILURE;
+        if self.record {
+            let (what, seed, count) = (self.what.to_owned(), self.seed, sum.cycles());
+            if let Err(error) = record::add(&record::Run { what, seed, count, violations }) {
+                eprintln!("the record was not written: {error}");
+                return ExitCode::FAILURE;
+            }
         }
         if violations == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
 
     /// Takes seeds until there are no more; the sum of their reports, how many they were, and how
     /// many were wrong.
-    fn work(&self, progress: &Progress) -> (Report, u64, u64) {
+    fn work(&self, progress: &Progress) -> (Report, u64, usize) {
         let (mut sum, mut schedules, mut wrong) = (Report::default(), 0, 0);
         while progress.cycles.load(Ordering::Relaxed) < self.cycles {
             let at = progress.schedules.fetch_add(1, Ordering::Relaxed);
@@ -206,25 +206,4 @@ impl Run {
         }
         (sum, schedules, wrong)
     }
-}
-
-/// Adds a row to the record at the end of RELIABILITY.md.
-fn record(what: &str, seed: u64, sum: &Report, violations: u64) -> io::Result<()> {
-    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
-    let printed = |program: &str, arguments: &[&str]| {
-        let output = Command::new(program).args(arguments).current_dir(root).output()?;
-        match output.status.success() {
-            true => Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned()),
-            false => Err(io::Error::other(format!("{program} {arguments:?} fails"))),
-        }
-    };
-    let date = printed("date", &["-u", "+%Y-%m-%d"])?;
-    let commit = printed("git", &["rev-parse", "--short", "HEAD"])?;
-    // The record itself changes with every run and is no change of what was tested.
-    let changed = printed("git", &["status", "--porcelain", "--", ".", ":!RELIABILITY.md"])?;
-    let commit = if changed.is_empty() { commit } else { commit + " and changes" };
-    let page = std::path::Path::new(root).join("RELIABILITY.md");
-    let mut page = std::fs::File::options().append(true).open(page)?;
-    let cycles = sum.cycles();
-    writeln!(page, "| {date} | {commit} | {what} | {seed} | {cycles} | {violations} |")
 }

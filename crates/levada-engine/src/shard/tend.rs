@@ -66,7 +66,7 @@ impl<S: Store> Shard<S> {
     /// Asks streams of which something may be due, and serves whom that concerns.
     pub(super) fn tend(&mut self, now: Now) {
         if self.tending.next_ms().is_none() {
-            return;
+            return self.serve_waiters();
         }
         self.advance(now);
         // Which consumers are stale is a question to ask.

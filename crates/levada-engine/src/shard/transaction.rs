@@ -117,8 +117,8 @@ impl<S: Store> Shard<S> {
                     self.waiters.shift((object.database, object.name.to_vec()));
                 }
             }
-            // An acknowledgement frees a key, for which others may wait.
-            Effect::Released { key, group, .. } if self.has_parked(*key, *group) => {
+            // What is pending no more frees a key, or room, for which others may wait.
+            Effect::Released { key, group, .. } if self.may_be_held_up(*key, *group) => {
                 self.feed_key(*key);
             }
             // As in Redis, what a group does with its entries breaks no WATCH, and what is
@@ -161,9 +161,9 @@ impl<S: Store> Shard<S> {
         self.waiters.feed_all(Some(second));
     }
 
-    fn has_parked(&self, key: KeyNumber, group: u32) -> bool {
+    fn may_be_held_up(&self, key: KeyNumber, group: u32) -> bool {
         let group = self.machine.stream_of(key).and_then(|stream| stream.groups.get(group));
-        group.is_some_and(|group| group.order.parked_len() > 0)
+        group.is_some_and(|group| group.policy.holds_up())
     }
 
     fn touch_key(&mut self, key: KeyNumber) {

@@ -210,10 +210,12 @@ impl<S: Store> Shard<S> {
         let claims = read.claims();
         let claim_ms = self.next_claim_ms(&read);
         let names = read.names();
-        let is_ordered = matches!(&read, BlockedRead::Xreadgroup(read) if self.is_ordered(read));
+        let goes_on =
+            matches!(&read, BlockedRead::Xreadgroup(read) if self.may_be_held_up_in(read));
         self.waiters.insert(client, read, deadline_us);
-        if is_ordered {
-            // Its first question may have ended before all that is new was looked at.
+        if goes_on {
+            // Its first question may have ended before all that is new was looked at, or may have
+            // made room by forgetting what is gone.
             names.into_iter().for_each(|name| self.waiters.feed(name));
         }
         if claims {
@@ -221,11 +223,11 @@ impl<S: Store> Shard<S> {
         }
     }
 
-    fn is_ordered(&self, read: &BlockedReadgroup) -> bool {
+    fn may_be_held_up_in(&self, read: &BlockedReadgroup) -> bool {
         read.streams.iter().any(|(database, name)| {
             let found = self.machine.stream(Key { database: *database, name });
             let group = found.and_then(|(_, stream)| stream.groups.find(&read.group));
-            group.is_some_and(|(_, group)| group.policy.is_ordered())
+            group.is_some_and(|(_, group)| group.policy.holds_up())
         })
     }
 
@@ -354,9 +356,13 @@ impl<S: Store> Shard<S> {
         command.for_each_key(|key| self.expire_key(key));
         let answer = match self.decide(client, &command, true) {
             Ok(decision) if decision.reply == Reply::NilList => {
-                // A group with ORDER-BY has looked at what is new, and goes on behind it.
+                // A group with ORDER-BY has looked at what is new, and goes on behind it; one at
+                // MAX-PENDING has room where it forgets what is gone.
                 let goes_on = |effect: &Effect<'_>| {
-                    matches!(effect, Effect::Policy { .. } | Effect::Delivered { .. })
+                    matches!(
+                        effect,
+                        Effect::Policy { .. } | Effect::Delivered { .. } | Effect::Released { .. }
+                    )
                 };
                 if decision.effects.iter().any(goes_on) {
                     self.carry_out(&command, decision);

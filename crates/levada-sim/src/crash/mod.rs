@@ -23,8 +23,9 @@
 //! | 2, 3, 12 to 14, 16 to 19, 21, 23, 25, 29 | [`Pair`]: every answer is the model's |
 //! | 7 to 10 | here: the state is that behind one batch, not before anything shown; [`history`] |
 //! | 24, 27 | [`policies`]: in one place at every crash point, not removed while needed |
+//! | 28 | [`policies`]: scheduled or appended, once, in order of time, never early, never late |
 //! | 30 (an error changes nothing) | [`Pair`]: the model does not change either |
-//! | 31 to 33 | [`Pair`]: readers that wait; what one got who then dies is pending |
+//! | 31 to 33 | [`Pair`] and [`policies`]: readers that wait; what one got who dies is pending |
 //! | 34 | bits flipped at rest, here and in [`flips`]; misdirected and lost writes, here |
 //! | 35 | recoveries that are interrupted, at random and ([`exhaust()`]) at every call |
 //! | 36, 37 | what was shown after a failed sync or before a durable name does not survive |
@@ -33,8 +34,8 @@
 //! [`history`]: crate::history
 //! [`policies`]: crate::policies
 //!
-//! Not here: 26, 28 and 38 to 40, which are of unlinked segments, of delays, of derived files, of
-//! versions and of memory; 12 to 14 and 32 as far as `delivery-sync relaxed` excepts them.
+//! Not here: 26 and 38 to 40, which are of unlinked segments, of derived files, of versions and of
+//! memory; 12 to 14 and 32 as far as `delivery-sync relaxed` excepts them.
 
 mod exhaust;
 mod lies;

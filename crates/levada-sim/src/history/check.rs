@@ -30,6 +30,7 @@ pub fn check(ledger: &Ledger, states: &[State]) -> Vec<Violation> {
         check.counters();
         check.pending();
         check.delivered();
+        check.parked();
         check.dead();
     }
     pairs(ledger, states, &mut found);
@@ -41,7 +42,8 @@ pub fn check_drained(ledger: &Ledger, states: &[State]) -> Vec<Violation> {
     let mut found = Vec::new();
     for (stream, state) in ledger.streams.iter().zip(states) {
         for (id, key) in &state.entries {
-            let is_known = stream.entries.get(id).is_some_and(|entry| entry.read || entry.dead);
+            let is_over = |entry: &Entry| entry.read || entry.dead || entry.acked != Fate::No;
+            let is_known = stream.entries.get(id).is_some_and(is_over);
             let is_dead = state.dead.iter().any(|(dead, _)| dead == id);
             if !is_known && !is_dead {
                 let text = format!("{} {} {key:?} was never delivered", stream.name, show_id(*id));
@@ -180,7 +182,9 @@ impl Check<'_> {
             );
         }
         let read = stream.entries.iter().rev();
-        let read = read.clone().find(|(_, entry)| entry.read && !self.may_be_undone(entry));
+        let read = read.clone().find(|(id, entry)| {
+            entry.read && !self.may_be_undone(entry) && !self.is_redriven(**id)
+        });
         let read = read.map(|(id, _)| *id).max(Some(stream.last_delivered));
         if Some(state.last_delivered) < read {
             self.tell(
@@ -226,7 +230,7 @@ impl Check<'_> {
                 let text = format!("is pending for consumer {}, who has not got it", row.consumer);
                 self.tell(Kind::WronglyOwned, row.id, &text);
             }
-            if row.id > self.state.last_delivered {
+            if row.id > self.state.last_delivered && !self.is_redriven(row.id) {
                 self.tell(Kind::Miscounted, row.id, "is pending above the last delivered id");
             }
             if self.stream.rules.leases {
@@ -258,8 +262,9 @@ impl Check<'_> {
         let pending: HashSet<Id> = self.state.pending.iter().map(|row| row.id).collect();
         let adopted = self.live.keys();
         let adopted = adopted.filter(|id| !self.stream.entries.contains_key(id));
-        for id in adopted.filter(|id| **id <= self.state.last_delivered) {
-            if !pending.contains(id) && !self.is_dead(*id) {
+        let adopted: Vec<Id> = adopted.copied().filter(|id| self.is_passed(*id)).collect();
+        for id in &adopted {
+            if !pending.contains(id) && !self.is_dead(*id) && !self.is_parked(*id) {
                 let text = format!("{} {} was skipped", self.stream.name, show_id(*id));
                 self.found.push(Violation { kind: Kind::NeverDelivered, text });
             }
@@ -280,7 +285,7 @@ impl Check<'_> {
                     *id,
                     "was delivered and is neither pending nor acknowledged",
                 );
-            } else if *id <= self.state.last_delivered {
+            } else if self.is_passed(*id) && !self.is_parked(*id) {
                 self.tell(
                     Kind::NeverDelivered,
                     *id,
@@ -290,12 +295,42 @@ impl Check<'_> {
         }
     }
 
+    /// What is parked was passed, and is nowhere else (24).
+    fn parked(&mut self) {
+        let pending: HashSet<Id> = self.state.pending.iter().map(|row| row.id).collect();
+        for id in &self.state.parked {
+            if pending.contains(id) || self.is_dead(*id) {
+                self.tell(Kind::Duplicated, *id, "is parked, and pending or a dead letter");
+            }
+            if *id > self.state.last_delivered {
+                self.tell(Kind::Miscounted, *id, "is parked above the last delivered id");
+            }
+            let entry = self.stream.entries.get(id);
+            if entry.is_some_and(|entry| matches!(entry.acked, Fate::Done(_))) {
+                self.tell(Kind::Resurrected, *id, "is parked, though it was acknowledged");
+            }
+        }
+    }
+
+    /// Whether the group has come by an entry, or was given it apart from all others.
+    fn is_passed(&self, id: Id) -> bool {
+        id <= self.state.last_delivered || self.is_redriven(id)
+    }
+
+    fn is_parked(&self, id: Id) -> bool {
+        self.state.parked.contains(&id)
+    }
+
+    fn is_redriven(&self, id: Id) -> bool {
+        self.stream.redriven.contains(&id) || self.state.redriven.contains(&id)
+    }
+
     fn is_dead(&self, id: Id) -> bool {
         self.state.dead.iter().any(|(dead, _)| *dead == id)
     }
 
     /// A dead letter is one once, holds what its entry held, is not pending any more, was never
-    /// acknowledged, and stays (27).
+    /// acknowledged, and stays (27). That it was redriven or removed counts as its acknowledgement.
     fn dead(&mut self) {
         let pending: HashSet<Id> = self.state.pending.iter().map(|row| row.id).collect();
         let mut seen = HashSet::new();
@@ -315,7 +350,7 @@ impl Check<'_> {
             }
         }
         for (id, entry) in &self.stream.entries {
-            if entry.dead && !seen.contains(id) {
+            if entry.dead && !seen.contains(id) && entry.acked == Fate::No {
                 self.tell(Kind::Lost, *id, "is no dead letter any more");
             }
         }

@@ -4,7 +4,7 @@
 //! One round is `absorb` (the journal of all connections), `check` (what recovery brought back)
 //! and `settle` (what is unknown takes the outcome that was found, for good).
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ops::Bound;
 
 use super::event::{Add, How, Id, Journal, Removal, Span, Take, Unseen, show_id};
@@ -73,6 +73,8 @@ pub struct Stream {
     pub unseen: Vec<Unseen>,
     /// Values of this round that must come with their like in the other stream.
     pub paired: Vec<Key>,
+    /// Entries that came back from the dead letters.
+    pub redriven: BTreeSet<Id>,
 }
 
 /// All streams.
@@ -272,14 +274,17 @@ impl Stream {
         let pending: HashMap<Id, &Pending> =
             state.pending.iter().map(|row| (row.id, row)).collect();
         let dead: HashSet<Id> = state.dead.iter().map(|(id, _)| *id).collect();
+        let parked: HashSet<Id> = state.parked.iter().copied().collect();
         for id in live.keys().chain(pending.keys()).chain(&dead) {
             self.entries.entry(*id).or_default();
         }
+        let redriven = state.redriven.iter().filter(|id| self.entries.contains_key(*id));
+        self.redriven.extend(redriven);
         for (id, entry) in &mut self.entries {
             entry.key = live.get(id).copied().or(entry.key);
             entry.deleted = if live.contains_key(id) { Fate::No } else { Fate::Done(0) };
             entry.dead = dead.contains(id);
-            entry.read = *id <= state.last_delivered;
+            entry.read = *id <= state.last_delivered && !parked.contains(id);
             entry.settled = entry.read;
             entry.claimed = false;
             entry.taken.clear();
@@ -289,7 +294,7 @@ impl Stream {
             if let Some(row) = pending.get(id) {
                 let before = Span { invoked: 0, completed: 0 };
                 entry.taken.push((row.consumer, before));
-            } else if entry.read && !entry.dead {
+            } else if (entry.read || self.redriven.contains(id)) && !entry.dead {
                 entry.acked = Fate::Done(0);
             }
         }

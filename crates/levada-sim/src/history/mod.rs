@@ -94,6 +94,11 @@ pub struct State {
     pub pending: Vec<Pending>,
     /// The group's dead letters, by the ids that they had.
     pub dead: Vec<(Id, Key)>,
+    /// What the group passed over because an entry of the same key is under way (ORDER-BY).
+    pub parked: Vec<Id>,
+    /// Entries that came back from the dead letters: pending at once, wherever the group stands.
+    /// Ids that a crash took back may be among them.
+    pub redriven: Vec<Id>,
     /// last-generated-id.
     pub last_id: Id,
     /// entries-added.

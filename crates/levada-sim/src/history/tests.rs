@@ -340,6 +340,59 @@ fn with_leases_an_entry_is_pending_or_dead_or_acknowledged_and_nothing_else() {
 }
 
 #[test]
+fn what_is_parked_was_passed_and_is_nowhere_else() {
+    let park = |ids: &'static [u32], last: u32| {
+        leased(|_, state| {
+            state.last_delivered = id(last);
+            state.parked = ids.iter().map(|number| id(*number)).collect();
+        })
+    };
+    assert_eq!(park(&[6], 6), []);
+    assert_eq!(park(&[], 6), [Kind::NeverDelivered]);
+    assert_eq!(park(&[6], 5), [Kind::Miscounted]);
+    assert_eq!(park(&[4, 6], 6), [Kind::Duplicated]);
+    assert_eq!(park(&[5, 6], 6), [Kind::Duplicated]);
+    assert_eq!(park(&[2, 6], 6), [Kind::Resurrected]);
+    let removed = leased(|_, state| {
+        (state.last_delivered, state.parked) = (id(6), vec![id(6)]);
+        state.entries.pop();
+    });
+    assert_eq!(removed, [Kind::Lost]);
+}
+
+/// The same, and the dead letter 5 came back as 7.
+fn redriven(change: impl FnOnce(&mut Journal, &mut State)) -> Vec<Kind> {
+    leased(|journal, state| {
+        journal.acks.push(removal(5, 60, true));
+        journal.adds.push(Add { span: span(60), ..add(7, true) });
+        state.dead.clear();
+        state.redriven = vec![id(7)];
+        state.entries.push((id(7), key(7)));
+        state.pending.push(pending(7, usize::MAX, 0));
+        (state.last_id, state.added) = (id(7), 7);
+        change(journal, state);
+    })
+}
+
+#[test]
+fn what_came_back_is_pending_at_once_and_no_dead_letter() {
+    assert_eq!(redriven(|_, _| {}), []);
+    assert_eq!(redriven(|_, state| _ = state.pending.pop()), [Kind::NeverDelivered]);
+    assert_eq!(redriven(|_, state| state.redriven.clear()), [Kind::Miscounted]);
+    assert_eq!(redriven(|_, state| state.dead.push((id(5), key(5)))), [Kind::Resurrected]);
+    // Whether it came back is unknown, and it did not.
+    let lost = redriven(|journal, state| {
+        journal.acks.last_mut().expect("of 5").known = false;
+        journal.adds.last_mut().expect("of 7").id = None;
+        state.dead.push((id(5), key(5)));
+        state.pending.pop();
+        state.entries.pop();
+        (state.last_id, state.added) = (id(6), 6);
+    });
+    assert_eq!(lost, []);
+}
+
+#[test]
 fn a_dead_letter_stays_and_is_delivered_no_more() {
     let rules = Rules { leases: true, ..Rules::default() };
     let mut ledger = Ledger::new(&[("a", rules)]);

@@ -9,34 +9,57 @@
 //!   needs it (invariants 24 and 27);
 //! - it is not delivered again before its lease and its rest are over, and not more often than
 //!   MAX-DELIVER; nothing dies that no limit and no FATAL killed;
-//! - MAX-LEN and MAX-PENDING are kept; an append that was refused is nowhere;
+//! - MAX-LEN, MAX-BYTES and MAX-PENDING are kept; an append that was refused is nowhere;
+//! - what is scheduled is in its schedule or in the stream, comes once, in order of its time and
+//!   never before it by the wall's clock, and not if it is cancelled (28);
+//! - what goes back from the dead letters is a letter or an entry, and no group but the one that
+//!   failed is given it (27);
+//! - of each key of a group in order one entry is under way, and they come in order; what is parked
+//!   is nowhere else, and is retained (24);
+//! - no reader waits while there is something for it, nor is served before one that came first
+//!   (31, 33);
 //! - what is due happens: once the clock is far ahead, consumers that read and acknowledge get to
 //!   the end of everything, and retention leaves nothing.
 //!
 //! The clock steps forward and back, by days too; ids rise all the same.
 
+mod answers;
 mod client;
+mod delivery;
 mod exhaust;
+mod lanes;
+mod letters;
+mod names;
 mod policy;
+mod scheduled;
+mod state;
+mod waiting;
 
-pub use exhaust::exhaust;
+pub use exhaust::{exhaust, exhaust_theme, themes};
 
 use crate::books;
 use crate::crash::{Report, Restart};
 use crate::disk::{Fault, FaultDisk, FaultPlan, SharedDisk};
-use crate::history::{self, Counter, Id, Journal, Ledger, Rules, Violation};
+use crate::history::{self, Counter, Id, Journal, Ledger, Violation};
 use crate::random::Random;
-use client::Held;
+use answers::Held;
+use lanes::Lanes;
+use letters::Back;
 use levada_engine::clock::Now;
 use levada_engine::disk::Lane;
 use levada_engine::shard::{Shard, ShardSettings};
 use levada_engine::store::local::LocalSettings;
-use policy::Policy;
-use std::collections::BTreeMap;
+use names::Names;
+use policy::{Other, Policy};
+use scheduled::Plan;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use waiting::{News, Reader};
 
 /// The first wall clock reading.
 const START_MS: u64 = 1_000_000_000;
+/// A group that comes when all is over.
+const LATE: &[u8] = b"late";
 
 /// Runs the schedule of a seed; what was wrong, in words, if anything was.
 pub fn run<S: Restart>(seed: u64, trace: bool) -> Result<Report, String> {
@@ -72,6 +95,14 @@ struct World {
     leases: BTreeMap<Id, Lease>,
     /// Whether FATAL was ever asked for.
     fatal: bool,
+    names: Names,
+    /// What is scheduled, as far as the last recovery had not found it appended.
+    plans: Vec<Plan>,
+    /// What was on its way back from the dead letters when the process ended.
+    backs: Vec<Back>,
+    /// Dead letters that were given back or removed, by their entries.
+    left: BTreeSet<Id>,
+    lanes: Lanes,
     power_cut: bool,
     report: Report,
     trace: bool,
@@ -88,6 +119,14 @@ struct Life<S> {
     shard: Shard<S>,
     /// Answers that have not left yet.
     waiting: Vec<Held>,
+    /// Readers that wait, in the order in which they came.
+    readers: Vec<Reader>,
+    /// Readers so far.
+    clients: u64,
+    /// What readers were told, until it is taken note of.
+    news: Vec<News>,
+    /// How much of it was heard before the last request was carried out.
+    early: usize,
 }
 
 /// Why a life ended.
@@ -113,30 +152,31 @@ impl World {
             tail_bytes_max: *random.pick(&[200, 1000, 4000]),
             delivery_strict: random.chance(40),
             checkpoint_slice_bytes: *random.pick(&[1, 200, 1 << 20]),
+            order_window: *random.pick(&[0, 1, 3, 10_000]),
             ..ShardSettings::default()
         };
         let local = crate::crash::local_settings(&mut random);
         let policy = Policy::draw(&mut random);
-        let rules = Rules {
-            leases: true,
-            retained: policy.removes() && !policy.held_back,
-            max_len: policy.max_len().filter(|_| policy.trims()),
-        };
         Self {
             random,
             disk,
             local,
             settings,
+            ledger: policy.ledger(),
             policy,
             wall_ms: START_MS,
             now_ms: START_MS,
             counter: Arc::default(),
             journal: Journal::default(),
-            ledger: Ledger::new(&[("a", rules)]),
             number: 0,
             held: Vec::new(),
             leases: BTreeMap::new(),
             fatal: false,
+            names: Names::default(),
+            plans: Vec::new(),
+            backs: Vec::new(),
+            left: BTreeSet::new(),
+            lanes: Lanes::default(),
             power_cut: false,
             report: Report::default(),
             trace,
@@ -193,7 +233,7 @@ impl World {
         }
         self.forget_undone();
         for held in life.waiting {
-            self.lose(&held);
+            self.lose(held);
         }
         self.leases.values_mut().for_each(|lease| lease.deliveries = 0);
     }
@@ -235,22 +275,33 @@ impl World {
         // A clock that stepped back stands, in a new process, where the log left it.
         let logged_ms = recovered.batches.last().map_or(recovered.now_ms, |batch| batch.now_ms);
         self.now_ms = self.wall_ms.max(logged_ms);
+        self.note_time();
         let shard = Shard::recover(store, recovered, self.settings, 3)?;
-        let mut life = Life { shard, waiting: Vec::new() };
+        let (waiting, readers, news) = (Vec::new(), Vec::new(), Vec::new());
+        let mut life = Life { shard, waiting, readers, clients: 0, news, early: 0 };
         self.set_up(&mut life)?;
-        let state = self.read(&mut life)?;
+        let (state, rows) = self.read_all(&mut life)?;
         self.turn(&mut life)?;
         if self.disk.with(|disk| disk.is_stopped()) {
             return Err(Halt::Failed("the device has stopped".into()));
         }
         self.disk.with(|disk| disk.set_plan(FaultPlan::new()));
-        self.ledger.relaxed = self.power_cut && !self.settings.delivery_strict;
-        let states = [state];
+        // A group in order waits for the record of every delivery.
+        self.ledger.relaxed =
+            self.power_cut && !self.settings.delivery_strict && !self.policy.ordered;
         let mut found = self.ledger.absorb(std::mem::take(&mut self.journal));
+        let states = [self.name_recovered(state).map_err(Halt::Wrong)?];
+        // What has just got a name.
+        found.extend(self.ledger.absorb(std::mem::take(&mut self.journal)));
         found.extend(history::check(&self.ledger, &states));
         self.judge(&found)?;
+        let [state] = &states;
+        self.settle_backs(state)?;
+        self.settle_lanes(state)?;
         self.ledger.settle(&states);
-        self.held = states[0].pending.iter().map(|row| row.id).collect();
+        let [state] = states;
+        self.held = state.pending.iter().map(|row| row.id).collect();
+        self.settle_plans(&rows)?;
         self.power_cut = false;
         Ok(life)
     }
@@ -276,8 +327,10 @@ impl World {
             if self.random.chance(40) {
                 life.shard.store_mut().wait();
             }
+            self.note_time();
             life.shard.poll(self.now())?;
-            while life.shard.poll_event().is_some() {}
+            self.hear_news(life)?;
+            self.take_news(life)?;
         }
         life.shard.commit(self.now())?;
         books::check(life.shard.machine()).map_err(Halt::Wrong)?;
@@ -291,14 +344,14 @@ impl World {
         let words = |halt| match halt {
             Halt::Wrong(what) | Halt::Failed(what) => format!("at rest: {what}"),
         };
-        let mut state = self.read(&mut life).map_err(words)?;
-        self.wall_ms = self.now_ms;
+        let far_ms = self.plans.iter().map(|plan| plan.at_ms).max().unwrap_or(0);
+        self.wall_ms = self.now_ms.max(far_ms);
+        let mut rests = false;
         for _ in 0..300 {
             self.wall_ms += 10_000;
             self.read_and_acknowledge(&mut life).map_err(words)?;
-            state = self.read(&mut life).map_err(words)?;
-            let read = state.entries.last().is_none_or(|(id, _)| *id <= state.last_delivered);
-            if read && state.pending.is_empty() && life.waiting.is_empty() {
+            rests = self.rests(&mut life).map_err(words)?;
+            if rests {
                 break;
             }
         }
@@ -307,17 +360,44 @@ impl World {
             self.turn(&mut life).map_err(words)?;
         }
         self.release(&mut life);
-        let after = self.read(&mut life).map_err(words)?;
-        if !state.pending.is_empty() || !after.pending.is_empty() {
+        let (after, rows) = self.read_all(&mut life).map_err(words)?;
+        let after = self.name_state(after)?;
+        if !rests || !after.pending.is_empty() {
             return Err(format!("{:?}: does not come to its end: {after:?}", self.policy));
         }
         if self.policy.empties() && !after.entries.is_empty() {
             return Err(format!("{:?}: acknowledged entries stay: {after:?}", self.policy));
         }
+        self.judge_plans(&rows, true).map_err(words)?;
         let mut found = self.ledger.absorb(std::mem::take(&mut self.journal));
         let states = [after];
         found.extend(history::check(&self.ledger, &states));
         found.extend(history::check_drained(&self.ledger, &states));
-        self.judge(&found).map_err(words)
+        self.judge(&found).map_err(words)?;
+        // Nor is a group that comes now given what came back to another one.
+        self.create_group(&mut life, LATE).map_err(words)?;
+        let given = self.read_as_other(&mut life, LATE, 10_000).map_err(words)?;
+        let [state] = states;
+        let live = state.entries.iter().map(|(id, _)| *id);
+        match live.filter(|id| !state.redriven.contains(id)).eq(given.iter().copied()) {
+            true => Ok(()),
+            false => Err(format!("a group that comes late is given {given:?} of {state:?}")),
+        }
+    }
+
+    /// Whether everything was delivered and acknowledged, and nothing is under way.
+    fn rests<S: Restart>(&mut self, life: &mut Life<S>) -> Result<bool, Halt> {
+        let (state, rows) = self.read_all(life)?;
+        let state = self.name_state(state).map_err(Halt::Wrong)?;
+        let is_left =
+            |(id, _): &(Id, _)| *id > state.last_delivered && !state.redriven.contains(id);
+        // Behind a limit that refuses, what another group holds back never goes.
+        let stays = self.policy.rejects() && self.policy.other == Other::HoldsBack;
+        let waits = !stays && !rows.is_empty();
+        Ok(!state.entries.iter().any(is_left)
+            && state.parked.is_empty()
+            && state.pending.is_empty()
+            && life.waiting.is_empty()
+            && !waits)
     }
 }

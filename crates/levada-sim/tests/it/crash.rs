@@ -6,6 +6,8 @@
 
 use crate::environment;
 use levada_core::block::Block;
+use levada_core::effect::Effect;
+use levada_core::varint::Reader;
 use levada_engine::Error;
 use levada_engine::disk::{Completion, Disk, FileId, Lane, Open, Operation, Ticket};
 use levada_engine::store::local::{LocalSettings, LocalStore};
@@ -89,6 +91,10 @@ pub(crate) trait Breakage {
     fn durable(durable: Lsn, _written: Lsn) -> Lsn {
         durable
     }
+    /// Where the effects of a batch are torn into two.
+    fn tears(_effects: &[u8]) -> Option<usize> {
+        None
+    }
     /// Whether a piece of a checkpoint is kept.
     fn keeps(_change: PieceChange) -> bool {
         true
@@ -101,6 +107,21 @@ pub(crate) struct AckBeforeSync;
 impl Breakage for AckBeforeSync {
     fn durable(_: Lsn, written: Lsn) -> Lsn {
         written
+    }
+}
+
+/// Logs the last effect of every step as a record of its own.
+pub(crate) struct TearsSteps;
+
+impl Breakage for TearsSteps {
+    fn tears(effects: &[u8]) -> Option<usize> {
+        let mut reader = Reader::new(effects);
+        let mut last = 0;
+        while !reader.is_empty() {
+            last = reader.position();
+            Effect::decode(&mut reader, effects).expect("the engine wrote it");
+        }
+        Some(last).filter(|last| *last > 0)
     }
 }
 
@@ -134,7 +155,13 @@ impl Restart for Broken<LocalStore<Lazy>, Sound> {
 
 impl<S: Store, B: Breakage> Store for Broken<S, B> {
     fn commit(&mut self, now_ms: u64, effects: &[u8], urgency: Urgency) -> Result<Lsn, Error> {
-        self.0.commit(now_ms, effects, urgency)
+        match B::tears(effects) {
+            Some(at) => {
+                self.0.commit(now_ms, &effects[..at], urgency)?;
+                self.0.commit(now_ms, &effects[at..], urgency)
+            }
+            None => self.0.commit(now_ms, effects, urgency),
+        }
     }
     fn batch_bytes_max(&self) -> usize {
         self.0.batch_bytes_max()
