@@ -195,16 +195,25 @@ impl<'a> Delivery<'_, '_, 'a> {
             return Ok((none, Vec::new()));
         }
         let wanted = usize::try_from(self.budget.count(Some(self.count()))).unwrap_or(usize::MAX);
-        let offered = group.offers.offered.iter().copied();
-        let ids: Vec<_> = offered.filter(|id| group.is_free(*id)).take(wanted).collect();
-        let places = places::places(self.context, key, stream, &ids)?;
-        let gone = ids.iter().zip(&places).filter(|(_, place)| place.is_none());
-        let gone: Vec<_> = gone.map(|(id, _)| *id).collect();
+        let mut offered = group.offers.offered.iter().copied().filter(|id| group.is_free(*id));
+        let (mut live, mut gone) = (Vec::new(), Vec::new());
+        // What is gone must not hide what is offered behind it.
+        while live.len() < wanted {
+            let ids: Vec<_> = offered.by_ref().take(wanted - live.len()).collect();
+            if ids.is_empty() {
+                break;
+            }
+            let places = places::places(self.context, key, stream, &ids)?;
+            for (id, place) in ids.into_iter().zip(places) {
+                match place {
+                    Some(place) => live.push((id, place)),
+                    None => gone.push(id),
+                }
+            }
+        }
         if !gone.is_empty() {
             effects.push(Effect::Released { key, group: number, ids: gone });
         }
-        let live = ids.iter().zip(places).filter_map(|(id, place)| Some((*id, place?)));
-        let live: Vec<_> = live.collect();
         if live.is_empty() {
             return Ok((none, Vec::new()));
         }
