@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 
 use crate::peer::{Peer, free_port};
 
@@ -64,14 +64,20 @@ fn serve(program: &Path, directory: &Path, port: u16) -> Result<Peer> {
 /// An authority, a certificate of it for 127.0.0.1 that the server and its client share, and
 /// another authority that nobody has heard of.
 fn certificates(directory: &Path) -> Result<()> {
-    let authority = || -> Result<CertifiedIssuer<'static, KeyPair>> {
-        let mut params = CertificateParams::new(Vec::new())?;
+    // Each has a name: who is issued under its own name is taken for an authority.
+    let named = |name: &str, of: Vec<String>| -> Result<CertificateParams> {
+        let mut params = CertificateParams::new(of)?;
+        params.distinguished_name.push(DnType::CommonName, name);
+        Ok(params)
+    };
+    let authority = |name: &str| -> Result<CertifiedIssuer<'static, KeyPair>> {
+        let mut params = named(name, Vec::new())?;
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         Ok(CertifiedIssuer::self_signed(params, KeyPair::generate()?)?)
     };
-    let (ours, other) = (authority()?, authority()?);
+    let (ours, other) = (authority("ours")?, authority("another")?);
     let key = KeyPair::generate()?;
-    let cert = CertificateParams::new(vec!["127.0.0.1".to_owned()])?.signed_by(&key, &ours)?;
+    let cert = named("peer", vec!["127.0.0.1".to_owned()])?.signed_by(&key, &ours)?;
     let files = [
         ("ca.pem", ours.pem()),
         ("other.pem", other.pem()),

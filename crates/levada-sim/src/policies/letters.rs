@@ -109,8 +109,8 @@ impl World {
             return Ok(());
         }
         let last = self.last_id(life)?;
-        let after = StreamId::MIN;
-        let xdlq = Command::Xdlq(Xdlq { verb, key: KEY, group: GROUP, letters, after });
+        let xdlq =
+            Command::Xdlq(Xdlq { verb, key: KEY, group: GROUP, after: StreamId::MIN, letters });
         let invoked = self.counter.next();
         let (result, wait) = self.ask(life, &xdlq)?;
         let taken = match result {
@@ -170,8 +170,8 @@ impl World {
             return Ok(());
         }
         let letters = Letters::First(1000);
-        let after = StreamId::MIN;
-        let xdlq = Command::Xdlq(Xdlq { verb, key: KEY, group: OTHER, letters, after });
+        let xdlq =
+            Command::Xdlq(Xdlq { verb, key: KEY, group: OTHER, after: StreamId::MIN, letters });
         match self.ask(life, &xdlq)?.0 {
             Ok(Reply::Integer(0)) => Ok(()),
             other => Err(Halt::Wrong(format!("letters of a group that never failed: {other:?}"))),
