@@ -3,8 +3,8 @@
 //! Positioned reads and writes only, no mmap (an I/O error must be an error, not a signal), no
 //! `O_DIRECT`. Work on the background lane goes through a bounded queue to a few threads, so that
 //! the syncs of the log do not stand before a short read; what they finish is fetched by the owner
-//! with [`Disk::poll_completed`]. The directory is locked as long as the disk lives: the kernel gives
-//! the lock back when the process ends, however it ends.
+//! with [`Disk::poll_completed`]. The directory is locked as long as the disk lives: the kernel
+//! gives the lock back when the process ends, however it ends.
 //!
 //! A sync of a file that was removed under our hands succeeds, and so does one of a file whose
 //! directory was renamed; what it made durable no restart would find. So a sync has succeeded only

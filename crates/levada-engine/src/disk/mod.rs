@@ -8,9 +8,9 @@
 //! What the medium is assumed to do: a completed [`Operation::Sync`] means that every write to the
 //! file that completed before the sync was submitted survives power loss; a completed
 //! `sync_directory` means that entries created, renamed or removed in it before do. Nothing else:
-//! unsynced writes may persist in any order, in part (torn at 512 bytes), or not at all. Of an error
-//! that a sync meets only one of several under way on the same [`FileId`] may learn: whoever wants
-//! that has a handle for each ([`Disk::reopen`]).
+//! unsynced writes may persist in any order, in part (torn at 512 bytes), or not at all. Of an
+//! error that a sync meets only one of several under way on the same [`FileId`] may learn: whoever
+//! wants that has a handle for each ([`Disk::reopen`]).
 
 pub(crate) mod background;
 pub mod file;

@@ -412,8 +412,8 @@ impl<S: Store> Shard<S> {
     }
 
     /// Who syncs: the loop itself while that is cheaper than waking somebody else; others, and
-    /// several at once, where a sync takes so long that it pays. A store that does not measure keeps
-    /// what it was told.
+    /// several at once, where a sync takes so long that it pays. A store that does not measure
+    /// keeps what it was told.
     fn choose_lane(&mut self) {
         let inline_us_max = self.settings.inline_sync_us_max;
         let lane = match self.store.sync_us_average() {

@@ -1,9 +1,9 @@
 //! Effects that happen once although events come at least once.
 //!
-//! A worker that is [`crate::Worker::idempotent`] asks a store before each handler whether the event
-//! was done before, and tells it afterwards. How much that promises depends on where the mark is
-//! kept: beside the effect, in its own transaction (`postgres`, a feature), or anywhere else
-//! ([`Marks`]).
+//! A worker that is [`crate::Worker::idempotent`] asks a store before each handler whether the
+//! event was done before, and tells it afterwards. How much that promises depends on where the
+//! mark is kept: beside the effect, in its own transaction (`postgres`, a feature), or anywhere
+//! else ([`Marks`]).
 
 mod marks;
 

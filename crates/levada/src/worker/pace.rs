@@ -1,9 +1,9 @@
 //! A rate that all workers of a group share: tokens in a counter on the server.
 //!
 //! The counter belongs to one span of time, ends by itself, and is only added to: `SET NX` with a
-//! time to live and `INCRBY`, which every server has. Workers agree on the span by their clocks: one
-//! whose clock is off by more than the span takes from another counter, and the rate is then that
-//! of each of them.
+//! time to live and `INCRBY`, which every server has. Workers agree on the span by their clocks:
+//! one whose clock is off by more than the span takes from another counter, and the rate is then
+//! that of each of them.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
