@@ -193,7 +193,12 @@ pub fn test() -> Result<Vec<String>> {
     }
     // nextest does not run documentation tests. They go first, so that its summary stands last.
     succeed(workspace::cargo().args(["test", "--workspace", "--doc", "--quiet"]))?;
-    succeed_with_summary(workspace::cargo().args(["nextest", "run", "--workspace", "--no-fail-fast"]))
+    succeed_with_summary(workspace::cargo().args([
+        "nextest",
+        "run",
+        "--workspace",
+        "--no-fail-fast",
+    ]))
 }
 
 /// Starts the peer and runs transcripts against it; no files means all of them.
