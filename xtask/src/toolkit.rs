@@ -24,6 +24,13 @@ const REAL: [Version; 3] = [Version::Redis70, Version::Redis86, Version::Valkey9
 /// The tests that kill servers.
 const KILLING: &str = "failing_servers";
 
+/// Those of a cluster: each gets one of its own, for nobody brings back the masters that die.
+const CLUSTER_KILLING: [&str; 3] = [
+    "a_master_dies_under_workers",
+    "a_slot_moves_under_a_reader",
+    "a_replica_that_was_cut_off_loses_what_did_not_wait",
+];
+
 /// What the tests are run on.
 #[derive(Default)]
 struct Servers {
@@ -121,7 +128,11 @@ impl Servers {
         let processes = self.processes();
         for (name, url) in urls.iter().filter(|_| killing) {
             let module = match &**name {
-                "tls" | "sentinel" | "cluster" => format!("{KILLING}::{name}"),
+                "tls" | "sentinel" => format!("{KILLING}::{name}"),
+                "cluster" => {
+                    kept &= on_clusters_of_their_own()?;
+                    continue;
+                }
                 _ => continue,
             };
             let environment = [("LEVADA_TEST_URL", &**url), ("LEVADA_TEST_PIDS", &processes)];
@@ -135,6 +146,19 @@ impl Servers {
         }
         bail!("a promise of the toolkit is not kept");
     }
+}
+
+fn on_clusters_of_their_own() -> Result<bool> {
+    let program = peers::find(Version::Valkey91).context("a cluster was there before")?;
+    let mut kept = true;
+    for promise in CLUSTER_KILLING {
+        let servers = Servers { cluster: Some(Cluster::start(&program)?), ..Servers::default() };
+        let (_, url) = servers.urls().remove(0);
+        let environment = [("LEVADA_TEST_URL", &*url), ("LEVADA_TEST_PIDS", &servers.processes())];
+        let name = format!("{KILLING}::cluster::{promise}");
+        kept &= cargo_test(&[&name, "--exact", "--ignored", "--nocapture"], &environment)?;
+    }
+    Ok(kept)
 }
 
 fn cargo_test(arguments: &[&str], environment: &[(&str, &str)]) -> Result<bool> {
