@@ -63,14 +63,12 @@ cargo xtask VERB
                             memory, disk and restart of one long stream
   dedup [--appends 10000000]
                             idempotent appends with repetitions and a kill -9: count, memory, reload
-  compare [--rounds 5] [--seconds 3] [--servers levada,always,everysec] [--load-max 2] [--dry]
-                            throughput beside Redis, into BENCHMARKS.md
   compare [--only CASE,...] [--rounds 5] [--seconds 2] [--wait-quiet] [--resume] [--dry]
                             speed and size beside Redis and Valkey, into BENCHMARKS.md; --render
                             makes the page anew, --smoke only tries every case
   differential [--commands 1000000] [--seed S] [--peer 8.6|PATH] [--replay FILE]
                             random commands: the same replies as a real Redis?
-  toolkit [--server levada|7.0|8.6|valkey] [FILTER ...]
+  toolkit [--server levada|7.0|8.6|valkey|tls|sentinel|cluster] [FILTER ...]
                             the promises of the toolkit, on each server
   order [--entries 1000000] [--keys 10000] [--consumers 16] [--kills 3] [--seed S] [--canary]
                             a group with ORDER-BY: is every key in order, and nothing lost?

@@ -226,6 +226,9 @@ pub mod category {
     }
 }
 
+/// How the server answers a request by itself.
+pub(crate) type Answer = fn(&mut Context<'_>, &Request<'_>) -> Result<Then, WireError>;
+
 /// Who answers a command.
 #[derive(Clone, Copy)]
 pub(crate) enum Run {
@@ -235,7 +238,7 @@ pub(crate) enum Run {
         fn(&mut Output<'_>, Reply, &Names<'_>),
     ),
     /// The server.
-    Server(fn(&mut Context<'_>, &Request<'_>) -> Result<Then, WireError>),
+    Server(Answer),
     /// MULTI and kin, which dispatch itself knows.
     Transaction(Transactional),
     /// Its subcommands.

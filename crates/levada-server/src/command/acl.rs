@@ -14,7 +14,7 @@ use crate::context::Context;
 use crate::dispatch::{Refused, resolve};
 use crate::number::parse_i64;
 use crate::output::Output;
-use crate::spec::{CommandSpec, Request, Run, Then, category, flag};
+use crate::spec::{Answer, CommandSpec, Request, Run, Then, category, flag};
 use crate::wire_error::WireError;
 
 /// Bits that a generated password may have.
@@ -62,8 +62,6 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
     ],
     ..CONTAINER
 };
-
-type Answer = fn(&mut Context<'_>, &Request<'_>) -> Result<Then, WireError>;
 
 /// A subcommand for operators.
 const fn own(

@@ -13,7 +13,7 @@ use crate::describe_client::Described;
 use crate::number::parse_i64;
 use crate::read_arguments::timeout_ms;
 use crate::session::{Replies, Session};
-use crate::spec::{CommandSpec, Request, Run, Then, category, flag};
+use crate::spec::{Answer, CommandSpec, Request, Run, Then, category, flag};
 use crate::wire_error::WireError;
 
 pub(super) const SPEC: CommandSpec = CommandSpec {
@@ -124,8 +124,6 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
     ],
     ..CONTAINER
 };
-
-type Answer = fn(&mut Context<'_>, &Request<'_>) -> Result<Then, WireError>;
 
 /// A subcommand about the own connection.
 const fn own(

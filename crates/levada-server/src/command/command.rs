@@ -10,7 +10,7 @@ use super::{BASE, help_flags, table};
 use crate::context::Context;
 use crate::dispatch::{Refused, resolve};
 use crate::output::Output;
-use crate::spec::{CommandSpec, Keys, Request, Run, Then, access, category, flag};
+use crate::spec::{Answer, CommandSpec, Keys, Request, Run, Then, access, category, flag};
 use crate::wire_error::WireError;
 
 pub(super) const SPEC: CommandSpec = CommandSpec {
@@ -56,8 +56,6 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
     run: Run::Server(all),
     ..BASE
 };
-
-type Answer = fn(&mut Context<'_>, &Request<'_>) -> Result<Then, WireError>;
 
 const fn about(
     name: &'static str,

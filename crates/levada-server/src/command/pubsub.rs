@@ -9,7 +9,7 @@ use levada_core::glob;
 use super::{BASE, CONTAINER, help_flags};
 use crate::context::Context;
 use crate::engine::{ClientId, Listening, NAME_BYTES};
-use crate::spec::{Channels, CommandSpec, Keys, Request, Run, Then, access, flag};
+use crate::spec::{Answer, Channels, CommandSpec, Keys, Request, Run, Then, access, flag};
 use crate::wire_error::WireError;
 
 const PUBSUB: CommandSpec = CommandSpec { group: "pubsub", ..BASE };
@@ -153,8 +153,6 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
     ],
     ..CONTAINER
 };
-
-type Answer = fn(&mut Context<'_>, &Request<'_>) -> Result<Then, WireError>;
 
 const fn question(
     name: &'static str,
