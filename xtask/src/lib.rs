@@ -12,6 +12,7 @@ pub mod costs;
 pub mod differential;
 pub mod peer;
 pub mod peers;
+pub mod postgres;
 pub mod record;
 pub mod tidy;
 pub mod toolkit;
