@@ -147,8 +147,15 @@ impl Redis {
             let mut remember = cmd("SET");
             remember.arg(&mark).arg("").arg("PX").arg(REMEMBERED_MS);
             let appended = vec![remember, add(&entry.stream, &entry.fields)];
-            let Some(values) = link.run_atomic(appended).await? else {
-                continue;
+            let values = match link.run_atomic(appended).await {
+                Ok(Some(values)) => values,
+                Ok(None) => continue,
+                Err(error @ (Error::Refused(_) | Error::Full(_))) => {
+                    // The mark may stand without its entry: the next attempt is to be a first one.
+                    link.run(cmd("DEL").arg(&mark)).await?;
+                    return Err(error);
+                }
+                Err(error) => return Err(error),
             };
             let id = values.last().map_or_else(|| Err(Error::protocol("EXEC")), parse::id)?;
             // The mark stands already; that it knows the id is a convenience for repetitions.
