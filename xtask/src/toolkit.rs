@@ -2,10 +2,12 @@
 //!
 //! The ordinary test run keeps them on memory and on the embedded engine; here the same tests run
 //! against our own binary and real servers, which are started for them on free ports: single ones,
-//! one over TLS, a master behind sentinels, and a cluster. Then come the tests that kill some, those
-//! that need a real PostgreSQL, and bad days: programs that the tests themselves kill.
+//! one over TLS, a master behind sentinels, and a cluster. Then come those that need a real
+//! PostgreSQL, bad days, on which the tests kill programs of their own, the example programs, and
+//! the tests that kill some of the servers.
 
 mod cluster;
+mod examples;
 mod sentinel;
 mod tls;
 
@@ -141,6 +143,10 @@ impl Servers {
                 kept &= with_a_database(&rows, database, filters)?;
             }
             kept &= self.days(filters)?;
+        }
+        if filters.is_empty() {
+            let ours = urls.iter().find(|(name, _)| name == "levada");
+            kept &= examples::run(ours.map(|(_, url)| &**url), database)?;
         }
         if filters.is_empty() || filters.iter().any(kills) {
             kept &= self.kill(urls)?;

@@ -106,8 +106,9 @@ async fn a_server_may_be_gone_for_long() {
         assert!(matches!(failed, Error::Connection(_)), "{failed:?}");
         server.start().await;
         send(&producer, 1).await;
-        let next = tokio::time::timeout(PATIENCE, told.recv()).await;
-        assert_eq!(next.expect("in time"), Some(1));
+        // The first may come again: that it was done was perhaps not told before the kill.
+        let second = async { while told.recv().await.expect("the worker is there") != 1 {} };
+        tokio::time::timeout(PATIENCE, second).await.expect("in time");
         let _ = stop.send(());
         running.await.expect("no panic").expect("it ends well");
     }

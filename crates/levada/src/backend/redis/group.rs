@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use redis::{Cmd, Pipeline, Value, cmd};
 
-use super::{Redis, arguments, link::Link, parse};
+use super::{Redis, arguments, is_no_script, link::Link, parse};
 use crate::backend::GroupPolicy;
 use crate::backend::{Delivered, Failed, GroupReader, Pending, Seat, Start};
 use crate::error::{Error, Result};
@@ -312,10 +312,9 @@ impl Redis {
         bury.arg(&*seat.group).arg(&*seat.consumer).arg(&id);
         arguments(&mut bury, &fields);
         match self.link.run(&bury).await {
-            Err(Error::Refused(why)) if why.starts_with("NOPERM") || why.contains("unpack") => {}
+            Err(error) if is_no_script(&error) => {}
             done => return done.map(drop),
         }
-        // A user who may not run scripts, or more fields than a script can hold.
         let mut add = cmd("XADD");
         add.arg(to).arg("*");
         arguments(&mut add, &fields);
