@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, Result, bail};
-use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 
 use crate::descriptors;
 use crate::settings::Settings;
@@ -23,15 +23,20 @@ pub(crate) fn run(settings: &Settings) -> Result<()> {
         );
     }
     let mut listeners = Vec::new();
-    for address in &settings.bind {
-        // The standard library sets SO_REUSEADDR, so that a restart need not wait.
-        let listener = TcpListener::bind((*address, settings.port))
-            .with_context(|| format!("cannot listen on {address}:{}", settings.port))?;
-        listeners.push(listener);
+    for port in settings.ports() {
+        for address in &settings.bind {
+            // The standard library sets SO_REUSEADDR, so that a restart need not wait.
+            let listener = TcpListener::bind((*address, port))
+                .with_context(|| format!("cannot listen on {address}:{port}"))?;
+            listeners.push(listener);
+        }
     }
+    let tls = settings.tls()?;
+    let reload = Arc::default();
+    signal_hook::flag::register(SIGHUP, Arc::clone(&reload)).context("cannot watch for signals")?;
     let shutdown = shutdown_signal().context("cannot watch for signals")?;
     let connections_max = descriptors::connections_max(settings.maxclients)?;
-    announce(settings, &listeners);
+    announce(settings, &listeners, tls.listeners);
     if connections_max < settings.maxclients {
         eprintln!("At most {connections_max} connections: the limit of open files allows no more");
     }
@@ -41,6 +46,8 @@ pub(crate) fn run(settings: &Settings) -> Result<()> {
         users: settings.user.clone(),
         aclfile: (!settings.aclfile.as_os_str().is_empty()).then(|| settings.aclfile.clone()),
         protected_mode: settings.protected_mode,
+        tls,
+        reload,
         clients_max: settings.maxclients,
         connections_max,
         idmp_duration_s: settings.stream_idmp_duration,
@@ -74,7 +81,7 @@ fn shutdown_signal() -> std::io::Result<UnixStream> {
     Ok(reader)
 }
 
-fn announce(settings: &Settings, listeners: &[TcpListener]) {
+fn announce(settings: &Settings, listeners: &[TcpListener], with_tls: usize) {
     eprintln!(
         "Levada {}, speaks Redis {}",
         env!("CARGO_PKG_VERSION"),
@@ -86,9 +93,10 @@ fn announce(settings: &Settings, listeners: &[TcpListener]) {
         eprintln!("NULL SERVER: what benches send is answered and NOT DONE");
     }
     eprintln!("Acknowledged means on disk: DURABILITY ALWAYS");
-    for listener in listeners {
+    for (at, listener) in listeners.iter().enumerate() {
         if let Ok(address) = listener.local_addr() {
-            eprintln!("Listening on {address}");
+            let speaks = if at + with_tls < listeners.len() { "" } else { "with TLS " };
+            eprintln!("Listening {speaks}on {address}");
         }
     }
 }

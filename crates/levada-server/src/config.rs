@@ -54,6 +54,7 @@ const COUNT: Kind = Kind::Integer { min: 0, max: i64::MAX };
 const BYTES: Kind = Kind::Bytes { min: 0, max: i64::MAX as u64 };
 const SCRUB: Kind = Kind::Bytes { min: 0, max: 1 << 30 };
 const CHANNELS: &[&str] = &["allchannels", "resetchannels"];
+const AUTH_CLIENTS: &[&str] = &["no", "yes", "optional"];
 const POLICIES: &[&str] = &[
     "volatile-lru",
     "volatile-lfu",
@@ -105,6 +106,11 @@ const PARAMETERS: &[Parameter] = &[
     parameter("string-durability", Kind::Word(&["always", "interval"]), Access::Free, "always"),
     parameter("sync-interval", Kind::Integer { min: 1, max: 3_600_000 }, Access::Free, "1000"),
     parameter("timeout", Kind::Integer { min: 0, max: 2_147_483_647 }, Access::Free, "0"),
+    parameter("tls-auth-clients", Kind::Word(AUTH_CLIENTS), Access::Free, "yes"),
+    parameter("tls-ca-cert-file", Kind::Text, Access::Free, ""),
+    parameter("tls-cert-file", Kind::Text, Access::Free, ""),
+    parameter("tls-key-file", Kind::Text, Access::Free, ""),
+    parameter("tls-port", Kind::Integer { min: 0, max: 65_535 }, Access::Immutable, "0"),
 ];
 
 /// See the module.

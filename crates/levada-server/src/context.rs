@@ -1,8 +1,12 @@
 //! What a command of the server's own may see and change.
 
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
 use levada_core::command::Command;
 use levada_engine::clock::Clock;
 use levada_resp::Writer;
+use rustls::ServerConfig;
 
 use crate::acl::Acl;
 use crate::config::Config;
@@ -16,6 +20,7 @@ use crate::saves::Saves;
 use crate::session::{Reason, Session};
 use crate::settings::Settings;
 use crate::stats::Stats;
+use crate::tls::TlsSettings;
 use crate::usage::Usage;
 use crate::wire_error::WireError;
 
@@ -59,6 +64,8 @@ pub(crate) struct State {
     /// CLIENT PAUSE.
     pub(crate) pause: Option<Pause>,
     pub(crate) acl: Acl,
+    /// What listeners with TLS speak.
+    pub(crate) tls: Option<Arc<ServerConfig>>,
     random: u64,
 }
 
@@ -80,6 +87,7 @@ impl State {
         Self {
             stats: Stats::new(registry.len()),
             acl: Acl::new(&registry),
+            tls: None,
             registry,
             config,
             exposed,
@@ -117,6 +125,28 @@ impl State {
         self.apply_access_settings(&["requirepass", "acl-pubsub-default"]);
         let Settings { users, aclfile, .. } = &self.settings;
         self.acl.load_at_start(&self.registry, users, aclfile.as_deref())
+    }
+
+    /// Reads the files of TLS, as far as somebody speaks it, with some settings in place of those
+    /// in force. An error says which file is wrong, and leaves everything as it was.
+    pub(crate) fn load_tls(&mut self, pairs: &[&[u8]]) -> Result<(), String> {
+        let listeners = self.settings.tls.listeners;
+        let tls = TlsSettings::of(listeners, &self.config, pairs)?;
+        if listeners > 0 {
+            self.tls = Some(tls.load()?);
+        }
+        Ok(())
+    }
+
+    /// Reads the files of TLS again if a signal has asked for it.
+    pub(crate) fn reload_tls_if_told(&mut self) {
+        if !self.settings.reload.swap(false, Ordering::Relaxed) || self.tls.is_none() {
+            return;
+        }
+        (self.settings.log)(&match self.load_tls(&[]) {
+            Ok(()) => "The certificates were read again".to_owned(),
+            Err(why) => format!("The certificates stay as they are: {why}"),
+        });
     }
 
     /// Lets settings hold that CONFIG SET has changed.

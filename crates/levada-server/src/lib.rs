@@ -33,9 +33,11 @@ mod saves;
 mod server;
 mod session;
 mod settings;
+mod socket;
 mod spec;
 mod stats;
 mod stream_arguments;
+mod tls;
 mod transaction;
 mod usage;
 mod wire_error;
@@ -45,6 +47,7 @@ pub use policies::{Fault, Policies};
 pub use server::run;
 pub use settings::Settings;
 pub use spec::{Channels, CommandSpec, Keys, access, category, flag};
+pub use tls::{AuthClients, TlsSettings};
 
 /// The version of Redis whose replies these are.
 pub const REDIS_VERSION: &str = "8.6.3";

@@ -13,11 +13,18 @@ use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 use rustls::{ServerConfig, ServerConnection};
 
+/// Times that the socket is read in one turn for records that hold nothing for the reader.
+const RECORDS_MAX: usize = 16;
+/// Bytes that may come before both sides agree on keys: chains of certificates are shorter.
+const GREETING_BYTES_MAX: usize = 64 << 10;
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Socket {
     tcp: TcpStream,
     tls: Option<Box<ServerConnection>>,
+    /// Bytes that came before both sides agreed on keys.
+    greeted: usize,
 }
 
 impl Socket {
@@ -25,7 +32,7 @@ impl Socket {
     pub(crate) fn new(tcp: TcpStream, tls: Option<Arc<ServerConfig>>) -> io::Result<Self> {
         let tls = tls.map(|config| ServerConnection::new(config).map(Box::new));
         let tls = tls.transpose().map_err(io::Error::other)?;
-        Ok(Self { tcp, tls })
+        Ok(Self { tcp, tls, greeted: 0 })
     }
 
     /// Watches it.
@@ -36,7 +43,7 @@ impl Socket {
 
     /// Says goodbye, and ends the watch; the socket is closed right after.
     pub(crate) fn close(&mut self, registry: &Registry) {
-        if let Some(tls) = &mut self.tls {
+        if let Some(tls) = self.tls.as_mut().filter(|tls| !tls.is_handshaking()) {
             tls.send_close_notify();
             // If the other side does not take it, the closed connection says enough.
             let _ = send(tls, &mut self.tcp);
@@ -52,6 +59,11 @@ impl Socket {
     /// Whether a short read says nothing about what else has come.
     pub(crate) fn is_tls(&self) -> bool {
         self.tls.is_some()
+    }
+
+    /// Whether both sides have yet to agree on keys.
+    pub(crate) fn is_handshaking(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.is_handshaking())
     }
 
     /// Whether something is still to be sent that [`Write::write`] has taken.
@@ -79,22 +91,29 @@ impl Read for Socket {
         let Some(tls) = &mut self.tls else {
             return self.tcp.read(bytes);
         };
-        loop {
+        for _ in 0..RECORDS_MAX {
             match tls.reader().read(bytes) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 // The end without a goodbye is an end.
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(0),
                 read => return read,
             }
-            if tls.read_tls(&mut self.tcp)? == 0 {
+            match tls.read_tls(&mut self.tcp)? {
                 // What came before it is read already.
-                return Ok(0);
+                0 => return Ok(0),
+                count if tls.is_handshaking() => self.greeted += count,
+                _ => {}
+            }
+            if self.greeted > GREETING_BYTES_MAX {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "its greeting is endless"));
             }
             let state = tls.process_new_packets();
             // The other side is told what was wrong, too.
             let _ = send(tls, &mut self.tcp)?;
             state.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
         }
+        // Others have their turn; the socket may still have more.
+        Err(io::ErrorKind::Interrupted.into())
     }
 }
 
@@ -108,9 +127,10 @@ impl Write for Socket {
         if !send(tls, &mut self.tcp)? {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        let count = tls.writer().write(bytes)?;
-        send(tls, &mut self.tcp)?;
-        Ok(count)
+        match tls.writer().write(bytes)? {
+            0 => Err(io::ErrorKind::WouldBlock.into()),
+            count => send(tls, &mut self.tcp).map(|_| count),
+        }
     }
 
     fn flush(&mut self) -> io::Result<()> {

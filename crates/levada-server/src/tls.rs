@@ -3,6 +3,7 @@
 //! They are read again when CONFIG SET names them, the same or others. Connections that are open
 //! keep what they began with; an error leaves everything as it was.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -10,6 +11,8 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
+
+use crate::config::Config;
 
 /// Files and choices for TLS.
 #[derive(Clone, Debug, Default)]
@@ -60,6 +63,42 @@ impl AuthClients {
 }
 
 impl TlsSettings {
+    /// The settings in force, with pairs of names and values in their place. An error says which
+    /// value is none.
+    pub(crate) fn of(listeners: usize, config: &Config, pairs: &[&[u8]]) -> Result<Self, String> {
+        let value = |name: &str| {
+            let is = |pair: &&[&[u8]]| pair[0].eq_ignore_ascii_case(name.as_bytes());
+            match pairs.chunks_exact(2).rfind(is) {
+                Some(pair) => String::from_utf8_lossy(pair[1]).into_owned(),
+                None => config.get(name).to_owned(),
+            }
+        };
+        Ok(Self {
+            listeners,
+            cert_file: value("tls-cert-file").into(),
+            key_file: value("tls-key-file").into(),
+            ca_cert_file: value("tls-ca-cert-file").into(),
+            auth_clients: AuthClients::parse(&value("tls-auth-clients").to_ascii_lowercase())
+                .ok_or("tls-auth-clients is one of yes, no, optional")?,
+        })
+    }
+
+    /// Puts them and both ports where CONFIG GET looks.
+    pub(crate) fn describe(&self, addresses: &[SocketAddr], config: &mut Config) {
+        let plain = addresses.len().saturating_sub(self.listeners);
+        let port = |addresses: &[SocketAddr]| addresses.first().map_or(0, SocketAddr::port);
+        config.put("port", port(&addresses[..plain]).to_string());
+        config.put("tls-port", port(&addresses[plain..]).to_string());
+        for (name, path) in [
+            ("tls-cert-file", &self.cert_file),
+            ("tls-key-file", &self.key_file),
+            ("tls-ca-cert-file", &self.ca_cert_file),
+        ] {
+            config.put(name, path.display().to_string());
+        }
+        config.put("tls-auth-clients", self.auth_clients.word().to_owned());
+    }
+
     /// What is spoken with these files. An error names the file.
     pub(crate) fn load(&self) -> Result<Arc<ServerConfig>, String> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -83,9 +122,11 @@ impl TlsSettings {
         let key = PrivateKeyDer::from_pem_file(&self.key_file)
             .map_err(|error| format!("{}: {error}", self.key_file.display()))?;
         let chain = certificates(&self.cert_file)?;
-        let config = builder.with_single_cert(chain, key).map_err(|error| {
+        let mut config = builder.with_single_cert(chain, key).map_err(|error| {
             format!("{} and {}: {error}", self.cert_file.display(), self.key_file.display())
         })?;
+        // Who announces another protocol, as browsers do, is refused; most clients announce none.
+        config.alpn_protocols = vec![b"redis".to_vec()];
         Ok(Arc::new(config))
     }
 

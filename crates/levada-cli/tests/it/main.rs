@@ -5,6 +5,7 @@
 //! - `fill`: streams with all that can be in one, from a seed.
 //! - `guide`: the commands of the guide pages, as they stand there.
 //! - `janitor`: trims, and tells what is amiss.
+//! - `tls`: a client that is not ours, and certificates that change.
 //! - `policies`: from the settings, and carried.
 //! - `transfer`: what is carried, what is refused, what survives being killed.
 //!
@@ -17,4 +18,5 @@ mod guide;
 mod janitor;
 mod policies;
 mod rig;
+mod tls;
 mod transfer;

@@ -74,7 +74,8 @@ impl Server {
             connection.send(reached);
             self.state.stats.bytes_out += connection.session.bytes_out - before;
         }
-        let ended = connection.closing && connection.out.is_empty();
+        let sent = connection.out.is_empty() && !connection.stream.is_pending();
+        let ended = connection.closing && sent;
         if connection.broken || ended {
             self.close(token);
             return;
@@ -103,8 +104,7 @@ impl Server {
             self.state.monitors.retain(|monitor| *monitor != id);
         }
         self.shard.forget(ClientId(session.id));
-        // The socket is closed right after, which ends the watch too.
-        let _ = self.poll.registry().deregister(&mut connection.stream);
+        connection.stream.close(self.poll.registry());
         self.connections.forget(&connection);
     }
 }

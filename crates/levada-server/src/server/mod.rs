@@ -20,6 +20,7 @@ mod notices;
 mod pause;
 #[cfg(feature = "debug-shim")]
 mod reload;
+mod strangers;
 mod sweep;
 
 use std::collections::BTreeSet;
@@ -41,6 +42,8 @@ use mio::{Events, Poll, Token, Waker};
 use self::flush::Waiting;
 #[cfg(feature = "debug-shim")]
 pub(crate) use self::reload::Reload;
+use self::strangers::Strangers;
+use crate::acl::Failures;
 use crate::config::Config;
 use crate::connection::{Connection, Connections, READ_BYTES};
 use crate::context::State;
@@ -110,6 +113,8 @@ struct Server {
     /// Connections that may have something to send, by token.
     touched: Vec<usize>,
     waiting: Waiting,
+    strangers: Strangers,
+    handshakes_failed: Failures,
     /// Sleepers of WAIT: when, who.
     timers: BTreeSet<(u64, u64)>,
     /// Connections whose command waits for the end of a pause, by token.
@@ -152,7 +157,9 @@ impl Server {
             ..ShardSettings::default()
         };
         let mut state = State::new(settings, config, exposed.is_some(), clock);
-        state.load_users().map_err(|why| Error::new(ErrorKind::Invalid, why))?;
+        let invalid = |why| Error::new(ErrorKind::Invalid, why);
+        state.load_users().map_err(invalid)?;
+        state.load_tls(&[]).map_err(invalid)?;
         accept::check_exposure(&state, exposed)?;
         let shard = recover(&waker, &state.settings, shard_settings)?;
         let (listeners, shutdown) =
@@ -172,6 +179,8 @@ impl Server {
             released: Vec::new(),
             touched: Vec::new(),
             waiting: Waiting::default(),
+            strangers: Strangers::default(),
+            handshakes_failed: Failures::default(),
             timers: BTreeSet::new(),
             paused: BTreeSet::new(),
             next_client: 1,
@@ -233,6 +242,7 @@ impl Server {
             self.turns = turns;
         }
         self.say_notices();
+        self.state.reload_tls_if_told();
         self.sweep(now);
         self.commit(now)
     }
@@ -317,7 +327,7 @@ impl Server {
             }
             match connection.read(&mut self.scratch, now) {
                 Ok(count) => self.state.stats.bytes_in += count as u64,
-                Err(_) => connection.broken = true,
+                Err(error) => self.note_read_error(&mut connection, &error),
             }
         }
         connection.out.lend_buffer(&mut self.buffers);
@@ -582,7 +592,7 @@ fn initial_config(listeners: &[net::TcpListener], settings: &Settings) -> Config
         listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
     let bind: Vec<_> = addresses.iter().map(|address| address.ip().to_string()).collect();
     config.put("bind", bind.join(" "));
-    config.put("port", addresses.first().map_or(0, net::SocketAddr::port).to_string());
+    settings.tls.describe(&addresses, &mut config);
     config.put("dir", settings.directory.display().to_string());
     config.put("maxclients", settings.clients_max.to_string());
     config.put("requirepass", settings.requirepass.clone());

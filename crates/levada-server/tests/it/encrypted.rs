@@ -7,10 +7,12 @@ use std::net::TcpStream;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use levada_server::{AuthClients, TlsSettings};
+use levada_server::{AuthClients, Settings, TlsSettings};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned, SupportedProtocolVersion};
+use rustls::{
+    ClientConfig, ClientConnection, RootCertStore, StreamOwned, SupportedProtocolVersion,
+};
 
 use crate::rig::{Server, request};
 
@@ -21,7 +23,12 @@ fn file(name: &str) -> PathBuf {
 }
 
 fn start(auth_clients: AuthClients) -> Server {
+    start_with(auth_clients, |_| {})
+}
+
+fn start_with(auth_clients: AuthClients, change: impl FnOnce(&mut Settings)) -> Server {
     Server::start_with(|settings| {
+        change(settings);
         settings.tls = TlsSettings {
             listeners: 1,
             cert_file: file("one.cert.pem"),
@@ -40,7 +47,8 @@ fn connect(
     versions: &[&'static SupportedProtocolVersion],
 ) -> Secure {
     let mut roots = RootCertStore::empty();
-    let certificate = |name: &str| CertificateDer::from_pem_file(file(name)).expect("a certificate");
+    let certificate =
+        |name: &str| CertificateDer::from_pem_file(file(name)).expect("a certificate");
     roots.add(certificate(&format!("{trusted}.cert.pem"))).expect("a root");
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ClientConfig::builder_with_provider(provider)
@@ -55,6 +63,24 @@ fn connect(
             config.with_client_auth_cert(chain, key.expect("a key")).expect("they fit")
         }
     };
+    open(server, config)
+}
+
+/// Connects as somebody who trusts the first certificate and is particular about something.
+fn connect_with(server: &Server, change: impl FnOnce(&mut ClientConfig)) -> Secure {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(file("one.cert.pem")).expect("it")).expect("a root");
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .expect("versions")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    change(&mut config);
+    open(server, config)
+}
+
+fn open(server: &Server, config: ClientConfig) -> Secure {
     let name = ServerName::try_from("localhost").expect("a name");
     let connection = ClientConnection::new(Arc::new(config), name).expect("a client");
     let stream = TcpStream::connect(server.address).expect("it listens");
@@ -138,4 +164,54 @@ fn a_client_without_tls_is_not_served_and_hurts_nobody() {
     plain.send_bytes(b"GET / HTTP/1.1\r\n\r\n");
     let reply = plain.take(1 << 10);
     assert!(!reply.windows(3).any(|part| part == b"ERR"), "not a word in clear: {reply:?}");
+}
+
+#[test]
+fn a_greeting_that_never_ends_is_not_waited_for() {
+    let server = start_with(AuthClients::No, |settings| settings.strangers_ms_max = 50);
+    let mut slow = server.client();
+    slow.send_bytes(b"\x16\x03\x01\x02\x00\x01");
+    slow.expect_end();
+    // Within its bytes, too: one record of a greeting behind the other.
+    let server = start(AuthClients::No);
+    let mut long = server.client();
+    let record = [&b"\x16\x03\x01\x40\x00\x01\xff\xff\xff"[..], &[0; 0x4000 - 4]].concat();
+    long.send_bytes(&record);
+    let reply = long.take(1 << 10);
+    assert!(reply.len() < 1 << 10, "an alert at most: {reply:?}");
+}
+
+#[test]
+fn who_announces_another_protocol_is_refused() {
+    let server = start(AuthClients::No);
+    let mut browser = connect_with(&server, |config| {
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    });
+    assert!(ask(&mut browser, &[b"PING"], b"+PONG\r\n").is_err());
+    let mut client =
+        connect_with(&server, |config| config.alpn_protocols = vec![b"redis".to_vec()]);
+    ask(&mut client, &[b"PING"], b"+PONG\r\n").expect("served");
+}
+
+#[test]
+fn the_oldest_stranger_gives_way() {
+    let server = Server::start_with(|settings| {
+        settings.requirepass = "secret".into();
+        settings.strangers_max = 3;
+        settings.strangers_ms_max = u64::MAX;
+    });
+    let mut strangers: Vec<_> = (0..3).map(|_| server.client()).collect();
+    // Each has its answer, so that it is known to be in.
+    for stranger in &mut strangers {
+        stranger.check("PING", "-NOAUTH Authentication required.\r\n");
+    }
+    let mut good = server.client();
+    good.check("AUTH secret", "+OK\r\n");
+    strangers[0].expect_end();
+    // Who has authenticated counts no longer.
+    strangers[1].check("AUTH secret", "+OK\r\n");
+    strangers.push(server.client());
+    strangers[3].check("AUTH secret", "+OK\r\n");
+    strangers[2].check("AUTH secret", "+OK\r\n");
+    good.check("PING", "+PONG\r\n");
 }

@@ -11,6 +11,7 @@ mod bounds;
 mod channels;
 mod compat;
 mod cve;
+mod encrypted;
 mod life;
 mod rig;
 mod session;
