@@ -31,6 +31,7 @@ pub(crate) fn run(settings: &Settings) -> Result<()> {
             listeners.push(listener);
         }
     }
+    let http = http_listener(settings)?;
     let tls = settings.tls()?;
     let reload = Arc::default();
     signal_hook::flag::register(SIGHUP, Arc::clone(&reload)).context("cannot watch for signals")?;
@@ -48,6 +49,9 @@ pub(crate) fn run(settings: &Settings) -> Result<()> {
         protected_mode: settings.protected_mode,
         tls,
         reload,
+        http,
+        metrics_streams_max: settings.metrics_streams,
+        clients_bytes_max: settings.maxmemory_clients()?,
         clients_max: settings.maxclients,
         connections_max,
         idmp_duration_s: settings.stream_idmp_duration,
@@ -68,6 +72,18 @@ pub(crate) fn run(settings: &Settings) -> Result<()> {
     levada_server::run(listeners, shutdown, server)?;
     eprintln!("Everything is on disk, bye");
     Ok(())
+}
+
+/// Where HTTP is spoken, if there is a port for it.
+fn http_listener(settings: &Settings) -> Result<Option<Arc<TcpListener>>> {
+    if settings.http_port == 0 {
+        return Ok(None);
+    }
+    let address = (settings.http_bind, settings.http_port);
+    let listener = TcpListener::bind(address)
+        .with_context(|| format!("cannot listen on {}:{}", address.0, address.1))?;
+    eprintln!("Metrics at http://{}:{}/metrics", address.0, address.1);
+    Ok(Some(Arc::new(listener)))
 }
 
 /// A socket that can be read from once SIGTERM or SIGINT has come.

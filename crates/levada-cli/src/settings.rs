@@ -38,6 +38,16 @@ pub(crate) struct Given {
     /// Whether clients must show a certificate: yes, no, optional. [default: yes]
     #[arg(long, env = "LEVADA_TLS_AUTH_CLIENTS", value_name = "WORD")]
     tls_auth_clients: Option<String>,
+    /// Port for HTTP: /metrics, /livez and /readyz; 0 for none. [default: 0]
+    #[arg(long, env = "LEVADA_HTTP_PORT", value_name = "PORT")]
+    http_port: Option<u16>,
+    /// Address for it. Whoever reaches it reads names of streams and groups, no payloads.
+    /// [default: 127.0.0.1]
+    #[arg(long, env = "LEVADA_HTTP_BIND", value_name = "ADDRESS")]
+    http_bind: Option<IpAddr>,
+    /// Streams that /metrics tells one by one, at most 10000; the others are one. [default: 100]
+    #[arg(long, env = "LEVADA_METRICS_STREAMS", value_name = "COUNT")]
+    metrics_streams: Option<usize>,
     /// Where the data lie; created where it is missing. [default: ./levada-data]
     #[arg(long, env = "LEVADA_DIR", value_name = "DIRECTORY")]
     dir: Option<PathBuf>,
@@ -53,6 +63,10 @@ pub(crate) struct Given {
     /// Connections at once. [default: 10000]
     #[arg(long, env = "LEVADA_MAXCLIENTS", value_name = "COUNT")]
     maxclients: Option<u64>,
+    /// Memory for the buffers of all connections: behind it those go that take most; 0 for no bound.
+    /// [default: 1GiB]
+    #[arg(long, env = "LEVADA_MAXMEMORY_CLIENTS", value_name = "BYTES")]
+    maxmemory_clients: Option<String>,
     /// Seconds that new streams track idempotent ids, 1 to 86400. [default: 100]
     #[arg(long, env = "LEVADA_STREAM_IDMP_DURATION", value_name = "SECONDS")]
     stream_idmp_duration: Option<u64>,
@@ -105,12 +119,17 @@ pub(crate) struct Settings {
     pub(crate) tls_ca_cert_file: PathBuf,
     /// As written; see [`Settings::tls`].
     tls_auth_clients: String,
+    pub(crate) http_port: u16,
+    pub(crate) http_bind: IpAddr,
+    pub(crate) metrics_streams: usize,
     pub(crate) dir: PathBuf,
     pub(crate) requirepass: String,
     pub(crate) user: Vec<String>,
     pub(crate) aclfile: PathBuf,
     pub(crate) protected_mode: bool,
     pub(crate) maxclients: u64,
+    /// As written; see [`Settings::maxmemory_clients`].
+    maxmemory_clients: String,
     pub(crate) stream_idmp_duration: u64,
     pub(crate) stream_idmp_maxsize: u64,
     stream_policy: Vec<String>,
@@ -144,12 +163,16 @@ impl Default for Settings {
             tls_key_file: PathBuf::new(),
             tls_ca_cert_file: PathBuf::new(),
             tls_auth_clients: AuthClients::default().word().to_owned(),
+            http_port: 0,
+            http_bind: IpAddr::from([127, 0, 0, 1]),
+            metrics_streams: 100,
             dir: PathBuf::from("./levada-data"),
             requirepass: String::new(),
             user: Vec::new(),
             aclfile: PathBuf::new(),
             protected_mode: true,
             maxclients: 10_000,
+            maxmemory_clients: "1GiB".to_owned(),
             stream_idmp_duration: 100,
             stream_idmp_maxsize: 100,
             stream_policy: Vec::new(),
@@ -200,6 +223,10 @@ impl Given {
         put(&mut settings.tls_key_file, self.tls_key_file);
         put(&mut settings.tls_ca_cert_file, self.tls_ca_cert_file);
         put(&mut settings.tls_auth_clients, self.tls_auth_clients);
+        put(&mut settings.http_port, self.http_port);
+        put(&mut settings.http_bind, self.http_bind);
+        put(&mut settings.metrics_streams, self.metrics_streams);
+        put(&mut settings.maxmemory_clients, self.maxmemory_clients);
         put(&mut settings.dir, self.dir);
         put(&mut settings.requirepass, self.requirepass);
         put(&mut settings.aclfile, self.aclfile);
@@ -232,6 +259,12 @@ fn put<T>(setting: &mut T, given: Option<T>) {
 }
 
 impl Settings {
+    /// Memory for the buffers of all connections, in bytes; 0 for no bound.
+    pub(crate) fn maxmemory_clients(&self) -> Result<u64> {
+        let bytes = bytes(&self.maxmemory_clients).context("maxmemory-clients")?;
+        Ok(bytes as u64)
+    }
+
     /// Memory for the cache of blocks, in bytes.
     pub(crate) fn cache_bytes(&self) -> Result<usize> {
         bytes(&self.cache_bytes)
@@ -279,6 +312,10 @@ impl Settings {
 
     fn check(&self) -> Result<()> {
         self.tls()?;
+        self.maxmemory_clients()?;
+        if self.metrics_streams > 10_000 {
+            bail!("metrics-streams is {}: it must be at most 10000", self.metrics_streams);
+        }
         self.cache_bytes()?;
         self.scrub_bytes_per_second()?;
         self.reserve_bytes()?;
@@ -423,6 +460,12 @@ impl fmt::Display for Settings {
         writeln!(f, "# Connections at once.\nmaxclients = {}\n", self.maxclients)?;
         writeln!(
             f,
+            "# Memory for the buffers of all connections; 0 for no bound.\n\
+             maxmemory-clients = {}\n",
+            quoted(&self.maxmemory_clients)
+        )?;
+        writeln!(
+            f,
             "# Seconds that new streams track idempotent ids, 1 to 86400.\n\
              stream-idmp-duration = {}\n",
             self.stream_idmp_duration
@@ -451,7 +494,7 @@ impl fmt::Display for Settings {
 }
 
 impl Settings {
-    /// The part of the text that is about TLS.
+    /// The part of the text that is about TLS and HTTP.
     fn show_tls(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let quoted = |text: &str| toml::Value::String(text.to_owned()).to_string();
         let file = |path: &Path| quoted(&path.display().to_string());
@@ -471,6 +514,16 @@ impl Settings {
             file(&self.tls_key_file),
             file(&self.tls_ca_cert_file),
             quoted(&self.tls_auth_clients)
+        )?;
+        writeln!(
+            f,
+            "# Port for HTTP: /metrics, /livez and /readyz; 0 for none. Whoever reaches it reads \
+             names\n# of streams and groups, no payloads.\nhttp-port = {}\nhttp-bind = {}\n\n\
+             # Streams that /metrics tells one by one, at most 10000; the others are one.\n\
+             metrics-streams = {}\n",
+            self.http_port,
+            quoted(&self.http_bind.to_string()),
+            self.metrics_streams
         )
     }
 

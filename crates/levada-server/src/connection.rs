@@ -7,6 +7,7 @@ use levada_resp::Decoder;
 
 use crate::engine::Now;
 use crate::out::{Out, Release};
+use crate::server::Counted;
 use crate::session::Session;
 use crate::socket::Socket;
 
@@ -49,6 +50,7 @@ pub(crate) struct Connection {
     pub(crate) closing: bool,
     /// The connection ends now.
     pub(crate) broken: bool,
+    pub(crate) counted: Counted,
 }
 
 impl Connection {
@@ -62,6 +64,15 @@ impl Connection {
             && !self.out.is_drawing()
             && !self.out.is_full()
             && (self.session.authenticated || self.out.len() <= STRANGER_OUTPUT_BYTES_MAX)
+    }
+
+    /// Bytes of memory that its buffers take.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        let queued = self.session.transaction.as_ref();
+        self.input.capacity()
+            + self.out.memory_bytes()
+            + queued.map_or(0, |transaction| transaction.memory_bytes())
+            + self.stream.memory_bytes()
     }
 
     /// Whether nobody has vouched for it yet.

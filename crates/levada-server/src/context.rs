@@ -9,6 +9,7 @@ use levada_resp::Writer;
 use rustls::ServerConfig;
 
 use crate::acl::Acl;
+use crate::client_limits::ClientLimits;
 use crate::config::Config;
 use crate::connection::Connections;
 use crate::engine::{Answer, ClientId, Now, Outcome, Shard};
@@ -17,6 +18,7 @@ use crate::out::Release;
 use crate::output::Output;
 use crate::registry::Registry;
 use crate::saves::Saves;
+use crate::server::ClientsMemory;
 use crate::session::{Reason, Session};
 use crate::settings::Settings;
 use crate::stats::Stats;
@@ -64,6 +66,8 @@ pub(crate) struct State {
     /// CLIENT PAUSE.
     pub(crate) pause: Option<Pause>,
     pub(crate) acl: Acl,
+    pub(crate) limits: ClientLimits,
+    pub(crate) memory: ClientsMemory,
     /// What listeners with TLS speak.
     pub(crate) tls: Option<Arc<ServerConfig>>,
     random: u64,
@@ -87,6 +91,8 @@ impl State {
         Self {
             stats: Stats::new(registry.len()),
             acl: Acl::new(&registry),
+            limits: ClientLimits::of(&config),
+            memory: ClientsMemory::default(),
             tls: None,
             registry,
             config,
@@ -154,6 +160,7 @@ impl State {
         if names.contains(&"requirepass") {
             self.acl.set_default_password(&self.registry, self.config.get("requirepass"));
         }
+        self.limits = ClientLimits::of(&self.config);
         self.acl.all_channels = self.config.get("acl-pubsub-default") == "allchannels";
     }
 }

@@ -1,5 +1,6 @@
 //! What the server is told when it starts.
 
+use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -28,8 +29,15 @@ pub struct Settings {
     pub tls: TlsSettings,
     /// Set from outside, by a signal: certificates and keys are read again within seconds.
     pub reload: Arc<AtomicBool>,
+    /// Where `/metrics` and the questions of health are answered; nowhere without it.
+    pub http: Option<Arc<TcpListener>>,
+    /// Streams that `/metrics` tells one by one; the others are told as one.
+    pub metrics_streams_max: usize,
     /// Connections at once, at least 1.
     pub clients_max: u64,
+    /// Bytes that the buffers of all connections may take together (`maxmemory-clients`); 0 for no
+    /// bound.
+    pub clients_bytes_max: u64,
     /// Connections at once for which there are descriptors, whatever `maxclients` says.
     pub connections_max: u64,
     /// Connections at once that have neither authenticated nor agreed on keys, at least 1: the
@@ -76,9 +84,12 @@ impl Default for Settings {
             users: Vec::new(),
             aclfile: None,
             protected_mode: true,
+            http: None,
+            metrics_streams_max: 100,
             tls: TlsSettings::default(),
             reload: Arc::default(),
             clients_max: 10_000,
+            clients_bytes_max: 1 << 30,
             connections_max: u64::MAX,
             strangers_max: 1_024,
             strangers_ms_max: 10_000,

@@ -13,6 +13,8 @@ use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 use rustls::{ServerConfig, ServerConnection};
 
+/// Bytes of memory of a connection with TLS that nothing is sent over: its keys and their state.
+const TLS_BYTES: usize = 8 << 10;
 /// Times that the socket is read in one turn for records that hold nothing for the reader.
 const RECORDS_MAX: usize = 16;
 /// Bytes that may come before both sides agree on keys: chains of certificates are shorter.
@@ -59,6 +61,11 @@ impl Socket {
     /// Whether a short read says nothing about what else has come.
     pub(crate) fn is_tls(&self) -> bool {
         self.tls.is_some()
+    }
+
+    /// Bytes of memory that TLS takes, about.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        if self.tls.is_some() { TLS_BYTES + self.greeted } else { 0 }
     }
 
     /// Whether both sides have yet to agree on keys.

@@ -11,7 +11,7 @@ use mio::net::{TcpListener, TcpStream, UnixStream};
 use mio::{Interest, Poll, Token};
 use rustls::ServerConfig;
 
-use super::{LISTENER, SHUTDOWN, Server, limits};
+use super::{Counted, LISTENER, SHUTDOWN, Server, limits};
 use crate::connection::Connection;
 use crate::context::State;
 use crate::engine::Now;
@@ -174,6 +174,7 @@ impl Server {
             paused: false,
             closing: false,
             broken: false,
+            counted: Counted::default(),
         }));
     }
 }

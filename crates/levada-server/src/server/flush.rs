@@ -86,6 +86,7 @@ impl Server {
         if let Some(buffer) = connection.out.take_buffer() {
             keep_buffer(&mut self.buffers, buffer);
         }
+        self.state.memory.note(connection, false);
         if has_work(connection) {
             self.wake(token);
         }
@@ -104,6 +105,7 @@ impl Server {
             self.state.monitors.retain(|monitor| *monitor != id);
         }
         self.shard.forget(ClientId(session.id));
+        self.state.memory.forget(&connection);
         connection.stream.close(self.poll.registry());
         self.connections.forget(&connection);
     }

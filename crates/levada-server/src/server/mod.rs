@@ -13,9 +13,11 @@
 //! are, and their connections are closed.
 
 mod accept;
+mod answer;
 mod deliver;
 mod disk;
 mod flush;
+mod memory;
 mod notices;
 mod pause;
 #[cfg(feature = "debug-shim")]
@@ -39,7 +41,9 @@ use levada_resp::{Limits, Progress, Writer};
 use mio::net::{TcpListener, UnixStream};
 use mio::{Events, Poll, Token, Waker};
 
+use self::answer::Questions;
 use self::flush::Waiting;
+pub(crate) use self::memory::{ClientsMemory, Counted};
 #[cfg(feature = "debug-shim")]
 pub(crate) use self::reload::Reload;
 use self::strangers::Strangers;
@@ -50,6 +54,8 @@ use crate::context::State;
 use crate::dispatch::{Ran, Turn};
 use crate::engine::{Answer, BlockAccess, ClientId, Event, Lsn, Now, Shard};
 use crate::entries::Source;
+use crate::http::{self, Stage};
+use crate::metrics::Commits;
 use crate::out::{Out, Progress as Drawn, Release};
 use crate::output::Output;
 use crate::session::{Reason, Replies};
@@ -115,6 +121,10 @@ struct Server {
     waiting: Waiting,
     strangers: Strangers,
     handshakes_failed: Failures,
+    questions: Questions,
+    stage: Stage,
+    commits: Commits,
+    recovery_us: u64,
     /// Sleepers of WAIT: when, who.
     timers: BTreeSet<(u64, u64)>,
     /// Connections whose command waits for the end of a pause, by token.
@@ -161,7 +171,16 @@ impl Server {
         state.load_users().map_err(invalid)?;
         state.load_tls(&[]).map_err(invalid)?;
         accept::check_exposure(&state, exposed)?;
+        let (stage, mut questions) = (Stage::new(), Questions::default());
+        if let Some(listener) = &state.settings.http {
+            let asked =
+                http::start(listener, Arc::clone(&waker), stage.clone()).map_err(sockets)?;
+            questions.asked = Some(asked);
+        }
         let shard = recover(&waker, &state.settings, shard_settings)?;
+        let recovered = state.clock.now().monotonic_us;
+        let recovery_us = recovered.saturating_sub(state.started.monotonic_us);
+        let commits_from = shard.current();
         let (listeners, shutdown) =
             accept::register(&poll, listeners, shutdown).map_err(sockets)?;
         Ok(Self {
@@ -181,6 +200,10 @@ impl Server {
             waiting: Waiting::default(),
             strangers: Strangers::default(),
             handshakes_failed: Failures::default(),
+            questions,
+            stage,
+            commits: Commits::new(commits_from),
+            recovery_us,
             timers: BTreeSet::new(),
             paused: BTreeSet::new(),
             next_client: 1,
@@ -198,6 +221,7 @@ impl Server {
 
     fn serve(mut self) -> Result<(), Error> {
         let mut events = Events::with_capacity(EVENTS_MAX);
+        self.stage.set(Stage::READY);
         while !self.stopping {
             self.iterate(&mut events)?;
             #[cfg(feature = "debug-shim")]
@@ -206,6 +230,7 @@ impl Server {
             }
             self.flush();
         }
+        self.stage.set(Stage::STOPPING);
         self.shard.shut_down(self.state.clock.now())?;
         self.flush_released();
         Ok(())
@@ -222,6 +247,8 @@ impl Server {
         self.state.stats.iterations += 1;
         self.shard.poll(now)?;
         self.state.saves.note(self.shard.checkpoints(), &mut self.state.stats, now);
+        self.settle_commits();
+        self.answer_questions(now);
         self.note_disk();
         self.drain_events(now);
         self.note_readiness(events, now);
@@ -249,7 +276,7 @@ impl Server {
 
     /// How long nothing may happen.
     fn timeout(&self, now: Now) -> Duration {
-        if !self.ready.is_empty() && !self.shard.is_congested() {
+        if !self.ready.is_empty() && !self.shard.is_congested() || self.questions.is_busy() {
             return Duration::ZERO;
         }
         let mut sleep_us = SLEEP_MS_MAX * 1000;
@@ -268,8 +295,20 @@ impl Server {
 
     /// Seals the changes of the iteration.
     fn commit(&mut self, now: Now) -> Result<(), Error> {
-        self.uncommitted_bytes = 0;
-        self.shard.commit(now)
+        let bytes = std::mem::take(&mut self.uncommitted_bytes) as u64;
+        self.shard.commit(now)?;
+        let position = (self.shard.current(), self.shard.durable_wish());
+        self.commits.note(position, self.state.stats.commands_run, bytes, now);
+        self.settle_commits();
+        Ok(())
+    }
+
+    /// Times the batches that have become durable.
+    fn settle_commits(&mut self) {
+        let durable = self.shard.durable();
+        if self.commits.is_any_durable(durable) {
+            self.commits.settle(durable, self.state.clock.now());
+        }
     }
 
     /// Takes note of what the system says about sockets.
@@ -338,8 +377,10 @@ impl Server {
         // Behind so much that was sent ahead its end is not read while it sleeps.
         let gone = connection.half_closed || connection.peer_closed && !connection.may_read();
         connection.broken |= gone && connection.session.blocked.is_some();
+        self.count_memory(&mut connection);
         self.connections.put_back(connection);
         self.touched.push(token);
+        self.relieve_memory();
         for token in std::mem::take(&mut self.state.wake) {
             self.wake(token);
         }
@@ -604,6 +645,7 @@ fn initial_config(listeners: &[net::TcpListener], settings: &Settings) -> Config
     for (name, bytes) in [
         ("dedup-bytes-max", settings.dedup_bytes_max),
         ("headroom-bytes", settings.headroom_bytes),
+        ("maxmemory-clients", settings.clients_bytes_max),
         ("reserve-bytes", settings.reserve_bytes),
         ("scrub-bytes-per-second", settings.scrub_bytes_per_second),
     ] {

@@ -1,8 +1,8 @@
 //! Connections that nobody has vouched for yet: they have not authenticated, or not agreed on keys.
 //!
-//! So many at once and no more: behind that the oldest gives way, as who is honest is through within
-//! moments. Those that came just now are spared, and who comes then waits in the queue of the
-//! system.
+//! So many at once and no more: behind that the oldest gives way, as who is honest is through
+//! within moments. Those that came just now are spared, and who comes then waits in the queue of
+//! the system.
 
 use std::collections::VecDeque;
 use std::io;

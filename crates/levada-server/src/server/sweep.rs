@@ -27,7 +27,10 @@ impl Server {
         };
         let strangers_ms_max = self.state.settings.strangers_ms_max;
         let mut ended = Vec::new();
-        for connection in self.connections.iter() {
+        let limits = self.state.limits.output;
+        for connection in self.connections.iter_mut() {
+            let limit = limits.of(&connection.session);
+            let slow = connection.is_beyond_soft(limit, now_ms);
             let session = &connection.session;
             let silent_ms = now_ms.saturating_sub(session.active_ms);
             let half_sent = !connection.input.is_empty() && !connection.has_request;
@@ -36,7 +39,8 @@ impl Server {
             let listens =
                 session.blocked.is_some() || session.subscriptions.any() || session.monitors;
             let idle = silent_ms > timeout_ms && !listens;
-            if late || idle || half_sent && silent_ms > HALF_SENT_MS_MAX {
+            self.state.stats.clients_beyond_limit += u64::from(slow);
+            if late || slow || idle || half_sent && silent_ms > HALF_SENT_MS_MAX {
                 ended.push(connection.token);
             }
         }

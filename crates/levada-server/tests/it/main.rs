@@ -13,6 +13,8 @@ mod compat;
 mod cve;
 mod encrypted;
 mod life;
+mod limits;
+mod metrics;
 mod rig;
 mod session;
 mod wire;
