@@ -445,7 +445,8 @@ mod tests {
         for n in 0..rows {
             let id = StreamId::new(1000 + n / 3 * 2, n % 3);
             let value = format!("{}", n * 37);
-            let name = format!("kind{}", n % 300);
+            // More than a head has room for, and each of them comes again.
+            let name = format!("kind{}", n % 400);
             let pairs: Vec<&[u8]> = if n % 5 == 0 {
                 vec![b"a", value.as_bytes(), name.as_bytes(), b"x"]
             } else {
@@ -473,7 +474,7 @@ mod tests {
 
     #[test]
     fn finds_by_id() {
-        let (block, expect) = filled(500);
+        let (block, expect) = filled(1000);
         for (index, (id, _)) in expect.iter().enumerate() {
             assert_eq!(block.find(*id).map(|row| row.index as usize), Some(index));
             assert_eq!(block.lower_bound(*id) as usize, index);
@@ -481,6 +482,15 @@ mod tests {
         assert_eq!(block.lower_bound(StreamId::MIN), 0);
         assert_eq!(block.lower_bound(StreamId::MAX), block.count());
         assert!(block.find(StreamId::new(999, 0)).is_none());
+        assert_eq!((block.base(), block.last()), (expect[0].0, expect[999].0));
+    }
+
+    #[test]
+    fn memory_is_at_least_that_of_the_bytes_and_the_schemas() {
+        let (mut block, _) = filled(500);
+        block.shrink();
+        let schemas = 80 * size_of::<Schema>();
+        assert!(block.memory_bytes() >= size_of::<Block>() + block.bytes().len() + schemas);
     }
 
     #[test]

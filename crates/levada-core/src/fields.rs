@@ -226,6 +226,7 @@ mod tests {
         let back = Fields::decode(&mut Reader::new(&out), &out).expect("whole");
         assert_eq!(back.iter().collect::<Vec<_>>(), fields.iter().collect::<Vec<_>>());
         assert_eq!((back.len(), back.bytes()), (2, 5));
+        assert!(!back.is_empty() && Fields::Arguments(&[]).is_empty());
         assert!(Fields::decode(&mut Reader::new(&out[..5]), &out[..5]).is_none());
     }
 }

@@ -388,6 +388,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_rests_is_due_in_the_order_of_its_time() {
+        let id = |ms| StreamId::new(ms, 0);
+        let mut offers = Offers::default();
+        assert_eq!(offers.next_due_ms(), None);
+        offers.note(id(1), flag::RESTING, 70);
+        offers.note(id(2), flag::RESTING, 50);
+        assert_eq!(offers.next_due_ms(), Some(50));
+        assert_eq!(offers.due(69).collect::<Vec<_>>(), [id(2)]);
+        offers.forget(id(2), flag::RESTING);
+        assert_eq!(offers.next_due_ms(), Some(70));
+    }
+
+    #[test]
     fn what_came_back_behind_what_is_gone_is_passed() {
         let id = |ms| StreamId::new(ms, 0);
         let group = Group { last_id: id(4), ..Group::default() };

@@ -344,6 +344,17 @@ mod tests {
     }
 
     #[test]
+    fn each_option_by_which_entries_go_is_one() {
+        let none = StreamPolicy::default();
+        assert!(!none.removes());
+        let acked = StreamPolicy { retention: Retention::Acked, ..none };
+        let aged = StreamPolicy { max_age_ms: 1, ..none };
+        let (long, large) =
+            (StreamPolicy { max_len: 1, ..none }, StreamPolicy { max_bytes: 1, ..none });
+        assert!([acked, aged, long, large].iter().all(StreamPolicy::removes));
+    }
+
+    #[test]
     fn the_last_delay_holds_for_all_that_follow() {
         let policy = GroupPolicy { backoff_ms: [10, 20].into(), ..GroupPolicy::default() };
         let delays = [1, 2, 3, 255].map(|deliveries| policy.backoff(deliveries));

@@ -305,3 +305,15 @@ pub struct ConsumerInfo {
     /// Milliseconds since its last success.
     pub inactive_ms: Option<u64>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dumps_of_strings_are_compared_by_their_bytes() {
+        let text = |bytes: &[u8]| Dumped::Text(bytes.into());
+        assert_eq!(text(b"a"), text(b"a"));
+        assert_ne!(text(b"a"), text(b"b"));
+    }
+}

@@ -201,3 +201,30 @@ fn memory_is_at_least_that_of_the_parts() {
     let whole = dedup.memory_bytes();
     assert!(whole >= size_of::<Dedup>() + chunks + slots + table, "{whole}");
 }
+
+#[test]
+fn chunks_of_one_time_are_loaded_and_those_of_a_time_before_are_not() {
+    let mut dedup = Dedup::new(limits(0, 10_000), SECRET, 0);
+    (0..3000).for_each(|n| append(&mut dedup, n, 5000));
+    assert_eq!(loaded(&dedup).map(|dedup| dedup.len()), Some(3000));
+    let mut later = Dedup::new(limits(0, 10_000), SECRET, 0);
+    (0..3000).for_each(|n| append(&mut later, n, 5000 + n));
+    let (mut head, mut pieces) = (Vec::new(), Vec::new());
+    later.encode(&mut head);
+    for (number, _) in later.chunks() {
+        pieces.push(Vec::new());
+        later.encode_chunk(number, pieces.last_mut().expect("just pushed"));
+    }
+    pieces.swap(0, 1);
+    let chunk = |number: u64| pieces.get(usize::try_from(number).ok()?).map(Vec::as_slice);
+    assert!(Dedup::decode(&head, later.limits(), chunk).is_none());
+}
+
+#[test]
+fn what_is_over_in_the_middle_of_a_chunk_does_not_count() {
+    let mut dedup = Dedup::new(limits(1000, 10_000), SECRET, 0);
+    (0..3000).for_each(|n| dedup.keep(1, kept(n, 5000 + n / 10), 0));
+    assert_eq!(dedup.count(6000), 2990);
+    assert_eq!(dedup.count(6149), 1500);
+    assert_eq!(dedup.count(6299), 0);
+}

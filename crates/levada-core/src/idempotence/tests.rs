@@ -156,6 +156,7 @@ fn malformed_pieces_are_refused() {
     assert!(!decodes(&head, &twice), "an iid twice");
     *head.last_mut().expect("not empty") = 3;
     assert!(!decodes(&head, &chunk), "all of the first chunk gone");
+    assert!(chunk::Chunk::decode(&[0]).is_none(), "a chunk of nothing");
 }
 
 #[test]

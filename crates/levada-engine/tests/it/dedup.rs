@@ -2,6 +2,7 @@
 
 use levada_core::{
     command::{Command, Copied, Idempotent, Key, NewId, StreamOption, Xadd, Xcfgset, Xidmprecord},
+    dedup::ID_BYTES,
     error::Error as Refused,
     fields::Fields,
     id::StreamId,
@@ -163,4 +164,18 @@ fn many_ids_that_are_over_go_a_part_at_a_time() {
     rig.wait(0);
     assert_eq!(held(&rig), Some(0));
     assert_eq!(rig.len(STREAM), Reply::Integer(40_000), "entries stay");
+}
+
+#[test]
+fn a_copy_counts_towards_the_memory_that_all_may_take() {
+    each(|rig| {
+        rig.create(b"g");
+        rig.set_stream(vec![StreamOption::DedupMax(5000)]);
+        let copied = Copied { from: STREAM, to: COPY, replace: false };
+        assert_eq!(rig.reply(&Command::Copy(copied)), Reply::Integer(1));
+        match set(rig, vec![StreamOption::DedupMax(u64::MAX)]) {
+            Err(Refused::DedupTooLarge { others, .. }) => assert_eq!(others, 5000 * ID_BYTES),
+            other => panic!("XCFGSET answers {other:?}"),
+        }
+    });
 }

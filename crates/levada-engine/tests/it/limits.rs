@@ -1,12 +1,12 @@
 //! MAX-LEN and MAX-BYTES where every entry is a sealed block: the index alone knows what is needed.
 
-use levada_core::command::{Command, NewId, StreamOption, Xadd, Xcfgset};
+use levada_core::command::{Command, NewId, StreamOption, Trim, TrimKeep, Xadd, Xcfgset};
 use levada_core::error::{Error as Refused, Limit};
 use levada_core::fields::Fields;
 use levada_core::id::StreamId;
 use levada_core::policy::OnLimit;
 use levada_core::reply::{Fact, Reply};
-use levada_engine::shard::ShardSettings;
+use levada_engine::shard::{ClientId, Outcome, ShardSettings};
 
 use crate::policy_rig::{Between, Rig, STREAM, new_entries};
 
@@ -48,6 +48,8 @@ fn a_limit_may_be_what_is_needed_and_no_less() {
         assert_eq!(rig.ids(&new_entries(b"g", b"c", Some(2))).len(), 2);
         assert_eq!(rig.ack(b"g", &[1, 2]), Reply::Integer(2));
         assert_eq!(bytes_held(rig), six / 6 * 4, "two of six are not needed any more");
+        assert_eq!(rig.ids(&new_entries(b"g", b"c", Some(1))).len(), 1);
+        assert_eq!(bytes_held(rig), six / 6 * 4, "the third is needed as long as it is pending");
         let below = Refused::LimitBelowNeeded(Limit::Len { max: 3, held: 4 });
         assert_eq!(try_set(rig, StreamOption::MaxLen(3)), Err(below));
         assert_eq!(try_set(rig, StreamOption::MaxLen(4)), Ok(Reply::Ok));
@@ -80,4 +82,20 @@ fn what_goes_for_a_limit_is_counted_pending_and_unread_alike() {
         rig.add(6);
         assert_eq!((rig.lag("dropped"), rig.len(STREAM)), (Fact::Number(5), Reply::Integer(1)));
     });
+}
+
+#[test]
+fn a_trim_to_the_beginning_of_a_block_reads_none() {
+    let settings = ShardSettings { tail_bytes_max: 0, ..ShardSettings::default() };
+    let mut rig = Rig::with(Between::Kill, settings);
+    (1..=4).for_each(|n| _ = rig.add(n));
+    let keep = TrimKeep::MinId(StreamId::new(3, 0));
+    let trim = Trim { keep, approximate: false, limit: None, references: None };
+    let now = rig.now();
+    let shard = rig.shard.as_mut().expect("it runs");
+    let Outcome::Done(answer) = shard.execute(now, ClientId(1), &Command::Xtrim(STREAM, trim))
+    else {
+        panic!("it waits for a block");
+    };
+    assert_eq!(answer.result, Ok(Reply::Integer(2)));
 }

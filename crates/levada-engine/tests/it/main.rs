@@ -10,6 +10,7 @@ mod limits;
 mod ordered;
 mod policies;
 mod policy_rig;
+mod reads;
 mod redrives;
 mod released;
 mod restores;

@@ -234,3 +234,40 @@ fn a_hundred_thousand_names_leave_no_trace() {
     let waves = names.len() as u64 / u64::from(WAVE);
     assert_eq!(rig.read(b"g", b"the last"), waves, "one of each wave held an entry");
 }
+
+#[test]
+fn what_is_too_old_goes_once_nobody_needs_it() {
+    each(|rig| {
+        rig.create(b"g");
+        rig.set_stream(vec![StreamOption::MaxAge(60_000)]);
+        rig.add(1);
+        rig.add(2);
+        rig.wait(60_000);
+        assert_eq!(rig.len(STREAM), Reply::Integer(2), "the group needs them");
+        assert_eq!((rig.read(b"g", b"c"), rig.ack(b"g", &[1, 2])), (2, Reply::Integer(2)));
+        assert_eq!(rig.len(STREAM), Reply::Integer(0));
+        rig.add(3);
+        assert_eq!((rig.read(b"g", b"c"), rig.ack(b"g", &[3])), (1, Reply::Integer(1)));
+        rig.wait(59_999);
+        assert_eq!(rig.len(STREAM), Reply::Integer(1));
+        rig.wait(1);
+        assert_eq!(rig.len(STREAM), Reply::Integer(0));
+    });
+}
+
+#[test]
+fn a_silent_xnack_is_no_failure_even_of_the_last_delivery() {
+    each(|rig| {
+        rig.create(b"g");
+        rig.set_group(vec![GroupOption::AckWait(1000), GroupOption::MaxDeliver(1)]);
+        rig.add(1);
+        for (mode, letters) in [(NackMode::Silent, 0), (NackMode::Fail, 1)] {
+            assert_eq!(rig.read(b"g", b"c"), 1);
+            let (retry_count, delay_ms, reason, force) = (None, None, None, false);
+            let (key, group, ids) = (STREAM, &b"g"[..], vec![StreamId::new(1, 0)]);
+            let nack = Xnack { key, group, mode, ids, retry_count, force, delay_ms, reason };
+            assert_eq!(rig.reply(&Command::Xnack(nack)), Reply::Integer(1));
+            assert_eq!(rig.len(LETTERS), Reply::Integer(letters), "{mode:?}");
+        }
+    });
+}

@@ -282,3 +282,31 @@ fn add_letter(rig: &mut Rig, group: &[u8], value: &[u8]) {
     let letter = Xadd { key: LETTERS, must_exist, trim, id: NewId::Auto, fields, idempotent };
     rig.reply(&Command::Xadd(letter));
 }
+
+#[test]
+fn one_call_gives_back_a_bounded_number_of_bytes() {
+    let mut rig = Rig::new(Between::Nothing);
+    rig.create(b"g");
+    let value = vec![b'v'; 3 << 20];
+    (0..3).for_each(|_| add_letter(&mut rig, b"g", &value));
+    for left in [2, 1, 0] {
+        assert_eq!(rig.reply(&xdlq(XdlqVerb::Redrive, b"g", ALL)), Reply::Integer(1));
+        assert_eq!(rig.len(LETTERS), Reply::Integer(left));
+    }
+}
+
+#[test]
+fn nothing_is_remembered_of_what_came_back_and_is_gone() {
+    each(|rig| {
+        poisoned(rig);
+        assert_eq!(rig.reply(&xdlq(XdlqVerb::Redrive, b"g", ALL)), Reply::Integer(1));
+        let remembered = |rig: &Rig| {
+            let machine = rig.shard.as_ref().expect("it runs").machine();
+            machine.stream(STREAM).map(|(_, stream)| stream.redriven.len())
+        };
+        assert_eq!(remembered(rig), Some(1));
+        let all = rig.ids(&range(STREAM));
+        assert_eq!(rig.reply(&Command::Xdel(STREAM, all)), Reply::Integer(4));
+        assert_eq!(remembered(rig), Some(0));
+    });
+}

@@ -54,3 +54,14 @@ fn the_longest_string_is_taken_and_one_byte_more_is_not() {
     let len = i64::try_from(STRING_BYTES_MAX).expect("some megabytes");
     assert_eq!(rig.reply(&Command::Strlen(key(b"k"))), Reply::Integer(len));
 }
+
+#[test]
+fn getex_with_a_time_that_has_come_removes() {
+    let mut rig = Rig::new(Between::Nothing);
+    for at_ms in [rig.now_ms - 1, rig.now_ms] {
+        assert_eq!(set(&mut rig, b"k", 3, SetExpiry::Clear), Ok(Reply::Ok));
+        let got = rig.reply(&Command::Getex(key(b"k"), SetExpiry::At(at_ms)));
+        assert_eq!(got, Reply::Bytes(b"vvv"[..].into()));
+        assert_eq!(rig.reply(&Command::Exists(vec![key(b"k")])), Reply::Integer(0), "{at_ms}");
+    }
+}

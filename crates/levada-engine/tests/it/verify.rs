@@ -245,6 +245,25 @@ fn a_flipped_bit_is_flipped_back_wherever_it_is() {
     }
 }
 
+#[test]
+fn what_is_wrong_with_a_checkpoint_is_told_by_ids_that_exist() {
+    let disk = filled();
+    let path = file(&disk, "checkpoint/");
+    let len = disk.bytes(&path).expect("there").len();
+    let mut wholes = 0;
+    for offset in (0..len).step_by(len / 50) {
+        let mut damaged = disk.clone();
+        damaged.bytes_mut(&path).expect("there")[offset] ^= 1;
+        for damage in look(&damaged).damage {
+            for (first, last) in damage.touches.iter().filter_map(|touched| touched.ids) {
+                assert!(last > StreamId::MIN && first <= last, "{offset}: {first} to {last}");
+                wholes += usize::from(first == StreamId::MIN);
+            }
+        }
+    }
+    assert!(wholes > 0, "a piece of a stream that is not its newest block was hit");
+}
+
 /// The file in which the log ends: numbers grow, and spares stand behind in the order of names.
 fn last_log(disk: &MemoryDisk) -> String {
     let logs = disk.paths().filter(|path| path.starts_with("log/0"));

@@ -322,3 +322,18 @@ fn crc_of(header: &[u8; HEADER], bytes: &[u8], number: u64, offset: u64) -> u32 
 }
 
 const _: () = assert!((HEADER as u64) < PAGE);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_is_about_the_piece_that_its_header_names_and_a_filler_about_none() {
+        let mut header = [0; HEADER];
+        (header[24], header[32], header[44], header[45]) = (7, 9, PUT, 3);
+        assert_eq!(piece_of(&header), Some(PieceId { object: 7, kind: 3, part: 9 }));
+        assert_eq!(piece_of(&header[1..]), None, "cut short");
+        header[44] = FILLER;
+        assert_eq!(piece_of(&header), None);
+    }
+}

@@ -597,6 +597,64 @@ fn the_first_error_is_the_last() {
 }
 
 #[test]
+fn a_block_that_cannot_be_written_is_an_error_and_no_full_disk() {
+    let mut store = filled(2);
+    let disk = store.disk().clone();
+    store.put_block(1, 0, block(1, 0)).expect("nothing is written yet");
+    disk.stop_after(0);
+    let failed = (0..100).any(|_| {
+        store.wait();
+        store.poll().is_err()
+    });
+    assert!(failed && !store.space().is_full);
+}
+
+#[test]
+fn log_files_and_spares_have_their_length_from_the_beginning() {
+    let (mut store, _) = LocalStore::open(MemoryDisk::new(), small()).expect("a new directory");
+    // A spare is made once half of a file is used.
+    store.commit(1, &vec![7; 40_000], Urgency::Durable).expect("a sound disk");
+    settle(&mut store);
+    let disk = store.into_disk();
+    let len = |path| disk.bytes(path).map_or(0, <[u8]>::len);
+    let (spares, logs): (Vec<_>, Vec<_>) = disk
+        .paths()
+        .filter(|path| path.starts_with("log/"))
+        .partition(|path| path.contains("spare"));
+    assert_eq!((spares.len(), logs.len()), (1, 1));
+    assert!(spares.into_iter().chain(logs).all(|path| len(path) == 64 << 10));
+}
+
+#[test]
+fn blocks_go_on_in_the_segment_that_was_open() {
+    let settings = LocalSettings { pack_blocks: 0, ..small() };
+    let mut disk = MemoryDisk::new();
+    for number in 0..3 {
+        let (mut store, _) = LocalStore::open(disk, settings.clone()).expect("a sound disk");
+        store.put_block(1, number, block(1, number)).expect("a sound disk");
+        store.commit(1, b"effects", Urgency::Durable).expect("a sound disk");
+        checkpoint(&mut store);
+        disk = store.into_disk();
+    }
+    assert_eq!(disk.paths().filter(|path| path.starts_with("segments/")).count(), 1);
+}
+
+#[test]
+fn on_a_full_disk_a_checkpoint_is_due_where_it_gives_space_back() {
+    let settings = LocalSettings { reserve_bytes: 32 << 10, headroom_bytes: 32 << 10, ..small() };
+    let mut disk = MemoryDisk::new();
+    // The log file and a manifest, and less behind them than the headroom.
+    disk.set_capacity(Some(96 << 10));
+    let (mut store, _) = LocalStore::open(disk, settings).expect("there is room for that");
+    store.commit(1, b"effects", Urgency::Durable).expect("there is room in the log");
+    store.look_for_space().expect("a sound disk");
+    assert!(store.space().is_full);
+    assert_eq!(store.checkpoint_due(), Some(false), "the log is short");
+    store.commit(1, &vec![7; 20_000], Urgency::Durable).expect("there is room in the log");
+    assert_eq!(store.checkpoint_due(), Some(true));
+}
+
+#[test]
 fn a_damaged_block_is_never_served() {
     let mut store = filled(1);
     for number in 0..6 {
