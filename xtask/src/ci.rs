@@ -86,7 +86,7 @@ const STAGES: &[Stage] = &[
     ("bit flips", |_| cargo(&["run", "--release", "-p", "levada-sim", "--", "flips", "1000", "1"])),
     ("dedup", |_| cargo(&["run", "-p", "xtask", "--", "dedup", "--appends", "100000"])),
     ("toolkit", |_| crate::toolkit::run(&[])),
-    ("toolkit chaos", |_| cargo(&["run", "-p", "xtask", "--", "toolkit-chaos", "--seconds", "20"])),
+    ("toolkit chaos", |_| cargo(&["run", "-p", "xtask", "--", "toolkit-chaos", "--seconds", "30"])),
     ("transfer", |_| cargo(&["run", "-p", "xtask", "--", "transfer", "--entries", "20000"])),
     ("benches", |_| cargo(&["run", "-p", "xtask", "--", "compare", "--smoke"])),
     ("flights", |_| {

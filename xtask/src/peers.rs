@@ -151,7 +151,7 @@ pub fn install() -> Result<()> {
     Ok(())
 }
 
-/// The directory of PostgreSQL's programs, if it is installed.
+/// The directory of Postgres's programs, if it is installed.
 pub fn postgres() -> Option<PathBuf> {
     crate::postgres::programs()
 }

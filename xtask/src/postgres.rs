@@ -1,4 +1,4 @@
-//! A PostgreSQL of one's own for tests: its data in a directory beside nothing else, on a unix
+//! A Postgres of one's own for tests: its data in a directory beside nothing else, on a unix
 //! socket in it, run by somebody who is not root, ended by its process number.
 //!
 //! It lives as long as its value: dropping it ends the server and removes the directory.

@@ -3,7 +3,7 @@
 //! The ordinary test run keeps them on memory and on the embedded engine; here the same tests run
 //! against our own binary and real servers, which are started for them on free ports: single ones,
 //! one over TLS, a master behind sentinels, and a cluster. Then come those that need a real
-//! PostgreSQL, bad days, on which the tests kill programs of their own, the example programs, and
+//! Postgres, bad days, on which the tests kill programs of their own, the example programs, and
 //! the tests that kill some of the servers.
 
 mod cluster;

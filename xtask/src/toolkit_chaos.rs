@@ -1,6 +1,6 @@
 //! `cargo xtask toolkit-chaos`: workers and producers of the toolkit (`examples/chaos.rs` of the
 //! crate) against a real server, while workers and the server are killed at random. The end is
-//! compared exactly: every job has its effect once, in a real PostgreSQL, and the dead letters are
+//! compared exactly: every job has its effect once, in a real Postgres, and the dead letters are
 //! the poison ones.
 
 mod rig;

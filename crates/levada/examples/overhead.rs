@@ -96,7 +96,7 @@ async fn main() -> levada::Result<()> {
     let mut arguments = std::env::args().skip(1);
     let url = arguments.next().unwrap_or_else(|| "redis://localhost".into());
     let mut number = |default| arguments.next().map_or(default, |it| it.parse().unwrap_or(default));
-    let (events, batch, rounds) = (number(200_000), number(100), number(5));
+    let (events, batch, rounds) = (number(200_000), number(100), number(5).max(1));
     let broker = connect(&url).await?;
     println!("{}: {events} events, batches of {batch}", broker.capabilities().server);
     fill(&broker, events).await?;
@@ -112,7 +112,8 @@ async fn main() -> levada::Result<()> {
         shares.push(share);
     }
     shares.sort_by(f64::total_cmp);
-    println!("median {:.2}", shares[shares.len() / 2]);
+    let (lowest, highest) = (shares[0], shares[shares.len() - 1]);
+    println!("median {:.2}, from {lowest:.2} to {highest:.2}", shares[shares.len() / 2]);
     broker.backend().remove(Click::STREAM).await?;
     Ok(())
 }

@@ -21,11 +21,13 @@ async fn main() -> levada::Result<()> {
 
     let mut reader = Reader::from_start::<Login>(&broker).await?;
     println!("{} before", reader.replay().await?.len());
+    let position = reader.position();
     producer.send(&login("edsger")).await?;
     let (id, login) = reader.next_event::<Login>().await?;
     println!("{id}: {}", login?.name);
 
-    let mut again = Reader::from_id::<Login>(&broker, id).await?;
+    // From where we were.
+    let mut again = Reader::from_id::<Login>(&broker, position).await?;
     let (_, login) = again.next_event::<Login>().await?;
     println!("again: {}", login?.name);
     Ok(())

@@ -39,11 +39,11 @@ enum Paced {
 pub(super) struct Reading {
     shared: Arc<Shared>,
     reader: Box<dyn GroupReader>,
-    /// One for each track.
-    seats: Vec<Seat>,
+    /// One for each track. Deliveries share them.
+    seats: Vec<Arc<Seat>>,
     /// Where entries stand that only this group gets again: one for each track, in order, or
     /// none.
-    again: Vec<Seat>,
+    again: Vec<Arc<Seat>>,
     /// Which of them have been joined.
     joined: Vec<bool>,
     next_tick: Instant,
@@ -58,12 +58,11 @@ impl Reading {
     pub(super) async fn begin(shared: &Arc<Shared>) -> Result<Self> {
         let setup = &shared.setup;
         let streams = setup.tracks.iter().map(|track| &*track.stream);
-        let seats: Vec<Seat> = streams.clone().map(|stream| setup.seat(stream)).collect();
+        let seats = streams.clone().map(|stream| Arc::new(setup.seat(stream))).collect();
         // Where the server gives dead letters back by itself there is no such stream.
         let ours = !shared.backend.capabilities().redrive;
-        let again =
-            streams.filter(|_| ours).map(|stream| setup.seat(&names::again(stream, &setup.group)));
-        let again: Vec<Seat> = again.collect();
+        let again = |stream| Arc::new(setup.seat(&names::again(stream, &setup.group)));
+        let again: Vec<Arc<Seat>> = streams.filter(|_| ours).map(again).collect();
         let rate = setup.rate.clone();
         let reading = Self {
             pace: rate.map(|rate| Pace::new(Arc::clone(&shared.backend), rate)),
@@ -172,15 +171,15 @@ impl Reading {
         }
         if found.is_empty() {
             let tracks = self.in_turn();
-            let seats: Vec<Seat> = tracks.iter().map(|at| self.seats[*at].clone()).collect();
+            let seats: Vec<Seat> = tracks.iter().map(|at| Seat::clone(&self.seats[*at])).collect();
             if let (true, Some(wait)) = (seats.is_empty(), wait) {
                 // No partition is ours: there is nothing to wait for but the next look.
                 tokio::time::sleep(wait).await;
                 return Ok(Vec::new());
             }
             for delivered in self.reader.read(&seats, count, wait).await? {
-                let seat = seats[delivered.seat].clone();
-                found.push((tracks[delivered.seat], seat, delivered));
+                let track = tracks[delivered.seat];
+                found.push((track, Arc::clone(&self.seats[track]), delivered));
             }
         }
         let mut taken = Vec::with_capacity(found.len());
@@ -190,7 +189,7 @@ impl Reading {
                 tracing::error!("more was delivered than was asked for");
                 break;
             };
-            taken.push(Taken { track, seat: Arc::new(seat), delivered, permit });
+            taken.push(Taken { track, seat, delivered, permit });
         }
         Ok(taken)
     }
@@ -221,7 +220,7 @@ impl Reading {
     async fn tend(
         &mut self,
         count: usize,
-        found: &mut Vec<(usize, Seat, Delivered)>,
+        found: &mut Vec<(usize, Arc<Seat>, Delivered)>,
     ) -> Result<()> {
         let backend = Arc::clone(&self.shared.backend);
         let lease = self.shared.setup.lease;
@@ -232,7 +231,7 @@ impl Reading {
                 // Who had a partition before is gone for longer than this, and we are not.
                 let lease = if access == Access::TakeOver { lease / 2 } else { lease };
                 let taken = backend.tend(seat, lease, left).await?;
-                found.extend(taken.into_iter().map(|it| (track, seat.clone(), it)));
+                found.extend(taken.into_iter().map(|it| (track, Arc::clone(seat), it)));
             }
             if let (Access::TakeOver, Some(partitions)) = (access, &self.shared.partitions)
                 && is_taken_over(&*backend, &self.shared, partitions, track).await?
@@ -254,9 +253,9 @@ impl Reading {
             let mut taken = backend.tend(seat, lease, count - found.len()).await?;
             let left = count - found.len() - taken.len();
             if left > 0 {
-                taken.extend(self.reader.read(std::slice::from_ref(seat), left, None).await?);
+                taken.extend(self.reader.read(std::slice::from_ref(&**seat), left, None).await?);
             }
-            found.extend(taken.into_iter().map(|it| (track, seat.clone(), it)));
+            found.extend(taken.into_iter().map(|it| (track, Arc::clone(seat), it)));
         }
         Ok(())
     }

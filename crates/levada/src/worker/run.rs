@@ -293,8 +293,16 @@ impl Crew {
             while !jobs.is_empty() {
                 let rest = jobs.split_off((*max).min(jobs.len()));
                 let some = std::mem::replace(&mut jobs, rest);
-                let (deliveries, permits): (Vec<_>, Vec<_>) =
-                    some.into_iter().map(|job| (job.delivery, job.permit)).unzip();
+                // The places become free together: the next read is for all of them.
+                let mut permits: Option<OwnedSemaphorePermit> = None;
+                let mut deliveries = Vec::with_capacity(some.len());
+                for job in some {
+                    deliveries.push(job.delivery);
+                    match &mut permits {
+                        Some(permits) => permits.merge(job.permit),
+                        None => permits = Some(job.permit),
+                    }
+                }
                 let (shared, run) = (Arc::clone(&self.shared), Arc::clone(run));
                 self.tasks.spawn(async move {
                     shared.handle_together(run, deliveries).await;

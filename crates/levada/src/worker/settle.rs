@@ -158,17 +158,22 @@ impl Shared {
         if let Some(first) = deliveries.first() {
             self.meter(first, |meters| meters.seconds.record(begun.elapsed()));
         }
-        let mut done: HashMap<Arc<Seat>, Vec<Delivery>> = HashMap::new();
+        let mut done: Vec<(Arc<Seat>, Vec<Delivery>)> = Vec::new();
         for delivery in deliveries {
             let outcome = match &outcome {
                 Ok(outcome) => outcome.of(delivery.id).clone(),
                 // One of them is to blame, and nobody knows which: each gets its other attempts.
                 Err(panic) => Outcome::retry(panic),
             };
-            match verdict(outcome, delivery.attempt, &self.setup.retry, random::number()) {
-                Verdict::Ack => done.entry(Arc::clone(&delivery.seat)).or_default().push(delivery),
-                verdict => self.settle(&delivery, verdict).await,
+            if outcome == Outcome::Ack {
+                match done.last_mut() {
+                    Some((seat, all)) if Arc::ptr_eq(seat, &delivery.seat) => all.push(delivery),
+                    _ => done.push((Arc::clone(&delivery.seat), vec![delivery])),
+                }
+                continue;
             }
+            let verdict = verdict(outcome, delivery.attempt, &self.setup.retry, random::number());
+            self.settle(&delivery, verdict).await;
         }
         for (seat, deliveries) in done {
             self.ack_together(&seat, &deliveries).await;

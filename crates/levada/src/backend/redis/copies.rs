@@ -40,12 +40,11 @@ impl Redis {
         };
         let mut ids = Vec::with_capacity(entries.len());
         for (entry, answer) in entries.iter().zip(answers) {
-            ids.push(match self.needs_transaction(entry, &answer) {
-                true => self.append_once(entry, durability).await,
-                false => {
-                    let id = answer.and_then(|id| parse::id(&id));
-                    id.and_then(|id| confirmed.clone().map(|()| id))
-                }
+            ids.push(if self.needs_transaction(entry, &answer) {
+                self.append_once(entry, durability).await
+            } else {
+                let id = answer.and_then(|id| parse::id(&id));
+                id.and_then(|id| confirmed.clone().map(|()| id))
             });
         }
         Ok(ids)

@@ -159,8 +159,8 @@ impl Redis {
     }
 }
 
-/// Whether a script was refused and changed nothing: its user may run none, or it has more arguments
-/// than a script can hold.
+/// Whether a script was refused and changed nothing: its user may run none, or it has more
+/// arguments than a script can hold.
 fn is_no_script(error: &Error) -> bool {
     let Error::Refused(why) = error else {
         return false;

@@ -24,6 +24,14 @@ pub(super) fn bytes_of(value: &Value) -> Option<Vec<u8>> {
     }
 }
 
+/// The same without a copy where there need not be one.
+fn into_bytes(value: Value) -> Result<Vec<u8>> {
+    match value {
+        Value::BulkString(bytes) => Ok(bytes),
+        other => bytes_of(&other).ok_or_else(|| Error::protocol(other)),
+    }
+}
+
 pub(super) fn text_of(value: &Value) -> Option<String> {
     String::from_utf8(bytes_of(value)?).ok()
 }
@@ -44,6 +52,9 @@ pub(super) fn count(value: &Value) -> Result<u64> {
 }
 
 pub(super) fn id(value: &Value) -> Result<MessageId> {
+    if let Value::BulkString(bytes) = value {
+        return std::str::from_utf8(bytes).map_err(|_| Error::protocol(value))?.parse();
+    }
     text_of(value).ok_or_else(|| Error::protocol(value))?.parse()
 }
 
@@ -60,8 +71,9 @@ pub(super) fn pairs(value: Value) -> Result<Vec<(Value, Value)>> {
     if let Value::Map(pairs) = value {
         return Ok(pairs);
     }
-    let mut pairs = Vec::new();
-    let mut flat = list(value)?.into_iter();
+    let flat = list(value)?;
+    let mut pairs = Vec::with_capacity(flat.len() / 2);
+    let mut flat = flat.into_iter();
     while let (Some(name), Some(value)) = (flat.next(), flat.next()) {
         pairs.push((name, value));
     }
@@ -80,8 +92,7 @@ pub(super) fn delivery(value: Value) -> Result<Option<(MessageId, Option<Fields>
     let fields = match fields {
         Value::Nil => None,
         flat => {
-            let bytes = |value: &Value| bytes_of(value).ok_or_else(|| Error::protocol(value));
-            let pair = |(name, value): (Value, Value)| Ok((bytes(&name)?, bytes(&value)?));
+            let pair = |(name, value)| Ok((into_bytes(name)?, into_bytes(value)?));
             Some(Fields(pairs(flat)?.into_iter().map(pair).collect::<Result<_>>()?))
         }
     };
