@@ -1,8 +1,8 @@
 //! What `/metrics` tells, in the text format of Prometheus.
 //!
 //! [`TABLE`] names every metric there is: the text, the page of the guide, and the test of the
-//! dashboard and of the alerts are made from it. Labels are bounded: so many streams are told one by
-//! one, and the others together ([`rows`]).
+//! dashboard and of the alerts are made from it. Labels are bounded: so many streams are told one
+//! by one, and the others together ([`rows`]).
 
 mod commits;
 mod histogram;
