@@ -4,18 +4,24 @@
 //! that fell free is given out again, the lowest first, so numbers stay small however many names
 //! come and go. Iteration is in the order of names, as Redis lists groups and consumers.
 
-use alloc::{collections::BTreeMap, sync::Arc, vec::Vec};
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    vec::Vec,
+};
 
 /// Values by name and by number.
 #[derive(Clone, Debug)]
 pub struct Registry<T> {
     numbers: BTreeMap<Arc<[u8]>, u32>,
     slots: Vec<Option<(Arc<[u8]>, T)>>,
+    /// Empty slots below the last that is not.
+    free: BTreeSet<u32>,
 }
 
 impl<T> Default for Registry<T> {
     fn default() -> Self {
-        Self { numbers: BTreeMap::new(), slots: Vec::new() }
+        Self { numbers: BTreeMap::new(), slots: Vec::new(), free: BTreeSet::new() }
     }
 }
 
@@ -37,8 +43,7 @@ impl<T> Registry<T> {
 
     /// The lowest number that is free.
     pub fn free_number(&self) -> u32 {
-        let free = self.slots.iter().position(Option::is_none).unwrap_or(self.slots.len());
-        u32::try_from(free).expect("names are bounded by memory far below 2^32")
+        self.free.first().copied().unwrap_or_else(|| number_of(self.slots.len()))
     }
 
     /// The value of a number.
@@ -66,9 +71,11 @@ impl<T> Registry<T> {
     pub fn insert(&mut self, number: u32, name: Arc<[u8]>, value: T) {
         let at = number as usize;
         if self.slots.len() <= at {
+            self.free.extend(number_of(self.slots.len())..number);
             self.slots.resize_with(at + 1, || None);
         }
         assert!(self.slots[at].is_none(), "a number is given out once");
+        self.free.remove(&number);
         self.numbers.insert(Arc::clone(&name), number);
         self.slots[at] = Some((name, value));
     }
@@ -77,8 +84,10 @@ impl<T> Registry<T> {
     pub fn remove(&mut self, number: u32) -> Option<T> {
         let (name, value) = self.slots.get_mut(number as usize)?.take()?;
         self.numbers.remove(&name);
+        self.free.insert(number);
         while self.slots.last().is_some_and(Option::is_none) {
             self.slots.pop();
+            self.free.remove(&number_of(self.slots.len()));
         }
         Some(value)
     }
@@ -87,6 +96,10 @@ impl<T> Registry<T> {
     pub fn iter(&self) -> impl Iterator<Item = (&Arc<[u8]>, u32, &T)> {
         self.numbers.iter().filter_map(|(name, number)| Some((name, *number, self.get(*number)?)))
     }
+}
+
+fn number_of(slot: usize) -> u32 {
+    u32::try_from(slot).expect("names are bounded by memory far below 2^32")
 }
 
 #[cfg(test)]
@@ -106,5 +119,25 @@ mod tests {
         assert_eq!(registry.find(b"a"), None);
         let order: Vec<_> = registry.iter().map(|(_, number, value)| (number, *value)).collect();
         assert_eq!(order, [(0, "b"), (2, "c")]);
+    }
+
+    #[test]
+    fn of_many_names_that_came_and_went_nothing_stays() {
+        let mut registry = Registry::default();
+        for number in 0..1000_u32 {
+            assert_eq!(registry.free_number(), number);
+            registry.insert(number, alloc::format!("{number}").into_bytes().into(), number);
+        }
+        // Every third stays to the last, so that slots fall free in the middle and at the end.
+        let (last, first): (Vec<u32>, Vec<u32>) = (0..1000).partition(|number| number % 3 == 0);
+        for number in first {
+            assert_eq!(registry.remove(number), Some(number));
+        }
+        assert_eq!(registry.free_number(), 1);
+        for number in last {
+            assert_eq!(registry.remove(number), Some(number));
+        }
+        assert!(registry.is_empty() && registry.slots.is_empty() && registry.free.is_empty());
+        assert_eq!(registry.free_number(), 0);
     }
 }
