@@ -84,6 +84,10 @@ const STAGES: &[Stage] = &[
     }),
     ("retention", |_| cargo(&["run", "-p", "xtask", "--", "retention", "--entries", "60000"])),
     ("bit flips", |_| cargo(&["run", "--release", "-p", "levada-sim", "--", "flips", "1000", "1"])),
+    ("hostile clients", |_| {
+        let short = ["--strangers", "200", "--insiders", "20", "--seconds", "2"];
+        cargo(&[&["run", "-p", "xtask", "--", "hostile"], &short[..]].concat())
+    }),
     ("dedup", |_| cargo(&["run", "-p", "xtask", "--", "dedup", "--appends", "100000"])),
     ("toolkit", |_| crate::toolkit::run(&[])),
     ("toolkit chaos", |_| cargo(&["run", "-p", "xtask", "--", "toolkit-chaos", "--seconds", "30"])),

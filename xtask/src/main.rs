@@ -9,6 +9,7 @@ mod flips;
 mod footprint;
 mod full_disk;
 mod fuzz;
+mod hostile;
 mod kills;
 mod mount;
 mod order;
@@ -62,6 +63,8 @@ cargo xtask VERB
                             any bytes into a decoder or a reader of files, under libFuzzer
   footprint [--entries 10000000] [--server levada|redis|everysec]
                             memory, disk and restart of one long stream
+  hostile [--strangers 1000] [--insiders 100] [--seconds 10]
+                            attackers with and without a password, and a client that is served
   dedup [--appends 10000000]
                             idempotent appends with repetitions and a kill -9: count, memory, reload
   compare [--only CASE,...] [--rounds 5] [--seconds 2] [--wait-quiet] [--resume] [--dry]
@@ -110,6 +113,7 @@ fn main() -> ExitCode {
         "dedup" => dedup::run(rest),
         "fuzz" => fuzz::run(rest),
         "footprint" => footprint::run(rest),
+        "hostile" => hostile::run(rest),
         "differential" => differential::run(rest),
         "toolkit" => toolkit::run(rest).map(|outcome| ci::say(&outcome)),
         "toolkit-chaos" => toolkit_chaos::run(rest).map(|outcome| ci::say(&outcome)),

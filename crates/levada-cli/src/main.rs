@@ -5,14 +5,19 @@ mod descriptors;
 mod export;
 mod import;
 mod janitor;
+mod lag;
+mod letters;
+mod pages;
+mod say;
 mod serve;
 mod settings;
+mod tail;
 mod transfer;
 mod verify;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 /// Redis Streams that keep what they accepted.
 #[derive(Parser)]
@@ -26,8 +31,16 @@ struct Arguments {
 enum Command {
     /// Runs the server until SIGTERM, SIGINT or SHUTDOWN.
     Serve(settings::Given),
-    /// Prints the settings in force, as a file that --config can read.
-    Config(settings::Given),
+    /// Prints the settings in force, as a file that --config can read, or as JSON.
+    Config(Shown),
+    /// Shows how far every group is behind.
+    #[command(after_help = lag::EXIT_CODES)]
+    Lag(lag::Given),
+    /// Shows the last entries of a stream, and those that come.
+    Tail(tail::Given),
+    /// Shows the dead letters of a group, gives them back, or throws them away.
+    #[command(subcommand, after_help = letters::EXIT_CODES)]
+    Dlq(letters::Verb),
     /// Copies streams with their groups, and strings, from a Redis into Levada, and compares.
     #[command(after_help = transfer::EXIT_CODES)]
     Import(import::Import),
@@ -42,6 +55,19 @@ enum Command {
     /// Checks a data directory that no server has open.
     #[command(after_help = verify::EXIT_CODES)]
     Verify(verify::Given),
+    /// Prints completions for a shell.
+    Completions(pages::Completions),
+    /// Writes manual pages into a directory.
+    Man(pages::Man),
+}
+
+#[derive(clap::Args)]
+struct Shown {
+    #[command(flatten)]
+    given: settings::Given,
+    /// Print a JSON object, without comments.
+    #[arg(long)]
+    json: bool,
 }
 
 fn main() -> ExitCode {
@@ -49,10 +75,18 @@ fn main() -> ExitCode {
         Command::Serve(given) => {
             given.resolve().and_then(|settings| serve::run(&settings)).map(|()| ExitCode::SUCCESS)
         }
-        Command::Config(given) => given.resolve().map(|settings| {
-            print!("{settings}");
-            ExitCode::SUCCESS
+        Command::Config(Shown { given, json }) => given.resolve().and_then(|settings| {
+            match json {
+                true => println!("{}", settings.to_json()?),
+                false => print!("{settings}"),
+            }
+            Ok(ExitCode::SUCCESS)
         }),
+        Command::Lag(given) => lag::run(&given),
+        Command::Tail(given) => tail::run(&given),
+        Command::Dlq(verb) => letters::run(&verb),
+        Command::Completions(given) => pages::complete(&given, &mut Arguments::command()),
+        Command::Man(given) => pages::write(&given, &Arguments::command()),
         Command::Import(import) => import::run(&import),
         Command::Export(export) => export::run(&export),
         Command::Bench(bench) => bench::run(&bench).map(|()| ExitCode::SUCCESS),

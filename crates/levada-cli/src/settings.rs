@@ -63,7 +63,8 @@ pub(crate) struct Given {
     /// Connections at once. [default: 10000]
     #[arg(long, env = "LEVADA_MAXCLIENTS", value_name = "COUNT")]
     maxclients: Option<u64>,
-    /// Memory for the buffers of all connections: behind it those go that take most; 0 for no bound.
+    /// Memory for the buffers of all connections: behind it those go that take most; 0 for no
+    /// bound.
     /// [default: 1GiB]
     #[arg(long, env = "LEVADA_MAXMEMORY_CLIENTS", value_name = "BYTES")]
     maxmemory_clients: Option<String>,
@@ -290,6 +291,11 @@ impl Settings {
         bytes_within("headroom-bytes", &self.headroom_bytes, 8 << 20, 1 << 40)
     }
 
+    /// What the text form says, without its comments.
+    pub(crate) fn to_json(&self) -> Result<serde_json::Value> {
+        toml::from_str(&self.to_string()).context("the settings are no TOML")
+    }
+
     /// TLS as the server takes it: one listener for each address, if there is a port for it.
     pub(crate) fn tls(&self) -> Result<TlsSettings> {
         let word = &self.tls_auth_clients;
@@ -420,12 +426,6 @@ fn bytes(text: &str) -> Result<usize> {
 impl fmt::Display for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let quoted = |text: &str| toml::Value::String(text.to_owned()).to_string();
-        let list = |lines: &[String]| {
-            let lines: Vec<_> =
-                lines.iter().map(|line| format!("\n    {},", quoted(line))).collect();
-            let end = if lines.is_empty() { "" } else { "\n" };
-            format!("[{}{end}]", lines.concat())
-        };
         let bind: Vec<_> = self.bind.iter().map(|address| quoted(&address.to_string())).collect();
         writeln!(f, "# Port to listen on; 0 takes a free one.\nport = {}\n", self.port)?;
         writeln!(
@@ -476,6 +476,22 @@ impl fmt::Display for Settings {
              stream-idmp-maxsize = {}\n",
             self.stream_idmp_maxsize
         )?;
+        self.show_policies(f)?;
+        self.show_memory(f)
+    }
+}
+
+/// An array of TOML, an item a line.
+fn list(lines: &[String]) -> String {
+    let quoted = |text: &String| toml::Value::String(text.clone()).to_string();
+    let lines: Vec<_> = lines.iter().map(|line| format!("\n    {},", quoted(line))).collect();
+    let end = if lines.is_empty() { "" } else { "\n" };
+    format!("[{}{end}]", lines.concat())
+}
+
+impl Settings {
+    /// The part of the text that is about policies.
+    fn show_policies(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
             "# Policies of new streams: \"PATTERN OPTION ...\" with the options of XCFGSET. The \
@@ -488,12 +504,9 @@ impl fmt::Display for Settings {
              CFGSET.\n\
              group-policy = {}\n",
             list(&self.group_policy)
-        )?;
-        self.show_memory(f)
+        )
     }
-}
 
-impl Settings {
     /// The part of the text that is about TLS and HTTP.
     fn show_tls(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let quoted = |text: &str| toml::Value::String(text.to_owned()).to_string();

@@ -1,8 +1,8 @@
 //! How much clients may make the server keep: for replies of one, and for all of them together.
 //!
 //! Names, classes and words are those of Redis' `client-output-buffer-limit`. The class `normal`
-//! has no bound there by default and needs none here, as commands of a client wait while its replies
-//! do; who listens or looks on is let go. Replicas there are none: their class is read and kept.
+//! has no bound there by default and needs none here, as commands of a client wait while its
+//! replies do; who listens or looks on is let go. Replicas there are none: their class is kept.
 
 use std::fmt;
 

@@ -214,7 +214,8 @@ impl Config {
 }
 
 impl Kind {
-    /// The value as CONFIG GET will show it, or what is wrong with it. `before` is the one in force.
+    /// The value as CONFIG GET will show it, or what is wrong with it. `before` is the one in
+    /// force.
     fn parse(self, text: &[u8], before: &str) -> Result<String, String> {
         let word = String::from_utf8_lossy(text).to_ascii_lowercase();
         match self {

@@ -66,8 +66,8 @@ pub(crate) struct Question {
     pub(crate) answer: oneshot::Sender<String>,
 }
 
-/// Serves on a listener until the process ends or the loop is gone. The questions come out here; the
-/// loop is woken for each.
+/// Serves on a listener until the process ends or the loop is gone. The questions come out here;
+/// the loop is woken for each.
 pub(crate) fn start(
     listener: &TcpListener,
     waker: Arc<Waker>,

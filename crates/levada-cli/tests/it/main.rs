@@ -7,6 +7,7 @@
 //! - `guide`: the commands of the guide pages, as they stand there.
 //! - `janitor`: trims, and tells what is amiss.
 //! - `tls`: a client that is not ours, and certificates that change.
+//! - `operate`: lag, tail, dead letters, completions.
 //! - `policies`: from the settings, and carried.
 //! - `transfer`: what is carried, what is refused, what survives being killed.
 //!
@@ -18,6 +19,7 @@ mod deploy;
 mod fill;
 mod guide;
 mod janitor;
+mod operate;
 mod policies;
 mod rig;
 mod tls;

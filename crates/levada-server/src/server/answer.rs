@@ -1,24 +1,28 @@
-//! What the port for HTTP asks of the loop. A walk over all streams is made in steps, one in a turn,
-//! and its answer goes to all who asked before it began.
+//! What the port for HTTP asks of the loop. A walk over all streams is made in steps, one in a
+//! turn, and its answer goes to all who asked before it began.
 
+use std::io;
+use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 
 use levada_core::limits::DATABASES;
 use levada_engine::store::Store as _;
+use mio::Waker;
 use tokio::sync::oneshot;
 
 use super::Server;
 use crate::command::resident_bytes;
 use crate::engine::Now;
-use crate::http::{Question, Topic};
+use crate::http::{self, Question, Stage, Topic};
 use crate::metrics::{Scrape, Text, metric, quotient};
+use crate::settings::Settings;
 use crate::spec::CommandSpec;
 
 /// Who asks, and what is on the way.
 #[derive(Debug, Default)]
 pub(super) struct Questions {
     /// Nobody where the port is not open.
-    pub(super) asked: Option<Receiver<Question>>,
+    asked: Option<Receiver<Question>>,
     scrape: Option<Scrape>,
     listeners: Vec<oneshot::Sender<String>>,
     /// Those who asked while a walk was under way.
@@ -26,6 +30,14 @@ pub(super) struct Questions {
 }
 
 impl Questions {
+    /// Opens the port, if the settings have one.
+    pub(super) fn open(settings: &Settings, waker: &Arc<Waker>, stage: &Stage) -> io::Result<Self> {
+        let listener = settings.http.as_ref();
+        let start = |listener| http::start(listener, Arc::clone(waker), stage.clone());
+        let asked = listener.map(|listener| start(listener)).transpose()?;
+        Ok(Self { asked, ..Self::default() })
+    }
+
     /// Whether an answer is on its way, which needs the loop to go on.
     pub(super) fn is_busy(&self) -> bool {
         self.scrape.is_some()

@@ -1,7 +1,8 @@
 //! What the buffers of clients take, of each and of all together, and who goes when it is too much.
 //!
-//! A connection is counted when it had its turn, when it was sent something, and when a message was
-//! put into its buffer: nothing else makes its buffers grow. The figures are those of the last time.
+//! A connection is counted when it had its turn, when it was sent something, and when a message
+//! was put into its buffer: nothing else makes its buffers grow. The figures are those of the last
+//! time.
 
 use super::Server;
 use crate::client_limits::OutputLimit;

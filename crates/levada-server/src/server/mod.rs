@@ -54,7 +54,7 @@ use crate::context::State;
 use crate::dispatch::{Ran, Turn};
 use crate::engine::{Answer, BlockAccess, ClientId, Event, Lsn, Now, Shard};
 use crate::entries::Source;
-use crate::http::{self, Stage};
+use crate::http::Stage;
 use crate::metrics::Commits;
 use crate::out::{Out, Progress as Drawn, Release};
 use crate::output::Output;
@@ -67,6 +67,8 @@ use crate::wire_error::WireError;
 const EVENTS_MAX: usize = 512;
 /// Bytes of requests behind which a batch is closed in the middle of an iteration.
 const BATCH_BYTES: usize = 1 << 20;
+/// Bytes of replies behind which others have their turn, however much one has asked for.
+const TURN_BYTES: u64 = 128 << 10;
 /// Bytes of a request: the largest value, and room for the words around it. What a request changes
 /// must fit into a file of the log.
 const REQUEST_BYTES_MAX: usize = 18 << 20;
@@ -171,12 +173,8 @@ impl Server {
         state.load_users().map_err(invalid)?;
         state.load_tls(&[]).map_err(invalid)?;
         accept::check_exposure(&state, exposed)?;
-        let (stage, mut questions) = (Stage::new(), Questions::default());
-        if let Some(listener) = &state.settings.http {
-            let asked =
-                http::start(listener, Arc::clone(&waker), stage.clone()).map_err(sockets)?;
-            questions.asked = Some(asked);
-        }
+        let stage = Stage::new();
+        let questions = Questions::open(&state.settings, &waker, &stage).map_err(sockets)?;
         let shard = recover(&waker, &state.settings, shard_settings)?;
         let recovered = state.clock.now().monotonic_us;
         let recovery_us = recovered.saturating_sub(state.started.monotonic_us);
@@ -391,13 +389,15 @@ impl Server {
         let mut input = std::mem::take(&mut connection.input);
         let mut args = recycle(std::mem::take(&mut self.args));
         let mut consumed = 0;
+        let enough = connection.out.position() + TURN_BYTES;
         loop {
             if connection.out.is_drawing() && !draw(connection, &mut self.shard) {
                 break;
             }
             // A short request may change much: more of them wait until the disk has room.
             let congested = self.shard.is_congested();
-            if !connection.is_ready() || !connection.has_request || congested {
+            let ready = connection.is_ready() && connection.has_request;
+            if !ready || congested || connection.out.position() > enough {
                 break;
             }
             let rest = &input[consumed..];

@@ -2,8 +2,8 @@
 //! here, and the server must answer, refuse or close, and go on serving.
 //!
 //! Numbers that have their test elsewhere: CVE-2024-31227 (`acl/tests.rs`), CVE-2023-41053 and
-//! CVE-2023-36824 (`key_access.rs`). Without a test, because there is nothing to attack:
-//! CVE-2023-45145 (no Unix socket is opened), CVE-2026-21863 (no cluster bus is opened).
+//! CVE-2023-36824 (`key_access.rs`). Of what is not there (a Unix socket, a cluster bus, Lua) it is
+//! tested that it cannot be had.
 
 use std::io::Write as _;
 
@@ -326,6 +326,37 @@ fn cve_2025_67733_nothing_of_the_client_ends_a_line_of_the_reply() {
         assert!(!line[..line.len() - 2].iter().any(|byte| b"\r\n\0".contains(byte)), "{line:?}");
         client.check("PING", "+PONG\r\n");
     }
+}
+
+#[test]
+fn cve_2021_41099_the_length_of_an_argument_cannot_be_raised_beyond_numbers() {
+    let server = Server::start();
+    let mut client = server.client();
+    for line in ["CONFIG SET proto-max-bulk-len 4gb", "CONFIG SET client-query-buffer-limit 9gb"] {
+        client.send(line);
+        assert!(reply(&mut client)[0].starts_with("-ERR "), "{line}");
+    }
+    for length in ["16777217", "2147483648", "4294967296", "9223372036854775807"] {
+        let mut attacker = server.client();
+        attacker.send_bytes(format!("*2\r\n$3\r\nGET\r\n${length}\r\n").as_bytes());
+        attacker.expect(length, "-ERR Protocol error: invalid bulk length\r\n");
+        attacker.expect_end();
+    }
+    client.check("PING", "+PONG\r\n");
+}
+
+#[test]
+fn cve_2023_45145_and_2026_21863_there_is_no_unix_socket_and_no_cluster_bus() {
+    let server = Server::start();
+    let mut client = server.client();
+    for name in ["unixsocket", "unixsocketperm", "cluster-enabled", "cluster-port"] {
+        client.check(&format!("CONFIG GET {name}"), "*0\r\n");
+        client.send(&format!("CONFIG SET {name} 1"));
+        assert!(reply(&mut client)[0].starts_with("-ERR Unknown option"), "{name}");
+    }
+    assert_eq!(client.info("cluster", "cluster_enabled"), "0");
+    client.send("CLUSTER MEET 127.0.0.1 7000");
+    assert!(reply(&mut client)[0].starts_with("-ERR "));
 }
 
 /// CVE-2024-31449, 2024-46981, 2025-49844, 2025-46817, 2022-24834, 2026-23631.
