@@ -57,8 +57,7 @@ const STAGES: &[Stage] = &[
     ("crash schedules", |_| cargo(&["run", "--release", "-p", "levada-sim", "--", "run"])),
     ("crash points", |_| cargo(&["run", "--release", "-p", "levada-sim", "--", "exhaust", "1"])),
     ("policy schedules", |_| {
-        // Behind these, seeds 467, 1060, 1365 and 1405 are open: see RELIABILITY.md.
-        let short = ["policies", "--schedules", "400"];
+        let short = ["policies", "--schedules", "2000"];
         cargo(&[&["run", "--release", "-p", "levada-sim", "--"], &short[..]].concat())
     }),
     ("kill -9 loop", |_| cargo(&["run", "-p", "xtask", "--", "kills", "--rounds", "50"])),

@@ -111,7 +111,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     if options.record {
         let what = format!("{} under load, {}", options.fault.name(), options.kind.name());
         let (count, violations) = (u64::from(totals.faults), totals.violations.len());
-        record::add(&record::Run { what, seed, count, violations })?;
+        record::add(&record::Run { what, seed: Some(seed), count, violations })?;
     }
     match (options.canary, totals.violations.is_empty()) {
         (false, true) => Ok(()),

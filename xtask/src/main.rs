@@ -57,7 +57,7 @@ cargo xtask VERB
   chaos [--seconds 600] [--seed S] [lease|pipeline ...]
                             the guide's example workers, killed at random with their server
   full-disk                 the real binary on a small tmpfs and ext4 until it is full (root)
-  flips [--count 10000] [--seed S]
+  flips [--count 10000] [--seed S] [--record]
                             single bits flipped at rest: never served in silence, always named
   fuzz TARGET|all [--seconds 60] [--keep]
                             any bytes into a decoder or a reader of files, under libFuzzer

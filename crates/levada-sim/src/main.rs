@@ -5,9 +5,11 @@
 //! levada-sim policies [--schedules N | --cycles N] [--seed S] [--jobs T] [--record]
 //! levada-sim replay SEED
 //! levada-sim replay-policies SEED
-//! levada-sim exhaust OPS [SAMPLES]
-//! levada-sim flips COUNT SEED
+//! levada-sim exhaust OPS [SAMPLES] [--record]
+//! levada-sim flips COUNT SEED [--record]
 //! ```
+//!
+//! `--record` adds a row to the record in RELIABILITY.md.
 
 use levada_engine::store::local::LocalStore;
 use levada_sim::crash::{self, Extent, Report};
@@ -33,47 +35,67 @@ fn main() -> ExitCode {
         ["replay-policies", seed] => {
             seed.parse().map_or_else(|_| usage(), |seed| replay(policies::run::<Product>, seed))
         }
-        ["exhaust", ops] => ops.parse().map_or_else(|_| usage(), |ops| exhaust(ops, None)),
-        ["exhaust", ops, samples] => match (ops.parse(), samples.parse()) {
-            (Ok(ops), Ok(samples)) => exhaust(ops, Some(samples)),
-            _ => usage(),
-        },
-        ["flips", count, seed] => match (count.parse(), seed.parse()) {
-            (Ok(count), Ok(seed)) => flips(count, seed),
-            _ => usage(),
-        },
+        ["exhaust" | "flips", options @ .., "--record"] => once(words[0], options, true),
+        ["exhaust" | "flips", options @ ..] => once(words[0], options, false),
         _ => usage(),
     }
 }
 
+/// What has no schedules.
+fn once(verb: &str, options: &[&str], recorded: bool) -> ExitCode {
+    let numbers: Option<Vec<u64>> = options.iter().map(|text| text.parse().ok()).collect();
+    let run = match (verb, numbers.as_deref()) {
+        ("exhaust", Some([ops])) => exhaust(*ops, None),
+        ("exhaust", Some([ops, samples])) => exhaust(*ops, Some(*samples)),
+        ("flips", Some([count, seed])) => Some(flips(*count, *seed)),
+        _ => None,
+    };
+    run.map_or_else(usage, |run| close(&run, recorded))
+}
+
+/// Records a run that is over, if that is wanted.
+fn close(run: &record::Run, recorded: bool) -> ExitCode {
+    if recorded && let Err(error) = record::add(run) {
+        eprintln!("the record was not written: {error}");
+        return ExitCode::FAILURE;
+    }
+    if run.violations == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
 /// Bits that flip at rest, one at a time.
-fn flips(count: u64, seed: u64) -> ExitCode {
+fn flips(count: u64, seed: u64) -> record::Run {
     let begun = Instant::now();
     let report = levada_sim::flips::run(count, seed);
     let seconds = begun.elapsed().as_secs_f64();
     print!("{report}");
     println!("{count} flips from seed {seed} in {seconds:.1} s");
-    if report.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    let (what, violations) = ("single bits flipped at rest".to_owned(), report.violations.len());
+    // Too little that is located, or nothing that mattered, is one as well.
+    let violations = violations.max(usize::from(!report.is_good()));
+    record::Run { what, seed: Some(seed), count, violations }
 }
 
 /// Every crash point of every workload of so many operations; `samples` where there are too many
-/// ways to take them all.
-fn exhaust(ops: u32, samples: Option<usize>) -> ExitCode {
+/// ways to take them all. `None` where these are no numbers for that.
+fn exhaust(ops: u64, samples: Option<u64>) -> Option<record::Run> {
     let begun = Instant::now();
-    let extent = Extent { ops, samples: samples.unwrap_or(Extent::LONG.samples), ..Extent::LONG };
+    let samples = samples.map_or(Some(Extent::LONG.samples), |samples| samples.try_into().ok())?;
+    let extent = Extent { ops: ops.try_into().ok()?, samples, ..Extent::LONG };
     let both = crash::exhaust::<Product>(extent)
         .and_then(|exhausted| Ok((exhausted, policies::exhaust::<Product>(extent)?)));
+    let seconds = begun.elapsed().as_secs_f64();
+    let what = format!("every crash point of up to {ops} operations");
+    let run = |count, violations| Some(record::Run { what, seed: None, count, violations });
     match both {
         Ok((exhausted, of_policies)) => {
-            let seconds = begun.elapsed().as_secs_f64();
             println!(
                 "{exhausted}; {of_policies} crashes with policies; {seconds:.1} s, 0 violations"
             );
-            ExitCode::SUCCESS
+            run(exhausted.crashes + of_policies, 0)
         }
         Err(what) => {
             println!("VIOLATION: {what}");
-            ExitCode::FAILURE
+            run(0, 1)
         }
     }
 }
@@ -83,8 +105,8 @@ fn usage() -> ExitCode {
         "levada-sim run [--schedules N | --cycles N] [--seed S] [--jobs T] [--record]\n\
          levada-sim policies (the same options)\n\
          levada-sim replay SEED\nlevada-sim replay-policies SEED\n\
-         levada-sim exhaust OPS [SAMPLES]\n\
-         levada-sim flips COUNT SEED"
+         levada-sim exhaust OPS [SAMPLES] [--record]\n\
+         levada-sim flips COUNT SEED [--record]"
     );
     ExitCode::from(2)
 }
@@ -173,14 +195,8 @@ impl Run {
              {violations} violations",
             self.seed
         );
-        if self.record {
-            let (what, seed, count) = (self.what.to_owned(), self.seed, sum.cycles());
-            if let Err(error) = record::add(&record::Run { what, seed, count, violations }) {
-                eprintln!("the record was not written: {error}");
-                return ExitCode::FAILURE;
-            }
-        }
-        if violations == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        let (what, seed, count) = (self.what.to_owned(), Some(self.seed), sum.cycles());
+        close(&record::Run { what, seed, count, violations }, self.record)
     }
 
     /// Takes seeds until there are no more; the sum of their reports, how many they were, and how

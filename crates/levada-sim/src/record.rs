@@ -15,9 +15,9 @@ const PAGE: &str = "RELIABILITY.md";
 pub struct Run {
     /// Which fault, and whose.
     pub what: String,
-    /// With which it can be repeated.
-    pub seed: u64,
-    /// Faults injected.
+    /// With which it can be repeated, where anything is random.
+    pub seed: Option<u64>,
+    /// Faults injected, or crashes recovered.
     pub count: u64,
     /// What the checker found.
     pub violations: usize,
@@ -35,6 +35,7 @@ pub fn add(run: &Run) -> io::Result<()> {
     let changed = printed("git", &["status", "--porcelain", "--", ".", ":!RELIABILITY.md"])?;
     let commit = if changed.is_empty() { commit } else { commit + " and changes" };
     let Run { what, seed, count, violations } = run;
+    let seed = seed.map_or_else(|| "-".to_owned(), |seed| seed.to_string());
     let mut page = std::fs::File::options().append(true).open(Path::new(ROOT).join(PAGE))?;
     writeln!(page, "| {date} | {commit} | {what} | {seed} | {count} | {violations} |")
 }

@@ -155,7 +155,9 @@ impl Check<'_> {
                 && first.is_none_or(|first| *id < first);
             // With RETENTION ACKED what nobody needs goes by itself.
             let over = entry.acked != Fate::No || self.is_dead(*id);
-            if !(trimmed || self.stream.rules.retained && over) {
+            let rules = &self.stream.rules;
+            let goes = rules.retained || rules.redriven_go && self.is_redriven(*id);
+            if !(trimmed || goes && over) {
                 self.tell(Kind::Lost, *id, "is lost");
             }
         }
@@ -193,7 +195,7 @@ impl Check<'_> {
                 "is the last delivered id, below one that was read",
             );
         }
-        let least = stream.added + stream.new_entries() + self.adopted();
+        let least = stream.added + stream.new_entries() + stream.unseen_adds + self.adopted();
         // Of what was appended without reply and is gone, only a trim can have taken it.
         let removes = stream.keep.is_some() || stream.rules.retained;
         let trimmed = if removes { stream.unknown.len() as u64 } else { 0 };

@@ -104,6 +104,9 @@ pub struct Unseen {
 pub struct Journal {
     /// Every XADD.
     pub adds: Vec<Add>,
+    /// Streams of appends that must have happened though nobody saw an id: a limit took the entry
+    /// before.
+    pub gone: Vec<usize>,
     /// Every XDEL of one id.
     pub deletes: Vec<Removal>,
     /// Every XACK of one id.
@@ -148,6 +151,7 @@ impl Journal {
     /// Adds what another connection recorded in the same round.
     pub fn absorb(&mut self, other: Self) {
         self.adds.extend(other.adds);
+        self.gone.extend(other.gone);
         self.deletes.extend(other.deletes);
         self.acks.extend(other.acks);
         self.takes.extend(other.takes);

@@ -59,6 +59,8 @@ pub struct Stream {
     pub entries: BTreeMap<Id, Entry>,
     /// Values whose XADD got no reply and that nobody has seen.
     pub unknown: HashSet<Key>,
+    /// Appends of this round that must have happened, of which nobody has seen an id.
+    pub unseen_adds: u64,
     /// Every id below has been trimmed away for good.
     pub floor: Id,
     /// The lowest length that a trim of this round asked for.
@@ -109,6 +111,7 @@ impl Ledger {
             for add in adds {
                 stream.add(add, &mut found);
             }
+            stream.unseen_adds += journal.gone.iter().filter(|of| **of == index).count() as u64;
 
             let of = |removal: &&Removal| removal.stream == index;
             let removals = journal.deletes.iter().filter(of);
@@ -299,6 +302,7 @@ impl Stream {
             }
         }
         self.unknown.clear();
+        self.unseen_adds = 0;
         self.unseen.clear();
         self.paired.clear();
         self.keep = self.rules.max_len;

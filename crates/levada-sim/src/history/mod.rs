@@ -70,6 +70,9 @@ pub struct Rules {
     pub leases: bool,
     /// What its group has acknowledged goes by itself (RETENTION ACKED).
     pub retained: bool,
+    /// What came back from the dead letters goes once its group has acknowledged it, though another
+    /// group holds back everything else: it needs nothing of that.
+    pub redriven_go: bool,
     /// Above this length the oldest go (MAX-LEN with ON-LIMIT TRIM).
     pub max_len: Option<u64>,
 }

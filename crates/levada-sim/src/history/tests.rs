@@ -291,7 +291,7 @@ fn the_outcome_of_what_was_unknown_is_final() {
 
 /// A stream whose group leases, of which 3 and 5 were delivered and 5 is a dead letter.
 fn leased(change: impl FnOnce(&mut Journal, &mut State)) -> Vec<Kind> {
-    let rules = Rules { leases: true, retained: true, max_len: None };
+    let rules = Rules { leases: true, retained: true, ..Rules::default() };
     let mut ledger = Ledger::new(&[("a", rules)]);
     let mut journal = Journal {
         adds: (1..=6).map(|number| add(number, true)).collect(),
@@ -433,6 +433,22 @@ fn what_nobody_was_given_is_seen_once_all_was_read() {
     };
     assert_eq!(ledger.absorb(journal), []);
     assert_eq!(check_drained(&ledger, &states), []);
+}
+
+#[test]
+fn an_append_that_must_have_happened_counts_though_nobody_saw_it() {
+    let rules = Rules { max_len: Some(1), ..Rules::default() };
+    let told = |journal: Journal, added: u64| {
+        let mut ledger = Ledger::new(&[("a", rules)]);
+        assert_eq!(ledger.absorb(journal), []);
+        let state = State { last_id: id(1), added, ..State::default() };
+        check(&ledger, &[state]).into_iter().map(|violation| violation.kind).collect::<Vec<_>>()
+    };
+    let gone = || Journal { gone: vec![0], ..Journal::default() };
+    assert_eq!((told(gone(), 1), told(gone(), 0)), (vec![], vec![Kind::Miscounted]));
+    let unknown = || Journal { adds: vec![add(1, false)], ..Journal::default() };
+    assert_eq!((told(unknown(), 1), told(unknown(), 0)), (vec![], vec![]));
+    assert_eq!(told(unknown(), 2), [Kind::Miscounted]);
 }
 
 #[test]

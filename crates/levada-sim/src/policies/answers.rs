@@ -35,6 +35,14 @@ pub(super) enum What {
 impl<S> Life<S> {
     pub(super) fn hold(&mut self, wait: Wait, invoked: u64, what: What) {
         self.waiting.push(Held { wait, invoked, what });
+        self.is_unheld = false;
+    }
+
+    /// Where the letters are that the last answer says went back, in order.
+    pub(super) fn note_back(&mut self, new: &[(Id, Written)]) {
+        if let Some(Held { what: What::Redriven(backs), .. }) = self.waiting.last_mut() {
+            backs.iter_mut().zip(new).for_each(|(back, entry)| back.entry = Some(*entry));
+        }
     }
 }
 
@@ -74,9 +82,8 @@ impl World {
             What::Cancelled(key) => self.note_cancelled(key, span.completed),
             What::Redriven(backs) => {
                 journal.acks.extend(backs.iter().map(|back| removal(back.source)));
-                let add =
-                    |Back { key, id, .. }| Add { stream, key, paired: false, span, id: Some(id) };
-                journal.adds.extend(backs.into_iter().map(add));
+                let add = |(id, key)| Add { stream, key, paired: false, span, id: Some(id) };
+                journal.adds.extend(backs.into_iter().filter_map(|back| back.entry).map(add));
             }
             What::Purged(sources) => journal.acks.extend(sources.into_iter().map(removal)),
             What::Acked(_, false) | What::Deleted(_, false) | What::Other => {}

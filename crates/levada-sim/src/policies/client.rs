@@ -49,10 +49,13 @@ impl World {
         }
         self.turn(life)?;
         self.check_readers(life)?;
-        match self.random.chance(10) {
-            true => self.look(life),
-            false => Ok(()),
+        if self.random.chance(10) {
+            self.look(life)?;
         }
+        // These may have changed something too (when a consumer was seen). The turn ends before the
+        // clock goes on, as every caller of a shard does it: a batch has one time, so a delivery in
+        // the next step would get that of this one.
+        Ok(life.shard.commit(self.now())?)
     }
 
     /// The stream, its groups and their policies, where they are not there yet.
@@ -203,7 +206,9 @@ impl World {
         let asked = self.ask(life, command)?;
         let behind = life.news.split_off(life.early);
         let before = std::mem::replace(&mut life.news, behind);
+        life.is_unheld = true;
         self.take_note(life, before)?;
+        life.is_unheld = true;
         Ok(asked)
     }
 

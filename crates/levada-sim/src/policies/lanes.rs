@@ -91,8 +91,12 @@ impl World {
             let Some(lane) = keys.get(&row.id).and_then(|key| lane(*key)) else {
                 continue;
             };
-            let before = self.lanes.open.insert(lane, row.id);
-            if let Some(before) = before.filter(|_| !copies.contains(&row.id)) {
+            if copies.contains(&row.id) {
+                // Pending as soon as it is back, and under way when what was before it is over.
+                self.lanes.open.entry(lane).or_insert(row.id);
+                continue;
+            }
+            if let Some(before) = self.lanes.open.insert(lane, row.id) {
                 let text = format!("{:?}: {before:?} and {row:?} of one key", self.policy);
                 return Err(Halt::Wrong(text));
             }

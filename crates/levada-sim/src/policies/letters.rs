@@ -34,9 +34,9 @@ pub(super) struct Letter {
 #[derive(Clone, Debug)]
 pub(super) struct Back {
     pub(super) source: Id,
-    pub(super) id: Id,
-    /// Its new name.
-    pub(super) key: Written,
+    pub(super) value: Written,
+    /// The new entry and its name, once it was looked for: the process may end before.
+    pub(super) entry: Option<(Id, Written)>,
 }
 
 impl World {
@@ -122,28 +122,37 @@ impl World {
             return Err(Halt::Wrong(format!("{verb:?} takes {taken} of {chosen:?}")));
         }
         let taken = &chosen[..taken];
+        let sources = taken.iter().map(|letter| letter.source);
+        self.left.extend(sources.clone());
+        let back = |letter: &Letter| {
+            let Letter { source, value, .. } = *letter;
+            Back { source, value, entry: None }
+        };
+        // Held before anything is looked at, which may fail: it is carried out.
+        let what = match verb {
+            XdlqVerb::Purge => What::Purged(sources.collect()),
+            _ => What::Redriven(taken.iter().map(back).collect()),
+        };
+        life.hold(wait, invoked, what);
         let mut left = before;
         left.retain(|letter| !taken.contains(letter));
         if !self.read_letters(life)?.starts_with(&left) {
             return Err(Halt::Wrong(format!("{verb:?} of {taken:?} does not leave {left:?}")));
         }
-        let sources = taken.iter().map(|letter| letter.source);
-        self.left.extend(sources.clone());
-        let what = match verb {
-            XdlqVerb::Purge => What::Purged(sources.collect()),
-            _ => What::Redriven(self.come_back(life, taken, last)?),
-        };
-        life.hold(wait, invoked, what);
+        if verb == XdlqVerb::Redrive {
+            let new = self.come_back(life, taken, last)?;
+            life.note_back(&new);
+        }
         Ok(())
     }
 
-    /// What has just come back above an id.
+    /// What has just come back above an id, in the order of the letters.
     fn come_back<S: Restart>(
         &mut self,
         life: &mut Life<S>,
         taken: &[Letter],
         last: StreamId,
-    ) -> Result<Vec<Back>, Halt> {
+    ) -> Result<Vec<(Id, Written)>, Halt> {
         taken.iter().for_each(|letter| self.names.permit(letter.value));
         let (first, last) = (last.next().expect("ids are left"), StreamId::MAX);
         let range = command::Xrange { key: KEY, first, last, reverse: false, count: None };
@@ -158,10 +167,7 @@ impl World {
         if !values.eq(taken.iter().map(|letter| Some(letter.value))) {
             return Err(Halt::Wrong(format!("{taken:?} came back as {new:?}")));
         }
-        let back = |((id, key), letter): ((Id, Option<Written>), &Letter)| {
-            Some(Back { source: letter.source, id, key: key? })
-        };
-        Ok(new.into_iter().zip(taken).filter_map(back).collect())
+        Ok(new.into_iter().filter_map(|(id, key)| Some((id, key?))).collect())
     }
 
     /// Another group has no letters here.
@@ -181,20 +187,36 @@ impl World {
     /// Behind a recovery: what was on its way back is a letter or an entry.
     pub(super) fn settle_backs(&mut self, state: &State) -> Result<(), Halt> {
         let entries = &self.ledger.streams[0].entries;
-        for Back { source, id, key } in std::mem::take(&mut self.backs) {
+        // A power cut may undo, with the redrive, that the entry died in this life.
+        let is_undead = |id: Id| {
+            let was_dead = entries.get(&id).is_some_and(|entry| entry.dead);
+            let is_pending = state.pending.iter().any(|row| row.id == id);
+            let is_ahead = id > state.last_delivered && !state.redriven.contains(&id);
+            !was_dead && (is_pending || state.parked.contains(&id) || is_ahead)
+        };
+        for Back { source, value, entry } in std::mem::take(&mut self.backs) {
             let is_letter = |id: Id| state.dead.iter().any(|(dead, _)| *dead == id);
+            let is_source = is_letter(source) || is_undead(source);
             let is_done = |id: Id| {
                 let entry = entries.get(&id);
                 entry.is_some_and(|entry| entry.acked != Fate::No || entry.deleted != Fate::No)
             };
+            let Some((id, key)) = entry else {
+                // Nobody looked where it went: a new copy of its value, if it is no letter.
+                if !is_source && self.names.is_owed(value) && !self.policy.trims() {
+                    return Err(Halt::Wrong(format!("{source:?} is no letter, nor back")));
+                }
+                continue;
+            };
             let came = state.entries.contains(&(id, key)) || is_letter(id);
-            if is_letter(source) && came {
+            if is_source && came {
                 return Err(Halt::Wrong(format!("{source:?} is a letter, and back as {id:?}")));
             }
-            if !is_letter(source) && !came && !is_done(id) && !self.policy.trims() {
+            if !is_source && !came && !is_done(id) && !self.policy.trims() {
                 return Err(Halt::Wrong(format!("{source:?} is no letter, nor back as {id:?}")));
             }
         }
+        self.names.forbid();
         Ok(())
     }
 

@@ -127,6 +127,9 @@ struct Life<S> {
     news: Vec<News>,
     /// How much of it was heard before the last request was carried out.
     early: usize,
+    /// Whether something was carried out of which no answer is held yet: what it showed is looked
+    /// at first, and the process may end there.
+    is_unheld: bool,
 }
 
 /// Why a life ended.
@@ -228,7 +231,7 @@ impl World {
 
     /// Forgets what an unanswered request, or a power cut, may have changed.
     fn settle_unknown<S>(&mut self, life: Life<S>) {
-        if !life.waiting.is_empty() {
+        if life.is_unheld || !life.waiting.is_empty() {
             self.leases.clear();
         }
         self.forget_undone();
@@ -278,7 +281,8 @@ impl World {
         self.note_time();
         let shard = Shard::recover(store, recovered, self.settings, 3)?;
         let (waiting, readers, news) = (Vec::new(), Vec::new(), Vec::new());
-        let mut life = Life { shard, waiting, readers, clients: 0, news, early: 0 };
+        let mut life =
+            Life { shard, waiting, readers, clients: 0, news, early: 0, is_unheld: false };
         self.set_up(&mut life)?;
         let (state, rows) = self.read_all(&mut life)?;
         self.turn(&mut life)?;
@@ -291,7 +295,8 @@ impl World {
             self.power_cut && !self.settings.delivery_strict && !self.policy.ordered;
         let mut found = self.ledger.absorb(std::mem::take(&mut self.journal));
         let states = [self.name_recovered(state).map_err(Halt::Wrong)?];
-        // What has just got a name.
+        self.note_gone(&rows);
+        // What has just got a name, and what will get none.
         found.extend(self.ledger.absorb(std::mem::take(&mut self.journal)));
         found.extend(history::check(&self.ledger, &states));
         self.judge(&found)?;
@@ -302,6 +307,8 @@ impl World {
         let [state] = states;
         self.held = state.pending.iter().map(|row| row.id).collect();
         self.settle_plans(&rows)?;
+        // A turn has gone by since they were read, in which what was due came, by this clock.
+        self.note_time();
         self.power_cut = false;
         Ok(life)
     }
@@ -369,6 +376,7 @@ impl World {
             return Err(format!("{:?}: acknowledged entries stay: {after:?}", self.policy));
         }
         self.judge_plans(&rows, true).map_err(words)?;
+        self.note_gone(&rows);
         let mut found = self.ledger.absorb(std::mem::take(&mut self.journal));
         let states = [after];
         found.extend(history::check(&self.ledger, &states));

@@ -24,6 +24,16 @@ impl Names {
         *self.permits.entry(original(value)).or_default() += 1;
     }
 
+    /// Whether a copy that was asked for has not come.
+    pub(super) fn is_owed(&self, value: Written) -> bool {
+        self.permits.get(&original(value)).is_some_and(|left| *left > 0)
+    }
+
+    /// No value comes again that nobody asks for from here on.
+    pub(super) fn forbid(&mut self) {
+        self.permits.clear();
+    }
+
     /// Whether any entry is known to hold it.
     pub(super) fn has(&self, value: Written) -> bool {
         self.first(value).is_some()
@@ -69,7 +79,7 @@ impl Names {
                 entries.contains_key(id) || state.entries.iter().chain(&state.dead).any(there)
             });
         }
-        self.permits.clear();
+        self.forbid();
     }
 }
 
@@ -97,6 +107,13 @@ impl World {
     /// Behind a recovery: names what was found, and nothing else any more.
     pub(super) fn name_recovered(&mut self, state: State) -> Result<State, String> {
         self.names.forget_undone(&self.ledger, &state);
+        // A redrive that was cut short, so that nobody looked where its letters went, may be in
+        // effect or not: what is still a letter is not back, and everything else comes once more.
+        let is_letter = |id: Id| state.dead.iter().any(|(dead, _)| *dead == id);
+        let unseen = self.backs.iter().filter(|back| back.entry.is_none());
+        for back in unseen.filter(|back| !is_letter(back.source)) {
+            self.names.permit(back.value);
+        }
         self.name_state(state)
     }
 }

@@ -57,12 +57,6 @@ pub(super) enum Other {
 
 impl Policy {
     pub(super) fn draw(random: &mut Random) -> Self {
-        let drawn = Self::draw_any(random);
-        // What a limit takes unseen of a schedule cannot be counted.
-        Self { schedules: drawn.schedules && !drawn.trims(), ..drawn }
-    }
-
-    fn draw_any(random: &mut Random) -> Self {
         let retention = random.chance(60);
         let retain_acked_ms = *random.pick(&[0, 0, 50]);
         Self {
@@ -100,7 +94,8 @@ impl Policy {
     /// What the history has to know of it.
     pub(super) fn ledger(&self) -> Ledger {
         let (retained, max_len) = (self.removes(), self.trims_to());
-        Ledger::new(&[("a", Rules { leases: true, retained, max_len })])
+        let redriven_go = self.may_remove();
+        Ledger::new(&[("a", Rules { leases: true, retained, redriven_go, max_len })])
     }
 
     /// XCFGSET.
@@ -184,8 +179,12 @@ impl Policy {
 
     /// Whether anything that was acknowledged may go by itself.
     pub(super) fn removes(&self) -> bool {
-        let may = self.retention || self.max_age_ms > 0 || self.has_limit();
-        may && self.other != Other::HoldsBack
+        self.may_remove() && self.other != Other::HoldsBack
+    }
+
+    /// The same of what no other group needs.
+    fn may_remove(&self) -> bool {
+        self.retention || self.max_age_ms > 0 || self.has_limit()
     }
 
     /// Whether nothing is left once all is acknowledged.

@@ -8,7 +8,7 @@ use super::answers::What;
 use super::client::{KEY, core, fields_of, told_id, values};
 use super::{Halt, Life, World};
 use crate::crash::Restart;
-use crate::history::{Fate, Id, Key as Written};
+use crate::history::{Add, Fate, Id, Key as Written, Span};
 use crate::op::subject;
 use levada_core::command::{self, Command, Key, SchedVerb, Xsched};
 use levada_core::fields::Fields;
@@ -131,6 +131,27 @@ impl World {
         let (state, rows) = self.read_all(life)?;
         self.name_state(state).map_err(Halt::Wrong)?;
         self.judge_plans(&rows, true)
+    }
+
+    /// Counts what neither waits nor is there any more, once what was found has names: a limit has
+    /// taken it, and before that it was appended, for certain if its producer knows that it was
+    /// scheduled and nobody wanted to cancel it.
+    pub(super) fn note_gone(&mut self, rows: &[Row]) {
+        if !self.policy.trims() {
+            return;
+        }
+        for Plan { key, is_known, cancelled, .. } in &self.plans {
+            let is_there = rows.iter().any(|row| row.key == *key) || self.names.has(*key);
+            if is_there || matches!(cancelled, Fate::Done(_)) {
+                continue;
+            }
+            if *is_known && *cancelled == Fate::No {
+                self.journal.gone.push(0);
+                continue;
+            }
+            let span = Span { invoked: self.counter.next(), completed: u64::MAX };
+            self.journal.adds.push(Add { stream: 0, key: *key, paired: false, span, id: None });
+        }
     }
 
     /// Behind a recovery, once what was found has names: what was unknown takes the outcome that

@@ -123,6 +123,7 @@ impl World {
             return Err(Halt::Wrong(text));
         }
         let Reader { consumer, invoked, .. } = life.readers.remove(0);
+        life.is_unheld = true;
         self.report.served += 1;
         let entries = self.delivered(life, entries)?;
         life.hold(wait, invoked, What::Took(consumer, How::Read, entries));
