@@ -5,6 +5,7 @@
 //! cost no more than [`BYTES_MAX`] of memory, where `maxmemory-clients` is [`CLIENTS_BYTES_MAX`].
 //! How long the good client waits is told and not judged: a machine is slow for many reasons.
 
+use std::fmt::Write as _;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -269,7 +270,7 @@ impl Good {
     fn ask(&mut self, args: &[&str]) -> Result<String> {
         let mut bytes = format!("*{}\r\n", args.len());
         for arg in args {
-            bytes += &format!("${}\r\n{arg}\r\n", arg.len());
+            let _ = write!(bytes, "${}\r\n{arg}\r\n", arg.len());
         }
         self.stream.write_all(bytes.as_bytes())?;
         let (mut reply, mut chunk) = (Vec::new(), [0; 4096]);

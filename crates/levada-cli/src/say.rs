@@ -1,6 +1,7 @@
 //! Where a subcommand asks, and how it says what it heard: text that cannot steer a terminal, JSON
 //! that keeps every byte, and silence when nobody listens any more.
 
+use std::fmt::Write as _;
 use std::io::{self, ErrorKind};
 use std::time::Duration;
 
@@ -64,13 +65,14 @@ pub(crate) fn shown(bytes: &[u8]) -> String {
 
 /// Bytes for programs: a string where they are text, else an object with their hexadecimal form.
 pub(crate) fn json(bytes: &[u8]) -> Value {
-    match std::str::from_utf8(bytes) {
-        Ok(text) => Value::String(text.to_owned()),
-        Err(_) => {
-            let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-            serde_json::json!({ "hex": hex })
-        }
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        return Value::String(text.to_owned());
     }
+    let mut hex = String::new();
+    for byte in bytes {
+        write!(hex, "{byte:02x}").expect("a string takes all");
+    }
+    serde_json::json!({ "hex": hex })
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! `levada tail`: the last entries of a stream, and those that come.
 
+use std::fmt::Write as _;
 use std::io::Write as _;
 use std::process::ExitCode;
 
@@ -55,18 +56,16 @@ pub(crate) fn run(given: &Given) -> Result<ExitCode> {
     };
     let mut connection = given.server.connect()?;
     let mut show = Show { given, filters, left: given.stop_after.unwrap_or(usize::MAX) };
-    let mut last = match &given.after {
-        Some(id) => id.clone(),
-        None => {
-            let entries = last_entries(given, &mut connection)?;
-            let last = entries.last().map(|(id, _)| id.clone());
-            if !show.all(&entries)? {
-                return Ok(ExitCode::SUCCESS);
-            }
-            match last {
-                Some(last) => last,
-                None => newest(&given.stream, &mut connection)?,
-            }
+    let mut last = if let Some(id) = &given.after {
+        id.clone()
+    } else {
+        let entries = last_entries(given, &mut connection)?;
+        if !show.all(&entries)? {
+            return Ok(ExitCode::SUCCESS);
+        }
+        match entries.last() {
+            Some((id, _)) => id.clone(),
+            None => newest(&given.stream, &mut connection)?,
         }
     };
     while given.follow || given.after.is_some() {
@@ -180,7 +179,7 @@ impl Show<'_> {
                 other if self.given.decode_json => other.to_string(),
                 _ => say::shown(value),
             };
-            line += &format!("  {}={value}", say::shown(name));
+            write!(line, "  {}={value}", say::shown(name)).expect("a string takes all");
         }
         line
     }

@@ -16,6 +16,9 @@ const PENDING_LOOKED_AT_MAX: u64 = 10_000;
 /// What the others are called.
 const OTHER: &str = "(other)";
 
+/// A metric by its name, and where its value stands in a row.
+type Named<R, V> = (&'static str, fn(&R) -> V);
+
 /// A stream, or the sum of several.
 #[derive(Clone, Default, Debug)]
 struct StreamRow {
@@ -144,7 +147,7 @@ impl Rows {
     pub(super) fn write(&self, text: &mut Text) {
         let other = (self.count > self.streams.len() as u64).then_some(&self.other_streams);
         let rows = || self.streams.iter().chain(other);
-        let streams: [(&str, fn(&StreamRow) -> u64); 5] = [
+        let streams: [Named<StreamRow, u64>; 5] = [
             ("levada_stream_length", |row| row.length),
             ("levada_stream_bytes", |row| row.bytes),
             ("levada_stream_added_total", |row| row.added),
@@ -164,7 +167,7 @@ impl Rows {
             self.streams.iter().map(|row| row.groups).sum::<u64>() + self.other_streams.groups;
         let other = (all > groups).then_some(&self.other_groups);
         #[expect(clippy::cast_precision_loss, reason = "for people and for graphs")]
-        let numbers: [(&str, fn(&GroupRow) -> Option<f64>); 11] = [
+        let numbers: [Named<GroupRow, Option<f64>>; 11] = [
             ("levada_group_lag", |row| Some(row.lag as f64)),
             ("levada_group_lag_seconds", |row| Some(quotient(row.lag_ms, 1_000))),
             ("levada_group_pending", |row| Some(row.pending as f64)),

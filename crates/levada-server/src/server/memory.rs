@@ -40,7 +40,8 @@ impl ClientsMemory {
         self.bytes += bytes;
         self.strangers_bytes += if is_stranger { bytes } else { 0 };
         let crowded = self.strangers_bytes > STRANGERS_BYTES_MAX && bytes > STRANGER_BYTES_SPARED;
-        if connection.broken || !beyond && !(is_stranger && crowded) {
+        let goes = beyond || is_stranger && crowded;
+        if connection.broken || !goes {
             return None;
         }
         connection.broken = true;

@@ -24,7 +24,8 @@ fn who_takes_most_goes_first_and_who_may_not_stays() {
     hoard(&mut small, 1 << 20);
     let mut large = server.client();
     // It ends under way, so that the rest of it may not be taken.
-    let _ = std::io::Write::write_all(&mut large.stream, &request(&[b"SET", b"k", &[0; 12 << 20]]));
+    let _ =
+        std::io::Write::write_all(&mut large.stream, &request(&[b"SET", b"k", &vec![0; 12 << 20]]));
     closed(&mut client, "evicted_clients", "1");
     large.expect_end();
     let _ = std::io::Write::write_all(&mut small.stream, &vec![b'y'; 14 << 20]);
@@ -32,7 +33,7 @@ fn who_takes_most_goes_first_and_who_may_not_stays() {
     closed(&mut client, "evicted_clients", "2");
     client.check("CONFIG SET maxmemory-clients 0", "+OK\r\n");
     let mut free = server.client();
-    free.send_bytes(&request(&[b"SET", b"k", &[0; 12 << 20]]));
+    free.send_bytes(&request(&[b"SET", b"k", &vec![0; 12 << 20]]));
     free.expect("SET", "+OK\r\n");
 }
 
