@@ -127,10 +127,8 @@ pub(super) fn xnack<'a>(context: Context<'_>, xnack: &Xnack<'a>) -> Decided<'a> 
             NackMode::Fail | NackMode::Fatal => LeaseChange::Same,
         };
         let over = rows.iter().map(|(id, _)| {
-            let held = found.pending.get(*id);
             let made = Pending { id: *id, ..Pending::default() };
-            let held = held.unwrap_or(made);
-            Pending { leases: lease.of(held.leases), ..held }
+            found.pending.get(*id).unwrap_or(made)
         });
         let over: Vec<_> = over.collect();
         let (condemned, offered) = returned_by_hand(context, xnack, group, &found.policy, &over);

@@ -87,7 +87,7 @@ fn what_goes_for_a_limit_is_counted_pending_and_unread_alike() {
 #[test]
 fn a_trim_to_the_beginning_of_a_block_reads_none() {
     let settings = ShardSettings { tail_bytes_max: 0, ..ShardSettings::default() };
-    let mut rig = Rig::with(Between::Kill, settings);
+    let mut rig = Rig::with(Between::Checkpoint, settings);
     (1..=4).for_each(|n| _ = rig.add(n));
     let keep = TrimKeep::MinId(StreamId::new(3, 0));
     let trim = Trim { keep, approximate: false, limit: None, references: None };

@@ -259,9 +259,10 @@ fn what_is_too_old_goes_once_nobody_needs_it() {
 fn a_silent_xnack_is_no_failure_even_of_the_last_delivery() {
     each(|rig| {
         rig.create(b"g");
-        rig.set_group(vec![GroupOption::AckWait(1000), GroupOption::MaxDeliver(1)]);
+        rig.set_group(vec![GroupOption::AckWait(1000), GroupOption::MaxDeliver(2)]);
         rig.add(1);
-        for (mode, letters) in [(NackMode::Silent, 0), (NackMode::Fail, 1)] {
+        let modes = [(NackMode::Fail, 0), (NackMode::Silent, 0), (NackMode::Fail, 1)];
+        for (mode, letters) in modes {
             assert_eq!(rig.read(b"g", b"c"), 1);
             let (retry_count, delay_ms, reason, force) = (None, None, None, false);
             let (key, group, ids) = (STREAM, &b"g"[..], vec![StreamId::new(1, 0)]);
