@@ -4,16 +4,30 @@
 //! that fell free is given out again, the lowest first, so numbers stay small however many names
 //! come and go. Iteration is in the order of names, as Redis lists groups and consumers.
 
-use alloc::{collections::BTreeMap, sync::Arc, vec::Vec};
+use alloc::{boxed::Box, collections::BTreeMap, sync::Arc, vec::Vec};
 
-/// Values by name and by number.
+/// Values by name and by number. An empty one takes a pointer: most streams have no group.
 #[derive(Clone, Debug)]
 pub struct Registry<T> {
+    held: Option<Box<Held<T>>>,
+}
+
+/// A name and its value; `None` where the number is free.
+type Slot<T> = Option<(Arc<[u8]>, T)>;
+
+#[derive(Clone, Debug)]
+struct Held<T> {
     numbers: BTreeMap<Arc<[u8]>, u32>,
-    slots: Vec<Option<(Arc<[u8]>, T)>>,
+    slots: Vec<Slot<T>>,
 }
 
 impl<T> Default for Registry<T> {
+    fn default() -> Self {
+        Self { held: None }
+    }
+}
+
+impl<T> Default for Held<T> {
     fn default() -> Self {
         Self { numbers: BTreeMap::new(), slots: Vec::new() }
     }
@@ -22,38 +36,40 @@ impl<T> Default for Registry<T> {
 impl<T> Registry<T> {
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.numbers.len()
+        self.held.as_ref().map_or(0, |held| held.numbers.len())
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.numbers.is_empty()
+        self.len() == 0
     }
 
     /// The number of a name.
     pub fn number(&self, name: &[u8]) -> Option<u32> {
-        self.numbers.get(name).copied()
+        self.held.as_ref()?.numbers.get(name).copied()
     }
 
     /// The lowest number that is free.
     pub fn free_number(&self) -> u32 {
-        let free = self.slots.iter().position(Option::is_none).unwrap_or(self.slots.len());
+        let slots = self.slots();
+        let free = slots.iter().position(Option::is_none).unwrap_or(slots.len());
         u32::try_from(free).expect("names are bounded by memory far below 2^32")
     }
 
     /// The value of a number.
     pub fn get(&self, number: u32) -> Option<&T> {
-        self.slots.get(number as usize)?.as_ref().map(|(_, value)| value)
+        self.slots().get(number as usize)?.as_ref().map(|(_, value)| value)
     }
 
     /// The value of a number, to be changed.
     pub fn get_mut(&mut self, number: u32) -> Option<&mut T> {
-        self.slots.get_mut(number as usize)?.as_mut().map(|(_, value)| value)
+        let slot = self.held.as_mut()?.slots.get_mut(number as usize)?;
+        slot.as_mut().map(|(_, value)| value)
     }
 
     /// The name of a number.
     pub fn name(&self, number: u32) -> Option<&Arc<[u8]>> {
-        self.slots.get(number as usize)?.as_ref().map(|(name, _)| name)
+        self.slots().get(number as usize)?.as_ref().map(|(name, _)| name)
     }
 
     /// The value of a name, with its number.
@@ -64,28 +80,35 @@ impl<T> Registry<T> {
 
     /// Puts a value under a number and a name, both free.
     pub fn insert(&mut self, number: u32, name: Arc<[u8]>, value: T) {
+        let held = self.held.get_or_insert_default();
         let at = number as usize;
-        if self.slots.len() <= at {
-            self.slots.resize_with(at + 1, || None);
+        if held.slots.len() <= at {
+            held.slots.resize_with(at + 1, || None);
         }
-        assert!(self.slots[at].is_none(), "a number is given out once");
-        self.numbers.insert(Arc::clone(&name), number);
-        self.slots[at] = Some((name, value));
+        assert!(held.slots[at].is_none(), "a number is given out once");
+        held.numbers.insert(Arc::clone(&name), number);
+        held.slots[at] = Some((name, value));
     }
 
     /// Takes a value out.
     pub fn remove(&mut self, number: u32) -> Option<T> {
-        let (name, value) = self.slots.get_mut(number as usize)?.take()?;
-        self.numbers.remove(&name);
-        while self.slots.last().is_some_and(Option::is_none) {
-            self.slots.pop();
+        let held = self.held.as_mut()?;
+        let (name, value) = held.slots.get_mut(number as usize)?.take()?;
+        held.numbers.remove(&name);
+        while held.slots.last().is_some_and(Option::is_none) {
+            held.slots.pop();
         }
         Some(value)
     }
 
     /// Names, numbers and values in the order of names.
     pub fn iter(&self) -> impl Iterator<Item = (&Arc<[u8]>, u32, &T)> {
-        self.numbers.iter().filter_map(|(name, number)| Some((name, *number, self.get(*number)?)))
+        let numbers = self.held.iter().flat_map(|held| &held.numbers);
+        numbers.filter_map(|(name, number)| Some((name, *number, self.get(*number)?)))
+    }
+
+    fn slots(&self) -> &[Slot<T>] {
+        self.held.as_ref().map_or(&[], |held| &held.slots)
     }
 }
 

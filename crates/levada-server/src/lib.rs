@@ -38,6 +38,7 @@ mod stats;
 mod stream_arguments;
 mod transaction;
 mod usage;
+mod values;
 mod wire_error;
 
 pub use command::table as command_table;

@@ -75,7 +75,7 @@ pub enum Outcome {
 }
 
 /// An answer, and when it may be shown.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Answer {
     /// The answer; an error means that nothing changed.
     pub result: Result<Reply, Refused>,
@@ -351,6 +351,11 @@ impl<S: Store> Shard<S> {
     /// The next piece of news.
     pub fn poll_event(&mut self) -> Option<Event> {
         self.events.pop_front()
+    }
+
+    /// Whether there is more news.
+    pub fn has_events(&self) -> bool {
+        !self.events.is_empty()
     }
 
     /// The position that everything handed in so far will have.

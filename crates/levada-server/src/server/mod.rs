@@ -20,6 +20,7 @@ mod notices;
 mod pause;
 #[cfg(feature = "debug-shim")]
 mod reload;
+mod served;
 mod sweep;
 
 use std::collections::BTreeSet;
@@ -41,6 +42,7 @@ use mio::{Events, Poll, Token, Waker};
 use self::flush::Waiting;
 #[cfg(feature = "debug-shim")]
 pub(crate) use self::reload::Reload;
+use self::served::Shared;
 use crate::config::Config;
 use crate::connection::{Connection, Connections, READ_BYTES};
 use crate::context::State;
@@ -48,11 +50,8 @@ use crate::dispatch::{Ran, Turn};
 use crate::engine::{Answer, BlockAccess, ClientId, Event, Lsn, Now, Shard};
 use crate::entries::Source;
 use crate::out::{Out, Progress as Drawn, Release};
-use crate::output::Output;
 use crate::session::{Reason, Replies};
 use crate::settings::Settings;
-use crate::spec::{NameList, Names, Run};
-use crate::wire_error::WireError;
 
 /// Events taken from the system at once.
 const EVENTS_MAX: usize = 512;
@@ -129,6 +128,8 @@ struct Server {
     args: Vec<&'static [u8]>,
     /// Buffers that nobody writes into at the moment.
     buffers: Vec<Vec<u8>>,
+    /// Replies that several blocked readers get; empty between two commands.
+    shared: Vec<Shared>,
 }
 
 impl Server {
@@ -184,6 +185,7 @@ impl Server {
             ranges: Vec::new(),
             args: Vec::new(),
             buffers: Vec::new(),
+            shared: Vec::new(),
         })
     }
 
@@ -456,39 +458,7 @@ impl Server {
                 }
             }
         }
-    }
-
-    /// A blocked read has its answer.
-    fn served(&mut self, client: ClientId, answer: Answer, now: Now) {
-        let Some(connection) = self.connections.by_client(client.0) else {
-            return;
-        };
-        let Some(blocked) = connection.session.blocked.take() else {
-            return;
-        };
-        let token = connection.token;
-        self.state.blocked_clients -= 1;
-        let start = connection.out.position();
-        connection.out.lend_buffer(&mut self.buffers);
-        let mut output = Output::new(&mut connection.out, connection.session.protocol);
-        match (answer.result, blocked.spec.run) {
-            (Ok(reply), Run::Engine(_, write)) => {
-                let keys = NameList::Owned(&blocked.keys);
-                write(&mut output, reply, &Names { keys, now });
-            }
-            (Ok(_), _) => unreachable!("only reads are served"),
-            (Err(error), _) => {
-                let error = WireError::Core(error, blocked.spec.name);
-                self.state.stats.command_mut(blocked.number).failed += 1;
-                self.state.stats.error(&error.text());
-                output.error(&error);
-            }
-        }
-        end_reply(&mut connection.out, &mut connection.session.replies, start, answer.wait.into());
-        // At once: the next command may remove what this one was given.
-        draw(connection, &mut self.shard);
-        self.wake(token);
-        self.touched.push(token);
+        self.shared.clear();
     }
 
     /// Ends the sleep of those whose WAIT is over.
