@@ -5,7 +5,10 @@
 //! is visited exactly once, whatever comes and goes beside it.
 
 use alloc::{collections::BTreeSet, sync::Arc, vec::Vec};
-use core::hash::BuildHasher;
+use core::{
+    cell::Cell,
+    hash::{BuildHasher, BuildHasherDefault, Hasher},
+};
 
 use foldhash::fast::FixedState;
 use hashbrown::{HashMap, HashTable};
@@ -46,13 +49,39 @@ pub enum Value {
 #[derive(Debug)]
 pub struct Keyspace {
     databases: Vec<Database>,
-    objects: HashMap<KeyNumber, Object, FixedState>,
+    objects: HashMap<KeyNumber, Object, BuildHasherDefault<NumberHasher>>,
+    /// For names; see [`Keyspace::new`].
+    hasher: FixedState,
+    /// The key that was found last: a guess at the next, which every use of it checks. A command
+    /// asks for its key several times, and the next one most often for the same.
+    found: Cell<KeyNumber>,
     /// Keys by the time at which they expire.
     expiring: BTreeSet<(u64, KeyNumber)>,
     /// The next key's number.
     next: u64,
     /// Bytes of strings and their names.
     text_bytes: u64,
+}
+
+/// Spreads numbers of keys. They are given out one after the other, nobody chooses them, and no
+/// order of the table reaches an output: a multiplication is enough.
+#[derive(Clone, Copy, Default, Debug)]
+struct NumberHasher(u64);
+
+impl Hasher for NumberHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u64(self.0 ^ u64::from(*byte)));
+    }
+
+    #[inline]
+    fn write_u64(&mut self, number: u64) {
+        self.0 = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+
+    #[inline]
+    fn finish(&self) -> u64 {
+        self.0
+    }
 }
 
 /// The names of one database.
@@ -73,7 +102,9 @@ impl Keyspace {
             |_| Database { numbers: HashTable::new(), order: BTreeSet::new(), removed: 0 };
         Self {
             databases: (0..limits::DATABASES).map(database).collect(),
-            objects: HashMap::with_hasher(FixedState::with_seed(seed)),
+            objects: HashMap::default(),
+            hasher: FixedState::with_seed(seed),
+            found: Cell::default(),
             expiring: BTreeSet::new(),
             next: 1,
             text_bytes: 0,
@@ -82,7 +113,7 @@ impl Keyspace {
 
     /// Hashes names that clients choose; where they end up in tables reaches no output.
     pub(crate) fn hasher(&self) -> &FixedState {
-        self.objects.hasher()
+        &self.hasher
     }
 
     /// The number that the next new key gets.
@@ -102,6 +133,19 @@ impl Keyspace {
 
     /// The key of a name.
     pub fn find(&self, key: Key<'_>) -> Option<(KeyNumber, &Object)> {
+        let guess = self.found.get();
+        if let Some(object) = self.get(guess)
+            && object.database == key.database
+            && *object.name == *key.name
+        {
+            return Some((guess, object));
+        }
+        let found = self.look_up(key)?;
+        self.found.set(found.0);
+        Some(found)
+    }
+
+    fn look_up(&self, key: Key<'_>) -> Option<(KeyNumber, &Object)> {
         let numbers = &self.databases.get(usize::from(key.database))?.numbers;
         let mut found = None;
         let number = numbers.find(self.hash(key.name), |number| {
@@ -186,10 +230,10 @@ impl Keyspace {
         assert!(self.number(named).is_none(), "a name is free before a key takes it");
         let (hash, database) = (self.hash(&object.name), usize::from(object.database));
         self.objects.insert(number, object);
-        let Self { databases, objects, .. } = self;
+        let Self { databases, objects, hasher, .. } = self;
         let rehash = |held: &KeyNumber| {
             let name = objects.get(held).map_or(&[][..], |object| &*object.name);
-            objects.hasher().hash_one(name)
+            hasher.hash_one(name)
         };
         databases[database].numbers.insert_unique(hash, number, rehash);
         databases[database].order.insert(number);
