@@ -3,7 +3,7 @@
 //! ```text
 //! wait for sockets, time or the disk
 //! -> every ready connection has its turn: read once, run what is whole
-//! -> commit: all changes of the iteration are one batch of the log
+//! -> end the turn: all changes of the iteration are one batch of the log, or join the next one
 //! -> send every reply whose position is durable, one write per connection
 //! ```
 //!
@@ -138,7 +138,6 @@ impl Server {
         shutdown: StdUnixStream,
         settings: Settings,
     ) -> Result<Self, Error> {
-        let clock = Clock::new();
         let sockets = |error: io::Error| Error::io("preparing", "the sockets", &error);
         let poll = Poll::new().map_err(sockets)?;
         let waker = Arc::new(Waker::new(poll.registry(), DISK).map_err(sockets)?);
@@ -152,7 +151,7 @@ impl Server {
             inline_sync_us_max: settings.inline_sync_us_max,
             ..ShardSettings::default()
         };
-        let mut state = State::new(settings, config, exposed.is_some(), clock);
+        let mut state = State::new(settings, config, exposed.is_some(), Clock::new());
         state.load_users().map_err(|why| Error::new(ErrorKind::Invalid, why))?;
         accept::check_exposure(&state, exposed)?;
         let shard = recover(&waker, &state.settings, shard_settings)?;
@@ -236,7 +235,8 @@ impl Server {
         }
         self.say_notices();
         self.sweep(now);
-        self.commit(now)
+        self.uncommitted_bytes = 0;
+        self.shard.end_turn(now)
     }
 
     /// How long nothing may happen.
