@@ -86,6 +86,7 @@ const STAGES: &[Stage] = &[
     ("bit flips", |_| cargo(&["run", "--release", "-p", "levada-sim", "--", "flips", "1000", "1"])),
     ("dedup", |_| cargo(&["run", "-p", "xtask", "--", "dedup", "--appends", "100000"])),
     ("toolkit", |_| crate::toolkit::run(&[])),
+    ("toolkit chaos", |_| cargo(&["run", "-p", "xtask", "--", "toolkit-chaos", "--seconds", "20"])),
     ("transfer", |_| cargo(&["run", "-p", "xtask", "--", "transfer", "--entries", "20000"])),
     ("benches", |_| cargo(&["run", "-p", "xtask", "--", "compare", "--smoke"])),
     ("flights", |_| {
@@ -172,6 +173,9 @@ pub fn check() -> Result<()> {
         "-D",
         "warnings",
     ]))?;
+    // What the others do not build.
+    let optional = ["clippy", "-p", "levada", "--features", "postgres", "--all-targets"];
+    succeed(workspace::cargo().args(optional).args(["--", "-D", "warnings"]))?;
     tidy::check(&workspace::root())
 }
 

@@ -138,15 +138,19 @@ fn levada(has_debug: bool) -> Result<Peer> {
     if !has_debug {
         return Peer::levada();
     }
-    // A directory of its own, so that no other verb finds a binary that has DEBUG.
-    let target = workspace::target_dir().join("debug-shim");
-    let built = workspace::cargo()
-        .args(["build", "--quiet", "-p", "levada-cli", "--features", "debug-shim"])
-        .arg("--target-dir")
-        .arg(&target)
-        .status()?;
-    ensure!(built.success(), "levada does not build");
-    Peer::program(&target.join("debug/levada"))
+    let build = |features: &[&str]| -> Result<()> {
+        let mut cargo = workspace::cargo();
+        let built = cargo.args(["build", "--quiet", "-p", "levada-cli"]).args(features).status()?;
+        ensure!(built.success(), "levada does not build");
+        Ok(())
+    };
+    // Put aside under another name, so that no other verb finds a binary that has DEBUG.
+    let target = workspace::target_dir();
+    let aside = target.join("levada-with-debug");
+    build(&["--features", "debug-shim"])?;
+    std::fs::copy(target.join("debug/levada"), &aside)?;
+    build(&[])?;
+    Peer::program(&aside)
 }
 
 fn redis() -> Result<Peer> {

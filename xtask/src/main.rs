@@ -14,6 +14,7 @@ mod mount;
 mod order;
 mod retention;
 mod schedule;
+mod toolkit_chaos;
 mod transfer;
 
 use std::net::{SocketAddr, ToSocketAddrs as _};
@@ -68,8 +69,11 @@ cargo xtask VERB
                             makes the page anew, --smoke only tries every case
   differential [--commands 1000000] [--seed S] [--peer 8.6|PATH] [--replay FILE]
                             random commands: the same replies as a real Redis?
-  toolkit [--server levada|7.0|8.6|valkey|tls|sentinel|cluster] [FILTER ...]
-                            the promises of the toolkit, on each server
+  toolkit [--server levada|7.0|8.2|8.6|valkey|tls|sentinel|cluster] [FILTER ...]
+                            the promises of the toolkit, on each server, with a database, and on
+                            bad days
+  toolkit-chaos [--minutes 10 | --seconds S] [--seed S] [--server levada|valkey]
+                            its workers and their server killed at random: every effect once
   order [--entries 1000000] [--keys 10000] [--consumers 16] [--kills 3] [--seed S] [--canary]
                             a group with ORDER-BY: is every key in order, and nothing lost?
   retention [--entries 1000000]
@@ -108,6 +112,7 @@ fn main() -> ExitCode {
         "footprint" => footprint::run(rest),
         "differential" => differential::run(rest),
         "toolkit" => toolkit::run(rest).map(|outcome| ci::say(&outcome)),
+        "toolkit-chaos" => toolkit_chaos::run(rest).map(|outcome| ci::say(&outcome)),
         "order" => order::run(rest),
         "retention" => retention::run(rest),
         "transfer" => transfer::run(rest),

@@ -25,6 +25,9 @@ pub const TCLSH: &str = "tclsh8.6";
 const TOOLS: [(&str, &str); 3] =
     [(TCLSH, "tcl8.6"), ("strace", "strace"), ("mkfs.ext4", "e2fsprogs")];
 
+/// What the toolkit's idempotency and outbox are tested with, as Debian 12 installs it.
+const POSTGRES: &str = "postgresql-15";
+
 /// A real server of one version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Version {
@@ -141,7 +144,25 @@ pub fn install() -> Result<()> {
         }
         println!("{program}: there");
     }
+    if let Err(error) = install_postgres() {
+        lacking.push(format!("{POSTGRES}: {error:#}"));
+    }
     ensure!(lacking.is_empty(), "lacking:\n{}", lacking.join("\n"));
+    Ok(())
+}
+
+/// The directory of PostgreSQL's programs, if it is installed.
+pub fn postgres() -> Option<PathBuf> {
+    crate::postgres::programs()
+}
+
+fn install_postgres() -> Result<()> {
+    if postgres().is_none() {
+        println!("{POSTGRES}: installing");
+        apt::install(&[POSTGRES, "postgresql-client-15"])?;
+    }
+    let programs = postgres().context("the package has no postgres, initdb and psql")?;
+    println!("{POSTGRES}: {}", programs.display());
     Ok(())
 }
 

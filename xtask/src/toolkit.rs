@@ -2,11 +2,16 @@
 //!
 //! The ordinary test run keeps them on memory and on the embedded engine; here the same tests run
 //! against our own binary and real servers, which are started for them on free ports: single ones,
-//! one over TLS, a master behind sentinels, and a cluster. Then come the tests that kill some.
+//! one over TLS, a master behind sentinels, and a cluster. Then come those that need a real
+//! PostgreSQL, bad days, on which the tests kill programs of their own, the example programs, and
+//! the tests that kill some of the servers.
 
 mod cluster;
+mod examples;
 mod sentinel;
 mod tls;
+
+use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
@@ -16,10 +21,12 @@ use self::tls::Secure;
 use crate::ci::{Outcome, in_ci};
 use crate::peer::Peer;
 use crate::peers::{self, Version};
+use crate::postgres::Postgres;
 use crate::workspace;
 
 /// Real servers, beside our own.
-const REAL: [Version; 3] = [Version::Redis70, Version::Redis86, Version::Valkey91];
+const REAL: [Version; 4] =
+    [Version::Redis70, Version::Redis82, Version::Redis86, Version::Valkey91];
 
 /// The tests that kill servers.
 const KILLING: &str = "failing_servers";
@@ -54,13 +61,17 @@ pub fn run(arguments: &[String]) -> Result<Outcome> {
     }
     let servers = Servers::start(only)?;
     let urls = servers.urls();
-    let missing = servers.missing.join(", ");
+    let database = Postgres::start()?;
+    let mut missing = servers.missing.clone();
+    missing.extend(database.is_none().then(|| "postgresql-15".to_owned()));
+    let missing = missing.join(", ");
     ensure!(!urls.is_empty(), "no server to keep promises on: missing {missing:?}, asked {only:?}");
+    ensure!(missing.is_empty() || !in_ci(), "{missing} not installed: cargo xtask peers");
+    let kept = servers.test(&urls, database.as_ref(), &filters)?;
     if !missing.is_empty() {
-        ensure!(!in_ci(), "{missing} not installed: cargo xtask peers");
         println!("NOT INSTALLED, so not shown: {missing}");
     }
-    servers.test(&urls, &filters)?;
+    ensure!(kept, "a promise of the toolkit is not kept");
     Ok(Outcome::Passed)
 }
 
@@ -114,19 +125,45 @@ impl Servers {
         watched.chain(nodes).map(row).collect::<Vec<_>>().join(" ")
     }
 
-    fn test(&self, urls: &[(String, String)], filters: &[&str]) -> Result<()> {
+    /// Whether all promises are kept that the filters name, or all.
+    fn test(
+        &self,
+        urls: &[(String, String)],
+        database: Option<&Postgres>,
+        filters: &[&str],
+    ) -> Result<bool> {
         let rows = urls.iter().map(|(name, url)| format!("{name}={url}"));
         let rows = rows.collect::<Vec<_>>().join(" ");
         println!("{rows}");
         let kills = |filter: &&str| filter.starts_with(KILLING);
         let mut kept = true;
         if !filters.iter().any(kills) {
-            kept &= cargo_test(filters, &[("LEVADA_TEST_URLS", &rows)])?;
+            kept &= cargo_test("it", filters, &[("LEVADA_TEST_URLS", &rows)])?;
+            if let Some(database) = database {
+                kept &= with_a_database(&rows, database, filters)?;
+            }
+            kept &= self.days(filters)?;
         }
-        // What is ignored elsewhere needs one server of its own kind, and kills some of it.
-        let killing = filters.is_empty() || filters.iter().any(kills);
+        if filters.is_empty() {
+            let ours = urls.iter().find(|(name, _)| name == "levada");
+            kept &= examples::run(ours.map(|(_, url)| &**url), database)?;
+        }
+        if filters.is_empty() || filters.iter().any(kills) {
+            kept &= self.kill(urls)?;
+        }
+        if !kept {
+            for (name, peer) in &self.single {
+                println!("{name} said:\n{}", peer.said());
+            }
+        }
+        Ok(kept)
+    }
+
+    /// What is ignored elsewhere needs one server of its own kind, and kills some of it.
+    fn kill(&self, urls: &[(String, String)]) -> Result<bool> {
         let processes = self.processes();
-        for (name, url) in urls.iter().filter(|_| killing) {
+        let mut kept = true;
+        for (name, url) in urls {
             let module = match &**name {
                 "tls" | "sentinel" => format!("{KILLING}::{name}"),
                 "cluster" => {
@@ -136,16 +173,41 @@ impl Servers {
                 _ => continue,
             };
             let environment = [("LEVADA_TEST_URL", &**url), ("LEVADA_TEST_PIDS", &processes)];
-            kept &= cargo_test(&[&module, "--ignored", "--nocapture"], &environment)?;
+            kept &= cargo_test("it", &[&module, "--ignored", "--nocapture"], &environment)?;
         }
-        if kept {
-            return Ok(());
-        }
-        for (name, peer) in &self.single {
-            println!("{name} said:\n{}", peer.said());
-        }
-        bail!("a promise of the toolkit is not kept");
+        Ok(kept)
     }
+
+    /// Servers and workers that the tests start and kill by themselves.
+    fn days(&self, filters: &[&str]) -> Result<bool> {
+        let mut programs = Vec::new();
+        for (name, _) in &self.single {
+            let program: Option<PathBuf> = match &**name {
+                "levada" => Some(workspace::target_dir().join("debug/levada")),
+                "valkey" => peers::find(Version::Valkey91),
+                _ => None,
+            };
+            programs.extend(program.map(|program| format!("{name}={}", program.display())));
+        }
+        if programs.is_empty() {
+            return Ok(true);
+        }
+        let mut cargo = workspace::cargo();
+        cargo.args(["build", "--quiet", "-p", "levada", "--example", "patient"]);
+        ensure!(cargo.status()?.success(), "the example programs do not build");
+        let examples = workspace::target_dir().join("debug/examples").display().to_string();
+        let programs = programs.join(" ");
+        let environment =
+            [("LEVADA_TEST_PROGRAMS", &*programs), ("LEVADA_TEST_EXAMPLES", &examples)];
+        cargo_test("days", &[&["--ignored"], filters].concat(), &environment)
+    }
+}
+
+/// Effects and events in the transactions of a database.
+fn with_a_database(rows: &str, database: &Postgres, filters: &[&str]) -> Result<bool> {
+    let address = database.address();
+    let environment = [("LEVADA_TEST_URLS", rows), ("LEVADA_TEST_POSTGRES", &address)];
+    cargo_test("postgres", filters, &environment)
 }
 
 fn on_clusters_of_their_own() -> Result<bool> {
@@ -156,15 +218,19 @@ fn on_clusters_of_their_own() -> Result<bool> {
         let (_, url) = servers.urls().remove(0);
         let environment = [("LEVADA_TEST_URL", &*url), ("LEVADA_TEST_PIDS", &servers.processes())];
         let name = format!("{KILLING}::cluster::{promise}");
-        kept &= cargo_test(&[&name, "--exact", "--ignored", "--nocapture"], &environment)?;
+        kept &= cargo_test("it", &[&name, "--exact", "--ignored", "--nocapture"], &environment)?;
     }
     Ok(kept)
 }
 
-fn cargo_test(arguments: &[&str], environment: &[(&str, &str)]) -> Result<bool> {
+/// Runs one of the crate's test programs.
+fn cargo_test(program: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Result<bool> {
     let mut cargo = workspace::cargo();
-    cargo.args(["test", "-p", "levada", "--test", "it", "--"]).args(arguments);
-    cargo.envs(environment.iter().copied());
+    cargo.args(["test", "-p", "levada", "--test", program]);
+    if program == "postgres" {
+        cargo.args(["--features", "postgres"]);
+    }
+    cargo.arg("--").args(arguments).envs(environment.iter().copied());
     // One promise at a time: one of them cuts all connections of a server.
     Ok(cargo.args(["--test-threads=1"]).status()?.success())
 }

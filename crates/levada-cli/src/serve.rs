@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, Result, bail};
-use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 
 use crate::descriptors;
 use crate::settings::Settings;
@@ -23,15 +23,21 @@ pub(crate) fn run(settings: &Settings) -> Result<()> {
         );
     }
     let mut listeners = Vec::new();
-    for address in &settings.bind {
-        // The standard library sets SO_REUSEADDR, so that a restart need not wait.
-        let listener = TcpListener::bind((*address, settings.port))
-            .with_context(|| format!("cannot listen on {address}:{}", settings.port))?;
-        listeners.push(listener);
+    for port in settings.ports() {
+        for address in &settings.bind {
+            // The standard library sets SO_REUSEADDR, so that a restart need not wait.
+            let listener = TcpListener::bind((*address, port))
+                .with_context(|| format!("cannot listen on {address}:{port}"))?;
+            listeners.push(listener);
+        }
     }
+    let http = http_listener(settings)?;
+    let tls = settings.tls()?;
+    let reload = Arc::default();
+    signal_hook::flag::register(SIGHUP, Arc::clone(&reload)).context("cannot watch for signals")?;
     let shutdown = shutdown_signal().context("cannot watch for signals")?;
     let connections_max = descriptors::connections_max(settings.maxclients)?;
-    announce(settings, &listeners);
+    announce(settings, &listeners, tls.listeners);
     if connections_max < settings.maxclients {
         eprintln!("At most {connections_max} connections: the limit of open files allows no more");
     }
@@ -41,6 +47,11 @@ pub(crate) fn run(settings: &Settings) -> Result<()> {
         users: settings.user.clone(),
         aclfile: (!settings.aclfile.as_os_str().is_empty()).then(|| settings.aclfile.clone()),
         protected_mode: settings.protected_mode,
+        tls,
+        reload,
+        http,
+        metrics_streams_max: settings.metrics_streams,
+        clients_bytes_max: settings.maxmemory_clients()?,
         clients_max: settings.maxclients,
         connections_max,
         idmp_duration_s: settings.stream_idmp_duration,
@@ -63,6 +74,18 @@ pub(crate) fn run(settings: &Settings) -> Result<()> {
     Ok(())
 }
 
+/// Where HTTP is spoken, if there is a port for it.
+fn http_listener(settings: &Settings) -> Result<Option<Arc<TcpListener>>> {
+    if settings.http_port == 0 {
+        return Ok(None);
+    }
+    let address = (settings.http_bind, settings.http_port);
+    let listener = TcpListener::bind(address)
+        .with_context(|| format!("cannot listen on {}:{}", address.0, address.1))?;
+    eprintln!("Metrics at http://{}:{}/metrics", address.0, address.1);
+    Ok(Some(Arc::new(listener)))
+}
+
 /// A socket that can be read from once SIGTERM or SIGINT has come.
 fn shutdown_signal() -> std::io::Result<UnixStream> {
     let (reader, writer) = UnixStream::pair()?;
@@ -74,7 +97,7 @@ fn shutdown_signal() -> std::io::Result<UnixStream> {
     Ok(reader)
 }
 
-fn announce(settings: &Settings, listeners: &[TcpListener]) {
+fn announce(settings: &Settings, listeners: &[TcpListener], with_tls: usize) {
     eprintln!(
         "Levada {}, speaks Redis {}",
         env!("CARGO_PKG_VERSION"),
@@ -86,9 +109,10 @@ fn announce(settings: &Settings, listeners: &[TcpListener]) {
         eprintln!("NULL SERVER: what benches send is answered and NOT DONE");
     }
     eprintln!("Acknowledged means on disk: DURABILITY ALWAYS");
-    for listener in listeners {
+    for (at, listener) in listeners.iter().enumerate() {
         if let Ok(address) = listener.local_addr() {
-            eprintln!("Listening on {address}");
+            let speaks = if at + with_tls < listeners.len() { "" } else { "with TLS " };
+            eprintln!("Listening {speaks}on {address}");
         }
     }
 }

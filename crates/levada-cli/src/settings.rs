@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
-use levada_server::{Fault, Policies};
+use levada_server::{AuthClients, Fault, Policies, TlsSettings};
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -23,6 +23,31 @@ pub(crate) struct Given {
     /// Addresses to listen on. Others than loopback need a password. [default: 127.0.0.1]
     #[arg(long, env = "LEVADA_BIND", value_delimiter = ',', value_name = "ADDRESS")]
     bind: Option<Vec<IpAddr>>,
+    /// Port for TLS; 0 for none. With it, `--port 0` serves nothing in clear. [default: 0]
+    #[arg(long, env = "LEVADA_TLS_PORT", value_name = "PORT")]
+    tls_port: Option<u16>,
+    /// Certificates for TLS in PEM, the server's own first.
+    #[arg(long, env = "LEVADA_TLS_CERT_FILE", value_name = "FILE")]
+    tls_cert_file: Option<PathBuf>,
+    /// Private key of the first of them, in PEM.
+    #[arg(long, env = "LEVADA_TLS_KEY_FILE", value_name = "FILE")]
+    tls_key_file: Option<PathBuf>,
+    /// Certificates in PEM with which those of clients are signed.
+    #[arg(long, env = "LEVADA_TLS_CA_CERT_FILE", value_name = "FILE")]
+    tls_ca_cert_file: Option<PathBuf>,
+    /// Whether clients must show a certificate: yes, no, optional. [default: yes]
+    #[arg(long, env = "LEVADA_TLS_AUTH_CLIENTS", value_name = "WORD")]
+    tls_auth_clients: Option<String>,
+    /// Port for HTTP: /metrics, /livez and /readyz; 0 for none. [default: 0]
+    #[arg(long, env = "LEVADA_HTTP_PORT", value_name = "PORT")]
+    http_port: Option<u16>,
+    /// Address for it. Whoever reaches it reads names of streams and groups, no payloads.
+    /// [default: 127.0.0.1]
+    #[arg(long, env = "LEVADA_HTTP_BIND", value_name = "ADDRESS")]
+    http_bind: Option<IpAddr>,
+    /// Streams that /metrics tells one by one, at most 10000; the others are one. [default: 100]
+    #[arg(long, env = "LEVADA_METRICS_STREAMS", value_name = "COUNT")]
+    metrics_streams: Option<usize>,
     /// Where the data lie; created where it is missing. [default: ./levada-data]
     #[arg(long, env = "LEVADA_DIR", value_name = "DIRECTORY")]
     dir: Option<PathBuf>,
@@ -38,6 +63,10 @@ pub(crate) struct Given {
     /// Connections at once. [default: 10000]
     #[arg(long, env = "LEVADA_MAXCLIENTS", value_name = "COUNT")]
     maxclients: Option<u64>,
+    /// Memory for the buffers of all connections: behind it those go that take most; 0 for no bound.
+    /// [default: 1GiB]
+    #[arg(long, env = "LEVADA_MAXMEMORY_CLIENTS", value_name = "BYTES")]
+    maxmemory_clients: Option<String>,
     /// Seconds that new streams track idempotent ids, 1 to 86400. [default: 100]
     #[arg(long, env = "LEVADA_STREAM_IDMP_DURATION", value_name = "SECONDS")]
     stream_idmp_duration: Option<u64>,
@@ -84,12 +113,23 @@ pub(crate) struct Given {
 pub(crate) struct Settings {
     pub(crate) port: u16,
     pub(crate) bind: Vec<IpAddr>,
+    pub(crate) tls_port: u16,
+    pub(crate) tls_cert_file: PathBuf,
+    pub(crate) tls_key_file: PathBuf,
+    pub(crate) tls_ca_cert_file: PathBuf,
+    /// As written; see [`Settings::tls`].
+    tls_auth_clients: String,
+    pub(crate) http_port: u16,
+    pub(crate) http_bind: IpAddr,
+    pub(crate) metrics_streams: usize,
     pub(crate) dir: PathBuf,
     pub(crate) requirepass: String,
     pub(crate) user: Vec<String>,
     pub(crate) aclfile: PathBuf,
     pub(crate) protected_mode: bool,
     pub(crate) maxclients: u64,
+    /// As written; see [`Settings::maxmemory_clients`].
+    maxmemory_clients: String,
     pub(crate) stream_idmp_duration: u64,
     pub(crate) stream_idmp_maxsize: u64,
     stream_policy: Vec<String>,
@@ -118,12 +158,21 @@ impl Default for Settings {
         Self {
             port: 6379,
             bind: vec![IpAddr::from([127, 0, 0, 1])],
+            tls_port: 0,
+            tls_cert_file: PathBuf::new(),
+            tls_key_file: PathBuf::new(),
+            tls_ca_cert_file: PathBuf::new(),
+            tls_auth_clients: AuthClients::default().word().to_owned(),
+            http_port: 0,
+            http_bind: IpAddr::from([127, 0, 0, 1]),
+            metrics_streams: 100,
             dir: PathBuf::from("./levada-data"),
             requirepass: String::new(),
             user: Vec::new(),
             aclfile: PathBuf::new(),
             protected_mode: true,
             maxclients: 10_000,
+            maxmemory_clients: "1GiB".to_owned(),
             stream_idmp_duration: 100,
             stream_idmp_maxsize: 100,
             stream_policy: Vec::new(),
@@ -169,6 +218,15 @@ impl Given {
         put(&mut settings.group_policy, self.group_policy);
         put(&mut settings.port, self.port);
         put(&mut settings.bind, self.bind);
+        put(&mut settings.tls_port, self.tls_port);
+        put(&mut settings.tls_cert_file, self.tls_cert_file);
+        put(&mut settings.tls_key_file, self.tls_key_file);
+        put(&mut settings.tls_ca_cert_file, self.tls_ca_cert_file);
+        put(&mut settings.tls_auth_clients, self.tls_auth_clients);
+        put(&mut settings.http_port, self.http_port);
+        put(&mut settings.http_bind, self.http_bind);
+        put(&mut settings.metrics_streams, self.metrics_streams);
+        put(&mut settings.maxmemory_clients, self.maxmemory_clients);
         put(&mut settings.dir, self.dir);
         put(&mut settings.requirepass, self.requirepass);
         put(&mut settings.aclfile, self.aclfile);
@@ -201,6 +259,12 @@ fn put<T>(setting: &mut T, given: Option<T>) {
 }
 
 impl Settings {
+    /// Memory for the buffers of all connections, in bytes; 0 for no bound.
+    pub(crate) fn maxmemory_clients(&self) -> Result<u64> {
+        let bytes = bytes(&self.maxmemory_clients).context("maxmemory-clients")?;
+        Ok(bytes as u64)
+    }
+
     /// Memory for the cache of blocks, in bytes.
     pub(crate) fn cache_bytes(&self) -> Result<usize> {
         bytes(&self.cache_bytes)
@@ -226,7 +290,32 @@ impl Settings {
         bytes_within("headroom-bytes", &self.headroom_bytes, 8 << 20, 1 << 40)
     }
 
+    /// TLS as the server takes it: one listener for each address, if there is a port for it.
+    pub(crate) fn tls(&self) -> Result<TlsSettings> {
+        let word = &self.tls_auth_clients;
+        Ok(TlsSettings {
+            listeners: if self.tls_port == 0 { 0 } else { self.bind.len() },
+            cert_file: self.tls_cert_file.clone(),
+            key_file: self.tls_key_file.clone(),
+            ca_cert_file: self.tls_ca_cert_file.clone(),
+            auth_clients: AuthClients::parse(word).with_context(|| {
+                format!("tls-auth-clients is {word}: it must be yes, no or optional")
+            })?,
+        })
+    }
+
+    /// Ports to listen on, each on all addresses; those with TLS last.
+    pub(crate) fn ports(&self) -> Vec<u16> {
+        let plain = (self.port != 0 || self.tls_port == 0).then_some(self.port);
+        plain.into_iter().chain((self.tls_port != 0).then_some(self.tls_port)).collect()
+    }
+
     fn check(&self) -> Result<()> {
+        self.tls()?;
+        self.maxmemory_clients()?;
+        if self.metrics_streams > 10_000 {
+            bail!("metrics-streams is {}: it must be at most 10000", self.metrics_streams);
+        }
         self.cache_bytes()?;
         self.scrub_bytes_per_second()?;
         self.reserve_bytes()?;
@@ -344,6 +433,7 @@ impl fmt::Display for Settings {
             "# Addresses to listen on. Others than loopback need a password.\nbind = [{}]\n",
             bind.join(", ")
         )?;
+        self.show_tls(f)?;
         let dir = quoted(&self.dir.display().to_string());
         writeln!(f, "# Where the data lie; created where it is missing.\ndir = {dir}\n")?;
         let password = if self.requirepass.is_empty() { "" } else { "(not shown)" };
@@ -368,6 +458,12 @@ impl fmt::Display for Settings {
             self.protected_mode
         )?;
         writeln!(f, "# Connections at once.\nmaxclients = {}\n", self.maxclients)?;
+        writeln!(
+            f,
+            "# Memory for the buffers of all connections; 0 for no bound.\n\
+             maxmemory-clients = {}\n",
+            quoted(&self.maxmemory_clients)
+        )?;
         writeln!(
             f,
             "# Seconds that new streams track idempotent ids, 1 to 86400.\n\
@@ -398,6 +494,39 @@ impl fmt::Display for Settings {
 }
 
 impl Settings {
+    /// The part of the text that is about TLS and HTTP.
+    fn show_tls(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let quoted = |text: &str| toml::Value::String(text.to_owned()).to_string();
+        let file = |path: &Path| quoted(&path.display().to_string());
+        writeln!(
+            f,
+            "# Port for TLS; 0 for none. With it, port = 0 serves nothing in clear.\n\
+             tls-port = {}\n\n\
+             # Certificates in PEM, the server's own first, and its private key. They are read \
+             again at\n# SIGHUP and when CONFIG SET names them.\n\
+             tls-cert-file = {}\ntls-key-file = {}\n\n\
+             # Certificates in PEM with which those of clients are signed.\n\
+             tls-ca-cert-file = {}\n\n\
+             # Whether clients must show a certificate: yes, no, optional.\n\
+             tls-auth-clients = {}\n",
+            self.tls_port,
+            file(&self.tls_cert_file),
+            file(&self.tls_key_file),
+            file(&self.tls_ca_cert_file),
+            quoted(&self.tls_auth_clients)
+        )?;
+        writeln!(
+            f,
+            "# Port for HTTP: /metrics, /livez and /readyz; 0 for none. Whoever reaches it reads \
+             names\n# of streams and groups, no payloads.\nhttp-port = {}\nhttp-bind = {}\n\n\
+             # Streams that /metrics tells one by one, at most 10000; the others are one.\n\
+             metrics-streams = {}\n",
+            self.http_port,
+            quoted(&self.http_bind.to_string()),
+            self.metrics_streams
+        )
+    }
+
     /// The part of the text that is about memory and disk.
     fn show_memory(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let quoted = |text: &str| toml::Value::String(text.to_owned()).to_string();

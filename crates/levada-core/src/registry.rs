@@ -4,7 +4,12 @@
 //! that fell free is given out again, the lowest first, so numbers stay small however many names
 //! come and go. Iteration is in the order of names, as Redis lists groups and consumers.
 
-use alloc::{boxed::Box, collections::BTreeMap, sync::Arc, vec::Vec};
+use alloc::{
+    boxed::Box,
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    vec::Vec,
+};
 
 /// Values by name and by number. An empty one takes a pointer: most streams have no group.
 #[derive(Clone, Debug)]
@@ -19,6 +24,8 @@ type Slot<T> = Option<(Arc<[u8]>, T)>;
 struct Held<T> {
     numbers: BTreeMap<Arc<[u8]>, u32>,
     slots: Vec<Slot<T>>,
+    /// Empty slots below the last that is not.
+    free: BTreeSet<u32>,
 }
 
 impl<T> Default for Registry<T> {
@@ -29,7 +36,7 @@ impl<T> Default for Registry<T> {
 
 impl<T> Default for Held<T> {
     fn default() -> Self {
-        Self { numbers: BTreeMap::new(), slots: Vec::new() }
+        Self { numbers: BTreeMap::new(), slots: Vec::new(), free: BTreeSet::new() }
     }
 }
 
@@ -51,9 +58,8 @@ impl<T> Registry<T> {
 
     /// The lowest number that is free.
     pub fn free_number(&self) -> u32 {
-        let slots = self.slots();
-        let free = slots.iter().position(Option::is_none).unwrap_or(slots.len());
-        u32::try_from(free).expect("names are bounded by memory far below 2^32")
+        let free = self.held.as_ref().and_then(|held| held.free.first().copied());
+        free.unwrap_or_else(|| number_of(self.slots().len()))
     }
 
     /// The value of a number.
@@ -83,9 +89,11 @@ impl<T> Registry<T> {
         let held = self.held.get_or_insert_default();
         let at = number as usize;
         if held.slots.len() <= at {
+            held.free.extend(number_of(held.slots.len())..number);
             held.slots.resize_with(at + 1, || None);
         }
         assert!(held.slots[at].is_none(), "a number is given out once");
+        held.free.remove(&number);
         held.numbers.insert(Arc::clone(&name), number);
         held.slots[at] = Some((name, value));
     }
@@ -95,8 +103,10 @@ impl<T> Registry<T> {
         let held = self.held.as_mut()?;
         let (name, value) = held.slots.get_mut(number as usize)?.take()?;
         held.numbers.remove(&name);
+        held.free.insert(number);
         while held.slots.last().is_some_and(Option::is_none) {
             held.slots.pop();
+            held.free.remove(&number_of(held.slots.len()));
         }
         Some(value)
     }
@@ -110,6 +120,10 @@ impl<T> Registry<T> {
     fn slots(&self) -> &[Slot<T>] {
         self.held.as_ref().map_or(&[], |held| &held.slots)
     }
+}
+
+fn number_of(slot: usize) -> u32 {
+    u32::try_from(slot).expect("names are bounded by memory far below 2^32")
 }
 
 #[cfg(test)]
@@ -129,5 +143,25 @@ mod tests {
         assert_eq!(registry.find(b"a"), None);
         let order: Vec<_> = registry.iter().map(|(_, number, value)| (number, *value)).collect();
         assert_eq!(order, [(0, "b"), (2, "c")]);
+    }
+
+    #[test]
+    fn of_many_names_that_came_and_went_nothing_stays() {
+        let mut registry = Registry::default();
+        for number in 0..1000_u32 {
+            assert_eq!(registry.free_number(), number);
+            registry.insert(number, alloc::format!("{number}").into_bytes().into(), number);
+        }
+        // Every third stays to the last, so that slots fall free in the middle and at the end.
+        let (last, first): (Vec<u32>, Vec<u32>) = (0..1000).partition(|number| number % 3 == 0);
+        for number in first {
+            assert_eq!(registry.remove(number), Some(number));
+        }
+        assert_eq!(registry.free_number(), 1);
+        for number in last {
+            assert_eq!(registry.remove(number), Some(number));
+        }
+        assert!(registry.is_empty() && registry.slots.is_empty() && registry.free.is_empty());
+        assert_eq!(registry.free_number(), 0);
     }
 }

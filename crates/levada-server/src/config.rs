@@ -8,6 +8,7 @@ use levada_core::glob;
 use levada_core::idempotence::IdmpLimits;
 use levada_core::stream::NodeLimits;
 
+use crate::client_limits::OutputLimits;
 use crate::engine::Events;
 use crate::number::{parse_bytes, parse_i64};
 use crate::wire_error::WireError;
@@ -20,6 +21,7 @@ enum Kind {
     Bytes { min: u64, max: u64 },
     Word(&'static [&'static str]),
     Events,
+    OutputLimits,
     Text,
 }
 
@@ -54,6 +56,8 @@ const COUNT: Kind = Kind::Integer { min: 0, max: i64::MAX };
 const BYTES: Kind = Kind::Bytes { min: 0, max: i64::MAX as u64 };
 const SCRUB: Kind = Kind::Bytes { min: 0, max: 1 << 30 };
 const CHANNELS: &[&str] = &["allchannels", "resetchannels"];
+const AUTH_CLIENTS: &[&str] = &["no", "yes", "optional"];
+const OUTPUT_LIMITS: &str = "normal 0 0 0 slave 268435456 67108864 60 pubsub 33554432 8388608 60";
 const POLICIES: &[&str] = &[
     "volatile-lru",
     "volatile-lfu",
@@ -76,6 +80,7 @@ const PARAMETERS: &[Parameter] = &[
     parameter("appendfsync", Kind::Word(&["everysec", "always", "no"]), Access::Free, "always"),
     parameter("appendonly", Kind::Flag, Access::Free, "yes"),
     parameter("bind", Kind::Text, Access::Immutable, ""),
+    parameter("client-output-buffer-limit", Kind::OutputLimits, Access::Free, OUTPUT_LIMITS),
     parameter("databases", Kind::Integer { min: 1, max: 16 }, Access::Immutable, "16"),
     parameter("dbfilename", Kind::Text, Access::Protected, ""),
     parameter("dedup-bytes-max", BYTES, Access::Free, "536870912"),
@@ -85,6 +90,7 @@ const PARAMETERS: &[Parameter] = &[
     parameter("headroom-bytes", BYTES, Access::Immutable, "33554432"),
     parameter("maxclients", Kind::Integer { min: 1, max: 4_294_967_295 }, Access::Free, "10000"),
     parameter("maxmemory", BYTES, Access::Free, "0"),
+    parameter("maxmemory-clients", BYTES, Access::Free, "1073741824"),
     parameter("maxmemory-policy", Kind::Word(POLICIES), Access::Free, "noeviction"),
     parameter("notify-keyspace-events", Kind::Events, Access::Free, ""),
     parameter("order-window", Kind::Integer { min: 0, max: 1_000_000 }, Access::Free, "10000"),
@@ -105,6 +111,11 @@ const PARAMETERS: &[Parameter] = &[
     parameter("string-durability", Kind::Word(&["always", "interval"]), Access::Free, "always"),
     parameter("sync-interval", Kind::Integer { min: 1, max: 3_600_000 }, Access::Free, "1000"),
     parameter("timeout", Kind::Integer { min: 0, max: 2_147_483_647 }, Access::Free, "0"),
+    parameter("tls-auth-clients", Kind::Word(AUTH_CLIENTS), Access::Free, "yes"),
+    parameter("tls-ca-cert-file", Kind::Text, Access::Free, ""),
+    parameter("tls-cert-file", Kind::Text, Access::Free, ""),
+    parameter("tls-key-file", Kind::Text, Access::Free, ""),
+    parameter("tls-port", Kind::Integer { min: 0, max: 65_535 }, Access::Immutable, "0"),
 ];
 
 /// See the module.
@@ -190,7 +201,8 @@ impl Config {
         }
         let mut accepted: Vec<(usize, String)> = Vec::new();
         for (at, pair) in places.into_iter().zip(pairs.chunks(2)) {
-            let value = PARAMETERS[at].kind.parse(pair.get(1).copied().unwrap_or_default());
+            let text = pair.get(1).copied().unwrap_or_default();
+            let value = PARAMETERS[at].kind.parse(text, &self.values[at]);
             accepted.push((at, value.map_err(|why| refused(at, &why))?));
         }
         let names = accepted.iter().map(|(at, _)| PARAMETERS[*at].name).collect();
@@ -202,8 +214,8 @@ impl Config {
 }
 
 impl Kind {
-    /// The value as CONFIG GET will show it, or what is wrong with it.
-    fn parse(self, text: &[u8]) -> Result<String, String> {
+    /// The value as CONFIG GET will show it, or what is wrong with it. `before` is the one in force.
+    fn parse(self, text: &[u8], before: &str) -> Result<String, String> {
         let word = String::from_utf8_lossy(text).to_ascii_lowercase();
         match self {
             Self::Flag if word == "yes" || word == "no" => Ok(word),
@@ -230,6 +242,10 @@ impl Kind {
                 Some(events) => Ok(events.to_string()),
                 None => Err("Invalid event class character. Use 'Ag$lshzxeKEtmdn'.".to_owned()),
             },
+            Self::OutputLimits => {
+                let before = OutputLimits::default().changed(before).unwrap_or_default();
+                Ok(before.changed(&word)?.to_string())
+            }
             Self::Text => Ok(String::from_utf8_lossy(text).into_owned()),
         }
     }
@@ -292,6 +308,7 @@ mod tests {
         let config = Config::new();
         let found = config.matching(&[b"maxmem*", b"MAXMEMORY", b"DATABASES"]);
         let names: Vec<_> = found.iter().map(|(name, _)| *name).collect();
-        assert_eq!(names, [&b"maxmemory"[..], b"maxmemory-policy", b"DATABASES"]);
+        let expect = [&b"maxmemory"[..], b"maxmemory-clients", b"maxmemory-policy", b"DATABASES"];
+        assert_eq!(names, expect);
     }
 }

@@ -4,11 +4,12 @@ use std::collections::HashMap;
 use std::io::{self, Read};
 
 use levada_resp::Decoder;
-use mio::net::TcpStream;
 
 use crate::engine::Now;
 use crate::out::{Out, Release};
+use crate::server::Counted;
 use crate::session::Session;
+use crate::socket::Socket;
 
 /// Bytes of one read.
 pub(crate) const READ_BYTES: usize = 64 << 10;
@@ -24,7 +25,7 @@ const STRANGER_OUTPUT_BYTES_MAX: usize = 1 << 10;
 #[expect(clippy::struct_excessive_bools, reason = "facts that change apart from each other")]
 pub(crate) struct Connection {
     pub(crate) token: usize,
-    pub(crate) stream: TcpStream,
+    pub(crate) stream: Socket,
     pub(crate) session: Session,
     pub(crate) decoder: Decoder,
     /// Received and not run, the part of a request at least.
@@ -49,6 +50,7 @@ pub(crate) struct Connection {
     pub(crate) closing: bool,
     /// The connection ends now.
     pub(crate) broken: bool,
+    pub(crate) counted: Counted,
 }
 
 impl Connection {
@@ -64,6 +66,20 @@ impl Connection {
             && (self.session.authenticated || self.out.len() <= STRANGER_OUTPUT_BYTES_MAX)
     }
 
+    /// Bytes of memory that its buffers take.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        let queued = self.session.transaction.as_ref();
+        self.input.capacity()
+            + self.out.memory_bytes()
+            + queued.map_or(0, |transaction| transaction.memory_bytes())
+            + self.stream.memory_bytes()
+    }
+
+    /// Whether nobody has vouched for it yet.
+    pub(crate) fn is_stranger(&self) -> bool {
+        !self.session.authenticated || self.stream.is_handshaking()
+    }
+
     /// Reads once, behind what is already there. `scratch` is lent for it.
     pub(crate) fn read(&mut self, scratch: &mut [u8], now: Now) -> io::Result<usize> {
         if !self.may_read() {
@@ -77,7 +93,8 @@ impl Connection {
             }
             Ok(count) => {
                 // A short read means that the socket is drained; only its end would stay unseen.
-                self.readable = count == scratch.len() || self.peer_closed;
+                let whole = count == scratch.len() || self.stream.is_tls();
+                self.readable = whole || self.peer_closed;
                 self.has_request = true;
                 self.session.active_ms = now.monotonic_ms();
                 self.session.bytes_in += count as u64;
@@ -106,7 +123,8 @@ impl Connection {
     /// Sends what may leave.
     pub(crate) fn send(&mut self, reached: Release) {
         let before = self.out.len();
-        match self.out.send(&mut self.stream, reached) {
+        let sent = self.out.send(&mut self.stream, reached);
+        match sent.and_then(|drained| Ok(self.stream.flush_pending()? && drained)) {
             Ok(drained) => self.writable = drained,
             Err(_) => self.broken = true,
         }

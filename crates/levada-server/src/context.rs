@@ -1,10 +1,15 @@
 //! What a command of the server's own may see and change.
 
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
 use levada_core::command::Command;
 use levada_engine::clock::Clock;
 use levada_resp::Writer;
+use rustls::ServerConfig;
 
 use crate::acl::Acl;
+use crate::client_limits::ClientLimits;
 use crate::config::Config;
 use crate::connection::Connections;
 use crate::engine::{Answer, ClientId, Now, Outcome, Shard};
@@ -13,9 +18,11 @@ use crate::out::Release;
 use crate::output::Output;
 use crate::registry::Registry;
 use crate::saves::Saves;
+use crate::server::ClientsMemory;
 use crate::session::{Reason, Session};
 use crate::settings::Settings;
 use crate::stats::Stats;
+use crate::tls::TlsSettings;
 use crate::usage::Usage;
 use crate::wire_error::WireError;
 
@@ -59,6 +66,10 @@ pub(crate) struct State {
     /// CLIENT PAUSE.
     pub(crate) pause: Option<Pause>,
     pub(crate) acl: Acl,
+    pub(crate) limits: ClientLimits,
+    pub(crate) memory: ClientsMemory,
+    /// What listeners with TLS speak.
+    pub(crate) tls: Option<Arc<ServerConfig>>,
     random: u64,
 }
 
@@ -80,6 +91,9 @@ impl State {
         Self {
             stats: Stats::new(registry.len()),
             acl: Acl::new(&registry),
+            limits: ClientLimits::of(&config),
+            memory: ClientsMemory::default(),
+            tls: None,
             registry,
             config,
             exposed,
@@ -119,11 +133,34 @@ impl State {
         self.acl.load_at_start(&self.registry, users, aclfile.as_deref())
     }
 
+    /// Reads the files of TLS, as far as somebody speaks it, with some settings in place of those
+    /// in force. An error says which file is wrong, and leaves everything as it was.
+    pub(crate) fn load_tls(&mut self, pairs: &[&[u8]]) -> Result<(), String> {
+        let listeners = self.settings.tls.listeners;
+        let tls = TlsSettings::of(listeners, &self.config, pairs)?;
+        if listeners > 0 {
+            self.tls = Some(tls.load()?);
+        }
+        Ok(())
+    }
+
+    /// Reads the files of TLS again if a signal has asked for it.
+    pub(crate) fn reload_tls_if_told(&mut self) {
+        if !self.settings.reload.swap(false, Ordering::Relaxed) || self.tls.is_none() {
+            return;
+        }
+        (self.settings.log)(&match self.load_tls(&[]) {
+            Ok(()) => "The certificates were read again".to_owned(),
+            Err(why) => format!("The certificates stay as they are: {why}"),
+        });
+    }
+
     /// Lets settings hold that CONFIG SET has changed.
     pub(crate) fn apply_access_settings(&mut self, names: &[&str]) {
         if names.contains(&"requirepass") {
             self.acl.set_default_password(&self.registry, self.config.get("requirepass"));
         }
+        self.limits = ClientLimits::of(&self.config);
         self.acl.all_channels = self.config.get("acl-pubsub-default") == "allchannels";
     }
 }

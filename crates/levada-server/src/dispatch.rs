@@ -17,7 +17,7 @@ use crate::engine::{
 };
 use crate::entries::Source;
 use crate::observe;
-use crate::out::{Out, QUEUED_BYTES_MAX, Release};
+use crate::out::{Out, Release};
 use crate::output::Output;
 use crate::registry::{CommandNumber, Registry};
 use crate::session::{Blocked, Reason, Replies, Session};
@@ -277,7 +277,8 @@ impl Turn<'_> {
             };
             other.out.target().extend_from_slice(line.as_bytes());
             other.out.mark(Release::default());
-            other.broken |= other.out.queued_bytes() > QUEUED_BYTES_MAX;
+            let limit = self.state.limits.output.of(&other.session);
+            other.broken |= limit.is_beyond(other.out.queued_bytes());
             self.state.wake.push(other.token);
         }
     }

@@ -7,6 +7,7 @@
 //! [`command_table`] is what every list of commands is made from.
 
 mod acl;
+mod client_limits;
 mod command;
 mod config;
 mod connection;
@@ -17,7 +18,9 @@ mod describe_client;
 mod dispatch;
 mod engine;
 mod entries;
+mod http;
 mod key_access;
+mod metrics;
 #[cfg(feature = "null")]
 mod null;
 mod number;
@@ -33,19 +36,23 @@ mod saves;
 mod server;
 mod session;
 mod settings;
+mod socket;
 mod spec;
 mod stats;
 mod stream_arguments;
+mod tls;
 mod transaction;
 mod usage;
 mod values;
 mod wire_error;
 
 pub use command::table as command_table;
+pub use metrics::{Kind as MetricKind, Metric, TABLE as METRICS};
 pub use policies::{Fault, Policies};
 pub use server::run;
 pub use settings::Settings;
 pub use spec::{Channels, CommandSpec, Keys, access, category, flag};
+pub use tls::{AuthClients, TlsSettings};
 
 /// The version of Redis whose replies these are.
 pub const REDIS_VERSION: &str = "8.6.3";

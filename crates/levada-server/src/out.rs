@@ -164,6 +164,16 @@ impl Out {
         self.len() + behind.sum::<usize>()
     }
 
+    /// Bytes of memory that are taken for it.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        let pieces = self.pieces.iter().map(|piece| match piece {
+            Piece::Bytes(bytes) => bytes.capacity(),
+            // Strings are shared with what holds them.
+            Piece::Entries { .. } | Piece::Values(_) => 0,
+        });
+        self.buffer.capacity() + pieces.sum::<usize>()
+    }
+
     /// Whether the socket should take some before more is written.
     pub(crate) fn is_full(&self) -> bool {
         self.len() > BUFFERED_BYTES_MAX

@@ -1,12 +1,16 @@
 //! What the server is told when it starts.
 
+use std::net::TcpListener;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use levada_core::idempotence::IdmpLimits;
 use levada_engine::shard::ShardSettings;
 use levada_engine::store::local::LocalSettings;
 
 use crate::policies::Policies;
+use crate::tls::TlsSettings;
 
 /// Settings of [`run`](crate::run). Those that CONFIG SET can change begin with these values.
 #[derive(Clone, Debug)]
@@ -21,10 +25,26 @@ pub struct Settings {
     pub aclfile: Option<PathBuf>,
     /// Without a password only loopback is served.
     pub protected_mode: bool,
+    /// TLS, as far as listeners speak it.
+    pub tls: TlsSettings,
+    /// Set from outside, by a signal: certificates and keys are read again within seconds.
+    pub reload: Arc<AtomicBool>,
+    /// Where `/metrics` and the questions of health are answered; nowhere without it.
+    pub http: Option<Arc<TcpListener>>,
+    /// Streams that `/metrics` tells one by one; the others are told as one.
+    pub metrics_streams_max: usize,
     /// Connections at once, at least 1.
     pub clients_max: u64,
+    /// Bytes that the buffers of all connections may take together (`maxmemory-clients`); 0 for no
+    /// bound.
+    pub clients_bytes_max: u64,
     /// Connections at once for which there are descriptors, whatever `maxclients` says.
     pub connections_max: u64,
+    /// Connections at once that have neither authenticated nor agreed on keys, at least 1: the
+    /// oldest gives way to the next.
+    pub strangers_max: usize,
+    /// Milliseconds that they have for it.
+    pub strangers_ms_max: u64,
     /// Seconds that new streams track idempotent ids (`stream-idmp-duration`), 1 to 86400.
     pub idmp_duration_s: u64,
     /// Idempotent ids that they track per producer (`stream-idmp-maxsize`), 1 to 10000.
@@ -64,8 +84,15 @@ impl Default for Settings {
             users: Vec::new(),
             aclfile: None,
             protected_mode: true,
+            http: None,
+            metrics_streams_max: 100,
+            tls: TlsSettings::default(),
+            reload: Arc::default(),
             clients_max: 10_000,
+            clients_bytes_max: 1 << 30,
             connections_max: u64::MAX,
+            strangers_max: 1_024,
+            strangers_ms_max: 10_000,
             idmp_duration_s: IdmpLimits::default().duration_s,
             idmp_iids_max: IdmpLimits::default().iids_max,
             policies: Policies::default(),

@@ -37,6 +37,14 @@ pub(crate) struct Stats {
     pub(crate) error_replies: u64,
     pub(crate) connections: u64,
     pub(crate) connections_refused: u64,
+    /// Connections that did not come to agree on keys.
+    pub(crate) handshakes_failed: u64,
+    /// Strangers that gave way to others.
+    pub(crate) strangers_dropped: u64,
+    /// Connections that ended because all together took too much memory.
+    pub(crate) clients_evicted: u64,
+    /// Connections that ended because they did not read.
+    pub(crate) clients_beyond_limit: u64,
     pub(crate) commands_run: u64,
     /// Commands that may have changed data; what Redis counts until it saves.
     pub(crate) changes: u64,
@@ -53,6 +61,10 @@ impl Stats {
             error_replies: 0,
             connections: 0,
             connections_refused: 0,
+            handshakes_failed: 0,
+            strangers_dropped: 0,
+            clients_evicted: 0,
+            clients_beyond_limit: 0,
             commands_run: 0,
             changes: 0,
             bytes_in: 0,

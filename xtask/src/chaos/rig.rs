@@ -87,8 +87,7 @@ impl Rig {
         self.server.directory().join(format!("worker-{worker}"))
     }
 
-    /// All lines that all workers wrote. A line that a kill cut short counts for nothing: its job
-    /// was not acknowledged.
+    /// All lines that all workers wrote.
     pub(super) fn effects(&self) -> Result<Vec<u64>> {
         let mut effects = Vec::new();
         for worker in 0..WORKERS {
@@ -170,6 +169,7 @@ impl Rig {
 
     fn start(&self, worker: usize) -> Result<Child> {
         let log = |path| File::options().create(true).append(true).open(path);
+        cut_torn_line(&self.results(worker))?;
         let said = self.server.directory().join(format!("worker-{worker}.stderr"));
         let address = self.server.address();
         Command::new(&self.program[0])
@@ -219,6 +219,18 @@ impl Drop for Rig {
     }
 }
 
+/// Removes from a file what stands behind its last line: a kill within a `write` that crosses a page
+/// leaves the first half, and the next worker would write behind it. What a cut line told of counts
+/// for nothing: its job was not acknowledged.
+fn cut_torn_line(path: &Path) -> Result<()> {
+    if path.exists() {
+        let text = std::fs::read(path)?;
+        let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        File::options().write(true).open(path)?.set_len(whole as u64)?;
+    }
+    Ok(())
+}
+
 fn after(chance: &mut Chance, (least, more): (u64, u64)) -> Instant {
     Instant::now() + Duration::from_millis(least + chance.below(more))
 }
@@ -250,4 +262,21 @@ pub(super) fn entries(rig: &mut Rig, stream: &str) -> Result<Vec<Vec<(String, St
 pub(super) fn value<'a>(entry: &'a [(String, String)], field: &str) -> Result<&'a str> {
     let found = entry.iter().find(|(name, _)| name == field);
     found.map(|(_, value)| value.as_str()).with_context(|| format!("{entry:?} lacks {field}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_that_a_kill_cut_short_counts_for_nothing() -> Result<()> {
+        let path = workspace::target_dir().join(format!("torn-line-{}", std::process::id()));
+        cut_torn_line(&path)?;
+        for (written, left) in [("1\n25\n2574", "1\n25\n"), ("17", ""), ("1\n", "1\n")] {
+            std::fs::write(&path, written)?;
+            cut_torn_line(&path)?;
+            assert_eq!(std::fs::read_to_string(&path)?, left);
+        }
+        Ok(std::fs::remove_file(&path)?)
+    }
 }

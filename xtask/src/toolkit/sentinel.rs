@@ -9,6 +9,8 @@ use crate::peer::Peer;
 
 /// What the sentinels call the master.
 const NAME: &str = "levada-it";
+/// Who may ask the sentinels for the master, as a URL has it.
+const USER: &str = "sentinel_user=toolkit&sentinel_password=s%40cret";
 /// Sentinels; two have to agree.
 const SENTINELS: usize = 3;
 
@@ -31,6 +33,9 @@ impl Watched {
         for sentinel in &sentinels {
             let known = ["slaves=1", &*others];
             until_said(sentinel.address, &["INFO", "sentinel"], &known)?;
+            ask(sentinel.address, &["ACL", "SETUSER", "toolkit", "on", ">s@cret", "+@all"])?;
+            let others = "-sentinel|get-master-addr-by-name";
+            ask(sentinel.address, &["ACL", "SETUSER", "default", others])?;
         }
         Ok(Self { servers: vec![master, replica], sentinels })
     }
@@ -38,7 +43,7 @@ impl Watched {
     /// The URL of the toolkit.
     pub(super) fn url(&self) -> String {
         let hosts: Vec<String> = self.sentinels.iter().map(|it| it.address.to_string()).collect();
-        format!("redis-sentinel://{}/{NAME}", hosts.join(","))
+        format!("redis-sentinel://{}/{NAME}?{USER}", hosts.join(","))
     }
 }
 

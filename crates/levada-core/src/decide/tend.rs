@@ -23,6 +23,8 @@ use crate::{
 
 /// Entries that one call offers or condemns at most.
 const ENTRIES_MAX: usize = 1000;
+/// Consumers that one call lets go at most.
+const CONSUMERS_MAX: usize = 1000;
 /// How long a dead letter rests that could not be taken, in milliseconds.
 const RETRY_MS: u64 = 1000;
 /// Why an entry became a dead letter that was delivered too often.
@@ -136,13 +138,17 @@ impl Tending<'_> {
             }
             tended.wait_until(Some(self.context.now_ms + RETRY_MS));
         }
-        let act = self.rested().or_else(|| self.ended()).or_else(|| self.idle_consumer());
-        if let Some(act) = act {
-            tended.effects.push(Effect::Policy { key: self.key, act });
-            return Ok(true);
+        let acts = match self.rested().or_else(|| self.ended()) {
+            Some(act) => Vec::from([act]),
+            None => self.idle_consumers(),
+        };
+        if acts.is_empty() {
+            tended.wait_until(self.next_ms());
+            return Ok(false);
         }
-        tended.wait_until(self.next_ms());
-        Ok(false)
+        let effects = acts.into_iter().map(|act| Effect::Policy { key: self.key, act });
+        tended.effects.extend(effects);
+        Ok(true)
     }
 
     /// What has rested long enough is offered.
@@ -180,14 +186,25 @@ impl Tending<'_> {
         (!rows.is_empty()).then_some(Act::Offered { group, rows })
     }
 
-    /// The first consumer that was not seen for too long goes; what it held is offered.
-    fn idle_consumer(&self) -> Option<Act> {
+    /// Consumers that were not seen for too long go; what they held is offered. So many that what
+    /// they hold together is bounded, but one at least, however much it holds.
+    fn idle_consumers(&self) -> Vec<Act> {
         let ttl_ms = self.group.policy.consumer_ttl_ms;
-        let latest_ms = self.context.now_ms.checked_sub(ttl_ms).filter(|_| ttl_ms > 0)?;
-        let mut consumers = self.group.consumers.iter();
-        let idle = consumers.find(|(_, _, consumer)| consumer.seen_ms <= latest_ms);
-        let (_, consumer, _) = idle?;
-        Some(Act::HandedOver { group: self.number, consumer, to: None })
+        let latest_ms = self.context.now_ms.checked_sub(ttl_ms).filter(|_| ttl_ms > 0);
+        let Some(latest_ms) = latest_ms else {
+            return Vec::new();
+        };
+        let consumers = self.group.consumers.iter();
+        let idle = consumers.filter(|(_, _, consumer)| consumer.seen_ms <= latest_ms);
+        let mut held = 0;
+        let batch = idle.take(CONSUMERS_MAX).take_while(|(_, _, consumer)| {
+            let is_first = held == 0;
+            // A name costs something even where it holds nothing.
+            held += 1 + consumer.pending;
+            is_first || held <= ENTRIES_MAX as u64
+        });
+        let go = |consumer| Act::HandedOver { group: self.number, consumer, to: None };
+        batch.map(|(_, consumer, _)| go(consumer)).collect()
     }
 
     fn next_ms(&self) -> Option<u64> {

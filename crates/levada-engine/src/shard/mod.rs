@@ -364,6 +364,12 @@ impl<S: Store> Shard<S> {
         !self.events.is_empty()
     }
 
+    /// The last batch that is to be durable as soon as the disk can; those behind it that are
+    /// written only may wait.
+    pub fn durable_wish(&self) -> Lsn {
+        self.last_durable_wish
+    }
+
     /// The position that everything handed in so far will have.
     pub fn position(&self) -> Lsn {
         self.last_lsn + u64::from(!self.batch.is_empty())

@@ -211,3 +211,26 @@ fn a_consumer_that_goes_leaves_its_work_to_the_others() {
         assert_eq!(streams[0].1.count, 1);
     });
 }
+
+/// How many names one step lets go: more than one question does.
+const WAVE: u32 = 1500;
+
+#[test]
+fn a_hundred_thousand_names_leave_no_trace() {
+    let mut rig = Rig::new(Between::Nothing);
+    rig.create(b"g");
+    rig.set_group(vec![GroupOption::ConsumerTtl(10_000)]);
+    let names = (0..100_500).map(|n| format!("worker-{n}")).collect::<Vec<_>>();
+    for (wave, names) in (1..).zip(names.chunks(WAVE as usize)) {
+        rig.quietly(|rig| {
+            rig.add(wave);
+            names.iter().for_each(|name| _ = rig.read(b"g", name.as_bytes()));
+        });
+        assert_eq!(rig.info(b"g").consumers, u64::from(WAVE), "they are there");
+        rig.wait(10_000);
+        let info = rig.info(b"g");
+        assert_eq!((info.consumers, info.pending), (0, wave), "they went, their work did not");
+    }
+    let waves = names.len() as u64 / u64::from(WAVE);
+    assert_eq!(rig.read(b"g", b"the last"), waves, "one of each wave held an entry");
+}

@@ -45,7 +45,7 @@ pub(crate) struct Acl {
     pub(crate) failures: Failures,
 }
 
-/// Attempts to come in that failed, as far as the server's log has not told of them.
+/// Attempts of one kind that failed, as far as the server's log has not told of them.
 #[derive(Default, Debug)]
 pub(crate) struct Failures {
     count: u64,
@@ -62,15 +62,15 @@ impl Failures {
         self.last = last;
     }
 
-    /// A line for the log, now and then.
-    pub(crate) fn tell(&mut self, now_ms: u64) -> Option<String> {
+    /// A line for the log, now and then. `attempts` says what they were at.
+    pub(crate) fn tell(&mut self, attempts: &str, now_ms: u64) -> Option<String> {
         let due = self.told_ms.is_none_or(|told| now_ms >= told + Self::EVERY_MS);
         if self.count == 0 || !due {
             return None;
         }
         self.told_ms = Some(now_ms);
         let count = std::mem::take(&mut self.count);
-        Some(format!("{count} failed attempts to authenticate, the last {}", self.last))
+        Some(format!("{count} failed attempts to {attempts}, the last {}", self.last))
     }
 }
 

@@ -137,17 +137,17 @@ fn passwords_are_compared_whole() {
 #[test]
 fn failed_attempts_are_told_at_once_and_then_once_a_minute() {
     let mut failures = Failures::default();
-    assert_eq!(failures.tell(0), None);
+    assert_eq!(failures.tell("authenticate", 0), None);
     failures.note("of a".into());
     assert_eq!(
-        failures.tell(10).expect("a line"),
+        failures.tell("authenticate", 10).expect("a line"),
         "1 failed attempts to authenticate, the last of a"
     );
     failures.note("of b".into());
     failures.note("of c".into());
-    assert_eq!(failures.tell(60_009), None);
+    assert_eq!(failures.tell("authenticate", 60_009), None);
     assert_eq!(
-        failures.tell(60_010).expect("a line"),
+        failures.tell("authenticate", 60_010).expect("a line"),
         "2 failed attempts to authenticate, the last of c"
     );
 }

@@ -58,7 +58,8 @@ fn note_failure(context: &mut Context<'_>, object: &[u8], user: &[u8]) {
     let refused = Refused { refusal, in_transaction, object, user, client };
     context.state.note_refusal(refused, context.now.wall_ms);
     context.state.acl.failures.note(format!("of {shown} from {address}"));
-    if let Some(line) = context.state.acl.failures.tell(context.now.monotonic_ms()) {
+    let now_ms = context.now.monotonic_ms();
+    if let Some(line) = context.state.acl.failures.tell("authenticate", now_ms) {
         (context.state.settings.log)(&line);
     }
 }

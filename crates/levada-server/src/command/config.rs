@@ -90,7 +90,20 @@ fn set(context: &mut Context<'_>, request: &Request<'_>) -> Result<Then, WireErr
         let why = "without a password only loopback addresses are served";
         return Err(WireError::setting("requirepass", why));
     }
-    let names = context.state.config.set(pairs)?;
+    let before = context.state.tls.clone();
+    if pairs.iter().step_by(2).any(|name| name.to_ascii_lowercase().starts_with(b"tls-")) {
+        // The same names again read the files again.
+        context.state.load_tls(pairs).map_err(|why| {
+            (context.state.settings.log)(&format!("TLS stays as it is: {why}"));
+            let text = "Unable to update TLS configuration. Check server logs.";
+            WireError::setting("tls-cert-file", text)
+        })?;
+    }
+    let set = context.state.config.set(pairs);
+    if set.is_err() {
+        context.state.tls = before;
+    }
+    let names = set?;
     context.state.slow_log.configure(&context.state.config);
     context.state.apply_access_settings(&names);
     for pair in pairs.chunks_exact(2) {

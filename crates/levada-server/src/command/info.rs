@@ -134,7 +134,7 @@ fn clients(context: &Context<'_>, text: &mut String) {
 }
 
 /// Bytes of memory that the process has; 0 where the system does not say.
-pub(super) fn resident_bytes() -> u64 {
+pub(crate) fn resident_bytes() -> u64 {
     let pages = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
     let pages = pages.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok());
     pages.unwrap_or(0) * 4096
@@ -153,6 +153,7 @@ fn memory(context: &Context<'_>, text: &mut String) {
             ("maxmemory_human", &human(context.state.config.number("maxmemory"))),
             ("maxmemory_policy", &context.state.config.get("maxmemory-policy")),
             ("mem_fragmentation_ratio", &"1.00"),
+            ("mem_clients_normal", &context.state.memory.bytes),
             ("mem_allocator", &"system"),
         ],
     );
@@ -222,6 +223,8 @@ fn stats(context: &Context<'_>, text: &mut String) {
             ("rejected_connections", &stats.connections_refused),
             ("expired_keys", &facts.expired_keys),
             ("evicted_keys", &facts.evicted_keys),
+            ("evicted_clients", &stats.clients_evicted),
+            ("client_output_buffer_limit_disconnections", &stats.clients_beyond_limit),
             ("keyspace_hits", &context.state.usage.hits),
             ("keyspace_misses", &context.state.usage.misses),
             ("pubsub_channels", &count(Listening::Channel)),
@@ -233,6 +236,8 @@ fn stats(context: &Context<'_>, text: &mut String) {
             ("acl_access_denied_key", &denied.key),
             ("acl_access_denied_channel", &denied.channel),
             ("eventloop_cycles", &stats.iterations),
+            ("levada_tls_handshakes_failed", &stats.handshakes_failed),
+            ("levada_strangers_dropped", &stats.strangers_dropped),
         ],
     );
 }

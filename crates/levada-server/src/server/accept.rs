@@ -3,18 +3,21 @@
 use std::io;
 use std::net;
 use std::os::unix::net::UnixStream as StdUnixStream;
+use std::sync::Arc;
 
 use levada_engine::error::{Error, ErrorKind};
 use levada_resp::{Decoder, Protocol, Writer};
 use mio::net::{TcpListener, TcpStream, UnixStream};
 use mio::{Interest, Poll, Token};
+use rustls::ServerConfig;
 
-use super::{LISTENER, SHUTDOWN, Server, limits};
+use super::{Counted, LISTENER, SHUTDOWN, Server, limits};
 use crate::connection::Connection;
 use crate::context::State;
 use crate::engine::Now;
 use crate::out::Out;
 use crate::session::Session;
+use crate::socket::Socket;
 use crate::wire_error::WireError;
 
 /// Microseconds until accepting is tried again after the system had no room.
@@ -78,10 +81,15 @@ impl Server {
                     self.accept_again = true;
                     break;
                 }
+                if !self.may_strangers_come(now) {
+                    self.accept_again = true;
+                    break;
+                }
                 match self.listeners[at].accept() {
                     Ok((stream, address)) => {
                         self.note_accepted();
-                        self.admit(stream, address, now);
+                        let tls = self.tls_of(at);
+                        self.admit(stream, address, tls, now);
                     }
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                     // The client has gone; the next one may be there.
@@ -97,7 +105,19 @@ impl Server {
         }
     }
 
-    fn admit(&mut self, mut stream: TcpStream, address: net::SocketAddr, now: Now) {
+    /// What the connections of a listener speak; `None` for no TLS.
+    fn tls_of(&self, listener: usize) -> Option<Arc<ServerConfig>> {
+        let plain = self.listeners.len().saturating_sub(self.state.settings.tls.listeners);
+        self.state.tls.clone().filter(|_| listener >= plain)
+    }
+
+    fn admit(
+        &mut self,
+        stream: TcpStream,
+        address: net::SocketAddr,
+        tls: Option<Arc<ServerConfig>>,
+        now: Now,
+    ) {
         let clients_max = self.state.config.number("maxclients");
         let clients_max = clients_max.min(self.state.settings.connections_max);
         if self.connections.len() as u64 >= clients_max {
@@ -115,10 +135,16 @@ impl Server {
         }
         // Only a slower start of a reply is lost if it fails.
         let _ = stream.set_nodelay(true);
-        let local_address = stream.local_addr().unwrap_or(address);
+        let mut stream = match Socket::new(stream, tls) {
+            Ok(stream) => stream,
+            Err(error) => {
+                (self.state.settings.log)(&format!("cannot begin TLS: {error}"));
+                return;
+            }
+        };
+        let local_address = stream.local_address().unwrap_or(address);
         let token = self.connections.reserve();
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        if let Err(error) = self.poll.registry().register(&mut stream, Token(token), interest) {
+        if let Err(error) = stream.register(self.poll.registry(), token) {
             (self.state.settings.log)(&format!("cannot watch a connection: {error}"));
             self.connections.release(token);
             return;
@@ -128,6 +154,9 @@ impl Server {
         self.state.stats.connections += 1;
         let authenticated = !self.state.acl.needs_password();
         let now_ms = now.monotonic_ms();
+        if !authenticated || stream.is_tls() {
+            self.add_stranger(id);
+        }
         self.connections.insert(Box::new(Connection {
             token,
             stream,
@@ -145,6 +174,7 @@ impl Server {
             paused: false,
             closing: false,
             broken: false,
+            counted: Counted::default(),
         }));
     }
 }

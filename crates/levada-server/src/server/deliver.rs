@@ -1,15 +1,14 @@
 //! Messages of channels on their way into the buffers of those who listen.
 //!
 //! They are written between two replies, never inside one, and a publisher that listens to itself
-//! sees its reply first. A listener that does not read is let go at [`QUEUED_BYTES_MAX`]: messages
-//! may be missed, memory may not be.
+//! sees its reply first. A listener that does not read is let go at the limit of its class
+//! (`client-output-buffer-limit`): messages may be missed, memory may not be.
 
 use levada_resp::Writer;
 
 use super::Server;
 use crate::connection::Connection;
 use crate::engine::{Delivery, Listening};
-use crate::out::QUEUED_BYTES_MAX;
 
 impl Server {
     /// Hands out what was published. `own` is the connection that has its turn.
@@ -29,12 +28,14 @@ impl Server {
             self.touched.push(connection.token);
             connection.out.lend_buffer(&mut self.buffers);
             write(connection, &delivery);
-            if connection.out.queued_bytes() > QUEUED_BYTES_MAX {
-                connection.broken = true;
-                let text = format!("closing client {client}: it does not read its messages");
+            let limit = self.state.limits.output.of(&connection.session);
+            let beyond = limit.is_beyond(connection.out.queued_bytes());
+            if let Some(text) = self.state.memory.note(connection, beyond) {
+                self.state.stats.clients_beyond_limit += 1;
                 (self.state.settings.log)(&text);
             }
         }
+        self.relieve_memory();
     }
 }
 

@@ -74,7 +74,8 @@ impl Server {
             connection.send(reached);
             self.state.stats.bytes_out += connection.session.bytes_out - before;
         }
-        let ended = connection.closing && connection.out.is_empty();
+        let sent = connection.out.is_empty() && !connection.stream.is_pending();
+        let ended = connection.closing && sent;
         if connection.broken || ended {
             self.close(token);
             return;
@@ -85,6 +86,7 @@ impl Server {
         if let Some(buffer) = connection.out.take_buffer() {
             keep_buffer(&mut self.buffers, buffer);
         }
+        self.state.memory.note(connection, false);
         if has_work(connection) {
             self.wake(token);
         }
@@ -103,8 +105,8 @@ impl Server {
             self.state.monitors.retain(|monitor| *monitor != id);
         }
         self.shard.forget(ClientId(session.id));
-        // The socket is closed right after, which ends the watch too.
-        let _ = self.poll.registry().deregister(&mut connection.stream);
+        self.state.memory.forget(&connection);
+        connection.stream.close(self.poll.registry());
         self.connections.forget(&connection);
     }
 }

@@ -13,14 +13,17 @@
 //! are, and their connections are closed.
 
 mod accept;
+mod answer;
 mod deliver;
 mod disk;
 mod flush;
+mod memory;
 mod notices;
 mod pause;
 #[cfg(feature = "debug-shim")]
 mod reload;
 mod served;
+mod strangers;
 mod sweep;
 
 use std::collections::BTreeSet;
@@ -39,16 +42,22 @@ use levada_resp::{Limits, Progress, Writer};
 use mio::net::{TcpListener, UnixStream};
 use mio::{Events, Poll, Token, Waker};
 
+use self::answer::Questions;
 use self::flush::Waiting;
+pub(crate) use self::memory::{ClientsMemory, Counted};
 #[cfg(feature = "debug-shim")]
 pub(crate) use self::reload::Reload;
 use self::served::Shared;
+use self::strangers::Strangers;
+use crate::acl::Failures;
 use crate::config::Config;
 use crate::connection::{Connection, Connections, READ_BYTES};
 use crate::context::State;
 use crate::dispatch::{Ran, Turn};
 use crate::engine::{Answer, BlockAccess, ClientId, Event, Lsn, Now, Shard};
 use crate::entries::Source;
+use crate::http::{self, Stage};
+use crate::metrics::Commits;
 use crate::out::{Out, Progress as Drawn, Release};
 use crate::session::{Reason, Replies};
 use crate::settings::Settings;
@@ -109,6 +118,12 @@ struct Server {
     /// Connections that may have something to send, by token.
     touched: Vec<usize>,
     waiting: Waiting,
+    strangers: Strangers,
+    handshakes_failed: Failures,
+    questions: Questions,
+    stage: Stage,
+    commits: Commits,
+    recovery_us: u64,
     /// Sleepers of WAIT: when, who.
     timers: BTreeSet<(u64, u64)>,
     /// Connections whose command waits for the end of a pause, by token.
@@ -152,9 +167,20 @@ impl Server {
             ..ShardSettings::default()
         };
         let mut state = State::new(settings, config, exposed.is_some(), Clock::new());
-        state.load_users().map_err(|why| Error::new(ErrorKind::Invalid, why))?;
+        let invalid = |why| Error::new(ErrorKind::Invalid, why);
+        state.load_users().map_err(invalid)?;
+        state.load_tls(&[]).map_err(invalid)?;
         accept::check_exposure(&state, exposed)?;
+        let (stage, mut questions) = (Stage::new(), Questions::default());
+        if let Some(listener) = &state.settings.http {
+            let asked =
+                http::start(listener, Arc::clone(&waker), stage.clone()).map_err(sockets)?;
+            questions.asked = Some(asked);
+        }
         let shard = recover(&waker, &state.settings, shard_settings)?;
+        let recovered = state.clock.now().monotonic_us;
+        let recovery_us = recovered.saturating_sub(state.started.monotonic_us);
+        let commits_from = shard.current();
         let (listeners, shutdown) =
             accept::register(&poll, listeners, shutdown).map_err(sockets)?;
         Ok(Self {
@@ -172,6 +198,12 @@ impl Server {
             released: Vec::new(),
             touched: Vec::new(),
             waiting: Waiting::default(),
+            strangers: Strangers::default(),
+            handshakes_failed: Failures::default(),
+            questions,
+            stage,
+            commits: Commits::new(commits_from),
+            recovery_us,
             timers: BTreeSet::new(),
             paused: BTreeSet::new(),
             next_client: 1,
@@ -190,6 +222,7 @@ impl Server {
 
     fn serve(mut self) -> Result<(), Error> {
         let mut events = Events::with_capacity(EVENTS_MAX);
+        self.stage.set(Stage::READY);
         while !self.stopping {
             self.iterate(&mut events)?;
             #[cfg(feature = "debug-shim")]
@@ -198,6 +231,7 @@ impl Server {
             }
             self.flush();
         }
+        self.stage.set(Stage::STOPPING);
         self.shard.shut_down(self.state.clock.now())?;
         self.flush_released();
         Ok(())
@@ -214,6 +248,8 @@ impl Server {
         self.state.stats.iterations += 1;
         self.shard.poll(now)?;
         self.state.saves.note(self.shard.checkpoints(), &mut self.state.stats, now);
+        self.settle_commits();
+        self.answer_questions(now);
         self.note_disk();
         self.drain_events(now);
         self.note_readiness(events, now);
@@ -234,14 +270,14 @@ impl Server {
             self.turns = turns;
         }
         self.say_notices();
+        self.state.reload_tls_if_told();
         self.sweep(now);
-        self.uncommitted_bytes = 0;
-        self.shard.end_turn(now)
+        self.end_turn(now)
     }
 
     /// How long nothing may happen.
     fn timeout(&self, now: Now) -> Duration {
-        if !self.ready.is_empty() && !self.shard.is_congested() {
+        if !self.ready.is_empty() && !self.shard.is_congested() || self.questions.is_busy() {
             return Duration::ZERO;
         }
         let mut sleep_us = SLEEP_MS_MAX * 1000;
@@ -260,8 +296,35 @@ impl Server {
 
     /// Seals the changes of the iteration.
     fn commit(&mut self, now: Now) -> Result<(), Error> {
-        self.uncommitted_bytes = 0;
-        self.shard.commit(now)
+        self.shard.commit(now)?;
+        self.note_commit(now);
+        Ok(())
+    }
+
+    /// The same at its end, or leaves them to the next one.
+    fn end_turn(&mut self, now: Now) -> Result<(), Error> {
+        self.shard.end_turn(now)?;
+        if self.shard.is_holding() {
+            self.settle_commits();
+        } else {
+            self.note_commit(now);
+        }
+        Ok(())
+    }
+
+    fn note_commit(&mut self, now: Now) {
+        let bytes = std::mem::take(&mut self.uncommitted_bytes) as u64;
+        let position = (self.shard.current(), self.shard.durable_wish());
+        self.commits.note(position, self.state.stats.commands_run, bytes, now);
+        self.settle_commits();
+    }
+
+    /// Times the batches that have become durable.
+    fn settle_commits(&mut self) {
+        let durable = self.shard.durable();
+        if self.commits.is_any_durable(durable) {
+            self.commits.settle(durable, self.state.clock.now());
+        }
     }
 
     /// Takes note of what the system says about sockets.
@@ -319,7 +382,7 @@ impl Server {
             }
             match connection.read(&mut self.scratch, now) {
                 Ok(count) => self.state.stats.bytes_in += count as u64,
-                Err(_) => connection.broken = true,
+                Err(error) => self.note_read_error(&mut connection, &error),
             }
         }
         connection.out.lend_buffer(&mut self.buffers);
@@ -330,8 +393,10 @@ impl Server {
         // Behind so much that was sent ahead its end is not read while it sleeps.
         let gone = connection.half_closed || connection.peer_closed && !connection.may_read();
         connection.broken |= gone && connection.session.blocked.is_some();
+        self.count_memory(&mut connection);
         self.connections.put_back(connection);
         self.touched.push(token);
+        self.relieve_memory();
         for token in std::mem::take(&mut self.state.wake) {
             self.wake(token);
         }
@@ -552,7 +617,7 @@ fn initial_config(listeners: &[net::TcpListener], settings: &Settings) -> Config
         listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
     let bind: Vec<_> = addresses.iter().map(|address| address.ip().to_string()).collect();
     config.put("bind", bind.join(" "));
-    config.put("port", addresses.first().map_or(0, net::SocketAddr::port).to_string());
+    settings.tls.describe(&addresses, &mut config);
     config.put("dir", settings.directory.display().to_string());
     config.put("maxclients", settings.clients_max.to_string());
     config.put("requirepass", settings.requirepass.clone());
@@ -564,6 +629,7 @@ fn initial_config(listeners: &[net::TcpListener], settings: &Settings) -> Config
     for (name, bytes) in [
         ("dedup-bytes-max", settings.dedup_bytes_max),
         ("headroom-bytes", settings.headroom_bytes),
+        ("maxmemory-clients", settings.clients_bytes_max),
         ("reserve-bytes", settings.reserve_bytes),
         ("scrub-bytes-per-second", settings.scrub_bytes_per_second),
     ] {

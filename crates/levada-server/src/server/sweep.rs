@@ -5,8 +5,6 @@ use crate::engine::Now;
 
 /// How often, in milliseconds.
 const EVERY_MS: u64 = 1_000;
-/// How long a connection may take to authenticate.
-const AUTHENTICATE_MS_MAX: u64 = 10_000;
 /// How long a request may stay half sent.
 const HALF_SENT_MS_MAX: u64 = 30_000;
 
@@ -18,24 +16,31 @@ impl Server {
             return;
         }
         self.last_sweep_ms = now_ms;
-        if let Some(line) = self.state.acl.failures.tell(now_ms) {
-            (self.state.settings.log)(&line);
-        }
+        let failures = [
+            self.state.acl.failures.tell("authenticate", now_ms),
+            self.handshakes_failed.tell("speak TLS", now_ms),
+        ];
+        failures.iter().flatten().for_each(|line| (self.state.settings.log)(line));
         let timeout_ms = match self.state.config.number("timeout") {
             0 => u64::MAX,
             seconds => seconds.saturating_mul(1000),
         };
+        let strangers_ms_max = self.state.settings.strangers_ms_max;
         let mut ended = Vec::new();
-        for connection in self.connections.iter() {
+        let limits = self.state.limits.output;
+        for connection in self.connections.iter_mut() {
+            let limit = limits.of(&connection.session);
+            let slow = connection.is_beyond_soft(limit, now_ms);
             let session = &connection.session;
             let silent_ms = now_ms.saturating_sub(session.active_ms);
             let half_sent = !connection.input.is_empty() && !connection.has_request;
-            let late = !session.authenticated
-                && now_ms.saturating_sub(session.created_ms) > AUTHENTICATE_MS_MAX;
+            let late = connection.is_stranger()
+                && now_ms.saturating_sub(session.created_ms) > strangers_ms_max;
             let listens =
                 session.blocked.is_some() || session.subscriptions.any() || session.monitors;
             let idle = silent_ms > timeout_ms && !listens;
-            if late || idle || half_sent && silent_ms > HALF_SENT_MS_MAX {
+            self.state.stats.clients_beyond_limit += u64::from(slow);
+            if late || slow || idle || half_sent && silent_ms > HALF_SENT_MS_MAX {
                 ended.push(connection.token);
             }
         }

@@ -26,30 +26,8 @@ impl Redis {
         entries: Vec<Append>,
         durability: Durability,
     ) -> Result<Vec<Result<MessageId>>> {
-        let emulated =
-            |entry: &Append| entry.once.is_some() && !self.capabilities.idempotent_append;
-        if entries.iter().any(emulated) {
-            let mut ids = Vec::with_capacity(entries.len());
-            for entry in &entries {
-                ids.push(match emulated(entry) {
-                    true => self.append_once(entry, durability).await,
-                    false => {
-                        self.add_copied(std::slice::from_ref(entry), durability).await?.remove(0)
-                    }
-                });
-            }
-            return Ok(ids);
-        }
-        self.add_copied(&entries, durability).await
-    }
-
-    async fn add_copied(
-        &self,
-        entries: &[Append],
-        durability: Durability,
-    ) -> Result<Vec<Result<MessageId>>> {
         let mut pipeline = Pipeline::with_capacity(entries.len() + 1);
-        for entry in entries {
+        for entry in &entries {
             pipeline.add_command(self.add(entry));
         }
         if let Some(wait) = wait(durability) {
@@ -60,11 +38,17 @@ impl Redis {
             Some(answer) => answer.and_then(|answer| confirmed(&answer, durability)),
             None => Err(Error::protocol("no answer to a wait")),
         };
-        let outcome = |id: Result<Value>| {
-            let id = parse::id(&id?)?;
-            confirmed.clone().map(|()| id)
-        };
-        Ok(answers.into_iter().map(outcome).collect())
+        let mut ids = Vec::with_capacity(entries.len());
+        for (entry, answer) in entries.iter().zip(answers) {
+            ids.push(match self.needs_transaction(entry, &answer) {
+                true => self.append_once(entry, durability).await,
+                false => {
+                    let id = answer.and_then(|id| parse::id(&id));
+                    id.and_then(|id| confirmed.clone().map(|()| id))
+                }
+            });
+        }
+        Ok(ids)
     }
 
     /// Sets the time of a key, or removes it, if it has this value.

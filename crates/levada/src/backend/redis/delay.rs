@@ -10,11 +10,11 @@ use super::copies::await_copies;
 use super::group::milliseconds;
 use super::link::Link;
 use super::{Redis, arguments, parse};
-use crate::backend::{Append, Due};
+use crate::backend::{Append, Due, Once};
 use crate::durability::Durability;
 use crate::error::{Error, Result};
-use crate::message::{Fields, MessageId};
-use crate::{names, random};
+use crate::message::{Entry, Fields, MessageId};
+use crate::{event, names, random};
 
 /// Entries moved at a time.
 const MOVED_MAX: usize = 100;
@@ -22,6 +22,17 @@ const MOVED_MAX: usize = 100;
 const REMEMBERED_MS: u64 = 100_000;
 /// How often a transaction is tried that others disturb.
 const ATTEMPTS_MAX: u32 = 8;
+/// Appends and remembers, or answers what is remembered. That is written then, so that a wait for
+/// copies behind it covers the append.
+const ONCE: &str = "\
+local known = redis.call('GET', KEYS[1])
+if known then
+  redis.call('SET', KEYS[1], known, 'XX', 'KEEPTTL')
+  return known
+end
+local id = redis.call('XADD', KEYS[2], '*', unpack(ARGV, 2))
+redis.call('SET', KEYS[1], id, 'PX', ARGV[1])
+return id";
 
 impl Redis {
     pub(super) async fn append_later(&self, entry: Append, due: Due) -> Result<String> {
@@ -120,7 +131,7 @@ impl Redis {
         Ok(()) // Others move them.
     }
 
-    /// XADD that is remembered by a key beside the stream.
+    /// XADD that is remembered by a key beside the stream, without a script.
     pub(super) async fn append_once(
         &self,
         entry: &Append,
@@ -147,8 +158,15 @@ impl Redis {
             let mut remember = cmd("SET");
             remember.arg(&mark).arg("").arg("PX").arg(REMEMBERED_MS);
             let appended = vec![remember, add(&entry.stream, &entry.fields)];
-            let Some(values) = link.run_atomic(appended).await? else {
-                continue;
+            let values = match link.run_atomic(appended).await {
+                Ok(Some(values)) => values,
+                Ok(None) => continue,
+                Err(error @ (Error::Refused(_) | Error::Full(_))) => {
+                    // The mark may stand without its entry: the next attempt is to be a first one.
+                    link.run(cmd("DEL").arg(&mark)).await?;
+                    return Err(error);
+                }
+                Err(error) => return Err(error),
             };
             let id = values.last().map_or_else(|| Err(Error::protocol("EXEC")), parse::id)?;
             // The mark stands already; that it knows the id is a convenience for repetitions.
@@ -166,7 +184,7 @@ impl Redis {
     }
 
     /// The id of an append that is remembered. Where its note was lost with a connection, the
-    /// newest entry with the same id field is looked for.
+    /// newest entry that is the same but for its trace is looked for.
     async fn first_of(&self, entry: &Append, noted: &str) -> Result<MessageId> {
         if !noted.is_empty() {
             return noted.parse();
@@ -174,11 +192,26 @@ impl Redis {
         let mut newest = cmd("XREVRANGE");
         newest.arg(&entry.stream).arg("+").arg("-").arg("COUNT").arg(1000);
         let entries = parse::entries(self.link.run(&newest).await?)?;
-        let found = entries.into_iter().find(|it| it.fields == entry.fields);
+        let is_wanted = |it: &Entry| untraced(&it.fields).eq(untraced(&entry.fields));
+        let found = entries.into_iter().find(is_wanted);
         found.map(|it| it.id).ok_or_else(|| {
             Error::Conflict(format!("{} was appended before; its id is not known", entry.stream))
         })
     }
+}
+
+/// The same in one step.
+pub(super) fn add_once(entry: &Append, once: &Once) -> Cmd {
+    let mut add = cmd("EVAL");
+    add.arg(ONCE).arg(2).arg(names::once(&entry.stream, &once.producer, &once.id));
+    add.arg(&entry.stream).arg(REMEMBERED_MS);
+    arguments(&mut add, &entry.fields);
+    add
+}
+
+/// The fields that a repetition has as well: each send has a trace of its own.
+fn untraced(fields: &Fields) -> impl Iterator<Item = &(Vec<u8>, Vec<u8>)> {
+    fields.0.iter().filter(|(name, _)| name != event::TRACEPARENT.as_bytes())
 }
 
 fn add(stream: &str, fields: &Fields) -> Cmd {

@@ -9,12 +9,23 @@ use std::time::Duration;
 
 use redis::{Cmd, Pipeline, Value, cmd};
 
-use super::{Redis, link::Link, parse};
+use super::{Redis, arguments, is_no_script, link::Link, parse};
 use crate::backend::GroupPolicy;
 use crate::backend::{Delivered, Failed, GroupReader, Pending, Seat, Start};
 use crate::error::{Error, Result};
 use crate::message::{Fields, MessageId};
 use crate::{dead_letter, names};
+
+/// Makes a dead letter of what is still pending for its consumer, in one step: what was done but
+/// not answered is then not done again.
+const BURY: &str = "\
+local id = ARGV[3]
+local held = redis.call('XPENDING', KEYS[1], ARGV[1], id, id, 1, ARGV[2])
+if #held == 0 then return 0 end
+redis.call('XADD', KEYS[2], '*', unpack(ARGV, 4))
+redis.call('XACK', KEYS[1], ARGV[1], id)
+redis.call('ZREM', KEYS[3], id)
+return 1";
 
 /// `COMMAND key group` for a seat.
 fn on(command: &str, seat: &Seat) -> Cmd {
@@ -294,15 +305,23 @@ impl Redis {
             nack.arg("FATAL").arg("REASON").arg(&failed.reason).arg("IDS").arg(1).arg(id);
             return self.link.run(&nack).await.map(drop);
         }
+        let fields = dead_letter::fields(seat, failed, self.now_ms());
+        let resting = names::resting(&seat.stream, &seat.group);
+        let mut bury = cmd("EVAL");
+        bury.arg(BURY).arg(3).arg(&*seat.stream).arg(to).arg(&resting);
+        bury.arg(&*seat.group).arg(&*seat.consumer).arg(&id);
+        arguments(&mut bury, &fields);
+        match self.link.run(&bury).await {
+            Err(error) if is_no_script(&error) => {}
+            done => return done.map(drop),
+        }
         let mut add = cmd("XADD");
         add.arg(to).arg("*");
-        for (name, value) in dead_letter::fields(seat, failed, self.now_ms()).0 {
-            add.arg(name).arg(value);
-        }
+        arguments(&mut add, &fields);
         let mut ack = on("XACK", seat);
         ack.arg(&id);
         let mut awake = cmd("ZREM");
-        awake.arg(names::resting(&seat.stream, &seat.group)).arg(&id);
+        awake.arg(resting).arg(&id);
         self.link.run_atomic(vec![add, ack, awake]).await.map(drop)
     }
 

@@ -35,6 +35,8 @@ pub(super) enum Target {
     Server(Client),
     /// One of a cluster: it is tried once, as there may be another by now.
     Node(Client),
+    /// One of a cluster that a slot is on its way to: it is asked with ASKING before each command.
+    Asked(Client),
     /// The master that sentinels name.
     Watched(Box<Place>),
 }
@@ -79,7 +81,9 @@ impl Link {
     /// A client of the server, for connections of another kind.
     pub(super) async fn client(&self) -> Result<Client> {
         match &self.target {
-            Target::Server(client) | Target::Node(client) => Ok(client.clone()),
+            Target::Server(client) | Target::Node(client) | Target::Asked(client) => {
+                Ok(client.clone())
+            }
             Target::Watched(place) => sentinel::master(place).await,
         }
     }
@@ -98,6 +102,11 @@ impl Link {
 
     /// Sends a command and waits for its answer.
     pub(super) async fn run(&self, command: &Cmd) -> Result<Value> {
+        if self.is_asked() {
+            let mut pipeline = Pipeline::with_capacity(2);
+            pipeline.cmd("ASKING").add_command(command.clone());
+            return self.send_all(&pipeline, 1).await?.pop().unwrap_or_else(nothing);
+        }
         let (number, mut connection) = self.connection().await?;
         match connection.send_packed_command(command).await {
             Ok(Value::ServerError(error)) => Err(self.failed(number, &error.into())),
@@ -123,8 +132,26 @@ impl Link {
         if pipeline.is_empty() {
             return Ok(Vec::new());
         }
+        if !self.is_asked() {
+            return self.send_all(pipeline, 0).await;
+        }
+        let mut asking = Pipeline::with_capacity(2 * pipeline.len());
+        for command in pipeline.cmd_iter() {
+            asking.cmd("ASKING").add_command(command.clone());
+        }
+        let answers = self.send_all(&asking, 0).await?;
+        Ok(answers.into_iter().skip(1).step_by(2).collect())
+    }
+
+    fn is_asked(&self) -> bool {
+        matches!(self.target, Target::Asked(_))
+    }
+
+    /// Sends commands in one write; answers one value or error each, but for the first few.
+    async fn send_all(&self, pipeline: &Pipeline, skipped: usize) -> Result<Vec<Result<Value>>> {
         let (number, mut connection) = self.connection().await?;
-        match connection.send_packed_commands(pipeline, 0, pipeline.len()).await {
+        let answers = pipeline.len() - skipped;
+        match connection.send_packed_commands(pipeline, skipped, answers).await {
             Ok(values) => {
                 let split = |value| match value {
                     Value::ServerError(error) => Err(self.failed(number, &error.into())),
@@ -140,12 +167,15 @@ impl Link {
     /// had changed.
     pub(super) async fn run_atomic(&self, commands: Vec<Cmd>) -> Result<Option<Vec<Value>>> {
         let mut pipeline = Pipeline::new();
+        if self.is_asked() {
+            pipeline.cmd("ASKING"); // It holds up to EXEC.
+        }
         pipeline.cmd("MULTI");
         for command in commands {
             pipeline.add_command(command);
         }
         pipeline.cmd("EXEC");
-        let mut answers = self.run_all(&pipeline).await?;
+        let mut answers = self.send_all(&pipeline, usize::from(self.is_asked())).await?;
         let last = answers.pop();
         // EXEC says only that something was wrong; what was refused says what.
         if let (Some(Err(_)), Some(at)) = (&last, answers.iter().position(Result::is_err)) {
@@ -183,7 +213,7 @@ impl Link {
         }
         let _turn = self.connecting.lock().await;
         let patience = match self.target {
-            Target::Node(_) => Duration::ZERO,
+            Target::Node(_) | Target::Asked(_) => Duration::ZERO,
             Target::Server(_) | Target::Watched(_) => RECONNECT_WAIT_MAX,
         };
         let deadline = tokio::time::Instant::now() + patience;
@@ -224,6 +254,10 @@ impl Link {
         }
         Ok(connection)
     }
+}
+
+fn nothing() -> Result<Value> {
+    Err(Error::protocol("nothing"))
 }
 
 fn split(value: Value) -> Result<Value> {

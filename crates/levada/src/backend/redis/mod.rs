@@ -80,11 +80,14 @@ impl Redis {
         u64::try_from(own_ms() + self.ahead_ms).unwrap_or(0)
     }
 
-    /// XADD, idempotent where the server can be.
+    /// XADD, idempotent where the server can be; a script that is where it cannot.
     fn add(&self, entry: &Append) -> Cmd {
+        if let (Some(once), false) = (&entry.once, self.capabilities.idempotent_append) {
+            return delay::add_once(entry, once);
+        }
         let mut add = cmd("XADD");
         add.arg(&entry.stream);
-        if let (Some(once), true) = (&entry.once, self.capabilities.idempotent_append) {
+        if let Some(once) = &entry.once {
             add.arg("IDMP").arg(&once.producer).arg(&once.id);
         }
         add.arg("*");
@@ -93,27 +96,34 @@ impl Redis {
     }
 
     async fn append_all(&self, entries: Vec<Append>) -> Result<Vec<Result<MessageId>>> {
-        let emulate = |entry: &Append| entry.once.is_some() && !self.capabilities.idempotent_append;
-        if entries.iter().any(emulate) {
-            let mut ids = Vec::with_capacity(entries.len());
+        let answers = if let [entry] = entries.as_slice() {
+            vec![self.link.run(&self.add(entry)).await]
+        } else {
+            let mut pipeline = Pipeline::with_capacity(entries.len());
             for entry in &entries {
-                ids.push(match emulate(entry) {
-                    true => self.append_once(entry, Durability::leader()).await,
-                    false => self.link.run(&self.add(entry)).await.and_then(|id| parse::id(&id)),
-                });
+                pipeline.add_command(self.add(entry));
             }
-            return Ok(ids);
+            self.link.run_all(&pipeline).await?
+        };
+        let mut ids = Vec::with_capacity(entries.len());
+        for (entry, answer) in entries.iter().zip(answers) {
+            ids.push(match self.needs_transaction(entry, &answer) {
+                true => self.append_once(entry, Durability::leader()).await,
+                false => answer.and_then(|id| parse::id(&id)),
+            });
         }
-        if let [entry] = entries.as_slice() {
-            let id = self.link.run(&self.add(entry)).await.and_then(|id| parse::id(&id));
-            return Ok(vec![id]);
-        }
-        let mut pipeline = Pipeline::with_capacity(entries.len());
-        for entry in &entries {
-            pipeline.add_command(self.add(entry));
-        }
-        let ids = self.link.run_all(&pipeline).await?;
-        Ok(ids.into_iter().map(|id| parse::id(&id?)).collect())
+        Ok(ids)
+    }
+
+    /// Whether what [`Redis::add`] makes could not be carried out as a script, or found the mark of
+    /// a transaction that was not finished.
+    fn needs_transaction(&self, entry: &Append, answer: &Result<Value>) -> bool {
+        let emulated = entry.once.is_some() && !self.capabilities.idempotent_append;
+        emulated
+            && match answer {
+                Ok(id) => parse::text_of(id).is_some_and(|id| id.is_empty()),
+                Err(error) => is_no_script(error),
+            }
     }
 
     /// The groups of a stream, each with its first pending id.
@@ -147,6 +157,15 @@ impl Redis {
     async fn count(&self, command: &Cmd) -> Result<u64> {
         parse::count(&self.link.run(command).await?)
     }
+}
+
+/// Whether a script was refused and changed nothing: its user may run none, or it has more arguments
+/// than a script can hold.
+fn is_no_script(error: &Error) -> bool {
+    let Error::Refused(why) = error else {
+        return false;
+    };
+    why.starts_with("NOPERM") || why.contains("too many results to unpack")
 }
 
 /// One provider for TLS, whatever else is linked; an error says that there is one already.

@@ -18,6 +18,8 @@ pub(super) struct Place {
     secure: bool,
     /// `USER:PASSWORD@` as the URL has it, or nothing.
     user: String,
+    /// The same for sentinels.
+    sentinel_user: String,
     /// Each with its port, at least one.
     hosts: Vec<String>,
     /// The name that sentinels know a master by.
@@ -39,10 +41,8 @@ pub(super) enum Kind {
 impl Place {
     /// Reads a URL, and the files of certificates that it names.
     pub(super) fn parse(url: &str) -> Result<Self> {
-        let bad = |why: &str| {
-            let shown = url.rsplit_once('@').map_or(url, |(_, rest)| rest).to_owned();
-            Error::Url { url: shown, why: why.to_owned() }
-        };
+        let bad =
+            |why: &str| Error::Url { url: without_passwords(url).to_owned(), why: why.to_owned() };
         let (scheme, rest) = url.split_once("://").ok_or_else(|| bad("it has no ://"))?;
         let (kind, secure) = scheme_of(scheme).ok_or_else(|| bad("the scheme is not known"))?;
         let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
@@ -70,12 +70,26 @@ impl Place {
             _ if hosts.len() > HOSTS_MAX => return Err(bad("these are too many hosts")),
             _ => {}
         }
-        let (query, certificates) = certificates(query).map_err(|why| bad(&why))?;
+        let (query, sentinel_user) = sentinel_user(query).map_err(|why| bad(&why))?;
+        if kind != Kind::Sentinel && !sentinel_user.is_empty() {
+            return Err(bad("sentinel_password is for redis-sentinel://"));
+        }
+        let (query, certificates) = certificates(&query).map_err(|why| bad(&why))?;
         if certificates.is_some() && !secure {
             return Err(bad("certificates are for rediss://"));
         }
         let (master, database) = (master.to_owned(), database.to_owned());
-        let place = Self { kind, secure, user, hosts, master, database, query, certificates };
+        let place = Self {
+            kind,
+            secure,
+            user,
+            sentinel_user,
+            hosts,
+            master,
+            database,
+            query,
+            certificates,
+        };
         place.client(&place.hosts[0]).map_err(|error| bad(&error.to_string()))?;
         Ok(place)
     }
@@ -99,9 +113,9 @@ impl Place {
         self.build(&format!("{}{host}/{}{}", self.user, self.database, self.query))
     }
 
-    /// A client of a sentinel, which has no users of ours.
+    /// A client of a sentinel, which has users of its own.
     pub(super) fn sentinel(&self, host: &str) -> Result<Client> {
-        self.build(host)
+        self.build(&format!("{}{host}", self.sentinel_user))
     }
 
     fn build(&self, rest: &str) -> Result<Client> {
@@ -120,6 +134,38 @@ impl std::fmt::Debug for Place {
         let mut shown = f.debug_struct("Place");
         shown.field("kind", &self.kind).field("hosts", &self.hosts);
         shown.field("master", &self.master).finish_non_exhaustive()
+    }
+}
+
+/// What may be shown of a URL.
+fn without_passwords(url: &str) -> &str {
+    let (place, query) = url.split_once('?').unwrap_or((url, ""));
+    match place.rsplit_once('@') {
+        Some((_, place)) => place,
+        // One of both is part of a password, and which is not known.
+        None if query.contains('@') => "",
+        None => place,
+    }
+}
+
+/// Takes `sentinel_user` and `sentinel_password` off a query: the rest, and both as URLs have them.
+fn sentinel_user(query: &str) -> Result<(String, String), String> {
+    let (mut rest, mut name, mut password) = (Vec::new(), "", None);
+    for part in query.split('&').filter(|part| !part.is_empty()) {
+        match part.split_once('=') {
+            Some(("sentinel_user", value)) => name = value,
+            Some(("sentinel_password", value)) => password = Some(value),
+            _ => rest.push(part),
+        }
+    }
+    let plain = |text: &str| !text.contains(['@', ':', '/']);
+    match password {
+        _ if !plain(name) || !password.is_none_or(plain) => {
+            Err("in sentinel_user and sentinel_password @, : and / are %40, %3A and %2F".to_owned())
+        }
+        None if name.is_empty() => Ok((rest.join("&"), String::new())),
+        None => Err("sentinel_user needs a sentinel_password".to_owned()),
+        Some(password) => Ok((rest.join("&"), format!("{name}:{password}@"))),
     }
 }
 
@@ -186,6 +232,9 @@ mod tests {
         assert_eq!((place.kind(), place.master()), (Kind::Sentinel, "orders"));
         assert_eq!((&*place.hosts()[0], &*place.database), ("a:26379", "2"));
         assert!(!format!("{place:?}").contains("secret"));
+        let place = parse("redis-sentinel://a/m?protocol=resp3&sentinel_password=se%40cret");
+        assert_eq!((&*place.sentinel_user, &*place.query), (":se%40cret@", "?protocol=resp3"));
+        assert!(!format!("{place:?}").contains("se%40cret"));
     }
 
     #[test]
@@ -195,6 +244,9 @@ mod tests {
             ("redis-cluster://u:secret@a/1", "no database"),
             ("redis-sentinel://u:secret@a", "name of the master"),
             ("redis-ring://u:secret@a", "scheme"),
+            ("redis-sentinel://a/m?sentinel_password=secret@a", "%40"),
+            ("redis-sentinel://a/m?sentinel_user=secret", "sentinel_password"),
+            ("redis://a?sentinel_password=secret", "redis-sentinel"),
             ("redis://u:secret@a?ca=/x", "/x"),
             ("rediss://u:secret@a?ca=/nowhere/at/all", "/nowhere/at/all"),
         ] {

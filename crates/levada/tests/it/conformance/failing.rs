@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use levada::backend::{Append, GroupPolicy, Seat, Start};
+use levada::backend::{Append, Failed, GroupPolicy, Seat, Start};
 use levada::{
-    Attempt, Broker, Entry, Event as _, Fault, MessageId, Msg, Outcome, Retry, State, Worker,
+    Attempt, Broker, Entry, Error, Event as _, Fault, MessageId, Msg, Outcome, Retry, State, Worker,
 };
 use tokio::sync::{Semaphore, mpsc::UnboundedSender};
 
@@ -104,6 +104,54 @@ promise! {
         let reasons = dead.iter().filter_map(|dead| dead.fields.text("x-dlq-reason"));
         let unknown = "version 9 is unknown; this program reads version 1";
         assert_eq!(reasons.filter(|reason| *reason == unknown).count(), 1);
+    }
+}
+
+event!(Told, "it-told");
+
+promise! {
+    /// A dead letter that was written, and whose writer did not hear of it, is not written again;
+    /// and nobody buries what another has.
+    a_dead_letter_is_written_once, [Told::STREAM], |broker, world| {
+        let backend = broker.backend();
+        broker.producer().send_all(&[Told::new(0), Told::new(1)]).await.expect("sent");
+        let seat = |consumer: &str| Seat {
+            stream: Told::STREAM.into(),
+            group: "g".into(),
+            consumer: consumer.into(),
+        };
+        let mine = seat("mine");
+        let policy = GroupPolicy {
+            lease: Duration::from_mins(1),
+            max_attempts: 3,
+            rests: vec![Duration::ZERO],
+            dead_letters: format!("{{{}}}:dlq:g", Told::STREAM),
+            order_by: None,
+        };
+        backend.join(&mine, Start::Oldest, &policy).await.expect("joined");
+        let mut reader = backend.reader().await.expect("a reader");
+        let seats = [mine.clone()];
+        let read = reader.read(&seats, 2, Some(Duration::from_secs(1))).await.expect("read");
+        let failed = |at: usize| Failed {
+            id: read[at].id,
+            attempt: 1,
+            fields: read[at].fields.clone().expect("it is there"),
+            reason: "bad".into(),
+        };
+        for _ in 0..2 {
+            let told = backend.dead_letter(&mine, &failed(0), &policy.dead_letters).await;
+            // Where the server says that it is over, that is an answer as well.
+            assert!(matches!(told, Ok(()) | Err(Error::NotFound(_) | Error::Refused(_))));
+        }
+        assert_eq!(dead_letters(&broker, Told::STREAM).await.len(), 1);
+        if !broker.capabilities().leases {
+            let (another, failed) = (seat("another"), failed(1));
+            let buried = backend.dead_letter(&another, &failed, &policy.dead_letters).await;
+            buried.expect("there was nothing to do");
+            assert_eq!(dead_letters(&broker, Told::STREAM).await.len(), 1);
+        }
+        backend.dead_letter(&mine, &failed(1), &policy.dead_letters).await.expect("it is ours");
+        assert_eq!(dead_letters(&broker, Told::STREAM).await.len(), 2);
     }
 }
 

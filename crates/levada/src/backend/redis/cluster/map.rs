@@ -3,7 +3,8 @@
 //! The map is what some node said, and may be old; the nodes themselves correct it: a node that has
 //! not (any more) what it is asked for answers MOVED, and one that cannot be reached makes the map
 //! doubtful. What was certainly not done is asked again, for [`PATIENCE`]; what may have been done
-//! is not: the caller hears of it and decides, as with a single server.
+//! is not: the caller hears of it and decides, as with a single server. A node that gives a slot
+//! away says ASK of what it has given already: that, and nothing else, is asked of the other node.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,6 +25,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Rests between attempts: the first, doubled up to the longest.
 const REST_MIN: Duration = Duration::from_millis(10);
 const REST_MAX: Duration = Duration::from_millis(500);
+/// What a node says that gave a slot away, and one that is about to.
+const MOVED: &str = "MOVED ";
+const ASK: &str = "ASK ";
 
 /// The nodes of a cluster.
 #[derive(Debug)]
@@ -44,7 +48,8 @@ struct View {
     ranges: Vec<Range>,
     /// What nodes said of single slots since.
     moved: HashMap<u16, String>,
-    /// By host.
+    /// By host, and those that slots are on their way to by [`asked`]: they are forgotten with the
+    /// next map.
     nodes: HashMap<String, Arc<Redis>>,
     /// Who is asked first the next time.
     turn: usize,
@@ -77,13 +82,21 @@ impl Map {
 
     /// The node at a host, connected. Tries once.
     pub(super) async fn node(&self, host: &str) -> Result<Arc<Redis>> {
-        if let Some(node) = self.look(|view| view.nodes.get(host).cloned()) {
+        self.node_over(host, Target::Node(self.place.client(host)?)).await
+    }
+
+    /// The node that a slot is on its way to.
+    async fn asked_node(&self, host: &str) -> Result<Arc<Redis>> {
+        self.node_over(&asked(host), Target::Asked(self.place.client(host)?)).await
+    }
+
+    async fn node_over(&self, name: &str, target: Target) -> Result<Arc<Redis>> {
+        if let Some(node) = self.look(|view| view.nodes.get(name).cloned()) {
             node.link.ready().await?;
             return Ok(node);
         }
-        let node = Redis::over(Target::Node(self.place.client(host)?)).await?;
-        let node = Arc::new(node);
-        self.look(|view| view.nodes.insert(host.to_owned(), Arc::clone(&node)));
+        let node = Arc::new(Redis::over(target).await?);
+        self.look(|view| view.nodes.insert(name.to_owned(), Arc::clone(&node)));
         Ok(node)
     }
 
@@ -163,14 +176,16 @@ pub(super) struct Journey<'a> {
     rest: Duration,
     /// The answer that we went by.
     seen: u64,
-    /// Where we are.
+    /// Who is asked next, and only this once.
+    ask: Option<String>,
+    /// Where we are: a host, or one that is asked.
     pub(super) host: String,
 }
 
 impl<'a> Journey<'a> {
     pub(super) fn to(map: &'a Map, slot: u16) -> Self {
         let deadline = Instant::now() + PATIENCE;
-        Self { map, slot, deadline, rest: REST_MIN, seen: 0, host: String::new() }
+        Self { map, slot, deadline, rest: REST_MIN, seen: 0, ask: None, host: String::new() }
     }
 
     /// The node that has the slot now, connected.
@@ -179,6 +194,17 @@ impl<'a> Journey<'a> {
             let seen = self.map.look(|view| view.number);
             // Where nobody can be asked the old map has to do: the way shows whether it does.
             let _ = self.map.ask_anew(seen).await;
+        }
+        if let Some(host) = self.ask.take() {
+            // Where it cannot be reached its master, which we come from, is asked again.
+            match self.map.asked_node(&host).await {
+                Ok(node) => {
+                    self.host = asked(&host);
+                    return Ok(node);
+                }
+                Err(error) if error.is_transient() => self.wait(error).await?,
+                Err(error) => return Err(error),
+            }
         }
         loop {
             let (seen, host) = self.map.host_of(self.slot);
@@ -201,8 +227,14 @@ impl<'a> Journey<'a> {
     /// Whether the same may be asked again: `Ok` where it was certainly not done, else the error.
     pub(super) async fn goes_on(&mut self, error: Error) -> Result<()> {
         match &error {
+            Error::Moved(text) if text.starts_with(ASK) && Instant::now() < self.deadline => {
+                self.ask = destination(text, ASK).map(str::to_owned);
+                // A node that was asked and asks in turn is not to be followed at once.
+                let again = self.ask.is_none() || self.host.starts_with(ASK);
+                if again { self.wait(error).await } else { Ok(()) }
+            }
             Error::Moved(text) => {
-                let to = destination(text).map(str::to_owned);
+                let to = destination(text, MOVED).map(str::to_owned);
                 self.wait(error).await?;
                 if let Some(host) = to {
                     self.map.look(|view| view.moved.insert(self.slot, host));
@@ -245,10 +277,14 @@ pub(super) fn was_not_done(error: &Error) -> bool {
     matches!(error, Error::Moved(_)) || is_rearranging(error)
 }
 
-/// Where a slot went: `MOVED SLOT HOST:PORT`. While it is on its way (ASK) the old node has it, and
-/// what is in between is waited for.
-fn destination(text: &str) -> Option<&str> {
-    let host = text.strip_prefix("MOVED ")?.split(' ').nth(1)?;
+/// The name of a node that is asked, among the others.
+fn asked(host: &str) -> String {
+    format!("{ASK}{host}")
+}
+
+/// Where a slot went, or is on its way to: `MOVED SLOT HOST:PORT`.
+fn destination<'a>(text: &'a str, said: &str) -> Option<&'a str> {
+    let host = text.strip_prefix(said)?.split(' ').nth(1)?;
     (!host.starts_with(':')).then_some(host)
 }
 
@@ -302,8 +338,9 @@ mod tests {
 
     #[test]
     fn a_slot_goes_where_its_node_says() {
-        assert_eq!(destination("MOVED 7 10.0.0.2:7001"), Some("10.0.0.2:7001"));
-        assert_eq!(destination("MOVED 7 :7001"), None, "the map says it then");
-        assert_eq!(destination("ASK 7 10.0.0.2:7001"), None);
+        assert_eq!(destination("MOVED 7 10.0.0.2:7001", MOVED), Some("10.0.0.2:7001"));
+        assert_eq!(destination("MOVED 7 :7001", MOVED), None, "the map says it then");
+        assert_eq!(destination("ASK 7 10.0.0.2:7001", MOVED), None);
+        assert_eq!(destination("ASK 7 10.0.0.2:7001", ASK), Some("10.0.0.2:7001"));
     }
 }

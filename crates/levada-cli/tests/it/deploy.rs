@@ -1,0 +1,89 @@
+//! The files for Prometheus and Grafana, and the pages about them: every metric that they name
+//! exists, every metric and every alert has its line there, and promtool takes the rules.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use levada_server::{METRICS, MetricKind};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+fn read(path: &str) -> String {
+    std::fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// Words that begin like names of metrics.
+fn names(text: &str) -> BTreeSet<&str> {
+    text.split(|letter: char| letter != '_' && !letter.is_ascii_alphanumeric())
+        .filter(|word| word.starts_with("levada_"))
+        .collect()
+}
+
+fn exists(name: &str) -> bool {
+    let parts = ["_bucket", "_sum", "_count"];
+    METRICS.iter().any(|metric| match metric.kind {
+        MetricKind::Histogram => parts.iter().any(|part| name == format!("{}{part}", metric.name)),
+        _ => name == metric.name,
+    })
+}
+
+#[test]
+fn every_metric_that_is_asked_for_exists() {
+    for path in ["deploy/prometheus/alerts.yml", "deploy/grafana/levada.json"] {
+        let text = read(path);
+        let names = names(&text);
+        assert!(names.len() > 10, "{path} names {names:?}");
+        for name in names {
+            assert!(exists(name), "{path} names {name}, which is not told");
+        }
+    }
+    assert!(!exists("levada_group_lags") && !exists("levada_commit_seconds"), "the test can fail");
+}
+
+#[test]
+fn every_metric_has_its_line_in_the_guide() {
+    let page = read("docs/operate/metrics.md");
+    let listed: Vec<_> = page.lines().filter(|line| line.starts_with("| `levada_")).collect();
+    let expect: Vec<_> = METRICS
+        .iter()
+        .map(|metric| {
+            let labels: Vec<_> = metric.labels.iter().map(|label| format!("`{label}`")).collect();
+            format!("| `{}` | {} | {} |", metric.name, labels.join(" "), metric.help)
+        })
+        .collect();
+    assert_eq!(listed, expect);
+}
+
+#[test]
+fn the_dashboard_is_whole() {
+    let dashboard: serde_json::Value =
+        serde_json::from_str(&read("deploy/grafana/levada.json")).expect("JSON");
+    let panels = dashboard["panels"].as_array().expect("panels");
+    let ids: BTreeSet<_> = panels.iter().map(|panel| panel["id"].as_u64()).collect();
+    assert_eq!(ids.len(), panels.len(), "each has a number of its own");
+    for panel in panels {
+        let targets = panel["targets"].as_array().expect("targets");
+        assert!(!targets.is_empty(), "{}", panel["title"]);
+        for target in targets {
+            assert!(target["expr"].as_str().is_some_and(|asked| !names(asked).is_empty()));
+        }
+    }
+}
+
+#[test]
+fn every_alert_has_its_section_and_promtool_takes_the_rules() {
+    let rules = read("deploy/prometheus/alerts.yml");
+    let alerts: Vec<_> =
+        rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect();
+    let page = read("docs/operate/alerts.md");
+    let sections: Vec<_> = page.lines().filter_map(|line| line.strip_prefix("## ")).collect();
+    assert_eq!(alerts, sections);
+    let rules = root().join("deploy/prometheus/alerts.yml");
+    match Command::new("promtool").args(["check", "rules"]).arg(rules).output() {
+        Ok(output) => assert!(output.status.success(), "{output:?}"),
+        Err(_) => eprintln!("SKIPPED: promtool is not installed"),
+    }
+}

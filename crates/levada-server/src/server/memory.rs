@@ -1,0 +1,100 @@
+//! What the buffers of clients take, of each and of all together, and who goes when it is too much.
+//!
+//! A connection is counted when it had its turn, when it was sent something, and when a message was
+//! put into its buffer: nothing else makes its buffers grow. The figures are those of the last time.
+
+use super::Server;
+use crate::client_limits::OutputLimit;
+use crate::connection::Connection;
+
+/// Bytes that all strangers may take together.
+const STRANGERS_BYTES_MAX: usize = 24 << 20;
+/// Bytes that one may take whatever the others do.
+const STRANGER_BYTES_SPARED: usize = 20 << 10;
+
+/// See the module.
+#[derive(Clone, Copy, Default, Debug)]
+pub(crate) struct ClientsMemory {
+    /// Of all connections.
+    pub(crate) bytes: usize,
+    strangers_bytes: usize,
+}
+
+/// What was last counted of a connection.
+#[derive(Clone, Copy, Default, Debug)]
+pub(crate) struct Counted {
+    bytes: usize,
+    is_stranger: bool,
+    /// Since when it is beyond its soft limit, in monotonic milliseconds.
+    beyond_since_ms: Option<u64>,
+}
+
+impl ClientsMemory {
+    /// Counts a connection anew; it ends if it takes too much for a stranger, or beyond its hard
+    /// limit. What is to be said of that.
+    pub(super) fn note(&mut self, connection: &mut Connection, beyond: bool) -> Option<String> {
+        self.forget(connection);
+        let (bytes, is_stranger) = (connection.memory_bytes(), connection.is_stranger());
+        connection.counted = Counted { bytes, is_stranger, ..connection.counted };
+        self.bytes += bytes;
+        self.strangers_bytes += if is_stranger { bytes } else { 0 };
+        let crowded = self.strangers_bytes > STRANGERS_BYTES_MAX && bytes > STRANGER_BYTES_SPARED;
+        if connection.broken || !beyond && !(is_stranger && crowded) {
+            return None;
+        }
+        connection.broken = true;
+        let (id, queued) = (connection.session.id, connection.out.queued_bytes());
+        beyond.then(|| format!("closing client {id}: it does not read, {queued} bytes wait for it"))
+    }
+
+    /// A connection goes.
+    pub(super) fn forget(&mut self, connection: &Connection) {
+        let Counted { bytes, is_stranger, .. } = connection.counted;
+        self.bytes -= bytes;
+        self.strangers_bytes -= if is_stranger { bytes } else { 0 };
+    }
+}
+
+impl Connection {
+    /// Whether it has been beyond its soft limit for longer than it may.
+    pub(super) fn is_beyond_soft(&mut self, limit: OutputLimit, now_ms: u64) -> bool {
+        let beyond = limit.is_beyond_soft(self.out.queued_bytes());
+        let since_ms = self.counted.beyond_since_ms.filter(|_| beyond);
+        self.counted.beyond_since_ms = since_ms.or(beyond.then_some(now_ms));
+        since_ms
+            .is_some_and(|since| now_ms.saturating_sub(since) > limit.soft_s.saturating_mul(1_000))
+    }
+}
+
+impl Server {
+    /// Counts a connection that has its turn.
+    pub(super) fn count_memory(&mut self, connection: &mut Connection) {
+        let limit = self.state.limits.output.of(&connection.session);
+        let beyond = limit.is_beyond(connection.out.queued_bytes());
+        if let Some(text) = self.state.memory.note(connection, beyond) {
+            self.state.stats.clients_beyond_limit += 1;
+            (self.state.settings.log)(&text);
+        }
+    }
+
+    /// Lets those go that take most, until all together are within `maxmemory-clients`.
+    pub(super) fn relieve_memory(&mut self) {
+        let bytes_max = self.state.limits.clients_bytes_max;
+        if bytes_max == 0 || self.state.memory.bytes as u64 <= bytes_max {
+            return;
+        }
+        let may_go = |connection: &&Connection| !connection.session.no_evict;
+        let taken = |connection: &Connection| (connection.counted.bytes, connection.token);
+        let mut takers: Vec<_> = self.connections.iter().filter(may_go).map(taken).collect();
+        takers.sort_unstable();
+        while self.state.memory.bytes as u64 > bytes_max {
+            let Some((bytes @ 1.., token)) = takers.pop() else {
+                return;
+            };
+            self.state.stats.clients_evicted += 1;
+            let text = format!("closing a client that takes {bytes} bytes: maxmemory-clients");
+            (self.state.settings.log)(&text);
+            self.close(token);
+        }
+    }
+}

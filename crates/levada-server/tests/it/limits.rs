@@ -1,0 +1,89 @@
+//! What clients may take: each of them, and all together.
+
+use crate::rig::{Client, Server, request};
+
+/// Waits until INFO says that so many were closed.
+fn closed(client: &mut Client, name: &str, count: &str) {
+    client.wait_for("stats", name, count);
+}
+
+/// Sends a request whose last argument never ends, so that the server keeps what came.
+fn hoard(client: &mut Client, bytes: usize) {
+    let mut sent = b"*3\r\n$4\r\nXLEN\r\n$1\r\nk\r\n$16777216\r\n".to_vec();
+    sent.resize(sent.len() + bytes, b'y');
+    client.send_bytes(&sent);
+}
+
+#[test]
+fn who_takes_most_goes_first_and_who_may_not_stays() {
+    let server = Server::start();
+    let mut client = server.client();
+    client.check("CLIENT NO-EVICT ON", "+OK\r\n");
+    client.check("CONFIG SET maxmemory-clients 8mb", "+OK\r\n");
+    let mut small = server.client();
+    hoard(&mut small, 1 << 20);
+    let mut large = server.client();
+    // It ends under way, so that the rest of it may not be taken.
+    let _ = std::io::Write::write_all(&mut large.stream, &request(&[b"SET", b"k", &[0; 12 << 20]]));
+    closed(&mut client, "evicted_clients", "1");
+    large.expect_end();
+    let _ = std::io::Write::write_all(&mut small.stream, &vec![b'y'; 14 << 20]);
+    small.expect_end();
+    closed(&mut client, "evicted_clients", "2");
+    client.check("CONFIG SET maxmemory-clients 0", "+OK\r\n");
+    let mut free = server.client();
+    free.send_bytes(&request(&[b"SET", b"k", &[0; 12 << 20]]));
+    free.expect("SET", "+OK\r\n");
+}
+
+#[test]
+fn who_listens_and_does_not_read_goes_at_the_limit_of_its_class() {
+    let server = Server::start();
+    let mut client = server.client();
+    let set = [&b"CONFIG"[..], b"SET", b"client-output-buffer-limit", b"pubsub 256kb 0 0"];
+    client.send_bytes(&request(&set));
+    client.expect("CONFIG SET", "+OK\r\n");
+    let mut listener = server.client();
+    listener.check("SUBSCRIBE a", "*3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n");
+    let message = vec![b'm'; 1 << 20];
+    client.send_bytes(&request(&[b"PUBLISH", b"a", &message]));
+    client.expect("PUBLISH", ":1\r\n");
+    closed(&mut client, "client_output_buffer_limit_disconnections", "1");
+}
+
+#[test]
+fn who_is_beyond_the_soft_limit_goes_after_its_time() {
+    let server = Server::start();
+    let mut client = server.client();
+    let set = [&b"CONFIG"[..], b"SET", b"client-output-buffer-limit", b"pubsub 32mb 64kb 0"];
+    client.send_bytes(&request(&set));
+    client.expect("CONFIG SET", "+OK\r\n");
+    let mut listener = server.client();
+    listener.check("SUBSCRIBE a", "*3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n");
+    // More than the socket takes for who does not read.
+    let message = vec![b'm'; 12 << 20];
+    client.send_bytes(&request(&[b"PUBLISH", b"a", &message]));
+    client.expect("PUBLISH", ":1\r\n");
+    closed(&mut client, "client_output_buffer_limit_disconnections", "1");
+}
+
+#[test]
+fn strangers_together_take_little() {
+    let server = Server::start();
+    let mut client = server.client();
+    client.check("CLIENT NO-EVICT ON", "+OK\r\n");
+    client.check("CONFIG SET requirepass secret", "+OK\r\n");
+    let part =
+        [b"*10\r\n".to_vec(), [&b"$16384\r\n"[..], &[b'x'; 16384], b"\r\n"].concat().repeat(9)];
+    let strangers: Vec<_> = (0..400)
+        .map(|_| {
+            let mut stranger = server.client();
+            let _ = std::io::Write::write_all(&mut stranger.stream, &part.concat());
+            stranger
+        })
+        .collect();
+    // Each alone would be within its bounds: 400 of them would take 60 MB.
+    let taken: u64 = client.info("memory", "mem_clients_normal").parse().expect("a number");
+    assert!(taken < 40 << 20, "{taken} bytes");
+    drop(strangers);
+}

@@ -1,0 +1,268 @@
+//! `cargo xtask hostile`: attackers by the hundred, with and without a password, and a client that
+//! is served all the while.
+//!
+//! What must hold: the good client's every request is answered rightly, and strangers cost no more
+//! than [`STRANGERS_BYTES_MAX`] of memory. How long the good client waits, and what attackers cost
+//! who have a password, is told and not judged: a machine is slow for many reasons.
+
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use xtask::peer::Peer;
+
+/// Memory that all strangers together may cost, in bytes.
+const STRANGERS_BYTES_MAX: u64 = 64 << 20;
+/// Longest wait for a reply: only a failing run waits that long.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Threads that attack.
+const THREADS: usize = 4;
+const PASSWORD: &str = "a-password-for-this-run";
+
+/// What a stranger sends again and again.
+const STRANGERS: [&[u8]; 7] = [
+    b"*10\r\n$16384\r\nxxxxxxxxxxxxxxxx",
+    b"*1000000\r\n$536870912\r\n",
+    b"PING\r\nPING\r\nPING\r\nPING\r\nPING\r\nPING\r\n",
+    b"\r\n*0\r\n\r\n*-1\r\n\r\n",
+    b"POST / HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    b"AUTH guess\r\nHELLO 3 AUTH default guess\r\n",
+    b"\x16\x03\x01\x02\x00\x01\xff\xfe\x00*$\r",
+];
+/// What an attacker sends who has a password.
+const INSIDERS: [&[u8]; 5] = [
+    b"MULTI\r\nSET k v\r\nGET large\r\nGET large\r\n",
+    b"GET large\r\nGET large\r\nGET large\r\n",
+    b"*1048576\r\n$3\r\nDEL\r\n",
+    b"SUBSCRIBE a b c d\r\nPUBLISH a b\r\n",
+    b"KEYS a*a*a*a*a*a*a*a*b\r\nXRANGE good - +\r\n",
+];
+
+/// Runs the verb with its arguments.
+pub(crate) fn run(arguments: &[String]) -> Result<()> {
+    let Plan { strangers, insiders, seconds } = parse(arguments)?;
+    let peer = Peer::levada()?;
+    let mut good = Good::connect(peer.address)?;
+    let large = "x".repeat(64 << 10);
+    good.expect(&["SET", "large", &large], "+OK\r\n")?;
+    good.expect(&["CONFIG", "SET", "requirepass", PASSWORD], "+OK\r\n")?;
+    let each = Duration::from_secs(seconds);
+    let alone = good.work(each)?;
+    let before = good.memory()?;
+    println!("alone:                          {}", alone.text());
+
+    let beside = under_attack(peer.address, strangers, &STRANGERS, None, || good.work(each))?;
+    let grown = good.memory()?.saturating_sub(before);
+    println!(
+        "beside {strangers:4} strangers:          {}, {} connections, memory +{:.1} MB",
+        beside.0.text(),
+        beside.1,
+        mb(grown)
+    );
+    ensure!(
+        grown <= STRANGERS_BYTES_MAX,
+        "strangers cost {:.1} MB, and may cost {:.1}",
+        mb(grown),
+        mb(STRANGERS_BYTES_MAX)
+    );
+
+    let beside =
+        under_attack(peer.address, insiders, &INSIDERS, Some(PASSWORD), || good.work(each))?;
+    let grown = good.memory()?.saturating_sub(before);
+    println!(
+        "beside {insiders:4} with the password:  {}, {} connections, memory +{:.1} MB",
+        beside.0.text(),
+        beside.1,
+        mb(grown)
+    );
+    good.expect(&["PING"], "+PONG\r\n")
+}
+
+#[expect(clippy::cast_precision_loss, reason = "for people")]
+fn mb(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
+}
+
+struct Plan {
+    strangers: usize,
+    insiders: usize,
+    seconds: u64,
+}
+
+fn parse(arguments: &[String]) -> Result<Plan> {
+    let mut plan = Plan { strangers: 200, insiders: 20, seconds: 2 };
+    let mut rest = arguments.iter();
+    while let Some(argument) = rest.next() {
+        let mut value = || rest.next().with_context(|| format!("{argument} needs a value"));
+        match argument.as_str() {
+            "--strangers" => plan.strangers = value()?.parse().context("--strangers")?,
+            "--insiders" => plan.insiders = value()?.parse().context("--insiders")?,
+            "--seconds" => plan.seconds = value()?.parse().context("--seconds")?,
+            other => bail!("unknown option {other}"),
+        }
+    }
+    Ok(plan)
+}
+
+/// Does some work while so many attackers are at it. Its result, and how many connections they
+/// made.
+fn under_attack<T>(
+    address: SocketAddr,
+    attackers: usize,
+    weapons: &[&[u8]],
+    password: Option<&str>,
+    work: impl FnOnce() -> Result<T>,
+) -> Result<(T, u64)> {
+    let (stop, made) = (AtomicBool::new(false), AtomicU64::new(0));
+    std::thread::scope(|scope| {
+        for thread in 0..THREADS {
+            let (stop, made) = (&stop, &made);
+            scope.spawn(move || {
+                let count = attackers.div_ceil(THREADS);
+                let mut attackers: Vec<_> = (0..count)
+                    .map(|at| Attacker {
+                        stream: None,
+                        weapon: weapons[(at + thread) % weapons.len()],
+                    })
+                    .collect();
+                while !stop.load(Ordering::Relaxed) {
+                    for attacker in &mut attackers {
+                        attacker.attack(address, password, made);
+                    }
+                    // A hostile client is no excuse for a hot machine.
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+            });
+        }
+        let done = work();
+        stop.store(true, Ordering::Relaxed);
+        Ok((done?, made.load(Ordering::Relaxed)))
+    })
+}
+
+/// A connection that sends, never reads, and comes again when it is thrown out.
+struct Attacker<'a> {
+    stream: Option<TcpStream>,
+    weapon: &'a [u8],
+}
+
+impl Attacker<'_> {
+    fn attack(&mut self, address: SocketAddr, password: Option<&str>, made: &AtomicU64) {
+        if self.stream.is_none() {
+            let Ok(mut stream) = TcpStream::connect_timeout(&address, PATIENCE) else {
+                return;
+            };
+            if let Some(password) = password {
+                let _ = stream.write_all(format!("AUTH {password}\r\n").as_bytes());
+            }
+            let _ = stream.set_nonblocking(true);
+            made.fetch_add(1, Ordering::Relaxed);
+            self.stream = Some(stream);
+        }
+        let Some(stream) = &mut self.stream else {
+            return;
+        };
+        match stream.write(self.weapon) {
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Err(_) => {
+                let _ = stream.shutdown(Shutdown::Both);
+                self.stream = None;
+            }
+        }
+    }
+}
+
+/// The client that must be served.
+struct Good {
+    stream: TcpStream,
+    process: u32,
+    appended: u64,
+}
+
+/// How long requests took.
+struct Latency(Vec<Duration>);
+
+impl Latency {
+    fn text(&self) -> String {
+        let at = |part: usize| self.0.get(self.0.len() * part / 100).copied().unwrap_or_default();
+        format!(
+            "{:6} requests, p50 {:5} us, p99 {:6} us",
+            self.0.len(),
+            at(50).as_micros(),
+            at(99).as_micros()
+        )
+    }
+}
+
+impl Good {
+    fn connect(address: SocketAddr) -> Result<Self> {
+        let stream = TcpStream::connect(address)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_nodelay(true)?;
+        let mut good = Self { stream, process: 0, appended: 0 };
+        let info = good.ask(&["INFO", "server"])?;
+        let line = info.lines().find_map(|line| line.strip_prefix("process_id:"));
+        good.process = line.context("INFO tells no process_id")?.trim().parse()?;
+        Ok(good)
+    }
+
+    /// Appends and counts for so long. Every answer is checked.
+    fn work(&mut self, time: Duration) -> Result<Latency> {
+        let (begin, mut took) = (Instant::now(), Vec::new());
+        while begin.elapsed() < time {
+            let start = Instant::now();
+            self.appended += 1;
+            let id = format!("{}-1", self.appended);
+            self.expect(&["XADD", "good", &id, "f", "v"], &format!("${}\r\n{id}\r\n", id.len()))?;
+            self.expect(&["XLEN", "good"], &format!(":{}\r\n", self.appended))?;
+            took.push(start.elapsed() / 2);
+        }
+        took.sort_unstable();
+        Ok(Latency(took))
+    }
+
+    /// Bytes of memory that the server's process has.
+    fn memory(&self) -> Result<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kb = line.and_then(|line| line.split_whitespace().next()).context("no VmRSS")?;
+        Ok(kb.parse::<u64>()? << 10)
+    }
+
+    fn expect(&mut self, args: &[&str], reply: &str) -> Result<()> {
+        let got = self.ask(args)?;
+        ensure!(got == reply, "{}: {got:?} is not {reply:?}", args[0]);
+        Ok(())
+    }
+
+    /// The whole reply, which is a line or a bulk string.
+    fn ask(&mut self, args: &[&str]) -> Result<String> {
+        let mut bytes = format!("*{}\r\n", args.len());
+        for arg in args {
+            bytes += &format!("${}\r\n{arg}\r\n", arg.len());
+        }
+        self.stream.write_all(bytes.as_bytes())?;
+        let (mut reply, mut chunk) = (Vec::new(), [0; 4096]);
+        while !is_whole(&reply) {
+            match self.stream.read(&mut chunk)? {
+                0 => bail!("the good client was thrown out"),
+                count => reply.extend_from_slice(&chunk[..count]),
+            }
+        }
+        Ok(String::from_utf8(reply)?)
+    }
+}
+
+fn is_whole(reply: &[u8]) -> bool {
+    let Some(end) = reply.windows(2).position(|pair| pair == b"\r\n") else {
+        return false;
+    };
+    let line = String::from_utf8_lossy(&reply[..end]);
+    match line.strip_prefix('$').and_then(|length| length.parse::<usize>().ok()) {
+        Some(length) => reply.len() >= end + 2 + length + 2,
+        None => true,
+    }
+}
