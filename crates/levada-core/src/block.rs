@@ -44,6 +44,7 @@ const SCHEMA_INLINE: u8 = 63;
 #[derive(Clone, Debug, Default)]
 pub struct Block {
     rows: Vec<u8>,
+    /// Where the restart rows behind the first stand.
     restarts: Vec<u32>,
     schemas: Vec<Schema>,
     base: StreamId,
@@ -139,7 +140,7 @@ impl Block {
     pub fn append(&mut self, id: StreamId, fields: &Fields<'_>, starts_node: bool) {
         assert!(self.count == 0 || id > self.last, "ids of a block increase");
         let restart = self.count.is_multiple_of(RESTART_ROWS);
-        if restart {
+        if restart && self.count > 0 {
             self.restarts.push(self.offset());
         }
         let previous = match self.count {
@@ -181,10 +182,10 @@ impl Block {
 
     /// The rows from `index` on.
     pub fn rows(&self, index: u32) -> Rows<'_> {
-        let restart = (index / RESTART_ROWS).min(self.restart_count().saturating_sub(1));
+        let restart = (index / RESTART_ROWS).min(self.restart_count());
         let mut rows = Rows {
             block: self,
-            at: self.restarts.get(restart as usize).map_or(self.rows.len(), |at| *at as usize),
+            at: self.restart_at(restart),
             index: restart * RESTART_ROWS,
             previous: self.base,
         };
@@ -197,8 +198,7 @@ impl Block {
         let restart = self
             .restarts
             .partition_point(|at| self.row_at(*at as usize).is_some_and(|row| row.0 < id));
-        let from = u32::try_from(restart.saturating_sub(1)).unwrap_or(u32::MAX / RESTART_ROWS)
-            * RESTART_ROWS;
+        let from = u32::try_from(restart).unwrap_or(u32::MAX / RESTART_ROWS) * RESTART_ROWS;
         self.rows(from).find(|row| row.id >= id).map_or(self.count, |row| row.index)
     }
 
@@ -232,7 +232,8 @@ impl Block {
                 if head & 2 != 0 {
                     return None;
                 }
-                self.restarts.push(u32::try_from(at).ok()?);
+                let at = u32::try_from(at).ok()?;
+                self.restarts.extend((at > 0).then_some(at));
             }
             if head >> 2 == SCHEMA_DEFINE {
                 let schema = schema_at(&self.rows, at, head)?;
@@ -254,8 +255,19 @@ impl Block {
         Some(())
     }
 
+    /// Restart rows behind the first.
     fn restart_count(&self) -> u32 {
         u32::try_from(self.restarts.len()).expect("no more restarts than rows")
+    }
+
+    /// Where a restart row stands, counted from 0.
+    fn restart_at(&self, restart: u32) -> usize {
+        match restart.checked_sub(1) {
+            None => 0,
+            Some(behind) => {
+                self.restarts.get(behind as usize).map_or(self.rows.len(), |at| *at as usize)
+            }
+        }
     }
 
     fn offset(&self) -> u32 {
@@ -284,6 +296,10 @@ impl Block {
         varint::put_u64(&mut self.rows, fields.len() as u64);
         if remember {
             let names = u32::try_from(fields.len()).expect("arguments are bounded");
+            if self.schemas.is_empty() {
+                // Most streams have one kind of event.
+                self.schemas.reserve_exact(1);
+            }
             self.schemas.push(Schema { offset: self.offset(), names });
         }
         for (name, _) in fields.iter() {
@@ -497,7 +513,7 @@ mod tests {
     fn decodes_its_own_bytes_whole_and_in_pieces() {
         let (block, expect) = filled(700);
         let whole = Block::decode(block.bytes()).expect("own bytes");
-        let cut = block.rows(333).next().map(|_| block.restarts[20] as usize).expect("a row");
+        let cut = block.rows(333).next().map(|_| block.restarts[19] as usize).expect("a row");
         let mut pieces = Block::decode(&block.bytes()[..cut]).expect("a prefix of rows");
         pieces.extend(&block.bytes()[cut..]).expect("the rest");
         for back in [whole, pieces] {

@@ -174,6 +174,39 @@ impl Group {
         }
     }
 
+    /// Makes entries pending that were delivered alike, by ids that ascend.
+    pub(crate) fn deliver(&mut self, position: u64, ids: &[StreamId], like: Pending) {
+        // ORDER-BY comes back to entries that it passed over.
+        if self.pending.last() >= ids.first().copied() {
+            ids.iter().for_each(|id| self.set_pending(position, Pending { id: *id, ..like }));
+            return;
+        }
+        self.pending.append(position, ids, like);
+        self.count(like.consumer, i64::try_from(ids.len()).unwrap_or(i64::MAX));
+    }
+
+    /// Ends the pending state of entries, by ids that ascend.
+    pub(crate) fn release_all(&mut self, position: u64, ids: &[StreamId]) {
+        let Self { pending, offers, order, consumers, .. } = self;
+        let mut uncount = |consumer: u32, released: u64| {
+            if let Some(consumer) = consumers.get_mut(consumer) {
+                consumer.pending = consumer.pending.saturating_sub(released);
+            }
+        };
+        // Most often all were with one consumer.
+        let (mut owner, mut released) = (NOBODY, 0);
+        pending.remove_all(position, ids, |held| {
+            offers.forget(held.id, held.flags);
+            order.land(held.id);
+            if held.consumer != owner {
+                uncount(owner, released);
+                (owner, released) = (held.consumer, 0);
+            }
+            released += 1;
+        });
+        uncount(owner, released);
+    }
+
     /// Ends the pending state of an entry.
     pub(crate) fn release(&mut self, position: u64, id: StreamId) {
         if let Some(previous) = self.pending.remove(position, id) {

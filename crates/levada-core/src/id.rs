@@ -65,16 +65,30 @@ pub fn parse_u64(text: &[u8]) -> Option<u64> {
     if text.is_empty() || text.len() > 20 {
         return None;
     }
-    text.iter().try_fold(0_u64, |sum, &byte| {
-        let digit = byte.checked_sub(b'0').filter(|digit| *digit < 10)?;
-        sum.checked_mul(10)?.checked_add(u64::from(digit))
-    })
+    let (most, last) = text.split_at(text.len().min(19));
+    let mut sum = 0_u64;
+    for byte in most {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
+        }
+        // Nineteen digits cannot overflow.
+        sum = sum.wrapping_mul(10).wrapping_add(u64::from(digit));
+    }
+    match last {
+        [] => Some(sum),
+        [digit @ b'0'..=b'9', ..] => sum.checked_mul(10)?.checked_add(u64::from(digit - b'0')),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use alloc::string::ToString;
+
+    /// Nineteen of them: the most that cannot overflow.
+    const NINES: u64 = 9_999_999_999_999_999_999;
 
     #[test]
     fn parses_and_prints() {
@@ -85,6 +99,9 @@ mod tests {
         check("5", Some(StreamId::new(5, 7)));
         check("18446744073709551615-18446744073709551615", Some(StreamId::MAX));
         check("18446744073709551616-0", None);
+        check("9999999999999999999-09999999999999999999", Some(StreamId::new(NINES, NINES)));
+        check("99999999999999999999", None);
+        check("1844674407370955161x", None);
         for bad in ["", "-", "1-", "-1", "a-1", "1-a", "1-2-3", "+1", " 1", "1 "] {
             check(bad, None);
         }

@@ -2,7 +2,9 @@
 //!
 //! Blocks are numbered without gaps from the first that is left. Their facts stand in pages of 256
 //! behind an [`Arc`], so that a checkpoint takes the index by cloning pointers and a later change
-//! copies one page. About 56 bytes a block: 10 million entries of 100 bytes take 1 MB.
+//! copies one page. About 56 bytes a block: 10 million entries of 100 bytes take 1 MB. Each page
+//! knows how many rows of it live, so that a place is found by its ordinal in a step for each page
+//! and one for each block of the page that it is in.
 
 use alloc::{collections::VecDeque, sync::Arc, vec::Vec};
 
@@ -33,13 +35,26 @@ pub struct BlockMeta {
     pub dead: Option<Arc<Bitmap>>,
 }
 
+#[derive(Clone, Debug)]
+struct Page {
+    metas: Arc<Vec<BlockMeta>>,
+    /// Live rows of its blocks.
+    live: u64,
+}
+
+impl Page {
+    fn new(meta: BlockMeta) -> Self {
+        Self { live: u64::from(meta.live), metas: Arc::new(Vec::from([meta])) }
+    }
+}
+
 /// See the module.
 #[derive(Clone, Default, Debug)]
 pub struct Index {
     /// Number of the first block.
     first: u64,
     /// Pages of consecutive blocks; all but the first and the last hold `PAGE_BLOCKS`.
-    pages: VecDeque<Arc<Vec<BlockMeta>>>,
+    pages: VecDeque<Page>,
     /// Blocks in the first page (it shrinks from the front).
     len: u64,
 }
@@ -73,13 +88,52 @@ impl Index {
     /// Facts about a block.
     pub fn get(&self, number: u64) -> Option<&BlockMeta> {
         let (page, at) = self.place(number)?;
-        self.pages.get(page)?.get(at)
+        self.pages.get(page)?.metas.get(at)
     }
 
-    /// Facts about a block, to be changed.
-    pub fn get_mut(&mut self, number: u64) -> Option<&mut BlockMeta> {
+    /// Says that so many rows of a block live no more; its facts, to be changed in all else.
+    pub fn lose(&mut self, number: u64, rows: u32) -> Option<&mut BlockMeta> {
         let (page, at) = self.place(number)?;
-        Arc::make_mut(self.pages.get_mut(page)?).get_mut(at)
+        let page = self.pages.get_mut(page)?;
+        let meta = Arc::make_mut(&mut page.metas).get_mut(at)?;
+        meta.live -= rows;
+        page.live -= u64::from(rows);
+        Some(meta)
+    }
+
+    /// The block in which the live row stands that has `n` live rows before it, and how many of
+    /// these stand in the same block; behind the last live row, the number after the last block.
+    pub fn nth_live(&self, n: u64) -> (u64, u64) {
+        let (mut left, mut number) = (n, self.first);
+        for page in &self.pages {
+            if left >= page.live {
+                left -= page.live;
+                number += page.metas.len() as u64;
+                continue;
+            }
+            for meta in &*page.metas {
+                if left < u64::from(meta.live) {
+                    return (number, left);
+                }
+                left -= u64::from(meta.live);
+                number += 1;
+            }
+        }
+        (number, left)
+    }
+
+    /// Live rows of the blocks below `number`.
+    pub fn live_before(&self, number: u64) -> u64 {
+        let (mut live, mut at) = (0, self.first);
+        for page in &self.pages {
+            let end = at + page.metas.len() as u64;
+            if end > number {
+                let here = usize::try_from(number.saturating_sub(at)).unwrap_or(usize::MAX);
+                return live + page.metas.iter().take(here).map(|m| u64::from(m.live)).sum::<u64>();
+            }
+            (live, at) = (live + page.live, end);
+        }
+        live
     }
 
     /// Adds the block after the last.
@@ -87,8 +141,11 @@ impl Index {
         // Pages end at multiples of their size, whatever was dropped from the front.
         let starts_page = self.end().is_multiple_of(PAGE_BLOCKS);
         match self.pages.back_mut() {
-            Some(page) if !starts_page => Arc::make_mut(page).push(meta),
-            _ => self.pages.push_back(Arc::new(Vec::from([meta]))),
+            Some(page) if !starts_page => {
+                page.live += u64::from(meta.live);
+                Arc::make_mut(&mut page.metas).push(meta);
+            }
+            _ => self.pages.push_back(Page::new(meta)),
         }
         self.len += 1;
     }
@@ -97,11 +154,13 @@ impl Index {
     pub fn drop_before(&mut self, number: u64) {
         while self.first < number.min(self.end()) {
             let page = self.pages.front_mut().expect("as many pages as the length says");
-            let here = (page.len() as u64).min(number - self.first);
-            if here == page.len() as u64 {
+            let here = (page.metas.len() as u64).min(number - self.first);
+            if here == page.metas.len() as u64 {
                 self.pages.pop_front();
             } else {
-                Arc::make_mut(page).drain(..usize::try_from(here).expect("within a page"));
+                let going = ..usize::try_from(here).expect("within a page");
+                let gone = Arc::make_mut(&mut page.metas).drain(going);
+                page.live -= gone.map(|meta| u64::from(meta.live)).sum::<u64>();
             }
             self.first += here;
             self.len -= here;
@@ -116,24 +175,25 @@ impl Index {
     /// The last block that begins at or below `id`.
     pub fn find(&self, id: StreamId) -> Option<u64> {
         let begins = |metas: &[BlockMeta]| metas.partition_point(|meta| meta.base <= id) as u64;
-        let pages = self.pages.partition_point(|page| page.first().is_some_and(|m| m.base <= id));
+        let begins_below = |page: &Page| page.metas.first().is_some_and(|m| m.base <= id);
+        let pages = self.pages.partition_point(begins_below);
         let page = pages.checked_sub(1)?;
         let before: u64 = match page {
             0 => 0,
-            _ => self.pages.front()?.len() as u64 + (page as u64 - 1) * PAGE_BLOCKS,
+            _ => self.pages.front()?.metas.len() as u64 + (page as u64 - 1) * PAGE_BLOCKS,
         };
-        Some(self.first + before + begins(self.pages.get(page)?) - 1)
+        Some(self.first + before + begins(&self.pages.get(page)?.metas) - 1)
     }
 
     /// Facts about all blocks, first to last.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = &BlockMeta> {
-        self.pages.iter().flat_map(|page| page.iter())
+        self.pages.iter().flat_map(|page| page.metas.iter())
     }
 
     /// Page and place in it.
     fn place(&self, number: u64) -> Option<(usize, usize)> {
         let offset = number.checked_sub(self.first).filter(|offset| *offset < self.len)?;
-        let front = self.pages.front()?.len() as u64;
+        let front = self.pages.front()?.metas.len() as u64;
         let (page, at) = match offset.checked_sub(front) {
             None => (0, offset),
             Some(rest) => (1 + rest / PAGE_BLOCKS, rest % PAGE_BLOCKS),
@@ -223,7 +283,10 @@ mod tests {
                 assert_eq!(index.get(number).map(|m| m.base.ms), Some(number * 10));
                 assert_eq!(index.find(StreamId::new(number * 10, 0)), Some(number));
                 assert_eq!(index.find(StreamId::new(number * 10 + 9, 5)), Some(number));
+                assert_eq!(index.live_before(number), (number - drop) * 7);
+                assert_eq!(index.nth_live((number - drop) * 7 + 6), (number, 6));
             }
+            assert_eq!(index.nth_live((1500 - drop) * 7 + 2), (1500, 2));
             assert_eq!(index.find(StreamId::new(drop * 10 - 1, 0)), None);
             let mut bytes = Vec::new();
             index.encode(&mut bytes);
@@ -235,5 +298,7 @@ mod tests {
         assert!(index.is_empty() && index.find(StreamId::MAX).is_none());
         index.push(meta(1));
         assert_eq!(index.get(1500).map(|m| m.base.ms), Some(1));
+        assert_eq!(index.lose(1500, 3).map(|m| m.live), Some(4));
+        assert_eq!((index.nth_live(4), index.live_before(1501)), ((1501, 0), 4));
     }
 }

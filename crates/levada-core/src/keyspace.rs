@@ -4,14 +4,14 @@
 //! use and which is never given out again. SCAN goes by numbers: a key that is there all the while
 //! is visited exactly once, whatever comes and goes beside it.
 
-use alloc::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-    vec::Vec,
+use alloc::{collections::BTreeSet, sync::Arc, vec::Vec};
+use core::{
+    cell::Cell,
+    hash::{BuildHasher, BuildHasherDefault, Hasher},
 };
 
 use foldhash::fast::FixedState;
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashTable};
 
 use crate::{command::Key, limits, stream::Stream};
 
@@ -49,7 +49,12 @@ pub enum Value {
 #[derive(Debug)]
 pub struct Keyspace {
     databases: Vec<Database>,
-    objects: HashMap<KeyNumber, Object, FixedState>,
+    objects: HashMap<KeyNumber, Object, BuildHasherDefault<NumberHasher>>,
+    /// For names; see [`Keyspace::new`].
+    hasher: FixedState,
+    /// The key that was found last: a guess at the next, which every use of it checks. A command
+    /// asks for its key several times, and the next one most often for the same.
+    found: Cell<KeyNumber>,
     /// Keys by the time at which they expire.
     expiring: BTreeSet<(u64, KeyNumber)>,
     /// The next key's number.
@@ -58,12 +63,34 @@ pub struct Keyspace {
     text_bytes: u64,
 }
 
+/// Spreads numbers of keys. They are given out one after the other, nobody chooses them, and no
+/// order of the table reaches an output: a multiplication is enough.
+#[derive(Clone, Copy, Default, Debug)]
+struct NumberHasher(u64);
+
+impl Hasher for NumberHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u64(self.0 ^ u64::from(*byte)));
+    }
+
+    #[inline]
+    fn write_u64(&mut self, number: u64) {
+        self.0 = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+
+    #[inline]
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
 /// The names of one database.
 #[derive(Debug)]
 struct Database {
-    /// Lookup only: its order reaches no output. Seeded, as clients choose the names.
-    numbers: HashMap<Arc<[u8]>, KeyNumber, FixedState>,
-    order: BTreeMap<KeyNumber, Arc<[u8]>>,
+    /// By the hashes of their names, which stand with the objects. Lookup only: its order reaches
+    /// no output. The hash is seeded, as clients choose the names.
+    numbers: HashTable<KeyNumber>,
+    order: BTreeSet<KeyNumber>,
     /// Log position of the last removal: an answer that a key is missing waits for it.
     removed: u64,
 }
@@ -71,14 +98,13 @@ struct Database {
 impl Keyspace {
     /// No keys. The seed protects against names chosen to collide; it is entropy handed down.
     pub fn new(seed: u64) -> Self {
-        let database = |_| Database {
-            numbers: HashMap::with_hasher(FixedState::with_seed(seed)),
-            order: BTreeMap::new(),
-            removed: 0,
-        };
+        let database =
+            |_| Database { numbers: HashTable::new(), order: BTreeSet::new(), removed: 0 };
         Self {
             databases: (0..limits::DATABASES).map(database).collect(),
-            objects: HashMap::with_hasher(FixedState::with_seed(seed)),
+            objects: HashMap::default(),
+            hasher: FixedState::with_seed(seed),
+            found: Cell::default(),
             expiring: BTreeSet::new(),
             next: 1,
             text_bytes: 0,
@@ -87,7 +113,7 @@ impl Keyspace {
 
     /// Hashes names that clients choose; where they end up in tables reaches no output.
     pub(crate) fn hasher(&self) -> &FixedState {
-        self.objects.hasher()
+        &self.hasher
     }
 
     /// The number that the next new key gets.
@@ -102,13 +128,35 @@ impl Keyspace {
 
     /// The number of a key.
     pub fn number(&self, key: Key<'_>) -> Option<KeyNumber> {
-        self.databases.get(usize::from(key.database))?.numbers.get(key.name).copied()
+        Some(self.find(key)?.0)
     }
 
     /// The key of a name.
     pub fn find(&self, key: Key<'_>) -> Option<(KeyNumber, &Object)> {
-        let number = self.number(key)?;
-        Some((number, self.get(number)?))
+        let guess = self.found.get();
+        if let Some(object) = self.get(guess)
+            && object.database == key.database
+            && *object.name == *key.name
+        {
+            return Some((guess, object));
+        }
+        let found = self.look_up(key)?;
+        self.found.set(found.0);
+        Some(found)
+    }
+
+    fn look_up(&self, key: Key<'_>) -> Option<(KeyNumber, &Object)> {
+        let numbers = &self.databases.get(usize::from(key.database))?.numbers;
+        let mut found = None;
+        let number = numbers.find(self.hash(key.name), |number| {
+            found = self.get(*number).filter(|object| *object.name == *key.name);
+            found.is_some()
+        });
+        Some((*number?, found?))
+    }
+
+    fn hash(&self, name: &[u8]) -> u64 {
+        self.hasher().hash_one(name)
     }
 
     /// The key of a number.
@@ -149,7 +197,7 @@ impl Keyspace {
         database
             .into_iter()
             .flat_map(move |database| database.order.range(from..))
-            .map(|(number, name)| (*number, name))
+            .filter_map(|number| Some((*number, &self.get(*number)?.name)))
     }
 
     /// Keys by the time at which they expire, nearest first.
@@ -178,11 +226,17 @@ impl Keyspace {
         if let Some(at_ms) = object.expires_at_ms {
             self.expiring.insert((at_ms, number));
         }
-        let database = &mut self.databases[usize::from(object.database)];
-        let before = database.numbers.insert(Arc::clone(&object.name), number);
-        assert!(before.is_none(), "a name is free before a key takes it");
-        database.order.insert(number, Arc::clone(&object.name));
+        let named = Key { database: object.database, name: &object.name };
+        assert!(self.number(named).is_none(), "a name is free before a key takes it");
+        let (hash, database) = (self.hash(&object.name), usize::from(object.database));
         self.objects.insert(number, object);
+        let Self { databases, objects, hasher, .. } = self;
+        let rehash = |held: &KeyNumber| {
+            let name = objects.get(held).map_or(&[][..], |object| &*object.name);
+            hasher.hash_one(name)
+        };
+        databases[database].numbers.insert_unique(hash, number, rehash);
+        databases[database].order.insert(number);
     }
 
     /// Takes a key out.
@@ -194,8 +248,11 @@ impl Keyspace {
         if let Some(at_ms) = object.expires_at_ms {
             self.expiring.remove(&(at_ms, number));
         }
+        let hash = self.hash(&object.name);
         let database = &mut self.databases[usize::from(object.database)];
-        database.numbers.remove(&object.name);
+        if let Ok(held) = database.numbers.find_entry(hash, |held| *held == number) {
+            held.remove();
+        }
         database.order.remove(&number);
         database.removed = position;
         Some(object)
@@ -240,7 +297,7 @@ impl Keyspace {
         for number in [first, second] {
             let database = &mut self.databases[usize::from(number)];
             database.removed = position;
-            for key in database.order.keys() {
+            for key in &database.order {
                 let object = self.objects.get_mut(key).expect("what has a name is there");
                 object.database = number;
                 object.changed = position;

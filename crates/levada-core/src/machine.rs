@@ -507,12 +507,10 @@ pub(crate) fn apply_to_group(group: &mut Group, effect: &Effect<'_>, at: At) {
         }
         Effect::Delivered { consumer, last_id, entries_read, ids, .. } => {
             set_place(group, *last_id, *entries_read);
-            for id in ids {
-                let (id, consumer, delivered_ms) = (*id, *consumer, at.now_ms);
-                let entry = Pending { id, consumer, delivered_ms, count: 1, leases: 1, flags: 0 };
-                group.set_pending(at.position, entry);
-            }
-            group.seen(*consumer, at.now_ms, !ids.is_empty());
+            let (id, consumer, delivered_ms) = (StreamId::MIN, *consumer, at.now_ms);
+            let like = Pending { id, consumer, delivered_ms, count: 1, leases: 1, flags: 0 };
+            group.deliver(at.position, ids, like);
+            group.seen(consumer, at.now_ms, !ids.is_empty());
         }
         Effect::Claimed { consumer, delivered_ms, rows, lease, .. } => {
             for (id, count) in rows {
@@ -523,9 +521,7 @@ pub(crate) fn apply_to_group(group: &mut Group, effect: &Effect<'_>, at: At) {
                 group.set_pending(at.position, entry);
             }
         }
-        Effect::Released { ids, .. } => {
-            ids.iter().for_each(|id| group.release(at.position, *id));
-        }
+        Effect::Released { ids, .. } => group.release_all(at.position, ids),
         _ => {}
     }
 }

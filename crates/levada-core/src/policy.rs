@@ -13,7 +13,8 @@
 //! value   := varint, but: 18 a varint count and varints, 19 bytes, 21 bytes and a varint
 //! ```
 
-use alloc::{sync::Arc, vec::Vec};
+use alloc::{boxed::Box, sync::Arc, vec::Vec};
+use core::ops::Deref;
 
 use crate::{
     error::Error,
@@ -94,6 +95,35 @@ pub struct StreamPolicy {
     pub dedup_window_ms: u64,
     /// DEDUP-MAX: idempotent ids of the stream.
     pub dedup_max: u64,
+}
+
+/// The policy of a stream where it is kept: one that says nothing takes a pointer.
+#[derive(Clone, Default, Debug)]
+pub struct HeldPolicy(Option<Box<StreamPolicy>>);
+
+impl Deref for HeldPolicy {
+    type Target = StreamPolicy;
+
+    fn deref(&self) -> &StreamPolicy {
+        const NONE: &StreamPolicy = &StreamPolicy {
+            retention: Retention::Keep,
+            retain_acked_ms: 0,
+            max_age_ms: 0,
+            max_len: 0,
+            max_bytes: 0,
+            on_limit: OnLimit::Reject,
+            durability: Durability::Always,
+            dedup_window_ms: 0,
+            dedup_max: 0,
+        };
+        self.0.as_deref().unwrap_or(NONE)
+    }
+}
+
+impl From<StreamPolicy> for HeldPolicy {
+    fn from(policy: StreamPolicy) -> Self {
+        Self((policy != StreamPolicy::default()).then(|| Box::new(policy)))
+    }
 }
 
 /// The policy of a group (XGROUP CFGSET).

@@ -22,29 +22,29 @@ pub const REDRIVEN_MAX: usize = 100_000;
 /// See the module.
 #[derive(Clone, Default, Debug)]
 pub struct Redriven {
-    /// Each with the id that was the stream's last before it.
-    ids: Arc<BTreeMap<StreamId, StreamId>>,
+    /// Each with the id that was the stream's last before it; `None` for none, as in most streams.
+    ids: Option<Arc<BTreeMap<StreamId, StreamId>>>,
 }
 
 impl Redriven {
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.ids.is_empty()
+        self.len() == 0
     }
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.ids.len()
+        self.ids.as_ref().map_or(0, |ids| ids.len())
     }
 
     /// Whether this entry is one.
     pub fn contains(&self, id: StreamId) -> bool {
-        self.ids.contains_key(&id)
+        self.ids.as_ref().is_some_and(|ids| ids.contains_key(&id))
     }
 
     /// Those above an id, in order, each with the id before it.
     pub fn above(&self, id: StreamId) -> impl Iterator<Item = (StreamId, StreamId)> + '_ {
-        let above = self.ids.range((Excluded(id), Unbounded));
+        let above = self.ids.iter().flat_map(move |ids| ids.range((Excluded(id), Unbounded)));
         above.map(|(id, before)| (*id, *before))
     }
 
@@ -62,28 +62,32 @@ impl Redriven {
     }
 
     pub(crate) fn insert(&mut self, id: StreamId, before: StreamId) {
-        Arc::make_mut(&mut self.ids).insert(id, before);
+        Arc::make_mut(self.ids.get_or_insert_default()).insert(id, before);
     }
 
     /// Forgets those below an id.
     pub(crate) fn drop_below(&mut self, id: StreamId) {
-        if self.ids.first_key_value().is_some_and(|(first, _)| *first < id) {
-            let ids = Arc::make_mut(&mut self.ids);
+        let Some(ids) = &mut self.ids else {
+            return;
+        };
+        if ids.first_key_value().is_some_and(|(first, _)| *first < id) {
+            let ids = Arc::make_mut(ids);
             *ids = ids.split_off(&id);
         }
     }
 
     /// Forgets those above an id.
     pub(crate) fn drop_above(&mut self, id: StreamId) {
-        if let Some(end) = id.next().filter(|_| self.above(id).next().is_some()) {
-            Arc::make_mut(&mut self.ids).split_off(&end);
+        let end = id.next().filter(|_| self.above(id).next().is_some());
+        if let (Some(end), Some(ids)) = (end, &mut self.ids) {
+            Arc::make_mut(ids).split_off(&end);
         }
     }
 
     /// Appends the ids, each with the one before it.
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
-        put_u64(out, self.ids.len() as u64);
-        for (id, before) in &*self.ids {
+        put_u64(out, self.len() as u64);
+        for (id, before) in self.ids.iter().flat_map(|ids| ids.iter()) {
             put_id(out, *id);
             put_id(out, *before);
         }
@@ -92,7 +96,7 @@ impl Redriven {
     /// The inverse.
     pub(crate) fn decode(reader: &mut Reader<'_>) -> Option<Self> {
         let ids = (0..reader.count()?).map(|_| Some((reader.id()?, reader.id()?)));
-        Some(Self { ids: Arc::new(ids.collect::<Option<_>>()?) })
+        Some(Self { ids: Some(Arc::new(ids.collect::<Option<_>>()?)) })
     }
 }
 

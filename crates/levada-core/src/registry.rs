@@ -5,21 +5,36 @@
 //! come and go. Iteration is in the order of names, as Redis lists groups and consumers.
 
 use alloc::{
+    boxed::Box,
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
     vec::Vec,
 };
 
-/// Values by name and by number.
+/// Values by name and by number. An empty one takes a pointer: most streams have no group.
 #[derive(Clone, Debug)]
 pub struct Registry<T> {
+    held: Option<Box<Held<T>>>,
+}
+
+/// A name and its value; `None` where the number is free.
+type Slot<T> = Option<(Arc<[u8]>, T)>;
+
+#[derive(Clone, Debug)]
+struct Held<T> {
     numbers: BTreeMap<Arc<[u8]>, u32>,
-    slots: Vec<Option<(Arc<[u8]>, T)>>,
+    slots: Vec<Slot<T>>,
     /// Empty slots below the last that is not.
     free: BTreeSet<u32>,
 }
 
 impl<T> Default for Registry<T> {
+    fn default() -> Self {
+        Self { held: None }
+    }
+}
+
+impl<T> Default for Held<T> {
     fn default() -> Self {
         Self { numbers: BTreeMap::new(), slots: Vec::new(), free: BTreeSet::new() }
     }
@@ -28,37 +43,39 @@ impl<T> Default for Registry<T> {
 impl<T> Registry<T> {
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.numbers.len()
+        self.held.as_ref().map_or(0, |held| held.numbers.len())
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.numbers.is_empty()
+        self.len() == 0
     }
 
     /// The number of a name.
     pub fn number(&self, name: &[u8]) -> Option<u32> {
-        self.numbers.get(name).copied()
+        self.held.as_ref()?.numbers.get(name).copied()
     }
 
     /// The lowest number that is free.
     pub fn free_number(&self) -> u32 {
-        self.free.first().copied().unwrap_or_else(|| number_of(self.slots.len()))
+        let free = self.held.as_ref().and_then(|held| held.free.first().copied());
+        free.unwrap_or_else(|| number_of(self.slots().len()))
     }
 
     /// The value of a number.
     pub fn get(&self, number: u32) -> Option<&T> {
-        self.slots.get(number as usize)?.as_ref().map(|(_, value)| value)
+        self.slots().get(number as usize)?.as_ref().map(|(_, value)| value)
     }
 
     /// The value of a number, to be changed.
     pub fn get_mut(&mut self, number: u32) -> Option<&mut T> {
-        self.slots.get_mut(number as usize)?.as_mut().map(|(_, value)| value)
+        let slot = self.held.as_mut()?.slots.get_mut(number as usize)?;
+        slot.as_mut().map(|(_, value)| value)
     }
 
     /// The name of a number.
     pub fn name(&self, number: u32) -> Option<&Arc<[u8]>> {
-        self.slots.get(number as usize)?.as_ref().map(|(name, _)| name)
+        self.slots().get(number as usize)?.as_ref().map(|(name, _)| name)
     }
 
     /// The value of a name, with its number.
@@ -69,32 +86,39 @@ impl<T> Registry<T> {
 
     /// Puts a value under a number and a name, both free.
     pub fn insert(&mut self, number: u32, name: Arc<[u8]>, value: T) {
+        let held = self.held.get_or_insert_default();
         let at = number as usize;
-        if self.slots.len() <= at {
-            self.free.extend(number_of(self.slots.len())..number);
-            self.slots.resize_with(at + 1, || None);
+        if held.slots.len() <= at {
+            held.free.extend(number_of(held.slots.len())..number);
+            held.slots.resize_with(at + 1, || None);
         }
-        assert!(self.slots[at].is_none(), "a number is given out once");
-        self.free.remove(&number);
-        self.numbers.insert(Arc::clone(&name), number);
-        self.slots[at] = Some((name, value));
+        assert!(held.slots[at].is_none(), "a number is given out once");
+        held.free.remove(&number);
+        held.numbers.insert(Arc::clone(&name), number);
+        held.slots[at] = Some((name, value));
     }
 
     /// Takes a value out.
     pub fn remove(&mut self, number: u32) -> Option<T> {
-        let (name, value) = self.slots.get_mut(number as usize)?.take()?;
-        self.numbers.remove(&name);
-        self.free.insert(number);
-        while self.slots.last().is_some_and(Option::is_none) {
-            self.slots.pop();
-            self.free.remove(&number_of(self.slots.len()));
+        let held = self.held.as_mut()?;
+        let (name, value) = held.slots.get_mut(number as usize)?.take()?;
+        held.numbers.remove(&name);
+        held.free.insert(number);
+        while held.slots.last().is_some_and(Option::is_none) {
+            held.slots.pop();
+            held.free.remove(&number_of(held.slots.len()));
         }
         Some(value)
     }
 
     /// Names, numbers and values in the order of names.
     pub fn iter(&self) -> impl Iterator<Item = (&Arc<[u8]>, u32, &T)> {
-        self.numbers.iter().filter_map(|(name, number)| Some((name, *number, self.get(*number)?)))
+        let numbers = self.held.iter().flat_map(|held| &held.numbers);
+        numbers.filter_map(|(name, number)| Some((name, *number, self.get(*number)?)))
+    }
+
+    fn slots(&self) -> &[Slot<T>] {
+        self.held.as_ref().map_or(&[], |held| &held.slots)
     }
 }
 

@@ -15,7 +15,7 @@ use crate::{
     id::StreamId,
     idempotence::Idempotence,
     index::{self, BlockMeta, Index},
-    policy::StreamPolicy,
+    policy::{HeldPolicy, StreamPolicy},
     redriven::Redriven,
     registry::Registry,
     restored::RestoredStream,
@@ -37,7 +37,7 @@ pub struct Stream {
     /// Consumer groups.
     pub groups: Registry<Arc<Group>>,
     /// What the server does with it by itself.
-    pub policy: StreamPolicy,
+    pub policy: HeldPolicy,
     /// Whether it, or a group of it, has or had a policy: only then time does anything to it.
     is_tended: bool,
     /// Entries that groups skipped which are gone, under RETENTION ACKED.
@@ -157,7 +157,7 @@ impl Stream {
 
     /// Gives it a policy.
     pub(crate) fn set_policy(&mut self, policy: StreamPolicy) {
-        self.policy = policy;
+        self.policy = policy.into();
         self.tend();
     }
 
@@ -390,13 +390,12 @@ impl Stream {
         if !self.meta(number).is_some_and(|meta| meta.is_live(row)) {
             return false;
         }
-        let (live, dead) = if number == self.tail_number() {
-            (&mut self.tail.live, &mut self.tail.dead)
+        let dead = if number == self.tail_number() {
+            self.tail.live -= 1;
+            &mut self.tail.dead
         } else {
-            let meta = self.index.get_mut(number).expect("has facts");
-            (&mut meta.live, &mut meta.dead)
+            &mut self.index.lose(number, 1).expect("has facts").dead
         };
-        *live -= 1;
         Arc::make_mut(dead.get_or_insert_default()).insert(row);
         self.length -= 1;
         self.end_dead_node(number);
@@ -417,10 +416,9 @@ impl Stream {
     /// Drops what stands before a place.
     pub(crate) fn trim_to(&mut self, block: u64, row: u32) {
         let block = block.min(self.tail_number());
-        while self.first_block() < block {
-            let first = self.first_block();
-            self.length -= u64::from(self.index.get(first).map_or(0, |meta| meta.live));
-            self.index.drop_before(first + 1);
+        if self.first_block() < block {
+            self.length -= self.index.live_before(block);
+            self.index.drop_before(block);
             self.floor = 0;
         }
         if self.first_block() == block && row > self.floor {
@@ -429,8 +427,8 @@ impl Stream {
             self.floor = row;
             if block == self.tail_number() {
                 self.tail.live -= removed;
-            } else if let Some(meta) = self.index.get_mut(block) {
-                meta.live -= removed;
+            } else {
+                self.index.lose(block, removed);
             }
         }
         self.drop_dead_front();
@@ -454,25 +452,16 @@ impl Stream {
 
     /// The place after the first `n` live entries: block and row.
     pub fn place_after(&self, n: u64) -> (u64, u32) {
-        let mut left = n;
-        let mut number = self.first_block();
-        while let Some(meta) = self.meta(number) {
-            if left < u64::from(meta.live) || number == self.tail_number() {
-                let row = meta.after_live(meta.first_row, meta.count, left, false);
-                return (number, row);
-            }
-            left -= u64::from(meta.live);
-            number += 1;
+        let (number, left) = self.index.nth_live(n);
+        match self.meta(number) {
+            Some(meta) => (number, meta.after_live(meta.first_row, meta.count, left, false)),
+            None => (self.tail_number(), self.tail.block.count()),
         }
-        (self.tail_number(), self.tail.block.count())
     }
 
     /// Live entries before a place.
     pub fn live_before(&self, block: u64, row: u32) -> u64 {
-        let whole: u64 = (self.first_block()..block)
-            .filter_map(|number| self.meta(number))
-            .map(|meta| u64::from(meta.live))
-            .sum();
+        let whole = self.index.live_before(block);
         whole + self.meta(block).map_or(0, |meta| u64::from(meta.live_before(row)))
     }
 
@@ -527,7 +516,7 @@ impl Stream {
     ) -> Option<(Self, Vec<u32>, Vec<u32>)> {
         let mut stream = Self {
             is_tended: reader.u8()? == 1,
-            policy: StreamPolicy::decode(reader)?,
+            policy: StreamPolicy::decode(reader)?.into(),
             last_id: reader.id()?,
             entries_added: reader.u64()?,
             max_deleted_id: reader.id()?,

@@ -96,6 +96,11 @@ impl<'a> Writer<'a> {
         self.payload(bytes);
     }
 
+    /// The header of a byte string of `len` bytes: they, and CR LF, are the caller's to write.
+    pub fn bulk_header(&mut self, len: usize) {
+        self.header(b'$', len);
+    }
+
     /// An integer as a byte string of its digits: any `i64` or `u64`.
     #[inline]
     pub fn bulk_integer(&mut self, value: impl itoa::Integer) {

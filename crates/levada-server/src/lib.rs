@@ -43,6 +43,7 @@ mod stream_arguments;
 mod tls;
 mod transaction;
 mod usage;
+mod values;
 mod wire_error;
 
 pub use command::table as command_table;

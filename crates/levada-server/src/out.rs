@@ -3,26 +3,31 @@
 //! ```text
 //! buffer   [ sent | may leave | must wait for the log ........ ]
 //! marks           ^ end, release   ^ end, release
-//! pieces   entries not yet written, and the bytes between and behind them
+//! pieces   entries and long strings not yet written, and the bytes between and behind them
+//! head     a reply that others get too, before all that is in the buffer
 //! ```
 //!
 //! Invariants: bytes leave in order; bytes below a mark leave only when the log has reached the
 //! mark's release; while there are pieces the connection runs no further command, so that all of
-//! them belong to one request. At most about [`BUFFERED_BYTES_MAX`] are written ahead: a reply may
-//! be longer than memory.
+//! them belong to one request. At most about [`BUFFERED_BYTES_MAX`] are written ahead, and of what
+//! is drawn [`DRAWN_BYTES_MAX`]: a reply may be longer than memory.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
+use std::sync::Arc;
 
 use levada_core::reply::Entries;
 use levada_resp::{Protocol, Writer};
 
 use crate::engine::{Lsn, Wait};
 use crate::entries::{Cursor, Drawn, Source};
+use crate::values::{AT_ONCE_BYTES_MAX, Values};
 use crate::wire_error::WireError;
 
 /// Bytes above which a connection's pieces and further commands wait for the socket.
 pub(crate) const BUFFERED_BYTES_MAX: usize = 1 << 20;
+/// Bytes of a long reply that are written in one turn: others wait for it meanwhile.
+const DRAWN_BYTES_MAX: usize = 256 << 10;
 /// The same for the replies inside EXEC: what one command shows must not be lost to the next one.
 const AHEAD_BYTES_MAX: usize = 32 << 20;
 
@@ -79,6 +84,20 @@ enum Piece {
         cursor: Cursor,
         reply_start: Option<u64>,
     },
+    Values(Values),
+}
+
+/// A reply of which only the pointer is this connection's own.
+#[derive(Debug)]
+struct Head {
+    bytes: Arc<[u8]>,
+    sent: usize,
+}
+
+impl Head {
+    fn unsent(&self) -> &[u8] {
+        &self.bytes[self.sent..]
+    }
 }
 
 /// How far [`Out::draw`] came.
@@ -97,6 +116,7 @@ pub(crate) enum Progress {
 /// See the module.
 #[derive(Default, Debug)]
 pub(crate) struct Out {
+    head: Option<Head>,
     buffer: Vec<u8>,
     sent: usize,
     /// Position of `buffer[0]` in all that the connection ever wrote.
@@ -109,7 +129,7 @@ pub(crate) struct Out {
 impl Out {
     /// Whether there is nothing left to send or to draw.
     pub(crate) fn is_empty(&self) -> bool {
-        self.sent == self.buffer.len() && self.pieces.is_empty()
+        self.len() == 0 && self.pieces.is_empty()
     }
 
     /// Whether entries are still to be drawn.
@@ -117,16 +137,29 @@ impl Out {
         !self.pieces.is_empty()
     }
 
+    /// Whether entries can be drawn: some are left, and the socket took what was drawn before.
+    pub(crate) fn may_draw(&self) -> bool {
+        self.is_drawing() && self.len() <= DRAWN_BYTES_MAX
+    }
+
     /// Bytes written and not sent.
     pub(crate) fn len(&self) -> usize {
-        self.buffer.len() - self.sent
+        self.buffer.len() - self.sent + self.head.as_ref().map_or(0, |head| head.unsent().len())
+    }
+
+    /// The position of the first byte that is not sent.
+    fn sent_position(&self) -> u64 {
+        match &self.head {
+            Some(head) => self.base - head.unsent().len() as u64,
+            None => self.base + self.sent as u64,
+        }
     }
 
     /// Bytes written and not sent, and those that stand behind entries to be drawn.
     pub(crate) fn queued_bytes(&self) -> usize {
         let behind = self.pieces.iter().map(|piece| match piece {
             Piece::Bytes(bytes) => bytes.len(),
-            Piece::Entries { .. } => 0,
+            Piece::Entries { .. } | Piece::Values(_) => 0,
         });
         self.len() + behind.sum::<usize>()
     }
@@ -135,7 +168,8 @@ impl Out {
     pub(crate) fn memory_bytes(&self) -> usize {
         let pieces = self.pieces.iter().map(|piece| match piece {
             Piece::Bytes(bytes) => bytes.capacity(),
-            Piece::Entries { .. } => 0,
+            // Strings are shared with what holds them.
+            Piece::Entries { .. } | Piece::Values(_) => 0,
         });
         self.buffer.capacity() + pieces.sum::<usize>()
     }
@@ -172,6 +206,33 @@ impl Out {
         }
     }
 
+    /// A whole reply that others get too, and which leaves when `release` is met.
+    pub(crate) fn push_shared(&mut self, bytes: &Arc<[u8]>, release: Release) {
+        if self.is_empty() && self.buffer.is_empty() {
+            self.base += bytes.len() as u64;
+            self.head = Some(Head { bytes: Arc::clone(bytes), sent: 0 });
+        } else {
+            self.target().extend_from_slice(bytes);
+        }
+        self.mark(release);
+    }
+
+    /// Strings or nulls, without an array header: at once where that is little, else as the socket
+    /// takes them.
+    pub(crate) fn push_values(&mut self, values: Vec<Option<Arc<[u8]>>>, protocol: Protocol) {
+        let bytes: usize = values.iter().flatten().map(|value| value.len()).sum();
+        if bytes > AT_ONCE_BYTES_MAX {
+            return self.pieces.push_back(Piece::Values(Values::new(values)));
+        }
+        let mut writer = Writer::new(self.target(), protocol);
+        for value in values {
+            match value {
+                Some(bytes) => writer.bulk(&bytes),
+                None => writer.null(),
+            }
+        }
+    }
+
     /// Ends a reply: all of it leaves when `release` is met.
     pub(crate) fn mark(&mut self, release: Release) {
         let end = self.position();
@@ -203,7 +264,7 @@ impl Out {
     /// Writes entries into the buffer until it is full or a block is missing.
     pub(crate) fn draw(&mut self, protocol: Protocol, source: &mut dyn Source) -> Progress {
         let release = self.pieces_release;
-        let progress = self.draw_up_to(BUFFERED_BYTES_MAX, protocol, source);
+        let progress = self.draw_up_to(DRAWN_BYTES_MAX, protocol, source);
         self.mark_drawn(release);
         if progress == Progress::Done {
             self.pieces_release = Release::default();
@@ -227,15 +288,22 @@ impl Out {
             if self.len() > bytes_max {
                 return Progress::Full;
             }
+            // What was sent may still stand in the buffer.
+            let end = self.sent + bytes_max;
             match self.pieces.front_mut() {
                 None => return Progress::Done,
                 Some(Piece::Bytes(bytes)) => {
                     self.buffer.append(bytes);
                     self.pieces.pop_front();
                 }
+                Some(Piece::Values(values)) => {
+                    if values.draw(&mut self.buffer, protocol, end) {
+                        self.pieces.pop_front();
+                    }
+                }
                 Some(Piece::Entries { cursor, reply_start }) => {
                     let reply_start = *reply_start;
-                    match cursor.draw(&mut self.buffer, protocol, bytes_max, source) {
+                    match cursor.draw(&mut self.buffer, protocol, end, source) {
                         Drawn::All => drop(self.pieces.pop_front()),
                         Drawn::Some => {}
                         Drawn::Reading => return Progress::Reading,
@@ -263,7 +331,7 @@ impl Out {
 
     /// Puts an error in the place of a reply of which nothing has left; whether that was so.
     fn replace_reply(&mut self, start: Option<u64>, protocol: Protocol, error: &WireError) -> bool {
-        let unsent = |start: &u64| *start >= self.base + self.sent as u64;
+        let unsent = |start: &u64| *start >= self.sent_position();
         let Some(start) = start.filter(unsent) else {
             return false;
         };
@@ -276,13 +344,21 @@ impl Out {
     pub(crate) fn send(&mut self, to: &mut impl Write, reached: Release) -> io::Result<bool> {
         let end = self.releasable(reached);
         let mut drained = true;
+        // A head leaves whole or not at all: it is one reply, and marks stand at ends of replies.
+        while let Some(head) = self.head.as_mut().filter(|_| end >= self.base && drained) {
+            match write_some(to, head.unsent())? {
+                Some(count) => head.sent += count,
+                None => drained = false,
+            }
+            if head.unsent().is_empty() {
+                self.head = None;
+            }
+        }
+        let end = usize::try_from(end.saturating_sub(self.base)).expect("it stands in the buffer");
         while self.sent < end && drained {
-            match to.write(&self.buffer[self.sent..end]) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(count) => self.sent += count,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => drained = false,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+            match write_some(to, &self.buffer[self.sent..end])? {
+                Some(count) => self.sent += count,
+                None => drained = false,
             }
         }
         self.forget_sent();
@@ -292,6 +368,9 @@ impl Out {
     /// Lets go of what was sent, whole or a large part, so that a long reply to a slow reader takes
     /// no more memory than its unsent bytes.
     fn forget_sent(&mut self) {
+        if self.head.is_some() {
+            return;
+        }
         if self.sent == self.buffer.len() {
             self.base += self.sent as u64;
             self.buffer.clear();
@@ -304,9 +383,10 @@ impl Out {
         }
     }
 
-    /// Up to where the buffer may leave.
-    fn releasable(&mut self, reached: Release) -> usize {
-        let mut end = self.base + self.sent as u64;
+    /// The position up to which what is here may leave.
+    fn releasable(&mut self, reached: Release) -> u64 {
+        let start = self.sent_position();
+        let mut end = start;
         while let Some(mark) = self.marks.front() {
             if !mark.release.is_met(reached) {
                 break;
@@ -314,18 +394,16 @@ impl Out {
             end = mark.end.max(end);
             self.marks.pop_front();
         }
-        let end = usize::try_from(end - self.base).expect("it stands in the buffer");
-        if end > self.sent {
+        if end > start {
             // What has left its mark behind and was not sent yet must be found again.
-            self.marks
-                .push_front(Mark { end: self.base + end as u64, release: Release::default() });
+            self.marks.push_front(Mark { end, release: Release::default() });
         }
         end
     }
 
     /// What the first bytes that may not leave wait for; `None` where nothing waits.
     pub(crate) fn waits_for(&self, reached: Release) -> Option<Release> {
-        let first = self.marks.iter().find(|mark| mark.end > self.base + self.sent as u64)?;
+        let first = self.marks.iter().find(|mark| mark.end > self.sent_position())?;
         (!first.release.is_met(reached)).then_some(first.release)
     }
 
@@ -335,10 +413,28 @@ impl Out {
         idle.then(|| std::mem::take(&mut self.buffer))
     }
 
+    /// What is written, whatever it waits for.
+    pub(crate) fn into_buffer(self) -> Vec<u8> {
+        self.buffer
+    }
+
     /// Takes a buffer to write into, where it has none.
     pub(crate) fn lend_buffer(&mut self, pool: &mut Vec<Vec<u8>>) {
         if self.buffer.capacity() == 0 {
             self.buffer = pool.pop().unwrap_or_default();
+        }
+    }
+}
+
+/// Writes once; `None` where the socket takes nothing now.
+fn write_some(to: &mut impl Write, bytes: &[u8]) -> io::Result<Option<usize>> {
+    loop {
+        match to.write(bytes) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(count) => return Ok(Some(count)),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
         }
     }
 }
@@ -359,6 +455,7 @@ impl Release {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::BlockAccess;
 
     fn durable(lsn: Lsn) -> Release {
         Wait::Durable(lsn).into()
@@ -448,6 +545,61 @@ mod tests {
             out.send(&mut to, Release::reached(1, 1)).expect("blocks at worst");
         }
         assert!(out.buffer.len() < 4 * BUFFERED_BYTES_MAX, "{} bytes", out.buffer.len());
+    }
+
+    #[test]
+    fn a_shared_reply_leaves_in_its_turn() {
+        let shared: Arc<[u8]> = Arc::from(&b"shared"[..]);
+        for before in ["", "before"] {
+            let mut out = Out::default();
+            if !before.is_empty() {
+                out.target().extend_from_slice(before.as_bytes());
+                out.mark(durable(1));
+            }
+            out.push_shared(&shared, durable(2));
+            out.target().extend_from_slice(b"behind");
+            out.mark(durable(3));
+            assert_eq!(out.len(), before.len() + 12);
+            assert_eq!(sent(&mut out, 1), before);
+            assert_eq!(out.waits_for(Release::reached(1, 1)), Some(durable(2)));
+            let mut to = Narrow(Vec::new(), false);
+            for _ in 0..20 {
+                out.send(&mut to, Release::reached(2, 2)).expect("blocks at worst");
+            }
+            assert_eq!(to.0, b"shared");
+            assert_eq!(out.waits_for(Release::reached(2, 2)), Some(durable(3)));
+            assert_eq!(sent(&mut out, 3), "behind");
+            assert!(out.is_empty());
+            out.push_shared(&shared, durable(4));
+            assert_eq!((sent(&mut out, 3), sent(&mut out, 4)), (String::new(), "shared".into()));
+        }
+    }
+
+    struct Nowhere;
+
+    impl Source for Nowhere {
+        fn block(&mut self, _: levada_core::keyspace::KeyNumber, _: u64) -> BlockAccess<'_> {
+            BlockAccess::Gone
+        }
+    }
+
+    #[test]
+    fn long_strings_take_no_memory_until_the_socket_takes_them() {
+        let long: Arc<[u8]> = vec![b'x'; 3 << 20].into();
+        let mut out = Out::default();
+        out.push_values(vec![Some(long); 10], Protocol::Resp2);
+        out.target().extend_from_slice(b"end");
+        out.mark(durable(1));
+        let (mut all, mut largest) = (0, 0);
+        while out.draw(Protocol::Resp2, &mut Nowhere) != Progress::Done || !out.is_empty() {
+            largest = largest.max(out.buffer.capacity());
+            // Some of it, so that what was sent stays in the buffer for a while.
+            let mut to = Slow(100_000);
+            all += out.len().min(100_000);
+            out.send(&mut to, Release::reached(1, 1)).expect("blocks at worst");
+        }
+        assert_eq!(all, 10 * ("$3145728\r\n\r\n".len() + (3 << 20)) + 3);
+        assert!(largest <= 4 * BUFFERED_BYTES_MAX, "{largest}");
     }
 
     #[test]

@@ -2,6 +2,8 @@
 //!
 //! What is written must be exactly one value of RESP; headers announce exactly what follows.
 
+use std::sync::Arc;
+
 use levada_core::id::StreamId;
 use levada_core::reply::{
     Autoclaimed, Claimed, ConsumerInfo, Entries, Fact, GroupFull, GroupInfo, PendingRow,
@@ -11,6 +13,7 @@ use levada_resp::{Protocol, Writer};
 
 use crate::out::Out;
 use crate::spec::Names;
+use crate::values::AT_ONCE_BYTES_MAX;
 use crate::wire_error::WireError;
 
 /// A reply being written.
@@ -65,6 +68,20 @@ impl<'a> Output<'a> {
         } else {
             self.out.push_entries(entries, self.start);
         }
+    }
+
+    /// A string.
+    pub(crate) fn bytes(&mut self, bytes: Arc<[u8]>) {
+        if bytes.len() > AT_ONCE_BYTES_MAX {
+            self.out.push_values(vec![Some(bytes)], self.protocol);
+        } else {
+            self.write().bulk(&bytes);
+        }
+    }
+
+    /// Strings or nulls, without an array header.
+    pub(crate) fn values(&mut self, values: Vec<Option<Arc<[u8]>>>) {
+        self.out.push_values(values, self.protocol);
     }
 
     pub(crate) fn id(&mut self, id: StreamId) {
@@ -155,16 +172,11 @@ pub(crate) fn plain(output: &mut Output<'_>, reply: Reply, names: &Names<'_>) {
         }
         Reply::Id(id) => output.id(id),
         Reply::Ids(ids) => output.ids(&ids),
-        Reply::Bytes(bytes) => output.write().bulk(&bytes),
+        Reply::Bytes(bytes) => output.bytes(bytes),
         Reply::Status(word) => output.write().simple(word),
         Reply::Values(values) => {
             output.write().array(values.len());
-            for value in values {
-                match value {
-                    Some(bytes) => output.write().bulk(&bytes),
-                    None => output.write().null(),
-                }
-            }
+            output.values(values);
         }
         Reply::Names(names) => byte_strings(output, &names),
         Reply::Scanned(cursor, names) => {
@@ -209,7 +221,7 @@ pub(crate) fn plain(output: &mut Output<'_>, reply: Reply, names: &Names<'_>) {
     }
 }
 
-fn byte_strings(output: &mut Output<'_>, strings: &[std::sync::Arc<[u8]>]) {
+fn byte_strings(output: &mut Output<'_>, strings: &[Arc<[u8]>]) {
     output.write().array(strings.len());
     for string in strings {
         output.write().bulk(string);

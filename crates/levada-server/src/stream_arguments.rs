@@ -135,8 +135,12 @@ pub(crate) fn id(text: &[u8]) -> Result<StreamId, WireError> {
 
 /// An id as Redis reads it; see [`loose_u64`].
 pub(crate) fn parse_id(text: &[u8], seq_missing: u64) -> Option<StreamId> {
-    let text = c_string(text);
+    // Nearly all are as they were given out: that is looked for before anything else.
     StreamId::parse(text, seq_missing).or_else(|| {
+        let text = c_string(text);
+        if let Some(id) = StreamId::parse(text, seq_missing) {
+            return Some(id);
+        }
         let dash = text.iter().position(|byte| *byte == b'-');
         let (ms, seq) = text.split_at_checked(dash.unwrap_or(text.len()))?;
         let seq = seq.get(1..).map_or(Some(seq_missing), loose_u64)?;

@@ -112,6 +112,7 @@ const FIGURES: &[Figure] = &[
     figure("idle_us", "XPENDING IDLE us", 0),
     figure("claim_us", "one XAUTOCLAIM us", 0),
     figure("pass_us", "XAUTOCLAIM of all us", 0),
+    figure("whole_us", "one XAUTOCLAIM of all us", 0),
 ];
 
 impl Figure {
@@ -363,11 +364,12 @@ const PENDING: Case = Case {
             ("pend-idle", "p50_us", "idle_us"),
             ("pend-claim", "p50_us", "claim_us"),
             ("pend-pass", "p50_us", "pass_us"),
+            ("pend-whole", "p50_us", "whole_us"),
         ],
     }]),
     servers: BESIDE_NEWEST,
     once: true,
-    figures: &["pending_bytes", "cpu_us", "idle_us", "claim_us", "pass_us"],
+    figures: &["pending_bytes", "cpu_us", "idle_us", "claim_us", "pass_us", "whole_us"],
 };
 
 const fn long(name: &'static str, title: &'static str, entries: u64) -> Case {

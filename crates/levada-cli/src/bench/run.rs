@@ -180,8 +180,12 @@ impl Rig<'_> {
         self.all_were_read()?;
         let idle = ["XPENDING", "s", "g", "IDLE", IDLE_MS, "-", "+", "10"];
         let claim = ["XAUTOCLAIM", "s", "g", "other", IDLE_MS, "0"];
+        // Ten entries are visited for each of COUNT: all of them in one call.
+        let count = self.options.entries.div_ceil(10).to_string();
+        let whole = ["XAUTOCLAIM", "s", "g", "other", IDLE_MS, "0", "COUNT", &count];
         self.ask("pend-idle", 1, move |_, line| line.push(&idle))?;
         self.ask("pend-claim", 1, move |_, line| line.push(&claim))?;
+        self.ask("pend-whole", 1, |_, line| line.push(&whole))?;
         let script = Pass::new(IDLE_MS, self.time);
         self.measure("pend-pass", 1, script, |script| (script.done, script.latencies))
     }

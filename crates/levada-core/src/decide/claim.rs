@@ -13,7 +13,7 @@ use crate::{
     effect::{Act, Effect, LeaseChange},
     group::NOBODY,
     id::StreamId,
-    pending::Pending,
+    pending::{Pending, Walk},
     policy::GroupPolicy,
     reply::{Autoclaimed, Claimed, Entries, Reply},
 };
@@ -61,10 +61,16 @@ pub(super) fn xautoclaim<'a>(context: Context<'_>, asked: &Xautoclaim<'a>) -> De
     let mut outcome = Outcome::default();
     let mut visits = asked.count.saturating_mul(10);
     let mut left = asked.count;
-    let mut pending = found.group.pending.iter_from(asked.start);
+    let mut pending = found.group.pending.walk(asked.start);
     let mut deleted = Vec::new();
     let mut ended = false;
     while visits > 0 && left > 0 {
+        let passed = passed_over(context, &found, asked, &pending).min(visits);
+        if passed > 0 {
+            pending.pass(passed);
+            visits -= passed;
+            continue;
+        }
         visits -= 1;
         let Some(entry) = pending.next() else {
             ended = true;
@@ -91,6 +97,24 @@ pub(super) fn xautoclaim<'a>(context: Context<'_>, asked: &Xautoclaim<'a>) -> De
     let effects = outcome.effects(&found, asked.consumer, context.now_ms, asked.just_id);
     let claimed = outcome.reply(&found, asked.just_id);
     Ok(Decision { reply: Reply::Autoclaimed(Autoclaimed { cursor, claimed, deleted }), effects })
+}
+
+/// How many entries, from here on, are visited without a look at each: all of them are younger
+/// than is asked for, and there. 0 where that is not known, or nothing stands here.
+fn passed_over(
+    context: Context<'_>,
+    found: &Found<'_>,
+    asked: &Xautoclaim<'_>,
+    pending: &Walk<'_>,
+) -> u64 {
+    let Some(run) = pending.run().filter(|_| asked.idle_ms_min > 0) else {
+        return 0;
+    };
+    let is_young = |oldest_ms: u64| context.now_ms.saturating_sub(oldest_ms) < asked.idle_ms_min;
+    match is_young(run.oldest_ms) && places::all_there(found.stream, run.first, run.last) {
+        true => run.len,
+        false => 0,
+    }
 }
 
 /// XNACK key group SILENT|FAIL|FATAL \[DELAY ms] \[REASON text] IDS n id ... \[RETRYCOUNT c]

@@ -112,11 +112,12 @@ impl<'a> Delivery<'_, '_, 'a> {
         let (consumer, created) = self.found.consumer(self.read.consumer);
         effects.extend(created);
         effects.extend(self.claimed(consumer, &claimed, LeaseChange::More));
-        effects.extend(ids.last().map(|&last_id| {
-            let ids = if self.read.no_ack { Vec::new() } else { ids.clone() };
+        let last = ids.last().copied();
+        effects.extend(last.map(|last_id| {
+            let ids = if self.read.no_ack { Vec::new() } else { ids };
             Effect::Delivered { key, group: number, consumer, last_id, entries_read, ids }
         }));
-        if ids.is_empty() || !claimed.is_empty() {
+        if last.is_none() || !claimed.is_empty() {
             effects.push(self.found.seen(consumer, !claimed.is_empty()));
         }
         entries.count += new.count;

@@ -189,10 +189,10 @@ pub(super) fn xack<'a>(
     let Some(Found { key, number: group, group: found, .. }) = found else {
         return Ok(Decision::answer(Reply::Integer(0)));
     };
-    let mut ids: Vec<_> =
-        ids.iter().copied().filter(|id| found.pending.get(*id).is_some()).collect();
+    let mut ids = ids.to_vec();
     ids.sort_unstable();
     ids.dedup();
+    found.pending.retain_held(&mut ids);
     let reply = integer(ids.len() as u64);
     let effects = match ids.is_empty() {
         true => Vec::new(),

@@ -141,7 +141,7 @@ pub(super) fn ids(
         Part::Deleted(_) => None,
     });
     context.require(entries.key, stream, blocks)?;
-    let mut ids = Vec::new();
+    let mut ids = Vec::with_capacity(usize::try_from(entries.count).unwrap_or(0));
     for part in &entries.parts {
         let Part::Rows { block, first, end, dead } = part else {
             continue;
@@ -196,6 +196,22 @@ pub(super) fn still_there(
         return Ok(true);
     }
     Ok(places(context, key, stream, &[id])?.first().is_some_and(Option::is_some))
+}
+
+/// Whether the index tells that all entries between two ids are still there that were once in the
+/// stream: no block of theirs has a deleted row. It may be so where this says no.
+pub(super) fn all_there(stream: &Stream, first: StreamId, last: StreamId) -> bool {
+    /// Blocks that are looked at; pending entries of more are far apart.
+    const BLOCKS_MAX: u64 = 64;
+    let (from, to) = (stream.seek(first), stream.seek(last));
+    let is_whole = |number: u64| {
+        stream.meta(number).is_some_and(|meta| meta.live > 0 && meta.live == meta.count)
+    };
+    first > stream.reissued
+        && last <= stream.last_id
+        && stream.meta(from).is_some_and(|meta| first >= meta.base)
+        && to - from < BLOCKS_MAX
+        && (from..=to).all(is_whole)
 }
 
 /// A single place as a part of an answer.

@@ -35,11 +35,11 @@ pub(super) fn xcfgset<'a>(context: Context<'_>, asked: &Xcfgset<'a>) -> Decided<
         duration_s: asked.idmp_duration_s.unwrap_or(held.duration_s),
         iids_max: asked.idmp_iids_max.unwrap_or(held.iids_max),
     };
-    let mut policy = stream.policy;
+    let mut policy = *stream.policy;
     asked.options.iter().for_each(|option| option.set(&mut policy));
     check::stream(context, stream, &policy)?;
     let mut effects = Vec::new();
-    if policy != stream.policy {
+    if policy != *stream.policy {
         effects.push(Effect::Policy { key, act: Act::StreamPolicySet(policy) });
         if stream.idempotence.dedup().is_none() {
             effects.extend(create::dedup(context, key, &policy));
@@ -55,7 +55,7 @@ pub(super) fn xcfgset<'a>(context: Context<'_>, asked: &Xcfgset<'a>) -> Decided<
 /// XCFGGET key
 pub(super) fn xcfgget<'a>(context: Context<'_>, key: Key<'a>) -> Decided<'a> {
     let (_, stream) = context.existing(key)?;
-    let (policy, idmp) = (stream.policy, stream.idempotence.limits);
+    let (policy, idmp) = (*stream.policy, stream.idempotence.limits);
     let word =
         |is_second: bool, words: [&'static str; 2]| Fact::Word(words[usize::from(is_second)]);
     let facts = Vec::from([

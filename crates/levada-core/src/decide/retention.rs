@@ -145,7 +145,7 @@ pub(super) fn is_full(stream: &Stream, bytes: usize) -> bool {
 
 /// The limit that one more entry would exceed.
 pub(super) fn over(stream: &Stream, bytes: usize) -> Option<Limit> {
-    let StreamPolicy { max_len, max_bytes, .. } = stream.policy;
+    let StreamPolicy { max_len, max_bytes, .. } = *stream.policy;
     if max_len > 0 && stream.len() >= max_len {
         return Some(Limit::Len { max: max_len, held: stream.len() });
     }

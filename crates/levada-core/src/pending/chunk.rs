@@ -20,6 +20,7 @@
 //! Ids thus ascend in whatever decodes.
 
 use alloc::vec::Vec;
+use core::cmp::Ordering;
 
 use crate::{
     id::StreamId,
@@ -190,6 +191,58 @@ impl Chunk {
         }
     }
 
+    /// Adds entries of these ids behind the last, in all else like `like`. They must ascend, be
+    /// above the last one, and not be more than there is room for.
+    pub(super) fn extend(&mut self, ids: &[StreamId], like: Pending) {
+        let entry = |id: &StreamId| Pending { id: *id, ..like };
+        let base = self.base;
+        match &mut self.slots {
+            Slots::Narrow(slots) => {
+                reserve(slots, ids.len());
+                for (at, id) in ids.iter().enumerate() {
+                    let Some(slot) = base.slot(&entry(id)) else {
+                        return self.repack(|held| held.extend(ids[at..].iter().map(entry)));
+                    };
+                    slots.push(slot);
+                }
+            }
+            Slots::Wide(slots) => {
+                reserve(slots, ids.len());
+                slots.extend(ids.iter().map(entry));
+            }
+        }
+    }
+
+    /// Takes out the entries of these ids, which ascend, from `index` on, telling `gone` of each.
+    pub(super) fn remove_all(
+        &mut self,
+        index: usize,
+        ids: &[StreamId],
+        mut gone: impl FnMut(Pending),
+    ) {
+        let base = self.base;
+        match &mut self.slots {
+            Slots::Narrow(slots) => remove_ids(
+                slots,
+                index,
+                ids,
+                |slot| base.id(*slot),
+                |slot| {
+                    gone(base.entry(slot));
+                },
+            ),
+            Slots::Wide(slots) => remove_ids(slots, index, ids, |held| held.id, gone),
+        }
+    }
+
+    /// The index of the first entry at or above `id`, which is not below `hint`.
+    pub(super) fn seek(&self, hint: usize, id: StreamId) -> usize {
+        match &self.slots {
+            Slots::Narrow(slots) => seek(slots, hint, id, |slot| self.base.id(*slot)),
+            Slots::Wide(slots) => seek(slots, hint, id, |held| held.id),
+        }
+    }
+
     /// Takes out the entry at `index`.
     pub(super) fn remove(&mut self, index: usize) -> Pending {
         let removed = self.get(index);
@@ -310,10 +363,66 @@ fn insert_growing<T>(slots: &mut Vec<T>, index: usize, slot: T) {
     slots.insert(index, slot);
 }
 
+fn reserve<T>(slots: &mut Vec<T>, more: usize) {
+    let wanted = capacity_for(slots.len() + more);
+    if wanted > slots.capacity() {
+        slots.reserve_exact(wanted - slots.len());
+    }
+}
+
 fn remove_shrinking<T>(slots: &mut Vec<T>, index: usize) {
     slots.remove(index);
-    if slots.len() <= slots.capacity() / 4 {
-        slots.shrink_to((slots.capacity() / 2).max(SLOTS_MIN));
+    shrink(slots);
+}
+
+fn shrink<T>(slots: &mut Vec<T>) {
+    let mut capacity = slots.capacity();
+    while slots.len() <= capacity / 4 && capacity > SLOTS_MIN {
+        capacity /= 2;
+    }
+    if capacity < slots.capacity() {
+        slots.shrink_to(capacity.max(SLOTS_MIN));
+    }
+}
+
+/// Takes out what has one of these ids, from `start` on: one walk up to the last of them, and one
+/// move of what stands behind it.
+fn remove_ids<T: Copy>(
+    slots: &mut Vec<T>,
+    start: usize,
+    ids: &[StreamId],
+    id_of: impl Fn(&T) -> StreamId,
+    mut gone: impl FnMut(T),
+) {
+    let (mut from, mut to) = (start, start);
+    let mut ids = ids.iter().copied().peekable();
+    while let (Some(id), Some(slot)) = (ids.peek().copied(), slots.get(from).copied()) {
+        match id.cmp(&id_of(&slot)) {
+            Ordering::Less => {
+                ids.next();
+                continue;
+            }
+            Ordering::Equal => {
+                ids.next();
+                gone(slot);
+            }
+            Ordering::Greater => {
+                slots[to] = slot;
+                to += 1;
+            }
+        }
+        from += 1;
+    }
+    slots.drain(to..from);
+    shrink(slots);
+}
+
+/// See [`Chunk::seek`]: the next one or two are tried first, as ids are often asked for in order.
+fn seek<T>(slots: &[T], hint: usize, id: StreamId, id_of: impl Fn(&T) -> StreamId) -> usize {
+    let rest = slots.get(hint..).unwrap_or_default();
+    match rest.iter().take(2).position(|slot| id_of(slot) >= id) {
+        Some(near) => hint + near,
+        None => hint + rest.partition_point(|slot| id_of(slot) < id),
     }
 }
 

@@ -23,8 +23,12 @@ use core::{cmp::Reverse, mem};
 use super::chunk::{CHUNK_ENTRIES, Chunk, Pending};
 use crate::id::StreamId;
 
+mod bulk;
 #[cfg(test)]
 mod tests;
+mod walk;
+
+pub use walk::Walk;
 
 /// Neighbours that hold no more than this together become one.
 const MERGE_ENTRIES: usize = CHUNK_ENTRIES / 2;
@@ -450,7 +454,7 @@ impl Head {
             changed,
             chunk: Arc::new(Chunk::pack(entries)),
             number,
-            len: u16::try_from(entries.len()).expect("a chunk holds at most 256 entries"),
+            len: chunk_len(entries.len()),
         };
         for entry in entries {
             head.note(entry);
@@ -477,11 +481,16 @@ impl Head {
 
     /// Counts out a delivery time that an entry of the chunk had until now.
     fn forget_time(&mut self, delivered_ms: u64) {
-        if delivered_ms == self.oldest_ms {
-            self.oldest_ms = self.chunk.oldest_ms(delivered_ms);
+        self.forget_times(delivered_ms, delivered_ms);
+    }
+
+    /// Counts out the times of several: the oldest of all, and of those without flags.
+    fn forget_times(&mut self, oldest_ms: u64, leased_ms: u64) {
+        if oldest_ms == self.oldest_ms {
+            self.oldest_ms = self.chunk.oldest_ms(oldest_ms);
         }
-        if delivered_ms == self.leased_ms {
-            self.leased_ms = self.chunk.leased_ms(delivered_ms);
+        if leased_ms == self.leased_ms {
+            self.leased_ms = self.chunk.leased_ms(leased_ms);
         }
     }
 
@@ -495,6 +504,10 @@ impl Head {
             _ => Some(Self::new(self.number, position, &rest)),
         }
     }
+}
+
+fn chunk_len(len: usize) -> u16 {
+    u16::try_from(len).expect("a chunk holds at most 256 entries")
 }
 
 const fn consumer_bit(consumer: u32) -> u64 {

@@ -7,4 +7,4 @@ mod chunk;
 pub mod list;
 
 pub use chunk::Pending;
-pub use list::{ChunkRef, PendingList};
+pub use list::{ChunkRef, PendingList, Walk};

@@ -228,6 +228,7 @@ impl<S: Store> Shard<S> {
             return None;
         }
         let wait = self.wait_for_changes();
+        self.shows_written |= matches!(wait, Wait::Written(_));
         let delivery = self.channels.messages.pop_front()?;
         Some(Delivery { wait, ..delivery })
     }

@@ -72,7 +72,10 @@ impl<S: Store> Shard<S> {
             written = self.position();
         }
         match written > self.store.written() {
-            true => Wait::Written(written),
+            true => {
+                self.shows_written = true;
+                Wait::Written(written)
+            }
             false => Wait::Nothing,
         }
     }

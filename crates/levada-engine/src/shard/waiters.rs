@@ -23,7 +23,7 @@ use super::{Answer, ClientId, Event, Shard, execute::Undecided, transaction::Nam
 use crate::{clock::Now, store::Store};
 
 /// A read that waits.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub enum BlockedRead {
     /// XREAD BLOCK: database, name, and the id above which something must appear.
     Xread {
@@ -39,7 +39,7 @@ pub enum BlockedRead {
 }
 
 /// An XREADGROUP that waits.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct BlockedReadgroup {
     /// The group.
     pub group: Vec<u8>,
@@ -184,12 +184,14 @@ impl Waiters {
         let Some((read, deadline_us)) = self.clients.remove(&client) else {
             return false;
         };
-        for name in read.names() {
-            if let Some(queue) = self.queues.get_mut(&name) {
-                queue.retain(|waiting| *waiting != client);
-                if queue.is_empty() {
-                    self.queues.remove(&name);
+        match read {
+            BlockedRead::Xread { streams, .. } => {
+                for (database, name, _) in streams {
+                    self.leave(client, &(database, name));
                 }
+            }
+            BlockedRead::Xreadgroup(read) => {
+                read.streams.iter().for_each(|name| self.leave(client, name));
             }
         }
         if let Some(deadline_us) = deadline_us {
@@ -199,6 +201,19 @@ impl Waiters {
             self.claims.remove(&(claim_ms, client));
         }
         true
+    }
+
+    /// Takes a client out of a queue; who is served is most often its first.
+    fn leave(&mut self, client: ClientId, name: &Name) {
+        let Some(queue) = self.queues.get_mut(name) else {
+            return;
+        };
+        if let Some(at) = queue.iter().position(|waiting| *waiting == client) {
+            queue.remove(at);
+        }
+        if queue.is_empty() {
+            self.queues.remove(name);
+        }
     }
 }
 
@@ -265,17 +280,32 @@ impl<S: Store> Shard<S> {
         let Some(queue) = self.waiters.queues.get(name) else {
             return;
         };
-        let queue: Vec<_> = queue.iter().copied().collect();
+        let mut queue = queue.iter().copied().collect::<Vec<_>>().into_iter();
         let mut exhausted = BTreeSet::new();
-        for client in queue {
+        let mut before: Option<(BlockedRead, Option<Answer>)> = None;
+        while let Some(client) = queue.next() {
             let Some((read, _)) = self.waiters.clients.get(&client) else {
                 continue;
             };
             if read.competes_in().is_some_and(|group| exhausted.contains(group)) {
                 continue;
             }
+            // Who asks for the same as the one before gets the same: a read of entries changes
+            // nothing, nor does a group that is served in between change entries.
+            if let Some((_, answer)) = before.as_ref().filter(|(before, _)| before == read) {
+                let served = answer.clone().map(|answer| Event::Served { client, answer });
+                if served.is_some() {
+                    self.waiters.remove(client);
+                }
+                self.events.extend(served);
+                continue;
+            }
             let read = read.clone();
-            match self.serve(client, &read) {
+            let answer = self.serve(client, &read);
+            if matches!(read, BlockedRead::Xread { .. }) && !queue.as_slice().is_empty() {
+                before = Some((read.clone(), answer.clone()));
+            }
+            match answer {
                 Some(answer) => {
                     self.waiters.remove(client);
                     self.events.push_back(Event::Served { client, answer });

@@ -113,8 +113,7 @@ impl Server {
 
 /// Whether a connection can go on without news from its socket.
 fn has_work(connection: &Connection) -> bool {
-    let draws =
-        connection.out.is_drawing() && !connection.out.is_full() && !connection.awaits_blocks;
+    let draws = connection.out.may_draw() && !connection.awaits_blocks;
     let runs = connection.is_ready() && connection.has_request;
     let reads = connection.readable && !connection.closing && connection.may_read();
     draws || runs || reads

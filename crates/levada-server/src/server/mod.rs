@@ -3,7 +3,7 @@
 //! ```text
 //! wait for sockets, time or the disk
 //! -> every ready connection has its turn: read once, run what is whole
-//! -> commit: all changes of the iteration are one batch of the log
+//! -> end the turn: all changes of the iteration are one batch of the log, or join the next one
 //! -> send every reply whose position is durable, one write per connection
 //! ```
 //!
@@ -22,6 +22,7 @@ mod notices;
 mod pause;
 #[cfg(feature = "debug-shim")]
 mod reload;
+mod served;
 mod strangers;
 mod sweep;
 
@@ -46,6 +47,7 @@ use self::flush::Waiting;
 pub(crate) use self::memory::{ClientsMemory, Counted};
 #[cfg(feature = "debug-shim")]
 pub(crate) use self::reload::Reload;
+use self::served::Shared;
 use self::strangers::Strangers;
 use crate::acl::Failures;
 use crate::config::Config;
@@ -57,11 +59,8 @@ use crate::entries::Source;
 use crate::http::Stage;
 use crate::metrics::Commits;
 use crate::out::{Out, Progress as Drawn, Release};
-use crate::output::Output;
 use crate::session::{Reason, Replies};
 use crate::settings::Settings;
-use crate::spec::{NameList, Names, Run};
-use crate::wire_error::WireError;
 
 /// Events taken from the system at once.
 const EVENTS_MAX: usize = 512;
@@ -146,6 +145,8 @@ struct Server {
     args: Vec<&'static [u8]>,
     /// Buffers that nobody writes into at the moment.
     buffers: Vec<Vec<u8>>,
+    /// Replies that several blocked readers get; empty between two commands.
+    shared: Vec<Shared>,
 }
 
 impl Server {
@@ -154,7 +155,6 @@ impl Server {
         shutdown: StdUnixStream,
         settings: Settings,
     ) -> Result<Self, Error> {
-        let clock = Clock::new();
         let sockets = |error: io::Error| Error::io("preparing", "the sockets", &error);
         let poll = Poll::new().map_err(sockets)?;
         let waker = Arc::new(Waker::new(poll.registry(), DISK).map_err(sockets)?);
@@ -168,7 +168,7 @@ impl Server {
             inline_sync_us_max: settings.inline_sync_us_max,
             ..ShardSettings::default()
         };
-        let mut state = State::new(settings, config, exposed.is_some(), clock);
+        let mut state = State::new(settings, config, exposed.is_some(), Clock::new());
         let invalid = |why| Error::new(ErrorKind::Invalid, why);
         state.load_users().map_err(invalid)?;
         state.load_tls(&[]).map_err(invalid)?;
@@ -214,6 +214,7 @@ impl Server {
             ranges: Vec::new(),
             args: Vec::new(),
             buffers: Vec::new(),
+            shared: Vec::new(),
         })
     }
 
@@ -269,7 +270,7 @@ impl Server {
         self.say_notices();
         self.state.reload_tls_if_told();
         self.sweep(now);
-        self.commit(now)
+        self.end_turn(now)
     }
 
     /// How long nothing may happen.
@@ -293,12 +294,27 @@ impl Server {
 
     /// Seals the changes of the iteration.
     fn commit(&mut self, now: Now) -> Result<(), Error> {
-        let bytes = std::mem::take(&mut self.uncommitted_bytes) as u64;
         self.shard.commit(now)?;
+        self.note_commit(now);
+        Ok(())
+    }
+
+    /// The same at its end, or leaves them to the next one.
+    fn end_turn(&mut self, now: Now) -> Result<(), Error> {
+        self.shard.end_turn(now)?;
+        if self.shard.is_holding() {
+            self.settle_commits();
+        } else {
+            self.note_commit(now);
+        }
+        Ok(())
+    }
+
+    fn note_commit(&mut self, now: Now) {
+        let bytes = std::mem::take(&mut self.uncommitted_bytes) as u64;
         let position = (self.shard.current(), self.shard.durable_wish());
         self.commits.note(position, self.state.stats.commands_run, bytes, now);
         self.settle_commits();
-        Ok(())
     }
 
     /// Times the batches that have become durable.
@@ -507,39 +523,7 @@ impl Server {
                 }
             }
         }
-    }
-
-    /// A blocked read has its answer.
-    fn served(&mut self, client: ClientId, answer: Answer, now: Now) {
-        let Some(connection) = self.connections.by_client(client.0) else {
-            return;
-        };
-        let Some(blocked) = connection.session.blocked.take() else {
-            return;
-        };
-        let token = connection.token;
-        self.state.blocked_clients -= 1;
-        let start = connection.out.position();
-        connection.out.lend_buffer(&mut self.buffers);
-        let mut output = Output::new(&mut connection.out, connection.session.protocol);
-        match (answer.result, blocked.spec.run) {
-            (Ok(reply), Run::Engine(_, write)) => {
-                let keys = NameList::Owned(&blocked.keys);
-                write(&mut output, reply, &Names { keys, now });
-            }
-            (Ok(_), _) => unreachable!("only reads are served"),
-            (Err(error), _) => {
-                let error = WireError::Core(error, blocked.spec.name);
-                self.state.stats.command_mut(blocked.number).failed += 1;
-                self.state.stats.error(&error.text());
-                output.error(&error);
-            }
-        }
-        end_reply(&mut connection.out, &mut connection.session.replies, start, answer.wait.into());
-        // At once: the next command may remove what this one was given.
-        draw(connection, &mut self.shard);
-        self.wake(token);
-        self.touched.push(token);
+        self.shared.clear();
     }
 
     /// Ends the sleep of those whose WAIT is over.

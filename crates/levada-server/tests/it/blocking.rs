@@ -24,6 +24,45 @@ fn an_entry_wakes_every_reader_and_what_they_sent_behind_is_run() {
 }
 
 #[test]
+fn readers_of_every_kind_get_their_own_answer_to_the_same_entries() {
+    let server = Server::start();
+    let mut writer = server.client();
+    let entry = |id: &str| format!("*2\r\n$3\r\n{id}\r\n*2\r\n$1\r\nf\r\n$1\r\nv\r\n");
+    let two = format!("*2\r\n{}{}", entry("1-1"), entry("1-2"));
+    let one = format!("*1\r\n{}", entry("1-1"));
+    let (short, long) = ("XREAD BLOCK 0 STREAMS s $", "XREAD BLOCK 0 STREAMS other s 0 0");
+    let first = "XREAD BLOCK 0 COUNT 1 STREAMS s 0";
+    let answers = [
+        (2, short, format!("*1\r\n*2\r\n$1\r\ns\r\n{two}")),
+        (3, short, format!("%1\r\n$1\r\ns\r\n{two}")),
+        (2, long, format!("*1\r\n*2\r\n$1\r\ns\r\n{two}")),
+        (2, first, format!("*1\r\n*2\r\n$1\r\ns\r\n{one}")),
+        (3, first, format!("%1\r\n$1\r\ns\r\n{one}")),
+    ];
+    let mut readers = Vec::new();
+    for (protocol, command, answer) in answers.iter().cycle().take(20) {
+        let mut reader = server.client();
+        reader.check("SET k v", "+OK\r\n");
+        if *protocol == 3 {
+            reader.send("HELLO 3");
+            while reader.take_line() != b"*0\r\n" {}
+        }
+        reader.send(command);
+        reader.send("GET k");
+        readers.push((reader, answer));
+    }
+    writer.wait_for("clients", "blocked_clients", "20");
+    writer.check("MULTI", "+OK\r\n");
+    writer.check("XADD s 1-1 f v", "+QUEUED\r\n");
+    writer.check("XADD s 1-2 f v", "+QUEUED\r\n");
+    writer.check("EXEC", "*2\r\n$3\r\n1-1\r\n$3\r\n1-2\r\n");
+    for (reader, answer) in &mut readers {
+        reader.expect("the entries", answer);
+        reader.expect("what was behind", "$1\r\nv\r\n");
+    }
+}
+
+#[test]
 fn a_group_gives_an_entry_to_the_reader_that_came_first() {
     let server = Server::start();
     let (mut writer, mut first, mut second) = (server.client(), server.client(), server.client());

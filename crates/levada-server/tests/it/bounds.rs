@@ -33,6 +33,32 @@ fn a_transaction_that_does_not_fit_in_the_log_is_refused_and_the_server_goes_on(
 }
 
 #[test]
+fn long_strings_named_many_times_come_whole_and_are_held_once() {
+    let server = Server::start();
+    let mut client = server.client();
+    let value = vec![b'x'; 3 << 20];
+    client.send_bytes(&request(&[b"SET", b"k", &value]));
+    client.expect("SET", "+OK\r\n");
+    let bulk = format!("${}\r\n{}\r\n", value.len(), "x".repeat(value.len()));
+    client.send("MGET k none k");
+    client.send("GET k");
+    client.expect("MGET", &format!("*3\r\n{bulk}$-1\r\n{bulk}"));
+    client.expect("GET", &bulk);
+    client.check("MULTI", "+OK\r\n");
+    client.check("MGET k k", "+QUEUED\r\n");
+    client.check("DEL k", "+QUEUED\r\n");
+    client.send("EXEC");
+    client.expect("EXEC", &format!("*2\r\n*2\r\n{bulk}{bulk}:1\r\n"));
+    client.send_bytes(&request(&[b"SET", b"k", &value]));
+    client.expect("SET", "+OK\r\n");
+    // 30 GB, if they were copied for a client that does not read.
+    client.send(&format!("MGET{}", " k".repeat(10_000)));
+    client.expect("the beginning", "*10000\r\n");
+    client.expect("the first", &bulk);
+    server.client().check("PING", "+PONG\r\n");
+}
+
+#[test]
 fn connections_beyond_the_descriptors_are_refused_whatever_maxclients_says() {
     let server = Server::start_with(|settings| settings.connections_max = 2);
     let mut client = server.client();

@@ -184,11 +184,13 @@ fn assert_memory_is_counted(list: &PendingList) {
 #[derive(Clone, Debug)]
 enum Op {
     Append(Vec<Values>),
+    AppendAlike(Vec<Values>, Values),
     Insert(u16, u64, Values),
     InsertMany(u16, u8, Values),
     Replace(u16, Values),
     Remove(u16),
     RemoveMany(u16, u16, u16),
+    RemoveAll(u16, u16, u16),
     RemoveConsumer(u32),
     Clone,
     Checkpoint,
@@ -226,12 +228,16 @@ fn values() -> impl Strategy<Value = Values> {
 fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
         4 => prop::collection::vec(values(), 1..400).prop_map(Op::Append),
+        4 => (prop::collection::vec(values(), 1..400), values())
+            .prop_map(|(run, like)| Op::AppendAlike(run, like)),
         3 => (any::<u16>(), 0..5_u64, values()).prop_map(|(at, seq, v)| Op::Insert(at, seq, v)),
         2 => (any::<u16>(), any::<u8>(), values()).prop_map(|(at, n, v)| Op::InsertMany(at, n, v)),
         4 => (any::<u16>(), values()).prop_map(|(at, v)| Op::Replace(at, v)),
         3 => any::<u16>().prop_map(Op::Remove),
         4 => (any::<u16>(), 1..600_u16, 1..4_u16)
             .prop_map(|(at, n, step)| Op::RemoveMany(at, n, step)),
+        4 => (any::<u16>(), 1..600_u16, 1..4_u16)
+            .prop_map(|(at, n, step)| Op::RemoveAll(at, n, step)),
         1 => prop_oneof![0..4_u32, 62..70_u32].prop_map(Op::RemoveConsumer),
         1 => Just(Op::Clone),
         2 => Just(Op::Checkpoint),
@@ -259,6 +265,18 @@ impl Pair {
                     self.set(after(last, &values), values.entry);
                 }
             }
+            Op::AppendAlike(run, like) => {
+                let mut last = self.model.keys().next_back().copied().unwrap_or_default();
+                let mut ids = Vec::new();
+                for values in run {
+                    last = after(last, &values);
+                    ids.push(last);
+                }
+                self.position += 1;
+                self.list.append(self.position, &ids, like.entry);
+                let entries = ids.iter().map(|id| (*id, Pending { id: *id, ..like.entry }));
+                self.model.extend(entries);
+            }
             Op::Insert(at, seq, values) => {
                 let near = self.id_at(at);
                 let id = StreamId::new(near.ms, near.seq.saturating_sub(2) + seq);
@@ -280,6 +298,7 @@ impl Pair {
                     self.remove(id);
                 }
             }
+            Op::RemoveAll(at, number, step) => self.remove_all(at, number, step),
             Op::RemoveConsumer(consumer) => {
                 let before = self.model.len();
                 self.model.retain(|_, entry| entry.consumer != consumer);
@@ -307,6 +326,26 @@ impl Pair {
         self.position += 1;
         assert_eq!(self.list.remove(self.position, id), self.model.remove(&id));
         assert_eq!(self.list.get(id), None);
+    }
+
+    /// Removes some from a place on, and ids between them that are not there.
+    fn remove_all(&mut self, at: u16, number: u16, step: u16) {
+        let from = self.model.range(self.id_at(at)..).map(|(id, _)| *id);
+        let held: Vec<_> = from.step_by(usize::from(step)).take(usize::from(number)).collect();
+        let beside = held.iter().filter_map(|id| id.next());
+        let mut asked: Vec<_> = held.iter().copied().chain(beside).collect();
+        asked.sort_unstable();
+        let mut left = asked.clone();
+        self.list.retain_held(&mut left);
+        let (mut gone, mut expect) = (Vec::new(), Vec::new());
+        self.position += 1;
+        self.list.remove_all(self.position, &asked, |entry| gone.push(entry));
+        for id in asked {
+            expect.extend(self.model.remove(&id));
+        }
+        assert_eq!(gone, expect);
+        left.dedup();
+        assert_eq!(left, expect.iter().map(|entry| entry.id).collect::<Vec<_>>());
     }
 
     /// Writes what changed since the last time; all that is written must make up the list.
@@ -356,6 +395,7 @@ fn check(list: &PendingList, model: &Model, near: StreamId) {
         assert_eq!(list.get(from), model.get(&from).copied());
         let all = list.iter_from(from).collect::<Vec<_>>();
         assert_eq!(all, filtered(from, &|_| true));
+        check_walk(list, from, &all);
         for consumer in [0, 1, 3, 64, 65, 1000] {
             let of_consumer = list.iter_consumer(consumer, from).collect::<Vec<_>>();
             assert_eq!(of_consumer, filtered(from, &|entry| entry.consumer == consumer));
@@ -378,6 +418,20 @@ fn check(list: &PendingList, model: &Model, near: StreamId) {
         let later = later.iter().map(|entry| entry.delivered_ms).min();
         assert_eq!(list.oldest_above(at_most), later, "{at_most}");
     }
+}
+
+/// A walk tells what is there, whether it goes by one or by runs.
+fn check_walk(list: &PendingList, from: StreamId, all: &[Pending]) {
+    assert_eq!(list.walk(from).collect::<Vec<_>>(), all);
+    let (mut walk, mut rest) = (list.walk(from), all);
+    while let Some(run) = walk.run() {
+        let (here, more) = rest.split_at(usize::try_from(run.len).expect("small"));
+        assert_eq!((run.first, run.last), (here[0].id, here[here.len() - 1].id));
+        assert!(here.iter().all(|entry| entry.delivered_ms >= run.oldest_ms));
+        walk.pass(run.len);
+        rest = more;
+    }
+    assert!(rest.is_empty());
 }
 
 fn check_heads(list: &PendingList) {
