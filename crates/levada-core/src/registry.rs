@@ -108,6 +108,9 @@ impl<T> Registry<T> {
             held.slots.pop();
             held.free.remove(&number_of(held.slots.len()));
         }
+        if held.slots.is_empty() {
+            self.held = None;
+        }
         Some(value)
     }
 
@@ -161,7 +164,7 @@ mod tests {
         for number in last {
             assert_eq!(registry.remove(number), Some(number));
         }
-        assert!(registry.is_empty() && registry.slots.is_empty() && registry.free.is_empty());
+        assert!(registry.held.is_none());
         assert_eq!(registry.free_number(), 0);
     }
 }
