@@ -220,8 +220,8 @@ impl Drop for Rig {
 }
 
 /// Removes from a file what stands behind its last line: a kill within a `write` that crosses a
-/// page leaves the first half, and the next worker would write behind it. What a cut line told of counts
-/// for nothing: its job was not acknowledged.
+/// page leaves the first half, and the next worker would write behind it. What a cut line told of
+/// counts for nothing: its job was not acknowledged.
 fn cut_torn_line(path: &Path) -> Result<()> {
     if path.exists() {
         let text = std::fs::read(path)?;

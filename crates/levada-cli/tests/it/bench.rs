@@ -44,7 +44,7 @@ fn every_case_measures_something() {
         cases.push(row[0].to_owned());
     }
     let all = "append group deliver fanout streams-fill streams pend-read pend-idle pend-claim \
-               pend-pass range mixed beside beside-read fill";
+               pend-whole pend-pass range mixed beside beside-read fill";
     assert_eq!(cases.join(" "), all);
     let picture = std::fs::read_to_string(&svg).expect("it was drawn");
     assert_eq!(picture.matches("<polyline").count(), cases.len());
