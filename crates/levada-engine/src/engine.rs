@@ -495,7 +495,7 @@ impl<S: Store> Driver<S> {
             self.begin(request);
         }
         let before = (self.clock)();
-        self.shard.end_turn(before)?;
+        self.shard.commit(before)?;
         self.shard.poll((self.clock)())?;
         self.drain_events();
         self.release();

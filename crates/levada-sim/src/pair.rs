@@ -164,8 +164,7 @@ impl<S: Store> Pair<S> {
         self.poll()
     }
 
-    /// Commits what was done since the last commit, or holds it: then a point of the same batch
-    /// that comes later takes the place of this one.
+    /// Commits what was done since the last commit.
     pub fn commit(&mut self) -> Result<(), Halt> {
         let lsn = self.shard.position();
         if lsn > self.shard.current() {
@@ -173,7 +172,7 @@ impl<S: Store> Pair<S> {
             self.points.push(Point { lsn, model: self.model.clone() });
         }
         let now = self.now();
-        Ok(self.shard.end_turn(now)?)
+        Ok(self.shard.commit(now)?)
     }
 
     /// The batches since this was last called, and the state behind each.
@@ -218,7 +217,7 @@ impl<S: Store> Pair<S> {
 
     /// The clock of both: a batch under construction keeps its time.
     fn advance(&mut self) {
-        if self.shard.position() == self.shard.current() || self.shard.is_holding() {
+        if self.shard.position() == self.shard.current() {
             self.now_ms = self.now_ms.max(self.wall_ms);
         }
     }

@@ -55,10 +55,6 @@ impl Store for Recording {
         self.store.set_syncs_max(syncs);
     }
 
-    fn is_syncing(&self) -> bool {
-        self.store.is_syncing()
-    }
-
     fn is_congested(&self) -> bool {
         self.store.is_congested()
     }

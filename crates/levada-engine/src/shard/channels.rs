@@ -228,7 +228,6 @@ impl<S: Store> Shard<S> {
             return None;
         }
         let wait = self.wait_for_changes();
-        self.shows_written |= matches!(wait, Wait::Written(_));
         let delivery = self.channels.messages.pop_front()?;
         Some(Delivery { wait, ..delivery })
     }

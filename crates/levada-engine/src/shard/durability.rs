@@ -72,10 +72,7 @@ impl<S: Store> Shard<S> {
             written = self.position();
         }
         match written > self.store.written() {
-            true => {
-                self.shows_written = true;
-                Wait::Written(written)
-            }
+            true => Wait::Written(written),
             false => Wait::Nothing,
         }
     }

@@ -42,8 +42,6 @@ impl<S: Store> Shard<S> {
     /// Carries out a command. What it changes is part of the coming batch; readers whom it feeds
     /// are served at once (inside a transaction: at its end).
     pub fn execute(&mut self, now: Now, client: ClientId, command: &Command<'_>) -> Outcome {
-        self.end_stale_batch(now);
-        self.is_held = false;
         self.keep_batch_bounded();
         self.advance(now);
         if self.is_full() && !self.in_transaction && command.needs_space() {

@@ -5,8 +5,7 @@
 //!
 //! 1. hands in commands with [`Shard::execute`] (or a transaction), draining [`Shard::poll_event`]
 //!    after each, for a command may serve readers that wait;
-//! 2. calls [`Shard::end_turn`], which writes all changes of the turn as one atomic batch, together
-//!    with those of the next turns where no sync could begin before;
+//! 2. calls [`Shard::commit`], which writes all changes of the turn as one atomic batch;
 //! 3. lets go every answer whose [`Wait`] is over;
 //! 4. calls [`Shard::poll`] for finished I/O, time and checkpoints.
 //!
@@ -20,7 +19,6 @@ mod checkpoint;
 mod durability;
 mod events;
 mod execute;
-mod held;
 mod notices;
 mod reads;
 mod recovery;
@@ -199,10 +197,6 @@ pub struct Shard<S> {
     batch: Vec<u8>,
     /// Whether one of them must become durable at once.
     urgency: Urgency,
-    /// An answer waits until they are written, not until they are durable.
-    shows_written: bool,
-    /// They outlived their turn; see [`Shard::end_turn`].
-    is_held: bool,
     /// The last batch's number, and the last that was handed in to be made durable.
     last_lsn: Lsn,
     last_durable_wish: Lsn,
@@ -401,8 +395,6 @@ impl<S: Store> Shard<S> {
         }
         self.batch.clear();
         self.urgency = Urgency::Written;
-        self.shows_written = false;
-        self.is_held = false;
         Ok(())
     }
 
@@ -450,8 +442,6 @@ impl<S: Store> Shard<S> {
     /// Takes note of finished I/O and of time: ends waits and expired keys, goes on with a
     /// checkpoint. To be called in every turn, and at [`Shard::next_deadline_us`] at the latest.
     pub fn poll(&mut self, now: Now) -> Result<(), Error> {
-        self.end_stale_batch(now);
-        let held = self.batch.len();
         let progress = self.store.poll()?;
         for (object, number) in progress.fetched {
             self.wake_parked(KeyNumber(object), number);
@@ -472,7 +462,6 @@ impl<S: Store> Shard<S> {
         if quiet && self.batch.is_empty() {
             self.rest()?;
         }
-        self.is_held &= self.batch.len() == held;
         Ok(())
     }
 

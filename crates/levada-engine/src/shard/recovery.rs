@@ -52,8 +52,6 @@ impl<S: Store> Shard<S> {
             recovery,
             batch: Vec::new(),
             urgency: Urgency::Written,
-            shows_written: false,
-            is_held: false,
             last_lsn: recovered.lsn,
             last_durable_wish: recovered.lsn,
             awaited: 0,

@@ -37,9 +37,6 @@ impl<S: Store> Shard<S> {
     /// Begins a transaction.
     pub fn transaction_begin(&mut self) {
         assert!(!self.in_transaction, "transactions do not nest");
-        if self.is_held {
-            self.end_batch();
-        }
         self.keep_batch_bounded();
         self.in_transaction = true;
     }
@@ -54,7 +51,6 @@ impl<S: Store> Shard<S> {
     /// Looks ahead at a command of a coming transaction: `false` while blocks that it needs are
     /// being read (ask again after [`super::Event::Retry`]).
     pub fn prefetch(&mut self, now: Now, client: ClientId, command: &Command<'_>) -> bool {
-        self.end_stale_batch(now);
         self.advance(now);
         !matches!(self.decide(client, command, false), Err(Undecided::Reading))
     }

@@ -55,10 +55,6 @@ impl Store for MemStore {
 
     fn set_lane(&mut self, _: Lane) {}
 
-    fn is_syncing(&self) -> bool {
-        !self.under_way.is_empty()
-    }
-
     fn is_congested(&self) -> bool {
         self.under_way.len() > 1000
     }

@@ -146,11 +146,6 @@ pub trait Store {
     /// durable what was written before it began, so that it never pays to have more than there are
     /// batches within the time of one.
     fn set_syncs_max(&mut self, _syncs: usize) {}
-    /// Whether as many syncs are under way as may be: what is committed now waits for the end of
-    /// one before its own begins.
-    fn is_syncing(&self) -> bool {
-        false
-    }
     /// The average time of a sync, in microseconds; `None` where nobody measures.
     fn sync_us_average(&self) -> Option<u64> {
         None

@@ -3,7 +3,7 @@
 //! ```text
 //! wait for sockets, time or the disk
 //! -> every ready connection has its turn: read once, run what is whole
-//! -> end the turn: all changes of the iteration are one batch of the log, or join the next one
+//! -> commit: all changes of the iteration are one batch of the log
 //! -> send every reply whose position is durable, one write per connection
 //! ```
 //!
@@ -155,6 +155,7 @@ impl Server {
         shutdown: StdUnixStream,
         settings: Settings,
     ) -> Result<Self, Error> {
+        let clock = Clock::new();
         let sockets = |error: io::Error| Error::io("preparing", "the sockets", &error);
         let poll = Poll::new().map_err(sockets)?;
         let waker = Arc::new(Waker::new(poll.registry(), DISK).map_err(sockets)?);
@@ -168,7 +169,7 @@ impl Server {
             inline_sync_us_max: settings.inline_sync_us_max,
             ..ShardSettings::default()
         };
-        let mut state = State::new(settings, config, exposed.is_some(), Clock::new());
+        let mut state = State::new(settings, config, exposed.is_some(), clock);
         let invalid = |why| Error::new(ErrorKind::Invalid, why);
         state.load_users().map_err(invalid)?;
         state.load_tls(&[]).map_err(invalid)?;
@@ -270,7 +271,7 @@ impl Server {
         self.say_notices();
         self.state.reload_tls_if_told();
         self.sweep(now);
-        self.end_turn(now)
+        self.commit(now)
     }
 
     /// How long nothing may happen.
@@ -294,27 +295,12 @@ impl Server {
 
     /// Seals the changes of the iteration.
     fn commit(&mut self, now: Now) -> Result<(), Error> {
-        self.shard.commit(now)?;
-        self.note_commit(now);
-        Ok(())
-    }
-
-    /// The same at its end, or leaves them to the next one.
-    fn end_turn(&mut self, now: Now) -> Result<(), Error> {
-        self.shard.end_turn(now)?;
-        if self.shard.is_holding() {
-            self.settle_commits();
-        } else {
-            self.note_commit(now);
-        }
-        Ok(())
-    }
-
-    fn note_commit(&mut self, now: Now) {
         let bytes = std::mem::take(&mut self.uncommitted_bytes) as u64;
+        self.shard.commit(now)?;
         let position = (self.shard.current(), self.shard.durable_wish());
         self.commits.note(position, self.state.stats.commands_run, bytes, now);
         self.settle_commits();
+        Ok(())
     }
 
     /// Times the batches that have become durable.

@@ -180,10 +180,6 @@ impl<S: Store, B: Breakage> Store for Broken<S, B> {
     fn set_syncs_max(&mut self, syncs: usize) {
         self.0.set_syncs_max(syncs);
     }
-
-    fn is_syncing(&self) -> bool {
-        self.0.is_syncing()
-    }
     fn is_congested(&self) -> bool {
         self.0.is_congested()
     }

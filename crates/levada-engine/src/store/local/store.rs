@@ -348,10 +348,6 @@ impl<D: Disk> Store for LocalStore<D> {
         self.log.set_syncs_max(syncs);
     }
 
-    fn is_syncing(&self) -> bool {
-        self.log.is_syncing()
-    }
-
     fn sync_us_average(&self) -> Option<u64> {
         self.io.sync_us_average
     }

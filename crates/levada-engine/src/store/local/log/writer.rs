@@ -172,12 +172,6 @@ impl Log {
         self.at.bytes - self.durable_bytes >= self.congested_bytes
     }
 
-    /// Whether no sync can begin before one of those under way has ended.
-    pub(in super::super) fn is_syncing(&self) -> bool {
-        let may_be = if self.lane == Lane::Inline { 1 } else { self.syncs_max };
-        self.syncing.len() >= may_be
-    }
-
     /// Appends a batch. Nothing has changed where the error is [`ErrorKind::Invalid`].
     pub(in super::super) fn append<D: Disk>(
         &mut self,
