@@ -249,6 +249,14 @@ fn a_request_without_reply_may_have_delivered_or_claimed() {
         journal.unseen.push(unseen(false, &[4]));
         state.pending[1] = pending(4, 2, 2);
     });
+    allows(|journal, state| {
+        journal.unseen.push(unseen(false, &[4, 4]));
+        state.pending[1] = pending(4, 2, 3);
+    });
+    sees("was delivered 4 times", |journal, state| {
+        journal.unseen.push(unseen(false, &[4, 4]));
+        state.pending[1] = pending(4, 2, 4);
+    });
     sees("who has not got it", |journal, state| {
         journal.unseen.push(unseen(false, &[3]));
         state.pending[1] = pending(4, 2, 2);
