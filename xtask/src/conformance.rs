@@ -144,13 +144,14 @@ fn levada(has_debug: bool) -> Result<Peer> {
         ensure!(built.success(), "levada does not build");
         Ok(())
     };
-    // Put aside under another name, so that no other verb finds a binary that has DEBUG.
+    // Put aside, so that no other verb finds a binary that has DEBUG.
     let target = workspace::target_dir();
-    let aside = target.join("levada-with-debug");
+    let aside = target.join("with-debug");
+    std::fs::create_dir_all(&aside)?;
     build(&["--features", "debug-shim"])?;
-    std::fs::copy(target.join("debug/levada"), &aside)?;
+    std::fs::copy(target.join("debug/levada"), aside.join("levada"))?;
     build(&[])?;
-    Peer::program(&aside)
+    Peer::program(&aside.join("levada"))
 }
 
 fn redis() -> Result<Peer> {
