@@ -245,8 +245,8 @@ impl Check<'_> {
         }
     }
 
-    /// How often requests without reply may have delivered this entry: an XCLAIM that names it twice
-    /// counts twice, as Redis has it.
+    /// How often requests without reply may have delivered this entry: an XCLAIM that names it
+    /// twice counts twice, as Redis has it.
     fn unseen_deliveries(&self, id: Id) -> u64 {
         let of = |unseen: &Unseen| match unseen.ids.is_empty() {
             true => 1,
