@@ -286,10 +286,11 @@ impl<S: Store> Shard<S> {
         self.perform(&Effect::KeyRemoved { key });
     }
 
-    /// Removes keys that have expired, a bounded number a turn.
+    /// Removes keys that have expired, a bounded number a turn, and serves whom that concerns.
     pub(super) fn expire(&mut self, now: Now) {
         self.advance(now);
         self.expire_due();
+        self.serve_waiters();
     }
 
     fn expire_due(&mut self) {

@@ -453,8 +453,6 @@ impl<S: Store> Shard<S> {
         self.tend(now);
         self.log_seen_in_time();
         self.append_due(now);
-        // Once, behind all that may remove entries: an answer names what is there when it is drawn.
-        self.serve_waiters();
         self.forget_over();
         self.keep_tail_budget();
         self.go_on_with_checkpoint()?;

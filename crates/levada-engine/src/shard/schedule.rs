@@ -42,7 +42,7 @@ impl Schedules {
 }
 
 impl<S: Store> Shard<S> {
-    /// Appends what is due, a bounded number of entries a turn.
+    /// Appends what is due, a bounded number of entries a turn, and serves whom that feeds.
     pub(super) fn append_due(&mut self, now: Now) {
         if self.schedules.next_ms().is_none() {
             return;
@@ -60,6 +60,9 @@ impl<S: Store> Shard<S> {
         {
             moves += 1;
             self.move_next(key, now.wall_ms);
+        }
+        if moves > 0 {
+            self.serve_waiters();
         }
     }
 

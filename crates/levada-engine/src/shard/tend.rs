@@ -63,10 +63,10 @@ impl Tending {
 }
 
 impl<S: Store> Shard<S> {
-    /// Asks streams of which something may be due.
+    /// Asks streams of which something may be due, and serves whom that concerns.
     pub(super) fn tend(&mut self, now: Now) {
         if self.tending.next_ms().is_none() {
-            return;
+            return self.serve_waiters();
         }
         self.advance(now);
         // Which consumers are stale is a question to ask.
@@ -83,6 +83,7 @@ impl<S: Store> Shard<S> {
                 None => self.tending.ask(key, self.now_ms + LOST_MS),
             }
         }
+        self.serve_waiters();
     }
 
     /// What is due for a stream; `None` where a block that it needs is lost.

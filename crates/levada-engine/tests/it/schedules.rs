@@ -4,19 +4,18 @@
 
 use levada_core::{
     command::{
-        Command, Copied, GroupOption, Idempotent, Key, NewId, ReadMost, SchedVerb, StreamOption,
-        Xadd, Xcfgset, XgroupCfgset, XgroupCreate, Xsched,
+        Command, Copied, Idempotent, Key, NewId, ReadMost, SchedVerb, StreamOption, Xadd, Xcfgset,
+        XgroupCreate, Xsched,
     },
     error::Error as Refused,
     fields::Fields,
     id::StreamId,
-    policy::OnLimit,
     reply::Reply,
 };
 use levada_engine::{
     clock::Now,
     disk::memory::MemoryDisk,
-    shard::{BlockedRead, BlockedReadgroup, ClientId, Event, Outcome, Shard, ShardSettings},
+    shard::{BlockedRead, ClientId, Event, Outcome, Shard, ShardSettings},
     store::{
         Store,
         local::{LocalSettings, LocalStore},
@@ -498,42 +497,4 @@ fn a_blocked_reader_wakes_for_what_is_due() {
         Some(Event::Served { client, .. }) => assert_eq!(client, reader),
         other => panic!("nobody was served: {other:?}"),
     }
-}
-
-#[test]
-fn a_reader_is_served_behind_what_is_due_in_the_same_turn() {
-    let mut rig = Rig::new(Between::Nothing);
-    let (key, group, create_stream, entries_read) = (TARGET, &b"g"[..], true, None);
-    let create = XgroupCreate { key, group, id: Some(StreamId::MIN), create_stream, entries_read };
-    rig.reply(&Command::XgroupCreate(create));
-    let options = vec![GroupOption::AckWait(1000)];
-    rig.reply(&Command::XgroupCfgset(XgroupCfgset { key, group, options }));
-    let (idmp_duration_s, idmp_iids_max) = (None, None);
-    let options = vec![StreamOption::MaxLen(1), StreamOption::OnLimit(OnLimit::Trim)];
-    rig.reply(&Command::Xcfgset(Xcfgset { key, idmp_duration_s, idmp_iids_max, options }));
-    rig.add(rig.wall_ms, "first");
-    let group = b"g".to_vec();
-    let streams = vec![(TARGET.database, TARGET.name.to_vec())];
-    let (consumer, count, most) = (b"c".to_vec(), None, ReadMost::default());
-    let (claim_idle_ms, no_ack) = (None, false);
-    let read = BlockedReadgroup { group, consumer, count, most, claim_idle_ms, no_ack, streams };
-    let reader = ClientId(9);
-    let told = |rig: &mut Rig| {
-        let Some(Event::Served { answer, .. }) = rig.shard().poll_event() else {
-            panic!("nobody was served");
-        };
-        let Ok(Reply::Streams(streams)) = answer.result else {
-            panic!("no entries");
-        };
-        let there = rig.shard().entries(&streams[0].1).expect("sound blocks");
-        assert_eq!((there.len(), streams[0].1.count), (1, 1), "what is told is there");
-    };
-    rig.shard().wait(reader, BlockedRead::Xreadgroup(read.clone()), None);
-    rig.add(rig.wall_ms, "first");
-    told(&mut rig);
-    rig.add(rig.wall_ms + 1000, "second");
-    rig.shard().wait(reader, BlockedRead::Xreadgroup(read), None);
-    // The lease of the first ends in the turn in which the second comes, for which it goes.
-    rig.wait(1000);
-    told(&mut rig);
 }
