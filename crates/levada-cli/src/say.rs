@@ -10,8 +10,9 @@ use clap::Args;
 use redis::{Client, Connection};
 use serde_json::Value;
 
-/// Longest wait for a connection, and for a reply.
+/// Longest wait for a connection.
 const CONNECT_MAX: Duration = Duration::from_secs(10);
+/// Longest wait for a reply: a DUMP of some megabytes, or a page after a stall of the disk.
 const REPLY_MAX: Duration = Duration::from_mins(1);
 
 /// The server that is asked, and the form of the answer.
@@ -27,17 +28,21 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Connects. No error shows a password.
+    /// Connects.
     pub(crate) fn connect(&self) -> Result<Connection> {
-        let wrong = "this is no address: redis://HOST:PORT[/DB]";
-        let client = Client::open(self.url.as_str()).context(wrong)?;
-        let name = client.get_connection_info().addr().to_string();
-        let reach = || format!("cannot reach {name}");
-        let connection = client.get_connection_with_timeout(CONNECT_MAX).with_context(reach)?;
-        connection.set_read_timeout(Some(REPLY_MAX)).with_context(reach)?;
-        connection.set_write_timeout(Some(REPLY_MAX)).with_context(reach)?;
-        Ok(connection)
+        connect(&self.url).map(|(_, connection)| connection)
     }
+}
+
+/// Connects to `redis://[[user]:password@]host[:port][/database]`. No error shows a password.
+pub(crate) fn connect(url: &str) -> Result<(Client, Connection)> {
+    let client = Client::open(url).context("this is no address: redis://HOST:PORT[/DB]")?;
+    let name = client.get_connection_info().addr().to_string();
+    let reach = || format!("cannot reach {name}");
+    let connection = client.get_connection_with_timeout(CONNECT_MAX).with_context(reach)?;
+    connection.set_read_timeout(Some(REPLY_MAX)).with_context(reach)?;
+    connection.set_write_timeout(Some(REPLY_MAX)).with_context(reach)?;
+    Ok((client, connection))
 }
 
 /// Whether the listener is still there; `head` ends without an error. Other failures are errors.

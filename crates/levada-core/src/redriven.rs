@@ -96,7 +96,8 @@ impl Redriven {
     /// The inverse.
     pub(crate) fn decode(reader: &mut Reader<'_>) -> Option<Self> {
         let ids = (0..reader.count()?).map(|_| Some((reader.id()?, reader.id()?)));
-        Some(Self { ids: Some(Arc::new(ids.collect::<Option<_>>()?)) })
+        let ids: BTreeMap<_, _> = ids.collect::<Option<_>>()?;
+        Some(Self { ids: (!ids.is_empty()).then(|| Arc::new(ids)) })
     }
 }
 

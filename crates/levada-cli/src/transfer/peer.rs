@@ -1,17 +1,12 @@
 //! One connection to a server that is read from or written to: every error names the server, the
 //! command and its key, and no password ever stands in one.
 
-use std::time::Duration;
-
 use anyhow::{Context as _, Error, Result, ensure};
-use redis::{Arg, Client, Cmd, Connection, ConnectionLike as _, Pipeline, RedisError, Value};
+use redis::{Arg, Cmd, Connection, ConnectionLike as _, Pipeline, RedisError, Value};
 
 use super::reply;
+use crate::say;
 
-/// Longest wait for a connection.
-const CONNECT_MAX: Duration = Duration::from_secs(10);
-/// Longest wait for a reply: a DUMP of some megabytes, or a page after a stall of the disk.
-const REPLY_MAX: Duration = Duration::from_mins(1);
 /// Bytes of an argument that an error shows.
 const SHOWN_BYTES_MAX: usize = 60;
 
@@ -39,13 +34,9 @@ pub(crate) struct Peer {
 impl Peer {
     /// Connects to `redis://[[user]:password@]host[:port][/database]` and asks what it is.
     pub(crate) fn connect(url: &str) -> Result<Self> {
-        let client = Client::open(url).context("this is no address: redis://HOST:PORT[/DB]")?;
+        let (client, connection) = say::connect(url)?;
         let info = client.get_connection_info();
         let (name, database) = (info.addr().to_string(), info.redis_settings().db());
-        let reach = || format!("cannot reach {name}");
-        let connection = client.get_connection_with_timeout(CONNECT_MAX).with_context(reach)?;
-        connection.set_read_timeout(Some(REPLY_MAX)).with_context(reach)?;
-        connection.set_write_timeout(Some(REPLY_MAX)).with_context(reach)?;
         let mut peer = Self {
             name,
             run_id: String::new(),

@@ -23,8 +23,6 @@ use crate::{
 
 /// Entries that one call offers or condemns at most.
 const ENTRIES_MAX: usize = 1000;
-/// Consumers that one call lets go at most.
-const CONSUMERS_MAX: usize = 1000;
 /// How long a dead letter rests that could not be taken, in milliseconds.
 const RETRY_MS: u64 = 1000;
 /// Why an entry became a dead letter that was delivered too often.
@@ -197,9 +195,9 @@ impl Tending<'_> {
         let consumers = self.group.consumers.iter();
         let idle = consumers.filter(|(_, _, consumer)| consumer.seen_ms <= latest_ms);
         let mut held = 0;
-        let batch = idle.take(CONSUMERS_MAX).take_while(|(_, _, consumer)| {
+        let batch = idle.take_while(|(_, _, consumer)| {
             let is_first = held == 0;
-            // A name costs something even where it holds nothing.
+            // A name counts as an entry, so that names are bounded too.
             held += 1 + consumer.pending;
             is_first || held <= ENTRIES_MAX as u64
         });
