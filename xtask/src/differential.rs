@@ -178,7 +178,8 @@ fn explore(pair: &mut Pair, options: &Options) -> Result<()> {
         }
     }
     println!("{}", totals.report(start.elapsed().as_secs_f64(), &pair.capability));
-    ensure!(totals.differences.is_empty(), "seed {seed}: replies differ from {name}");
+    let kinds: Vec<_> = totals.differences.into_keys().collect();
+    ensure!(kinds.is_empty(), "seed {seed}: replies differ from {name}: {}", kinds.join("; "));
     Ok(())
 }
 

@@ -5,7 +5,7 @@
 //!
 //! One data directory serves all rounds, so that later rounds recover from what earlier ones left.
 //! Between rounds, while nobody else is connected, old entries are trimmed and acknowledged: their
-//! outcome is certain, and the ledger stays small.
+//! outcome is certain, and the ledger stays small however many rounds there are.
 
 pub(crate) mod client;
 mod consume;
@@ -46,8 +46,8 @@ const AFTER_CUT: Duration = Duration::from_millis(300);
 const INJECTION_MAX: Duration = Duration::from_secs(10);
 /// An injection fires at most at this call of a thread.
 const NTH_MAX: u64 = 150;
-/// Entries that a stream keeps from one round to the next.
-const KEEP: usize = 2000;
+/// Entries of a stream, deleted ones among them, that the ledger keeps from one round to the next.
+const KEEP: usize = 4000;
 /// Violations that are printed; the others are counted.
 const SHOWN_MAX: usize = 20;
 /// Most ids in one XACK.
@@ -408,20 +408,21 @@ fn withhold(ledger: &Ledger, states: &mut [State], chance: &mut Chance) -> Resul
     Ok(())
 }
 
-/// Trims each stream to its newest entries and acknowledges what was pending before them.
+/// Trims each stream to the newest that the ledger knows of and acknowledges what was pending
+/// before them.
 fn retire(client: &mut Client, ledger: &mut Ledger, states: &[State]) -> Result<()> {
     for (stream, state) in ledger.streams.iter_mut().zip(states) {
-        let Some(surplus) = state.entries.len().checked_sub(KEEP) else {
+        let Some(floor) = stream.entries.keys().nth_back(KEEP).copied() else {
             continue;
         };
-        let floor = state.entries[surplus].0;
         for ids in stream.pending_below(floor).chunks(ACKS_MAX) {
             let mut command = vec!["XACK".to_owned(), stream.name.clone(), GROUP.to_owned()];
             command.extend(ids.iter().map(|id| show_id(*id)));
             let removed = client.ask(&command)?;
             ensure_removed("XACK", &removed, ids.len())?;
         }
-        let trimmed = client.ask(&["XTRIM", &stream.name, "MAXLEN", &KEEP.to_string()])?;
+        let trimmed = client.ask(&["XTRIM", &stream.name, "MINID", &show_id(floor)])?;
+        let surplus = state.entries.partition_point(|(id, _)| *id < floor);
         ensure_removed("XTRIM", &trimmed, surplus)?;
         stream.retire(floor);
     }

@@ -1,6 +1,7 @@
 //! `cargo xtask VERB`: one place for everything that builds, checks and proves this workspace.
 //! Clone, then `cargo xtask check` and `cargo xtask test`; `.ci/run` calls the same verbs.
 
+mod browse;
 mod chaos;
 mod compare;
 mod dedup;
@@ -25,7 +26,9 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result, bail};
 use xtask::peers::{self, Version};
 use xtask::transcript::{Options, Target};
-use xtask::{ci, clients, conformance, differential, tidy, toolkit, workspace};
+use xtask::{
+    apps, ci, clients, conformance, differential, guide, package, tidy, toolkit, workspace,
+};
 
 const HELP: &str = "\
 cargo xtask VERB
@@ -54,6 +57,7 @@ cargo xtask VERB
                             the same faults for all, into RELIABILITY.md
   clients [--server levada|7.0|8.2|8.6|valkey|PROGRAM] [NAME ...]
                             other people's clients against a server, into a table
+  browse [--pictures]       the dashboard in Chromium, clicked through; --pictures for the guide
   chaos [--seconds 600] [--seed S] [lease|pipeline ...]
                             the guide's example workers, killed at random with their server
   full-disk                 the real binary on a small tmpfs and ext4 until it is full (root)
@@ -79,10 +83,16 @@ cargo xtask VERB
                             its workers and their server killed at random: every effect once
   order [--entries 1000000] [--keys 10000] [--consumers 16] [--kills 3] [--seed S] [--canary]
                             a group with ORDER-BY: is every key in order, and nothing lost?
+  apps                      the reference applications with real databases, killed at random
   retention [--entries 1000000]
                             RETENTION ACKED with a stopped group: nothing lost, bytes on disk
   transfer [--entries 1000000] [--redis PROGRAM]
                             a stream with groups from Redis to Levada and back, compared
+  guide [--binary FILE] [PAGE ...]
+                            runs the commands of README and guide, and compares what they print
+  package [deb|pip|npm|tar|sbom|all] [--target T] [--binary FILE] [--check]
+                            packages in target/package; --check makes them twice, installs each
+                            and runs what was installed
   ci                        every stage in order, with a table of minutes
   help                      this text";
 
@@ -105,6 +115,7 @@ fn main() -> ExitCode {
             options.and_then(|it| conformance::run(&it)).map(|outcome| ci::say(&outcome))
         }
         "kills" => kills::run(rest),
+        "browse" => browse::run(rest),
         "chaos" => chaos::run(rest),
         "schedule" => schedule::run(rest),
         "full-disk" => full_disk::run(),
@@ -117,10 +128,13 @@ fn main() -> ExitCode {
         "differential" => differential::run(rest),
         "toolkit" => toolkit::run(rest).map(|outcome| ci::say(&outcome)),
         "toolkit-chaos" => toolkit_chaos::run(rest).map(|outcome| ci::say(&outcome)),
+        "apps" => apps::run().map(|outcome| ci::say(&outcome)),
         "order" => order::run(rest),
         "retention" => retention::run(rest),
         "transfer" => transfer::run(rest),
         "compare" => compare::run(rest),
+        "guide" => guide::run(rest).map(|outcome| ci::say(&outcome)),
+        "package" => package::run(rest).map(|outcome| ci::say(&outcome)),
         "ci" => ci::run_all(),
         "help" | "--help" | "-h" => {
             println!("{HELP}");

@@ -3,7 +3,7 @@
 //! A peer lives as long as its value: dropping it kills the process and removes its directory.
 
 use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -12,6 +12,8 @@ use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::peers::{self, Version};
 use crate::workspace;
+
+pub use stage::free_port;
 
 /// Longest wait for a started server to answer.
 const START_WAIT_MAX: Duration = Duration::from_secs(20);
@@ -141,11 +143,6 @@ impl Drop for Peer {
         let _ = self.child.wait();
         let _ = std::fs::remove_dir_all(&self.directory);
     }
-}
-
-/// A port that nobody listens at now.
-pub(crate) fn free_port() -> Result<u16> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }
 
 fn answers_ping(address: SocketAddr) -> bool {

@@ -21,12 +21,19 @@ use anyhow::{Context as _, Result, bail, ensure};
 pub const TCLSH: &str = "tclsh8.6";
 
 /// Programs that verbs need beside the servers, and the packages that bring them: the suite's Tcl,
-/// and what makes a sync fail and a disk go away.
-const TOOLS: [(&str, &str); 3] =
-    [(TCLSH, "tcl8.6"), ("strace", "strace"), ("mkfs.ext4", "e2fsprogs")];
+/// what makes a sync fail and a disk go away, and what looks at a page.
+const TOOLS: [(&str, &str); 4] = [
+    (TCLSH, "tcl8.6"),
+    ("strace", "strace"),
+    ("mkfs.ext4", "e2fsprogs"),
+    ("chromedriver", "chromium-driver"),
+];
 
 /// What the toolkit's idempotency and outbox are tested with, as Debian 12 installs it.
 const POSTGRES: &str = "postgresql-15";
+
+/// Where apps/clicks keeps a row for each click; Debian 12 has 18.16.
+const CLICKHOUSE: &str = "clickhouse-server";
 
 /// A real server of one version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -147,22 +154,31 @@ pub fn install() -> Result<()> {
     if let Err(error) = install_postgres() {
         lacking.push(format!("{POSTGRES}: {error:#}"));
     }
+    if let Err(error) = install_clickhouse() {
+        lacking.push(format!("{CLICKHOUSE}: {error:#}"));
+    }
     ensure!(lacking.is_empty(), "lacking:\n{}", lacking.join("\n"));
     Ok(())
 }
 
-/// The directory of Postgres's programs, if it is installed.
-pub fn postgres() -> Option<PathBuf> {
-    crate::postgres::programs()
-}
-
 fn install_postgres() -> Result<()> {
-    if postgres().is_none() {
+    if stage::Postgres::installed().is_none() {
         println!("{POSTGRES}: installing");
         apt::install(&[POSTGRES, "postgresql-client-15"])?;
     }
-    let programs = postgres().context("the package has no postgres, initdb and psql")?;
+    let programs =
+        stage::Postgres::installed().context("the package has no postgres, initdb and psql")?;
     println!("{POSTGRES}: {}", programs.display());
+    Ok(())
+}
+
+fn install_clickhouse() -> Result<()> {
+    if stage::ClickHouse::installed().is_none() {
+        println!("{CLICKHOUSE}: installing");
+        apt::install(&[CLICKHOUSE])?;
+    }
+    let program = stage::ClickHouse::installed().context("the package has no server")?;
+    println!("{CLICKHOUSE}: {}", program.display());
     Ok(())
 }
 

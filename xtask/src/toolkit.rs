@@ -14,6 +14,7 @@ mod tls;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail, ensure};
+use stage::Postgres;
 
 use self::cluster::Cluster;
 use self::sentinel::Watched;
@@ -21,12 +22,18 @@ use self::tls::Secure;
 use crate::ci::{Outcome, in_ci};
 use crate::peer::Peer;
 use crate::peers::{self, Version};
-use crate::postgres::Postgres;
 use crate::workspace;
 
 /// Real servers, beside our own.
 const REAL: [Version; 4] =
     [Version::Redis70, Version::Redis82, Version::Redis86, Version::Valkey91];
+
+/// Of these also one whose user may not run scripts.
+const REFUSING: [Version; 2] = [Version::Redis70, Version::Redis86];
+
+/// That user, as options of a server; name and password are the same.
+const PLAIN_USER: [&str; 8] =
+    ["--user", "it-plain", "on", ">it-plain", "~*", "&*", "+@all", "-@scripting"];
 
 /// The tests that kill servers.
 const KILLING: &str = "failing_servers";
@@ -88,6 +95,17 @@ impl Servers {
                 None => servers.missing.push(version.to_string()),
             }
         }
+        for version in REFUSING {
+            let name = format!("{}-no-scripts", version.name());
+            match peers::find(version) {
+                Some(program) if wanted(&name) => {
+                    let peer = Peer::redis_at(&program, &PLAIN_USER)?;
+                    servers.single.push((name, peer));
+                }
+                Some(_) => {}
+                None => servers.missing.push(version.to_string()),
+            }
+        }
         // Debian's is built with TLS, and comes with sentinels.
         match peers::find(Version::Redis70) {
             Some(program) => {
@@ -108,8 +126,10 @@ impl Servers {
     }
 
     fn urls(&self) -> Vec<(String, String)> {
-        let url =
-            |(name, peer): &(String, Peer)| (name.clone(), format!("redis://{}", peer.address));
+        let url = |(name, peer): &(String, Peer)| {
+            let user = if name.ends_with("no-scripts") { "it-plain:it-plain@" } else { "" };
+            (name.clone(), format!("redis://{user}{}", peer.address))
+        };
         let mut urls: Vec<_> = self.single.iter().map(url).collect();
         urls.extend(self.secure.iter().map(|it| ("tls".to_owned(), it.url())));
         urls.extend(self.watched.iter().map(|it| ("sentinel".to_owned(), it.url())));
@@ -193,7 +213,8 @@ impl Servers {
             return Ok(true);
         }
         let mut cargo = workspace::cargo();
-        cargo.args(["build", "--quiet", "-p", "levada", "--example", "patient"]);
+        cargo.args(["build", "--quiet", "-p", "levada"]);
+        cargo.args(["--example", "patient", "--example", "clocks"]);
         ensure!(cargo.status()?.success(), "the example programs do not build");
         let examples = workspace::target_dir().join("debug/examples").display().to_string();
         let programs = programs.join(" ");

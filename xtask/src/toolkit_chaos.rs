@@ -10,9 +10,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
+use stage::Postgres;
 use xtask::ci::{self, Outcome};
 use xtask::peers::{self, Version};
-use xtask::postgres::Postgres;
 use xtask::workspace;
 
 use self::rig::Rig;

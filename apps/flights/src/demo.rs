@@ -12,12 +12,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
+use redis::Client;
+use stage::{Process, Server};
 
 use crate::observe::{Observer, Snapshot};
-use crate::process::Process;
 use crate::records::Record;
-use crate::server::Server;
-use crate::{compare, fetch, ledger, records, server};
+use crate::{client, compare, fetch, ledger, records};
 
 const WORKERS: usize = 3;
 /// However many records there are, they go in about this many pipelines, so that both kills
@@ -65,7 +65,7 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
     let records = records::load(&file, args.records)?;
     let server = match &args.server_command {
         Some(command) => command.clone(),
-        None => server::levada_command()?,
+        None => stage::levada_command()?,
     };
     let languages = match args.language {
         Language::All => vec![Language::Rust, Language::Python, Language::Node],
@@ -101,7 +101,8 @@ fn one_run(
     let total = records.len() as u64;
     let ledgers = dir.join("ledgers");
     fs::create_dir_all(&ledgers)?;
-    let mut run = Run::start(Server::start(server, dir)?, total)?;
+    let server = Server::start(server, dir, answers)?;
+    let mut run = Run::start(server, total)?;
     let batch = (records.len() / PIPELINES).clamp(1, BATCH_MAX).to_string();
 
     for number in 1..=WORKERS {
@@ -125,6 +126,13 @@ fn one_run(
     })?;
     run.finish(&victim)?;
     compare::compare(records, &ledger::merge(&ledgers)?)
+}
+
+/// Whether the server at a port answers PING.
+fn answers(port: u16) -> Result<()> {
+    let client = Client::open(format!("redis://127.0.0.1:{port}/"))?;
+    client::attempt(&client).context("no answer to PING")?;
+    Ok(())
 }
 
 /// Everything that runs. Dropping it ends all of it.

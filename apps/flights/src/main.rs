@@ -11,10 +11,8 @@ mod demo;
 mod fetch;
 mod ledger;
 mod observe;
-mod process;
 mod produce;
 mod records;
-mod server;
 mod work;
 
 use std::process::ExitCode;
@@ -44,12 +42,5 @@ fn main() -> ExitCode {
         Command::Produce(args) => produce::run(&args).map(|()| true),
         Command::Work(args) => work::run(&args).map(|never| match never {}),
     };
-    match outcome {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("flights: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    stage::exit("flights", outcome)
 }

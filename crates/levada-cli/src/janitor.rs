@@ -27,6 +27,10 @@ pub(crate) struct Given {
     /// A stream, or a pattern of streams; may be given several times.
     #[arg(long = "stream", value_name = "PATTERN", default_value = "*")]
     streams: Vec<String>,
+    /// A group that every stream will have: nothing is removed before it has joined. May be given
+    /// several times.
+    #[arg(long = "expect-group", value_name = "GROUP")]
+    expected: Vec<String>,
     /// Sweep once and end.
     #[arg(long)]
     once: bool,
@@ -99,6 +103,9 @@ impl Given {
     fn janitor(&self, broker: &Broker) -> Janitor {
         let mut janitor =
             Janitor::new(broker).alert_above(self.max_length).alert_pending(self.max_pending);
+        for group in &self.expected {
+            janitor = janitor.expect_group(group);
+        }
         if let Some(seconds) = self.max_age {
             janitor = janitor.alert_age(Duration::from_secs(seconds));
         }

@@ -38,13 +38,19 @@ pub(crate) struct Given {
     /// Whether clients must show a certificate: yes, no, optional. [default: yes]
     #[arg(long, env = "LEVADA_TLS_AUTH_CLIENTS", value_name = "WORD")]
     tls_auth_clients: Option<String>,
-    /// Port for HTTP: /metrics, /livez and /readyz; 0 for none. [default: 0]
+    /// Port for HTTP: the dashboard, /metrics, /livez and /readyz; 0 for none. [default: 0]
     #[arg(long, env = "LEVADA_HTTP_PORT", value_name = "PORT")]
     http_port: Option<u16>,
-    /// Address for it. Whoever reaches it reads names of streams and groups, no payloads.
-    /// [default: 127.0.0.1]
+    /// Address for it. Whoever reaches it reads names, and on the dashboard what the user
+    /// `default` may read without a password. [default: 127.0.0.1]
     #[arg(long, env = "LEVADA_HTTP_BIND", value_name = "ADDRESS")]
     http_bind: Option<IpAddr>,
+    /// Names under which browsers may ask for the dashboard, beside localhost and addresses.
+    #[arg(long, env = "LEVADA_HTTP_NAMES", value_delimiter = ',', value_name = "NAME")]
+    http_names: Option<Vec<String>>,
+    /// Whether the port for HTTP has the dashboard. [default: true]
+    #[arg(long, env = "LEVADA_DASHBOARD", value_name = "BOOL")]
+    dashboard: Option<bool>,
     /// Streams that /metrics tells one by one, at most 10000; the others are one. [default: 100]
     #[arg(long, env = "LEVADA_METRICS_STREAMS", value_name = "COUNT")]
     metrics_streams: Option<usize>,
@@ -99,7 +105,7 @@ pub(crate) struct Given {
     #[arg(long, env = "LEVADA_HEADROOM_BYTES", value_name = "BYTES")]
     headroom_bytes: Option<String>,
     /// Average microseconds of a sync up to which the loop syncs itself, and waits; behind it other
-    /// threads do. [default: 150]
+    /// threads do. [default: 600]
     #[arg(long, env = "LEVADA_INLINE_SYNC_US", value_name = "MICROSECONDS")]
     inline_sync_us: Option<u64>,
     /// Answers the requests of benches without doing them.
@@ -122,6 +128,8 @@ pub(crate) struct Settings {
     tls_auth_clients: String,
     pub(crate) http_port: u16,
     pub(crate) http_bind: IpAddr,
+    pub(crate) http_names: Vec<String>,
+    pub(crate) dashboard: bool,
     pub(crate) metrics_streams: usize,
     pub(crate) dir: PathBuf,
     pub(crate) requirepass: String,
@@ -166,6 +174,8 @@ impl Default for Settings {
             tls_auth_clients: AuthClients::default().word().to_owned(),
             http_port: 0,
             http_bind: IpAddr::from([127, 0, 0, 1]),
+            http_names: Vec::new(),
+            dashboard: true,
             metrics_streams: 100,
             dir: PathBuf::from("./levada-data"),
             requirepass: String::new(),
@@ -184,7 +194,7 @@ impl Default for Settings {
             scrub_bytes_per_second: "1MiB".to_owned(),
             reserve_bytes: "32MiB".to_owned(),
             headroom_bytes: "32MiB".to_owned(),
-            inline_sync_us: 150,
+            inline_sync_us: 600,
             #[cfg(feature = "null")]
             null: false,
         }
@@ -226,6 +236,8 @@ impl Given {
         put(&mut settings.tls_auth_clients, self.tls_auth_clients);
         put(&mut settings.http_port, self.http_port);
         put(&mut settings.http_bind, self.http_bind);
+        put(&mut settings.http_names, self.http_names);
+        put(&mut settings.dashboard, self.dashboard);
         put(&mut settings.metrics_streams, self.metrics_streams);
         put(&mut settings.maxmemory_clients, self.maxmemory_clients);
         put(&mut settings.dir, self.dir);
@@ -530,12 +542,17 @@ impl Settings {
         )?;
         writeln!(
             f,
-            "# Port for HTTP: /metrics, /livez and /readyz; 0 for none. Whoever reaches it reads \
-             names\n# of streams and groups, no payloads.\nhttp-port = {}\nhttp-bind = {}\n\n\
+            "# Port for HTTP: the dashboard, /metrics, /livez and /readyz; 0 for none. Whoever \
+             reaches it\n# reads names, and on the dashboard what the user default may read \
+             without a password.\nhttp-port = {}\nhttp-bind = {}\n\n\
+             # Whether it has the dashboard, and its names beside localhost and addresses.\n\
+             dashboard = {}\nhttp-names = {}\n\n\
              # Streams that /metrics tells one by one, at most 10000; the others are one.\n\
              metrics-streams = {}\n",
             self.http_port,
             quoted(&self.http_bind.to_string()),
+            self.dashboard,
+            list(&self.http_names),
             self.metrics_streams
         )
     }

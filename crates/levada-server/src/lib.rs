@@ -47,10 +47,11 @@ mod values;
 mod wire_error;
 
 pub use command::table as command_table;
+pub use http::{Pages, serve_pages};
 pub use metrics::{Kind as MetricKind, Metric, TABLE as METRICS};
 pub use policies::{Fault, Policies};
 pub use server::run;
-pub use settings::Settings;
+pub use settings::{Moment, Settings};
 pub use spec::{Channels, CommandSpec, Keys, access, category, flag};
 pub use tls::{AuthClients, TlsSettings};
 

@@ -9,6 +9,7 @@ use levada_core::idempotence::IdmpLimits;
 use levada_engine::shard::ShardSettings;
 use levada_engine::store::local::LocalSettings;
 
+use crate::http::Pages;
 use crate::policies::Policies;
 use crate::tls::TlsSettings;
 
@@ -31,6 +32,8 @@ pub struct Settings {
     pub reload: Arc<AtomicBool>,
     /// Where `/metrics` and the questions of health are answered; nowhere without it.
     pub http: Option<Arc<TcpListener>>,
+    /// What answers there beside them.
+    pub pages: Option<Pages>,
     /// Streams that `/metrics` tells one by one; the others are told as one.
     pub metrics_streams_max: usize,
     /// Connections at once, at least 1.
@@ -74,6 +77,20 @@ pub struct Settings {
     pub null: bool,
     /// Takes lines for people: that it is ready, what went wrong.
     pub log: fn(&str),
+    /// Hears how far the server is, from its loop, which waits for it to return.
+    pub tell: fn(Moment),
+}
+
+/// What [`Settings::tell`] hears.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Moment {
+    /// All is recovered: requests are answered from now on.
+    Ready,
+    /// The loop goes round. At most once a second, and at least every six while nothing holds it
+    /// up.
+    Alive,
+    /// It was told to stop: what is left to do is the last checkpoint.
+    Stopping,
 }
 
 impl Default for Settings {
@@ -85,6 +102,7 @@ impl Default for Settings {
             aclfile: None,
             protected_mode: true,
             http: None,
+            pages: None,
             metrics_streams_max: 100,
             tls: TlsSettings::default(),
             reload: Arc::default(),
@@ -107,6 +125,7 @@ impl Default for Settings {
             #[cfg(feature = "null")]
             null: false,
             log: |line| eprintln!("{line}"),
+            tell: |_| {},
         }
     }
 }

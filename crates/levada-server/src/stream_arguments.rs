@@ -54,10 +54,22 @@ impl TrimOptions {
         Ok(2 + usize::from(sign))
     }
 
-    /// The trim, if one was asked for.
+    /// The trim of a command that is nothing without one.
+    pub(crate) fn finish_required(self) -> Result<Trim, WireError> {
+        let asked = self.keep.is_some() || self.limit.is_some_and(|limit| limit > 0);
+        if asked {
+            self.finish()?.ok_or(WireError::TRIM_MISSING)
+        } else {
+            Err(WireError::TRIM_MISSING)
+        }
+    }
+
+    /// The trim, if one was asked for. `LIMIT 0` is no limit, and Redis' words for one that stands
+    /// alone are those for a missing `~`.
     pub(crate) fn finish(self) -> Result<Option<Trim>, WireError> {
         let Some(keep) = self.keep else {
             return match self.limit {
+                Some(0) => Err(WireError::LIMIT_WITHOUT_TILDE),
                 Some(_) => Err(WireError::LIMIT_WITHOUT_TRIM),
                 None => Ok(None),
             };

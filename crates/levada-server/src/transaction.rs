@@ -35,7 +35,7 @@ impl Turn<'_> {
             }
             Transactional::Watch => {
                 for key in request.keys(1) {
-                    self.shard.watch(ClientId(self.session.id), key);
+                    self.shard.watch(self.now, ClientId(self.session.id), key);
                     self.session.watched += 1;
                 }
             }
@@ -61,7 +61,7 @@ impl Turn<'_> {
             self.session.transaction = Some(transaction);
             return Ran::NeedBlocks;
         }
-        let broken = self.session.watched > 0 && self.shard.is_watch_broken(client);
+        let broken = self.session.watched > 0 && self.shard.is_watch_broken(self.now, client);
         self.unwatch();
         if transaction.failed {
             return self.fail(number, &WireError::EXEC_ABORTED);

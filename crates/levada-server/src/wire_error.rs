@@ -48,6 +48,8 @@ impl WireError {
     pub(crate) const LIMIT_WITHOUT_TRIM: Self = Self::Fixed(
         "ERR syntax error, LIMIT cannot be used without specifying a trimming strategy",
     );
+    pub(crate) const TRIM_MISSING: Self =
+        Self::Fixed("ERR syntax error, XTRIM must be called with a trimming strategy");
     pub(crate) const LIMIT_NEGATIVE: Self = Self::Fixed("ERR The LIMIT argument must be >= 0.");
     pub(crate) const MAXLEN_NEGATIVE: Self = Self::Fixed("ERR The MAXLEN argument must be >= 0.");
     pub(crate) const TRIM_TWICE: Self = Self::Fixed(

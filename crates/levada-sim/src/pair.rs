@@ -59,8 +59,6 @@ pub struct Pair<S> {
     /// Promises of those who waited and were answered.
     served: Vec<Promise>,
     watching: Option<Watching>,
-    /// Whether a key expired, or was about to, while something was watched.
-    may_expire: bool,
     /// Whether the last command was a read that found nothing.
     is_answered_with_nothing: bool,
     /// Blocks that were asked for are there.
@@ -104,7 +102,6 @@ impl<S: Store> Pair<S> {
             next_reader: FIRST_READER,
             served: Vec::new(),
             watching: None,
-            may_expire: false,
             is_answered_with_nothing: false,
             retry: false,
         };
@@ -120,10 +117,10 @@ impl<S: Store> Pair<S> {
         self.wall_ms = self.wall_ms.saturating_add_signed(step.clock_ms);
         match &step.op {
             Op::Multi(ops) => {
+                self.advance();
                 if self.is_watch_broken()? {
                     return Ok(Vec::new());
                 }
-                self.advance();
                 self.shard.transaction_begin();
                 let promises = ops.iter().map(|op| self.command(op)).collect();
                 let now = self.now();
@@ -143,6 +140,7 @@ impl<S: Store> Pair<S> {
             }
             Op::Publish => Ok(vec![self.publish()?]),
             Op::Watch(keys) => {
+                self.advance();
                 self.watch(keys);
                 Ok(Vec::new())
             }
@@ -188,7 +186,7 @@ impl<S: Store> Pair<S> {
     /// Compares everything.
     pub fn compare(&mut self) -> Result<(), Halt> {
         self.poll()?;
-        self.model.expire_keys(self.now_ms);
+        self.expire();
         self.shard.log_seen();
         let (blocks, lost) = all_blocks(&mut self.shard);
         // When consumers were seen is logged later than the rest.
@@ -207,7 +205,7 @@ impl<S: Store> Pair<S> {
         self.advance();
         let now = self.now();
         self.shard.poll(now)?;
-        self.model.expire_keys(self.now_ms);
+        self.expire();
         self.drain()?;
         self.check_waiting()?;
         self.advance();
@@ -240,7 +238,7 @@ impl<S: Store> Pair<S> {
         };
         let keys = named(op);
         // What is over goes without a change: it would be told in any case.
-        self.model.forget_over(self.now_ms);
+        self.expire();
         let held = |model: &Model, key: KeyAt| model.keys.get(&model_key(key)).cloned();
         // An id shows that an entry was appended.
         let tells = matches!(op, Op::Xadd { .. });
@@ -251,12 +249,14 @@ impl<S: Store> Pair<S> {
         let [expected] = &reference::apply(&mut self.model, self.now_ms, op)[..] else {
             unreachable!("a command has one answer")
         };
-        let is_duplicate = matches!(op, Op::XaddOnce { .. }) && self.entries_added(op) == added;
-        if !is_duplicate && self.lost_its_last_node(op, node) {
+        // What was refused, or is a duplicate, leaves the nodes alone.
+        let adds = matches!(op, Op::Xadd { .. } | Op::XaddOnce { .. });
+        let is_idle = adds && self.entries_added(op) == added;
+        if !is_idle && self.lost_its_last_node(op, node) {
             // Redis would go on with the node before, if limits were raised; we begin another.
             self.end_node(&model_key(deletes_from(op).expect("it lost a node")));
         }
-        match matches!(op, Op::Xadd { .. } | Op::XaddOnce { .. }) {
+        match adds {
             // It sealed, if at all, before it appended.
             true => self.tails = self.tail_numbers(),
             false => self.note_seals(),
@@ -284,9 +284,6 @@ impl<S: Store> Pair<S> {
                     after.is_some() && self.is_relaxed(op) || is_same_but(before, after, idle);
                 self.note_change(*key, is_delivery);
             }
-        }
-        if self.watching.is_some() {
-            self.note_expiring();
         }
         self.is_answered_with_nothing = *expected == Ok(Reply::Nil);
         Ok(self.promise(op, &keys, wait))

@@ -137,6 +137,38 @@ impl Broker {
         Self { durability, ..self.clone() }
     }
 
+    /// From now on the server removes by itself what every group of a stream has acknowledged, and
+    /// nothing else; it is kept in the server, and is done for all partitions there are. The stream
+    /// has to be there: [`Error::NotFound`]. Where the server has no such policy it is
+    /// [`Error::Unsupported`], and [`crate::Janitor::sweep`] does it.
+    ///
+    /// ```
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(Serialize, Deserialize)] struct Mail { to: String }
+    /// # impl levada::Event for Mail { const STREAM: &'static str = "mails"; }
+    /// # async fn post(_: levada::Msg<Mail>) {}
+    /// use levada::{Event, Worker};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> levada::Result<()> {
+    /// let broker = levada::connect("memory:").await?;
+    /// broker.producer().send(&Mail { to: "ada".into() }).await?;
+    /// broker.retain_acked(Mail::STREAM).await?;
+    /// Worker::new(&broker, "post").handle(post).run_until_idle().await?;
+    /// assert_eq!(broker.backend().len(Mail::STREAM).await?, 0);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn retain_acked(&self, stream: &str) -> Result<()> {
+        let Some(topic) = self.topic(stream) else {
+            return self.backend.retain_acked(stream).await;
+        };
+        for stream in topic.streams().concat() {
+            self.backend.retain_acked(&stream).await?;
+        }
+        Ok(())
+    }
+
     /// What the server does by itself, and what is emulated or missing.
     pub fn capabilities(&self) -> &Capabilities {
         self.backend.capabilities()

@@ -29,6 +29,9 @@ pub struct Capabilities {
     pub schedule: bool,
     /// Sorted sets and transactions, with which delays can be emulated.
     pub sorted_sets: bool,
+    /// Scripts (EVAL), for what has to be done in one step; our user may run them. A server with
+    /// [`Capabilities::leases`] is not asked: it needs none.
+    pub scripts: bool,
     /// A bound on what a read over several streams answers (MAXCOUNT).
     pub read_limit: bool,
     /// Order by key across all workers of a group (ORDER-BY).
@@ -51,6 +54,7 @@ impl Capabilities {
             claim_on_read: false,
             schedule: false,
             sorted_sets: false,
+            scripts: false,
             read_limit: false,
             order_by: false,
             retention: false,
@@ -74,6 +78,11 @@ impl Capabilities {
             (
                 self.schedule || !self.sorted_sets,
                 "delayed events (a sorted set; a worker moves them)",
+            ),
+            (
+                self.scripts || self.leases,
+                "steps in one (no scripts may be run: transactions that watch, one at a time; \
+                 consumers that are gone keep their names)",
             ),
             (self.retention, "trimming below what every group has acknowledged (run a janitor)"),
         ];
@@ -115,5 +124,8 @@ mod tests {
         assert!(text.starts_with("Redis 7.0.15; emulated: leases"), "{text}");
         assert!(text.contains("not given: the promise"), "{text}");
         assert!(!text.contains("delayed events, order"), "{text}");
+        assert!(text.contains("no scripts may be run"), "{text}");
+        let usual = Capabilities { scripts: true, ..plain };
+        assert!(!usual.to_string().contains("scripts"), "{usual}");
     }
 }

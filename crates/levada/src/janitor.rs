@@ -1,7 +1,7 @@
 //! Keeps streams from growing for ever: trims below what every group has acknowledged, never above.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use crate::backend::{Backend, GroupFacts, Seat};
 use crate::broker::Broker;
@@ -31,6 +31,8 @@ use crate::message::MessageId;
 pub struct Janitor {
     backend: Arc<dyn Backend>,
     limits: Limits,
+    /// Groups that have to be there before anything is removed.
+    expected: Vec<String>,
     dry_run: bool,
     consumers_after: Option<Duration>,
 }
@@ -55,9 +57,11 @@ pub struct Report {
     pub trimmed: u64,
     /// Consumers that were removed, as `GROUP/CONSUMER`; in a dry run those that are gone.
     pub removed: Vec<String>,
-    /// Time since the oldest entry that some group needs was appended, if there is one.
+    /// Time since the oldest entry that some group needs was appended, if there is one: its id
+    /// against the clock of the server that gave it.
     pub age: Option<Duration>,
-    /// The lowest id that some group needs; `None` where there is no group.
+    /// The lowest id that some group needs; `None` where there is no group, the lowest of all while
+    /// one that is expected has not joined.
     pub watermark: Option<MessageId>,
     /// Its groups.
     pub groups: Vec<GroupFacts>,
@@ -70,7 +74,7 @@ impl Janitor {
     pub fn new(broker: &Broker) -> Self {
         let limits = Limits { len: 1_000_000, pending: 1_000_000, age: None };
         let backend = Arc::clone(broker.backend());
-        Self { backend, limits, dry_run: false, consumers_after: None }
+        Self { backend, limits, expected: Vec::new(), dry_run: false, consumers_after: None }
     }
 
     /// Raises the alarm when more entries are left behind a sweep, or pending in a group.
@@ -94,6 +98,16 @@ impl Janitor {
         self
     }
 
+    /// Removes nothing from a stream as long as this group has not joined it; may be said for
+    /// several groups. One that is not named here and comes later begins with what is left by then.
+    /// The server's own trimming ([`Broker::retain_acked`]) cannot be told: set it when all have
+    /// joined.
+    #[must_use]
+    pub fn expect_group(mut self, group: &str) -> Self {
+        self.expected.push(group.to_owned());
+        self
+    }
+
     /// Removes consumers that have asked for nothing for so long. What is pending for them goes
     /// to the one of their group that asked last, as idle as it is; where there is none that is
     /// alive they stay. On a server that does so by itself (CONSUMER-TTL) nothing is done.
@@ -111,11 +125,16 @@ impl Janitor {
     /// Removes what every group of the stream has acknowledged, and reports. A stream without a
     /// group is left alone: nobody has said yet what they need.
     ///
-    /// Entries acknowledged behind one that is pending stay with it. A group that is created at the
-    /// same moment sees what is left, as any group does that comes late.
+    /// Entries acknowledged behind one that is pending stay with it. A group that is created later,
+    /// or at the same moment, sees what is left, unless it is one of those that are expected
+    /// ([`Janitor::expect_group`]).
     pub async fn sweep(&self, stream: &str) -> Result<Report> {
         let groups = self.backend.groups(stream).await?;
-        let watermark = watermark(&groups);
+        let is_there = |name: &String| groups.iter().any(|group| group.name == *name);
+        let missing: Vec<&String> = self.expected.iter().filter(|name| !is_there(name)).collect();
+        // Nobody knows what those need that have not joined: all of it.
+        let unknown = (!missing.is_empty()).then_some(MessageId::MIN);
+        let watermark = unknown.or_else(|| watermark(&groups));
         let mut removed = Vec::new();
         for group in &groups {
             removed.extend(self.remove_consumers(stream, &group.name).await?);
@@ -129,9 +148,14 @@ impl Janitor {
         let len = self.backend.len(stream).await?;
         let from = watermark.unwrap_or(MessageId::MIN);
         let needed = self.backend.range(stream, from, MessageId::MAX, 1).await?;
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let age = needed.first().map(|it| now.saturating_sub(Duration::from_millis(it.id.ms)));
-        let alerts = alerts(&groups, len, age, self.limits);
+        let age = match needed.first() {
+            Some(it) => Some(self.backend.now_ms(stream).await?.saturating_sub(it.id.ms)),
+            None => None,
+        };
+        let age = age.map(Duration::from_millis);
+        let mut alerts = alerts(&groups, len, age, self.limits);
+        let wait = |name| format!("{name} has not joined yet: nothing is removed until it has");
+        alerts.extend(missing.into_iter().map(wait));
         for alert in &alerts {
             tracing::warn!(stream, "{alert}");
         }

@@ -27,6 +27,12 @@ pub(crate) fn resting(stream: &str, group: &str) -> String {
     beside(stream, &format!("rest:{group}"))
 }
 
+/// What those who make a dead letter of an entry without a script agree by.
+#[cfg(feature = "redis")]
+pub(crate) fn buried(stream: &str, group: &str, id: &str) -> String {
+    beside(stream, &format!("buried:{group}:{id}"))
+}
+
 /// Sorted set of entries that are appended later.
 #[cfg(feature = "redis")]
 pub(crate) fn delayed(stream: &str) -> String {

@@ -88,13 +88,51 @@ impl Producer {
     }
 
     /// Sends events in one pipeline, in order. Each succeeds or fails for itself; the error is the
-    /// first one.
+    /// first one, and which of the others are there it does not say: [`Producer::send_each`] does.
+    /// Where one cannot be encoded none is sent.
     pub async fn send_all<E: Event>(&self, events: &[E]) -> Result<Vec<MessageId>> {
         if events.is_empty() {
             return Ok(Vec::new());
         }
         let entries = events.iter().map(|event| self.entry(event)).collect::<Result<_>>()?;
         self.append(E::STREAM, entries).await?.into_iter().collect()
+    }
+
+    /// The same, and answers for each event, in order: its id where it was accepted, or what became
+    /// of it. By [`Error::Connection`], [`Error::Timeout`] and [`Error::Unconfirmed`] it may be
+    /// there; by any other it is not. Those whose error [`Error::is_transient`] can be sent again.
+    ///
+    /// ```
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(Serialize, Deserialize)] struct Paid { cents: u64 }
+    /// # impl levada::Event for Paid { const STREAM: &'static str = "payments"; }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> levada::Result<()> {
+    /// let broker = levada::connect("memory:").await?;
+    /// let mut left = vec![Paid { cents: 1 }, Paid { cents: 2 }];
+    /// while !left.is_empty() {
+    ///     let outcomes = broker.producer().send_each(&left).await;
+    ///     let mut outcomes = outcomes.into_iter();
+    ///     left.retain(|_| matches!(outcomes.next(), Some(Err(error)) if error.is_transient()));
+    /// }
+    /// assert_eq!(broker.backend().len("payments").await?, 2);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn send_each<E: Event>(&self, events: &[E]) -> Vec<Result<MessageId>> {
+        let mut entries = Vec::with_capacity(events.len());
+        let mut encoded = Vec::with_capacity(events.len());
+        for event in events {
+            encoded.push(self.entry(event).map(|entry| entries.push(entry)));
+        }
+        let count = entries.len();
+        let answers = match count {
+            0 => Ok(Vec::new()),
+            _ => self.append(E::STREAM, entries).await,
+        };
+        let mut answers = answers.unwrap_or_else(|error| vec![Err(error); count]).into_iter();
+        let mut next = || answers.next().unwrap_or_else(|| Err(Error::protocol("no answer")));
+        encoded.into_iter().map(|encoded| encoded.and_then(|()| next())).collect()
     }
 
     /// Puts an event into a bounded buffer that is sent in the background, and never waits: for

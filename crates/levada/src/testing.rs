@@ -87,7 +87,7 @@ impl TestBroker {
 
     /// Unix milliseconds on the clock.
     pub fn now_ms(&self) -> u64 {
-        self.engine.now_ms()
+        self.engine.paused_ms()
     }
 
     /// What became of events in all drains.

@@ -118,8 +118,8 @@ impl Rig {
     fn load<S: Story>(&mut self, story: &mut S, options: &Options) -> Result<u64> {
         let mut chance = Chance::new(options.seed);
         let end = Instant::now() + options.load;
-        let mut kill_worker = after(&mut chance, WORKER_MS);
-        let mut kill_server = after(&mut chance, SERVER_MS);
+        let mut kill_worker = chance.moment(WORKER_MS);
+        let mut kill_server = chance.moment(SERVER_MS);
         let mut produced = 0;
         while Instant::now() < end {
             for _ in 0..JOBS_A_TICK {
@@ -132,12 +132,12 @@ impl Rig {
                 // It may have ended by itself meanwhile.
                 self.workers[worker].kill()?;
                 self.killed.0 += 1;
-                kill_worker = after(&mut chance, WORKER_MS);
+                kill_worker = chance.moment(WORKER_MS);
             }
             if Instant::now() >= kill_server {
                 self.kill_server(&story.produce(produced))?;
                 produced += 1;
-                kill_server = after(&mut chance, SERVER_MS);
+                kill_server = chance.moment(SERVER_MS);
             }
             self.revive()?;
             std::thread::sleep(TICK);
@@ -229,10 +229,6 @@ fn cut_torn_line(path: &Path) -> Result<()> {
         File::options().write(true).open(path)?.set_len(whole as u64)?;
     }
     Ok(())
-}
-
-fn after(chance: &mut Chance, (least, more): (u64, u64)) -> Instant {
-    Instant::now() + Duration::from_millis(least + chance.below(more))
 }
 
 /// All entries of a stream: fields and values.

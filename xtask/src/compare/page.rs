@@ -14,6 +14,8 @@ use super::raw::Raw;
 pub(super) const RAW: &str = "docs/bench/raw.csv";
 const PAGE: &str = "BENCHMARKS.md";
 const PICTURE: &str = "docs/bench/rates.svg";
+/// What others have measured by their own commands: it ends the page as it stands.
+const BESIDE: &str = include_str!("../../../docs/bench/beside.md");
 
 /// Writes the page and its picture.
 pub(super) fn write(raw: &Raw) -> Result<()> {
@@ -31,6 +33,7 @@ fn text(raw: &Raw) -> String {
     }
     page.push_str("\n## The machine meanwhile\n\n");
     page.push_str(&weather(raw));
+    page.push_str(BESIDE);
     page
 }
 

@@ -9,13 +9,18 @@
 use std::io::Write as _;
 use std::path::Path;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 
 use crate::mount::{Mount, run, unable};
 
 /// Size of the image: some log files, and room for what a run keeps.
-const IMAGE_MIB: u64 = 768;
+const IMAGE_MIB: u64 = 2048;
+/// Longest wait for the old file system to be gone.
+const RESTORE_MAX: Duration = Duration::from_secs(20);
+/// Between two looks.
+const POLL: Duration = Duration::from_millis(50);
 /// The ioctl, for 32 bits of argument (`linux/fs.h`).
 const CUT: &str = "open(my $f, '<', $ARGV[0]) or die; my $how = pack('L', 2);
     ioctl($f, 0x8004587d, $how) or die;";
@@ -45,7 +50,18 @@ impl Medium {
 
     /// Brings the power back; nobody may use it any more.
     pub(crate) fn restore(&mut self) -> Result<()> {
-        self.0.remount()
+        let deadline = Instant::now() + RESTORE_MAX;
+        loop {
+            self.0.remount()?;
+            // A process with mounts of its own may hold the old one for a moment: then it is the
+            // one that comes back, as dead as it was.
+            let alive = self.path().join("alive");
+            match std::fs::write(&alive, b"").and_then(|()| std::fs::remove_file(&alive)) {
+                Ok(()) => return Ok(()),
+                Err(error) if Instant::now() > deadline => return Err(error.into()),
+                Err(_) => std::thread::sleep(POLL),
+            }
+        }
     }
 
     /// Shows that a cut does what it says.

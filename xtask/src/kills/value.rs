@@ -1,5 +1,7 @@
 //! The seeded chance that the kill loop is driven by.
 
+use std::time::{Duration, Instant};
+
 pub(crate) use levada_sim::history::Key;
 
 /// A seeded generator (`SplitMix64`, Steele and others, 2014): the same seed, the same choices.
@@ -34,6 +36,11 @@ impl Chance {
     /// True once in `times`.
     pub(crate) fn one_in(&mut self, times: u64) -> bool {
         self.below(times) == 0
+    }
+
+    /// A moment that lies ahead by `least` milliseconds and up to `more` on top.
+    pub(crate) fn moment(&mut self, (least, more): (u64, u64)) -> Instant {
+        Instant::now() + Duration::from_millis(least + self.below(more))
     }
 
     /// One of several.

@@ -3,8 +3,8 @@
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
+use stage::Postgres;
 
-use crate::postgres::Postgres;
 use crate::workspace;
 
 /// Each with what it has to say.

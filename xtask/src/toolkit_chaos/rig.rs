@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use xtask::postgres::Postgres;
+use stage::Postgres;
 use xtask::workspace;
 
 use super::server::Server;
@@ -63,21 +63,21 @@ impl Rig {
             self.workers.push(child);
         }
         let mut chance = Chance::new(seed);
-        let mut kill_worker = after(&mut chance, WORKER_MS);
-        let mut kill_server = after(&mut chance, SERVER_MS);
+        let mut kill_worker = chance.moment(WORKER_MS);
+        let mut kill_server = chance.moment(SERVER_MS);
         let deadline = Instant::now() + load + PRODUCE_MAX;
         while !self.has_produced()? {
             ensure!(Instant::now() < deadline, "the producers do not come to an end");
             if Instant::now() >= kill_worker {
                 self.workers[chance.index(WORKERS)].kill()?;
                 self.killed.0 += 1;
-                kill_worker = after(&mut chance, WORKER_MS);
+                kill_worker = chance.moment(WORKER_MS);
             }
             if Instant::now() >= kill_server {
                 self.server.kill()?;
                 self.killed.1 += 1;
                 self.server.restart()?;
-                kill_server = after(&mut chance, SERVER_MS);
+                kill_server = chance.moment(SERVER_MS);
             }
             self.revive()?;
             std::thread::sleep(TICK);
@@ -185,8 +185,4 @@ impl Drop for Rig {
             let _ = child.wait();
         }
     }
-}
-
-fn after(chance: &mut Chance, (least, more): (u64, u64)) -> Instant {
-    Instant::now() + Duration::from_millis(least + chance.below(more))
 }

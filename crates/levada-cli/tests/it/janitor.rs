@@ -40,7 +40,9 @@ fn what_is_acknowledged_goes_and_thresholds_are_told() {
     say("XACK jobs g 1-0 2-0");
     let dry = janitor(&server, &["--dry-run"]);
     assert_eq!((dry.status.code(), report(&dry)["length"].as_u64()), (Some(0), Some(5)));
-    let swept = janitor(&server, &["--max-pending", "1", "--max-age", "60"]);
+    let early = janitor(&server, &["--expect-group", "g", "--expect-group", "later"]);
+    assert_eq!(report(&early)["trimmed"].as_u64(), Some(0), "a group has yet to join");
+    let swept = janitor(&server, &["--expect-group", "g", "--max-pending", "1", "--max-age", "60"]);
     let said = report(&swept);
     assert_eq!((said["trimmed"].as_u64(), said["watermark"].as_str()), (Some(2), Some("3-0")));
     assert_eq!(said["alerts"].as_array().map(Vec::len), Some(2), "pending and age: {said}");

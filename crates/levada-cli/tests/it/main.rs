@@ -1,20 +1,27 @@
-//! `levada bench`, and `levada import` and `levada export` between real servers.
+//! The program as an operator runs it, against real servers.
 //!
+//! - `backup`: copies of a directory that a server is using.
 //! - `bench`: the load generator, on tiny input.
 //! - `rig`: starts a Levada and a Redis, runs the program, and compares what servers hold.
+//! - `dashboard`: its pages, what they change and what they refuse; `browser` asks for them.
 //! - `deploy`: rules and dashboard, and the pages about them.
 //! - `fill`: streams with all that can be in one, from a seed.
 //! - `guide`: the commands of the guide pages, as they stand there.
 //! - `janitor`: trims, and tells what is amiss.
 //! - `tls`: a client that is not ours, and certificates that change.
 //! - `operate`: lag, tail, dead letters, completions.
+//! - `settings_page`: docs/settings.md is what the program says.
+//! - `supervisor`: what systemd hears, and `ping`.
 //! - `policies`: from the settings, and carried.
 //! - `transfer`: what is carried, what is refused, what survives being killed.
 //!
 //! Without a redis-server (`REDIS_SERVER` names another one than the installed) the tests that need
 //! one say so and pass; with `CI=true` they fail.
 
+mod backup;
 mod bench;
+mod browser;
+mod dashboard;
 mod deploy;
 mod fill;
 mod guide;
@@ -22,5 +29,7 @@ mod janitor;
 mod operate;
 mod policies;
 mod rig;
+mod settings_page;
+mod supervisor;
 mod tls;
 mod transfer;

@@ -143,3 +143,12 @@ fn settings_completions_and_pages_are_printed() {
     std::fs::remove_dir_all(&directory).expect("removed");
     assert!(whole && page.contains("Exit codes"), "{page}");
 }
+
+#[test]
+fn settings_may_be_printed_to_nobody() {
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let mut levada = Command::new(env!("CARGO_BIN_EXE_levada"));
+    let output = levada.arg("config").stdout(writer).output().expect("levada runs");
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+}

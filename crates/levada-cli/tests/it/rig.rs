@@ -29,7 +29,31 @@ impl Server {
 
     /// The same with settings of one's own.
     pub(crate) fn levada_with(more: &[&str]) -> Self {
-        let directory = fresh_directory("levada");
+        Self::levada_in(fresh_directory("levada"), more)
+    }
+
+    /// The same with what is in a directory, which goes with the server.
+    pub(crate) fn levada_in(directory: PathBuf, more: &[&str]) -> Self {
+        Self::try_levada(directory, more).expect("it says where it listens")
+    }
+
+    /// The same with a port for HTTP, which comes with it.
+    pub(crate) fn levada_with_http(more: &[&str]) -> (Self, u16) {
+        for _ in 0..ATTEMPTS_MAX {
+            let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+            let port = listener.local_addr().expect("bound").port();
+            drop(listener);
+            let http = ["--http-port", &port.to_string()].map(str::to_owned);
+            let more: Vec<&str> = http.iter().map(String::as_str).chain(more.to_vec()).collect();
+            if let Some(server) = Self::try_levada(fresh_directory("levada"), &more) {
+                return (server, port);
+            }
+        }
+        panic!("no port for HTTP stays free");
+    }
+
+    /// `None` where it ends before it listens.
+    fn try_levada(directory: PathBuf, more: &[&str]) -> Option<Self> {
         let mut child = Command::new(env!("CARGO_BIN_EXE_levada"))
             .args(["serve", "--port", "0", "--dir"])
             .arg(&directory)
@@ -40,15 +64,16 @@ impl Server {
             .expect("levada starts");
         let stderr = child.stderr.take().expect("it is piped");
         let mut lines = BufReader::new(stderr).lines();
-        let port = loop {
-            let line = lines.next().expect("it says where it listens").expect("text");
+        let mut server = Self { port: 0, directory, child };
+        server.port = loop {
+            let line = lines.next()?.expect("text");
             if let Some(address) = line.strip_prefix("Listening on ") {
                 break address.rsplit(':').next().and_then(|port| port.parse().ok()).expect("port");
             }
         };
         // What it says later is read, so that it never waits for a full pipe.
         std::thread::spawn(move || lines.for_each(drop));
-        Self { port, directory, child }
+        Some(server)
     }
 
     /// A Redis with nothing in it; `None`, said aloud, where none is installed.
@@ -118,7 +143,7 @@ impl Drop for Server {
 }
 
 /// A directory that nobody else uses.
-fn fresh_directory(name: &str) -> PathBuf {
+pub(crate) fn fresh_directory(name: &str) -> PathBuf {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     let name = format!("levada-cli-test-{name}-{}-{number}", std::process::id());

@@ -84,17 +84,20 @@ impl FileDisk {
     /// Looks into a data directory and changes nothing in it, not even by creating a file. Others
     /// may do the same at once; fails with [`ErrorKind::Busy`] while a process has it to write.
     pub fn open_to_read(directory: impl AsRef<Path>) -> Result<Self, Error> {
-        let (directory, shown) = absolute(directory.as_ref())?;
-        if !directory.is_dir() {
-            let what = format!("{shown} is no directory that can be read");
-            return Err(Error::new(ErrorKind::NotFound, what));
-        }
+        let (directory, shown) = existing(directory.as_ref())?;
         // Without a lock no process ever had it: it is a copy.
         let lock = fs::File::open(directory.join(LOCK)).ok();
         if let Some(lock) = &lock {
             held(lock.try_lock_shared(), &shown)?;
         }
         Self::start(directory, true, lock)
+    }
+
+    /// Looks into a data directory that a process may have to write, beside it: what is read may
+    /// change meanwhile. Changes nothing.
+    pub fn open_beside(directory: impl AsRef<Path>) -> Result<Self, Error> {
+        let (directory, _) = existing(directory.as_ref())?;
+        Self::start(directory, true, None)
     }
 
     fn start(directory: PathBuf, reads_only: bool, lock: Option<fs::File>) -> Result<Self, Error> {
@@ -301,6 +304,16 @@ fn absolute(directory: &Path) -> Result<(PathBuf, String), Error> {
     let absolute = path::absolute(directory)
         .map_err(|error| Error::io("cannot make absolute the path of", &shown, &error))?;
     Ok((absolute, shown))
+}
+
+/// The same of a directory that is there.
+fn existing(directory: &Path) -> Result<(PathBuf, String), Error> {
+    let (directory, shown) = absolute(directory)?;
+    if !directory.is_dir() {
+        let what = format!("{shown} is no directory that can be read");
+        return Err(Error::new(ErrorKind::NotFound, what));
+    }
+    Ok((directory, shown))
 }
 
 fn held(locked: Result<(), fs::TryLockError>, shown: &str) -> Result<(), Error> {

@@ -286,11 +286,10 @@ impl<S: Store> Shard<S> {
         self.perform(&Effect::KeyRemoved { key });
     }
 
-    /// Removes keys that have expired, a bounded number a turn, and serves whom that concerns.
+    /// Removes keys that have expired, a bounded number a turn.
     pub(super) fn expire(&mut self, now: Now) {
         self.advance(now);
         self.expire_due();
-        self.serve_waiters();
     }
 
     fn expire_due(&mut self) {

@@ -57,7 +57,7 @@ use crate::{
     clock::Now,
     disk::Lane,
     error::Error,
-    store::{Lsn, Scrubbed, Space, Store, Urgency},
+    store::{CacheFacts, Lsn, Scrubbed, Space, Store, Urgency},
 };
 
 /// Names whoever sent a command; chosen by the caller, unique among those that are under way.
@@ -165,7 +165,7 @@ impl Default for ShardSettings {
             delivery_strict: false,
             strings_interval: false,
             sync_interval_ms: 1000,
-            inline_sync_us_max: 150,
+            inline_sync_us_max: 600,
             // About 100 us.
             checkpoint_slice_bytes: 256 << 10,
             // 80 GiB a day.
@@ -219,6 +219,8 @@ pub struct Shard<S> {
     parked: BTreeMap<(KeyNumber, u64), Vec<ClientId>>,
     checkpointing: Checkpointing,
     residual_reads: u64,
+    /// What the next turn begins with.
+    due: Due,
     tending: Tending,
     seen: Seen,
     /// See [`Context::spare`](levada_core::decide::Context).
@@ -234,6 +236,30 @@ pub struct Shard<S> {
     notices: VecDeque<Notice>,
     /// An error of the store in the middle of a turn; the turn's commit returns it.
     failed: Option<Error>,
+}
+
+/// What a turn has for readers, one after the other.
+#[derive(Clone, Copy, Default, Debug)]
+enum Due {
+    /// What happened since the last turn.
+    #[default]
+    Changes,
+    /// Leases end, and what no policy keeps goes.
+    Policies,
+    /// Scheduled entries are appended.
+    Schedules,
+}
+
+impl Due {
+    const ALL: [Self; 3] = [Self::Changes, Self::Policies, Self::Schedules];
+
+    fn next(self) -> Self {
+        match self {
+            Self::Changes => Self::Policies,
+            Self::Policies => Self::Schedules,
+            Self::Schedules => Self::Changes,
+        }
+    }
 }
 
 /// Numbers for INFO and metrics.
@@ -265,6 +291,8 @@ pub struct Facts {
     pub recovery: Recovery,
     /// Space on the device.
     pub space: Space,
+    /// Blocks in memory and read.
+    pub cache: CacheFacts,
     /// What was read to see whether it is whole.
     pub scrubbed: Scrubbed,
     /// When all of it was last read, in unix milliseconds.
@@ -450,9 +478,8 @@ impl<S: Store> Shard<S> {
         self.go_on_with_scrub(now);
         self.time_out(now);
         self.expire(now);
-        self.tend(now);
+        self.do_what_is_due(now);
         self.log_seen_in_time();
-        self.append_due(now);
         self.forget_over();
         self.keep_tail_budget();
         self.go_on_with_checkpoint()?;
@@ -461,6 +488,24 @@ impl<S: Store> Shard<S> {
             self.rest()?;
         }
         Ok(())
+    }
+
+    /// Does what is due, until a reader has got something: what comes then may remove entries, and
+    /// an answer names what is there when it is told. The next turn goes on with the next kind, so
+    /// that none waits for ever.
+    fn do_what_is_due(&mut self, now: Now) {
+        let told = self.events.len();
+        for _ in Due::ALL {
+            match self.due {
+                Due::Changes => self.serve_waiters(),
+                Due::Policies => self.tend(now),
+                Due::Schedules => self.append_due(now),
+            }
+            self.due = self.due.next();
+            if self.events.len() > told {
+                break;
+            }
+        }
     }
 
     /// Looks at the space on the device, now and then and after whatever takes some.
@@ -531,6 +576,7 @@ impl<S: Store> Shard<S> {
             sync_us_average: self.store.sync_us_average().unwrap_or(0),
             recovery: self.recovery,
             space: self.store.space(),
+            cache: self.store.cache_facts(),
             scrubbed: self.store.scrubbed(),
             scrubbed_at_ms: self.scrubbing.passed_ms(),
         }

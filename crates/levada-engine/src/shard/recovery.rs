@@ -9,7 +9,7 @@ use std::{
 use levada_core::{effect, keyspace::KeyNumber, machine::At, snapshot};
 
 use super::{
-    Recovery, Shard, ShardSettings, channels::Channels, checkpoint::Checkpointing,
+    Due, Recovery, Shard, ShardSettings, channels::Channels, checkpoint::Checkpointing,
     schedule::Schedules, scrub::Scrubbing, seen::Seen, tend::Tending, transaction::Watches,
     waiters::Waiters,
 };
@@ -67,6 +67,7 @@ impl<S: Store> Shard<S> {
             parked: BTreeMap::new(),
             checkpointing: Checkpointing::at(recovered.lsn),
             residual_reads: 0,
+            due: Due::default(),
             tending: Tending::default(),
             seen: Seen::default(),
             spare: RefCell::default(),

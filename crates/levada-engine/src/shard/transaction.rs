@@ -55,8 +55,12 @@ impl<S: Store> Shard<S> {
         !matches!(self.decide(client, command, false), Err(Undecided::Reading))
     }
 
-    /// WATCH: whether the key changes from now on breaks the client's next transaction.
-    pub fn watch(&mut self, client: ClientId, key: Key<'_>) {
+    /// WATCH: whether the key changes from now on breaks the client's next transaction. A key that
+    /// is over by now is missing, and stays so.
+    pub fn watch(&mut self, now: Now, client: ClientId, key: Key<'_>) {
+        self.keep_batch_bounded();
+        self.advance(now);
+        self.expire_key(key);
         let name = (key.database, key.name.to_vec());
         self.watches.clients.entry(name.clone()).or_default().insert(client);
         self.watches.names.entry(client).or_default().insert(name);
@@ -75,8 +79,13 @@ impl<S: Store> Shard<S> {
         self.watches.broken.remove(&client);
     }
 
-    /// Whether something that the client watches has changed.
-    pub fn is_watch_broken(&self, client: ClientId) -> bool {
+    /// Whether something that the client watches has changed, or is over since.
+    pub fn is_watch_broken(&mut self, now: Now, client: ClientId) -> bool {
+        self.keep_batch_bounded();
+        self.advance(now);
+        for (database, name) in self.watches.names.get(&client).cloned().unwrap_or_default() {
+            self.expire_key(Key { database, name: &name });
+        }
         self.watches.broken.contains(&client)
     }
 

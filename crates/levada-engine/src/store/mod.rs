@@ -76,6 +76,17 @@ pub struct Progress {
     pub committed: bool,
 }
 
+/// Blocks in memory and read, since the start.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct CacheFacts {
+    /// How often a block was found in memory.
+    pub hits: u64,
+    /// Blocks that were read because somebody asked for them.
+    pub misses: u64,
+    /// Memory of the cache in bytes.
+    pub bytes: u64,
+}
+
 /// What was read to see whether it is whole.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Scrubbed {
@@ -194,6 +205,10 @@ pub trait Store {
     /// What [`Store::scrub`] has seen so far.
     fn scrubbed(&self) -> Scrubbed {
         Scrubbed::default()
+    }
+    /// How often what was asked for was in memory.
+    fn cache_facts(&self) -> CacheFacts {
+        CacheFacts::default()
     }
     /// How much space there was at the last look.
     fn space(&self) -> Space {

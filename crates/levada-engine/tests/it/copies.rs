@@ -195,12 +195,12 @@ fn a_swap_feeds_readers_and_breaks_watches_of_both() {
         BlockedRead::Xread { streams, count: None, most: ReadMost::default() },
         None,
     );
-    shard.watch(watcher, SOURCE);
-    shard.watch(other, Key { database: 0, name: b"missing" });
+    shard.watch(NOW, watcher, SOURCE);
+    shard.watch(NOW, other, Key { database: 0, name: b"missing" });
     reply(&mut shard, &Command::Swapdb(0, 1));
     match shard.poll_event() {
         Some(Event::Served { client, .. }) => assert_eq!(client, reader),
         other => panic!("nobody was served: {other:?}"),
     }
-    assert!(shard.is_watch_broken(watcher) && !shard.is_watch_broken(other));
+    assert!(shard.is_watch_broken(NOW, watcher) && !shard.is_watch_broken(NOW, other));
 }

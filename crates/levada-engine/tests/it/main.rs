@@ -1,5 +1,6 @@
 //! The engine as a user of the crate sees it.
 
+mod backup;
 mod copies;
 mod dedup;
 mod defaults;
@@ -18,3 +19,4 @@ mod schedules;
 mod seen;
 mod strings;
 mod verify;
+mod watches;

@@ -4,18 +4,19 @@
 
 use levada_core::{
     command::{
-        Command, Copied, Idempotent, Key, NewId, ReadMost, SchedVerb, StreamOption, Xadd, Xcfgset,
-        XgroupCreate, Xsched,
+        Command, Copied, GroupOption, Idempotent, Key, NewId, ReadMost, SchedVerb, StreamOption,
+        Xadd, Xcfgset, XgroupCfgset, XgroupCreate, Xsched,
     },
     error::Error as Refused,
     fields::Fields,
     id::StreamId,
+    policy::OnLimit,
     reply::Reply,
 };
 use levada_engine::{
     clock::Now,
     disk::memory::MemoryDisk,
-    shard::{BlockedRead, ClientId, Event, Outcome, Shard, ShardSettings},
+    shard::{BlockedRead, BlockedReadgroup, ClientId, Event, Outcome, Shard, ShardSettings},
     store::{
         Store,
         local::{LocalSettings, LocalStore},
@@ -497,4 +498,48 @@ fn a_blocked_reader_wakes_for_what_is_due() {
         Some(Event::Served { client, .. }) => assert_eq!(client, reader),
         other => panic!("nobody was served: {other:?}"),
     }
+}
+
+#[test]
+fn what_a_reader_got_is_told_before_something_due_removes_it() {
+    let mut rig = Rig::new(Between::Nothing);
+    let (key, group, create_stream, entries_read) = (TARGET, &b"g"[..], true, None);
+    let create = XgroupCreate { key, group, id: Some(StreamId::MIN), create_stream, entries_read };
+    rig.reply(&Command::XgroupCreate(create));
+    let options = vec![GroupOption::AckWait(1000)];
+    rig.reply(&Command::XgroupCfgset(XgroupCfgset { key, group, options }));
+    let (idmp_duration_s, idmp_iids_max) = (None, None);
+    let options = vec![StreamOption::MaxLen(1), StreamOption::OnLimit(OnLimit::Trim)];
+    rig.reply(&Command::Xcfgset(Xcfgset { key, idmp_duration_s, idmp_iids_max, options }));
+    let group = b"g".to_vec();
+    let streams = vec![(TARGET.database, TARGET.name.to_vec())];
+    let (consumer, count, most) = (b"c".to_vec(), None, ReadMost::default());
+    let (claim_idle_ms, no_ack) = (None, false);
+    let read = BlockedReadgroup { group, consumer, count, most, claim_idle_ms, no_ack, streams };
+    let reader = ClientId(9);
+    // What the reader is told, if anything: all of it must be there.
+    let told = |rig: &mut Rig| {
+        let Event::Served { answer, .. } = rig.shard().poll_event()? else {
+            panic!("it waits for ever");
+        };
+        let Ok(Reply::Streams(streams)) = answer.result else {
+            panic!("no entries");
+        };
+        let there = rig.shard().entries(&streams[0].1).expect("sound blocks");
+        assert_eq!((there.len(), streams[0].1.count), (1, 1), "what is told is there");
+        rig.shard().wait(reader, BlockedRead::Xreadgroup(read.clone()), None);
+        Some(there[0].id)
+    };
+    rig.shard().wait(reader, BlockedRead::Xreadgroup(read.clone()), None);
+    rig.add(rig.wall_ms, "first");
+    rig.add(rig.wall_ms + 1000, "second");
+    let first = told(&mut rig).expect("the first is there");
+    // The lease of the first ends in the moment in which the second comes, for which it goes.
+    (rig.wall_ms, rig.monotonic_us) = (rig.wall_ms + 1000, rig.monotonic_us + 1_000_000);
+    let mut ids = Vec::new();
+    for _ in 0..8 {
+        rig.turn();
+        ids.extend(told(&mut rig));
+    }
+    assert!(ids.len() == 2 && ids[0] == first && ids[1] > first, "{ids:?}");
 }

@@ -159,5 +159,9 @@ mod tests {
             "XADD s LIMIT 5 * a b",
             "ERR syntax error, LIMIT cannot be used without specifying a trimming strategy",
         );
+        check(
+            "XADD s LIMIT 0 * a b",
+            "ERR syntax error, LIMIT cannot be used without the special ~ option",
+        );
     }
 }

@@ -31,7 +31,7 @@ fn parse<'a>(request: &Request<'a>) -> Result<Asked<'a>, WireError> {
             taken => at += taken,
         }
     }
-    let trim = options.finish()?.ok_or(WireError::SYNTAX)?;
+    let trim = options.finish_required()?;
     Ok(Command::Xtrim(request.key(1), trim).into())
 }
 
@@ -46,6 +46,14 @@ mod tests {
         check("XTRIM s MAXLEN 5 ACKED", "references: Some(Acked)");
         check("XTRIM s KEEPREF MAXLEN 5", "references: Some(Keep)");
         check("XTRIM s MAXLEN 5 ACKED DELREF", "ERR syntax error");
+        check(
+            "XTRIM s LIMIT 0 KEEPREF",
+            "ERR syntax error, XTRIM must be called with a trimming strategy",
+        );
+        check(
+            "XTRIM s LIMIT 1",
+            "ERR syntax error, LIMIT cannot be used without specifying a trimming strategy",
+        );
         check("XTRIM s FOO 5", "ERR syntax error");
         check("XTRIM s MAXLEN 5 FOO", "ERR syntax error");
         check("XTRIM s MAXLEN -5", "ERR The MAXLEN argument must be >= 0.");

@@ -33,7 +33,9 @@ impl Questions {
     /// Opens the port, if the settings have one.
     pub(super) fn open(settings: &Settings, waker: &Arc<Waker>, stage: &Stage) -> io::Result<Self> {
         let listener = settings.http.as_ref();
-        let start = |listener| http::start(listener, Arc::clone(waker), stage.clone());
+        let pages = &settings.pages;
+        let start =
+            |listener| http::start(listener, Arc::clone(waker), stage.clone(), pages.clone());
         let asked = listener.map(|listener| start(listener)).transpose()?;
         Ok(Self { asked, ..Self::default() })
     }
@@ -161,6 +163,9 @@ impl Server {
             ("levada_scrub_damaged_total", facts.scrubbed.errors),
             ("levada_scrub_passes_total", facts.scrubbed.passes),
             ("levada_block_reads_waited_total", facts.residual_reads),
+            ("levada_cache_hits_total", facts.cache.hits),
+            ("levada_cache_misses_total", facts.cache.misses),
+            ("levada_cache_bytes", facts.cache.bytes),
             ("levada_keys", keys as u64),
             ("levada_strings_bytes", facts.strings_bytes),
             ("levada_expired_keys_total", facts.expired_keys),

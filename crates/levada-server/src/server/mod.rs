@@ -60,7 +60,7 @@ use crate::http::Stage;
 use crate::metrics::Commits;
 use crate::out::{Out, Progress as Drawn, Release};
 use crate::session::{Reason, Replies};
-use crate::settings::Settings;
+use crate::settings::{Moment, Settings};
 
 /// Events taken from the system at once.
 const EVENTS_MAX: usize = 512;
@@ -222,6 +222,8 @@ impl Server {
     fn serve(mut self) -> Result<(), Error> {
         let mut events = Events::with_capacity(EVENTS_MAX);
         self.stage.set(Stage::READY);
+        let tell = self.state.settings.tell;
+        tell(Moment::Ready);
         while !self.stopping {
             self.iterate(&mut events)?;
             #[cfg(feature = "debug-shim")]
@@ -231,6 +233,7 @@ impl Server {
             self.flush();
         }
         self.stage.set(Stage::STOPPING);
+        tell(Moment::Stopping);
         self.shard.shut_down(self.state.clock.now())?;
         self.flush_released();
         Ok(())

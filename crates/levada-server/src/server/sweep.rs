@@ -2,6 +2,7 @@
 
 use super::Server;
 use crate::engine::Now;
+use crate::settings::Moment;
 
 /// How often, in milliseconds.
 const EVERY_MS: u64 = 1_000;
@@ -16,6 +17,7 @@ impl Server {
             return;
         }
         self.last_sweep_ms = now_ms;
+        (self.state.settings.tell)(Moment::Alive);
         let failures = [
             self.state.acl.failures.tell("authenticate", now_ms),
             self.handshakes_failed.tell("speak TLS", now_ms),

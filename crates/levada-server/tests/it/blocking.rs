@@ -114,9 +114,10 @@ fn a_reader_that_has_gone_behind_much_that_it_sent_takes_nothing() {
     writer.check("XGROUP CREATE s g 0 MKSTREAM", "+OK\r\n");
     gone.send("XREADGROUP GROUP g gone BLOCK 0 STREAMS s >");
     writer.wait_for("clients", "blocked_clients", "1");
-    // More than the server reads ahead, by as little as can be: the end of the connection comes
-    // behind it, and only as far as the socket's buffer has room for what is not read.
-    gone.send_bytes("PING\r\n".repeat(((1 << 20) + (64 << 10)) / 6 + 2).as_bytes());
+    // More than the server reads ahead, where it reads in whole pieces: the end of the connection
+    // comes behind it, and only as far as the socket's buffer has room for what is not read. That
+    // may be 64 KiB and no more.
+    gone.send_bytes("PING\r\n".repeat(((1 << 20) + (32 << 10)) / 6 + 2).as_bytes());
     drop(gone);
     writer.wait_for("clients", "blocked_clients", "0");
     writer.check("XADD s 1-1 f v", "$3\r\n1-1\r\n");

@@ -174,11 +174,11 @@ impl<S: Store> Pair<S> {
     }
 
     pub(super) fn watch(&mut self, keys: &[KeyAt]) {
-        keys.iter().for_each(|key| self.shard.watch(subject::CLIENT, subject::key_of(*key)));
-        self.may_expire &= self.watching.is_some();
+        let now = self.now();
+        keys.iter().for_each(|key| self.shard.watch(now, subject::CLIENT, subject::key_of(*key)));
+        self.expire();
         let none = || Watching { keys: Vec::new(), changed: false, touched: false };
         self.watching.get_or_insert_with(none).keys.extend(keys);
-        self.note_expiring();
     }
 
     /// What a command did to a key, seen by a WATCH.
@@ -189,23 +189,31 @@ impl<S: Store> Pair<S> {
         }
     }
 
-    /// What may expire may do so at any time, which counts as a change.
-    pub(super) fn note_expiring(&mut self) {
-        self.may_expire |= self.model.keys.values().any(|key| key.expires_ms.is_some());
+    /// Drops from the model what is over, which is a change to those who watch it.
+    pub(super) fn expire(&mut self) {
+        let Self { watching, model, now_ms, .. } = self;
+        if let Some(watching) = watching {
+            let keys = watching.keys.iter().filter_map(|key| model.keys.get(&model_key(*key)));
+            let over = |key: &Key| key.expires_ms.is_some_and(|last| last < *now_ms);
+            watching.changed |= keys.into_iter().any(over);
+        }
+        model.expire_keys(*now_ms);
     }
 
     /// Whether a transaction must not be carried out; the watch ends.
     pub(super) fn is_watch_broken(&mut self) -> Result<bool, Halt> {
+        self.expire();
         let Some(Watching { keys, changed, touched }) = self.watching.take() else {
             return Ok(false);
         };
-        let broken = self.shard.is_watch_broken(subject::CLIENT);
+        let now = self.now();
+        let broken = self.shard.is_watch_broken(now, subject::CLIENT);
         self.shard.unwatch(subject::CLIENT);
-        match (changed, touched || self.may_expire) {
+        match (changed, touched) {
             (true, _) if !broken => {
                 Err(Halt::Wrong(format!("{keys:?} changed, and the transaction is carried out")))
             }
-            (_, false) if broken => Err(Halt::Wrong(format!(
+            (false, false) if broken => Err(Halt::Wrong(format!(
                 "{keys:?} did not change, and the transaction is not done"
             ))),
             _ => Ok(broken),

@@ -2,6 +2,7 @@
 
 use super::answers::What;
 use super::lanes::lane;
+use super::state::valued;
 use super::{Halt, Life, START_MS, World};
 use crate::crash::Restart;
 use crate::history::{Id, Key as Written};
@@ -10,7 +11,7 @@ use levada_core::command::{self, Command, Key, NewId, XdlqVerb};
 use levada_core::error::Error;
 use levada_core::fields::Fields;
 use levada_core::id::StreamId;
-use levada_core::reply::Reply;
+use levada_core::reply::{Claimed, Reply};
 use levada_engine::shard::{Answer, Outcome, Wait};
 
 pub(super) const KEY: Key<'static> = Key { database: 0, name: b"a" };
@@ -20,6 +21,8 @@ pub(super) const OTHER: &[u8] = b"h";
 pub(super) const CONSUMERS: [&[u8]; 3] = [b"x", b"y", b"z"];
 
 type Asked = (Result<Reply, Error>, Wait);
+/// The entries of an answer, each with what was written into it, and what it waits for.
+type Shown = (Vec<(Id, Option<Written>)>, Wait);
 
 impl World {
     /// One request at random, at a random time, and the end of the turn.
@@ -204,12 +207,39 @@ impl World {
         command: &Command<'_>,
     ) -> Result<Asked, Halt> {
         let asked = self.ask(life, command)?;
+        self.note_earlier(life)?;
+        Ok(asked)
+    }
+
+    /// The same of a request for entries: what it was shown. It is read at once, as a server writes
+    /// a reply before anything else happens.
+    pub(super) fn take_in_turn<S: Restart>(
+        &mut self,
+        life: &mut Life<S>,
+        command: &Command<'_>,
+    ) -> Result<Shown, Halt> {
+        let (result, wait) = self.ask(life, command)?;
+        let shown = match &result {
+            Ok(Reply::Streams(streams)) => valued(life, &streams[0].1)?,
+            Ok(Reply::Autoclaimed(done)) => match &done.claimed {
+                Claimed::Entries(entries) => valued(life, entries)?,
+                Claimed::Ids(_) => Vec::new(),
+            },
+            Ok(Reply::Nil | Reply::NilList) => Vec::new(),
+            other => return Err(Halt::Wrong(format!("{command:?}: {other:?}"))),
+        };
+        self.note_earlier(life)?;
+        Ok((shown, wait))
+    }
+
+    /// Takes note of the news from before the last answer.
+    fn note_earlier<S: Restart>(&mut self, life: &mut Life<S>) -> Result<(), Halt> {
         let behind = life.news.split_off(life.early);
         let before = std::mem::replace(&mut life.news, behind);
         life.is_unheld = true;
         self.take_note(life, before)?;
         life.is_unheld = true;
-        Ok(asked)
+        Ok(())
     }
 
     /// Asks until the blocks that are needed are there.

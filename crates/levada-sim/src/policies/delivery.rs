@@ -3,13 +3,11 @@
 use super::answers::What;
 use super::client::{CONSUMERS, GROUP, KEY, OTHER, core, new_read};
 use super::policy::Other;
-use super::state::valued;
 use super::{Halt, Lease, Life, World};
 use crate::crash::Restart;
 use crate::history::{How, Id, Key as Written};
 use levada_core::command::{self, Command, NackMode};
 use levada_core::id::StreamId;
-use levada_core::reply::{Claimed, Reply};
 
 impl World {
     pub(super) fn read_new<S: Restart>(
@@ -33,15 +31,8 @@ impl World {
     ) -> Result<usize, Halt> {
         let read = new_read(CONSUMERS[consumer], count);
         let invoked = self.counter.next();
-        let (result, wait) = self.ask_in_turn(life, &Command::Xreadgroup(read))?;
-        let entries = match result {
-            Ok(Reply::Streams(streams)) => {
-                let values = valued(life, &streams[0].1)?;
-                self.delivered(life, values)?
-            }
-            Ok(Reply::Nil | Reply::NilList) => Vec::new(),
-            other => return Err(Halt::Wrong(format!("XREADGROUP: {other:?}"))),
-        };
+        let (values, wait) = self.take_in_turn(life, &Command::Xreadgroup(read))?;
+        let entries = self.delivered(life, values)?;
         let count = entries.len();
         life.hold(wait, invoked, What::Took(consumer, How::Read, entries));
         Ok(count)
@@ -77,15 +68,8 @@ impl World {
         let no_ack = true;
         let read = command::Xreadgroup { group, no_ack, ..new_read(CONSUMERS[0], count) };
         let invoked = self.counter.next();
-        let (result, wait) = self.ask_in_turn(life, &Command::Xreadgroup(read))?;
-        let ids: Vec<_> = match result {
-            Ok(Reply::Streams(streams)) => {
-                let entries = valued(life, &streams[0].1)?;
-                entries.into_iter().map(|(id, _)| id).collect()
-            }
-            Ok(Reply::Nil | Reply::NilList) => Vec::new(),
-            other => return Err(Halt::Wrong(format!("XREADGROUP: {other:?}"))),
-        };
+        let (values, wait) = self.take_in_turn(life, &Command::Xreadgroup(read))?;
+        let ids: Vec<_> = values.into_iter().map(|(id, _)| id).collect();
         life.hold(wait, invoked, What::Other);
         self.check_other(group, &ids)?;
         Ok(ids)
@@ -156,14 +140,8 @@ impl World {
             just_id: false,
         };
         let invoked = self.counter.next();
-        let (result, wait) = self.ask_in_turn(life, &Command::Xautoclaim(claim))?;
-        let entries = match result {
-            Ok(Reply::Autoclaimed(done)) => match &done.claimed {
-                Claimed::Entries(entries) => self.told(life, entries)?,
-                Claimed::Ids(_) => Vec::new(),
-            },
-            other => return Err(Halt::Wrong(format!("XAUTOCLAIM: {other:?}"))),
-        };
+        let (values, wait) = self.take_in_turn(life, &Command::Xautoclaim(claim))?;
+        let entries = self.name_all(values)?;
         entries.iter().for_each(|(id, _)| self.lease(*id));
         life.hold(wait, invoked, What::Took(consumer, How::Claim, entries));
         Ok(())

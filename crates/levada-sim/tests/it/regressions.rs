@@ -102,6 +102,43 @@ fn a_reader_of_several_keys_gets_nothing_of_one_that_has_expired() {
     check(UNSEALED, &[&steps[..], &[later, turn(Op::Dbsize(0))]].concat());
 }
 
+/// The id of a refused XADD is no reason to begin a node, however far the last id was set.
+#[test]
+fn a_refused_add_ends_no_node() {
+    let to = Trim { to: Threshold::MaxLen(2), ..to_id(Id::MIN, true) };
+    let last_id = Id(9, 0);
+    let refused = Op::Xadd {
+        key: 0,
+        create: true,
+        trim: Some(to),
+        id: NewId::Exact(Id(9, 0)),
+        fields: vec![(b"f".to_vec(), b"v".to_vec())].into(),
+    };
+    let steps = [
+        add(Id(7, 1)),
+        Op::Xsetid { key: 0, last_id, entries_added: None, max_deleted_id: None },
+        refused,
+        add(Id(9, 1)),
+        add(Id(9, 2)),
+        Op::Xtrim(0, to),
+    ];
+    check(UNSEALED, &steps.map(turn));
+}
+
+#[test]
+fn what_was_over_when_it_was_watched_may_go() {
+    let expires = turn(Op::Set(0, b"v".to_vec(), Some(45)));
+    let later = Step { clock_ms: 60, op: Op::Watch(vec![0]), ends_turn: true };
+    check(UNSEALED, &[expires, later, turn(Op::Multi(vec![Op::Dbsize(0)]))]);
+}
+
+#[test]
+fn what_is_over_since_it_was_watched_has_changed() {
+    let expires = turn(Op::Set(0, b"v".to_vec(), Some(45)));
+    let later = Step { clock_ms: 60, ..turn(Op::Multi(vec![Op::Dbsize(0)])) };
+    check(UNSEALED, &[expires, turn(Op::Watch(vec![0])), later]);
+}
+
 /// What Redis 8.6.3 answers to `XTRIM s MAXLEN ~ 1` of four entries, the last id having been set
 /// ahead and back behind the third, by `stream-node-max-entries`.
 #[test]

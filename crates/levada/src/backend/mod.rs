@@ -231,6 +231,15 @@ pub trait Backend: Debug + Send + Sync + 'static {
     /// Deletes the entries below an id; answers how many.
     fn trim_below<'a>(&'a self, stream: &'a str, id: MessageId) -> Pending<'a, u64>;
 
+    /// From now on the server removes by itself what every group of a stream has acknowledged, and
+    /// nothing else. [`Error::NotFound`] where the stream is missing, [`Error::Unsupported`] where
+    /// [`Capabilities::retention`] is not given.
+    fn retain_acked<'a>(&'a self, stream: &'a str) -> Pending<'a, ()> {
+        let _ = stream;
+        let backend = self.capabilities().server.clone();
+        Box::pin(async { Err(Error::Unsupported { backend, what: "it does not trim by itself" }) })
+    }
+
     /// A reader of a stream.
     fn tail(&self) -> Pending<'_, Box<dyn TailReader>>;
 
@@ -320,6 +329,10 @@ pub trait Backend: Debug + Send + Sync + 'static {
         let backend = self.capabilities().server.clone();
         Box::pin(async { Err(Error::Unsupported { backend, what: "it removes no consumers" }) })
     }
+
+    /// Unix milliseconds by the clock of the server that has a key. Ages, and what is due, are told
+    /// by this clock and never by that of the machine we are on: it is the one that all agree on.
+    fn now_ms<'a>(&'a self, key: &'a str) -> Pending<'a, u64>;
 
     /// Appends an entry later; answers what it can be cancelled by.
     fn schedule(&self, entry: Append, due: Due) -> Pending<'_, String>;

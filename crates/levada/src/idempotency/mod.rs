@@ -40,8 +40,9 @@ impl Mark {
     /// The mark of a delivery.
     ///
     /// Without an idempotency key an event is its entry. One that is given back from the dead
-    /// letters is the same entry on Levada and in an embedded engine, and another one on Redis and
-    /// Valkey.
+    /// letters is another entry, with a new id, on every backend, and so another mark: it is
+    /// handled also where the first entry became a dead letter behind its effect (a worker that
+    /// died between both again and again). Where that matters, events need a key.
     pub fn of(delivery: &Delivery) -> Self {
         let group = delivery.group().to_owned();
         let (stood, id) = (&delivery.seat.stream, delivery.id.to_string());

@@ -322,8 +322,8 @@ impl<S: Send + Sync + 'static> Worker<S> {
     /// At most so many events in each span of time (at least 10 ms), by all workers of the group
     /// together that ask for a rate, over all their streams. The spans follow each other without a
     /// gap, so two of them may meet in twice as many. They are counted on the server and told apart
-    /// by the clocks of the workers, which have to agree by less than a span. What is read is what
-    /// counts: an event that comes again counts again. [`Worker::run_until_idle`] has no rate.
+    /// by its clock. What is read is what counts: an event that comes again counts again.
+    /// [`Worker::run_until_idle`] has no rate.
     #[must_use]
     pub fn rate_limit(mut self, events: u64, per: Duration) -> Self {
         let per = per.max(Duration::from_millis(10));

@@ -2,10 +2,13 @@
 //! servers' programs in `LEVADA_TEST_PROGRAMS` and the place of the examples in
 //! `LEVADA_TEST_EXAMPLES`; as nothing else does, these tests are ignored elsewhere.
 //!
+//! - `clocks`: workers whose machines disagree about the time.
 //! - `servers`: a server that is killed and comes back, or has no room.
 //! - `signals`: a worker that is asked to end, once and twice.
 //! - here: a server that can be killed and started again on the same port.
 
+#[cfg(target_os = "linux")]
+mod clocks;
 mod servers;
 mod signals;
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use levada::testing::TestBroker;
-use levada::{Attempt, Event, Fault, Msg, Retry, Worker};
+use levada::{Attempt, Event, Fault, Janitor, Msg, Retry, Worker};
 
 #[derive(serde::Serialize, serde::Deserialize)]
 struct Bill(u32);
@@ -52,6 +52,19 @@ async fn what_is_due_in_a_day_takes_no_time_either() {
     test.advance(day).await.expect("advanced");
     test.drain(worker()).await.expect("drained");
     test.assert_acked(1);
+}
+
+#[tokio::test]
+async fn an_age_is_told_by_the_clock_that_gave_the_id() {
+    let test = TestBroker::new().expect("a broker");
+    let hour = Duration::from_hours(1);
+    test.push(&Bill(0)).await.expect("pushed");
+    test.advance(hour).await.expect("advanced");
+    let janitor = Janitor::new(&test).alert_age(hour * 2);
+    let report = janitor.sweep(Bill::STREAM).await.expect("swept");
+    assert_eq!(report.age, Some(hour));
+    let is_age = |alert: &String| alert.contains("old");
+    assert!(!report.alerts.iter().any(is_age), "{:?}", report.alerts);
 }
 
 #[tokio::test]

@@ -61,7 +61,7 @@ where
 }
 
 fn keys_of(stream: &str) -> Vec<String> {
-    let beside = ["dlq:g", "again:g", "rest:g", "delayed", "sched"];
+    let beside = ["dlq:g", "again:g", "rest:g", "delayed", "sched", "once:levada:one"];
     let beside = beside.iter().map(|suffix| format!("{{{stream}}}:{suffix}"));
     std::iter::once(stream.to_owned()).chain(beside).collect()
 }

@@ -25,7 +25,7 @@ use super::{
     checkpoint::CheckpointFile,
     format::{self, PAGE, VERSION, checksum, put, u32_at, u64_at},
     io::Io,
-    log::writer::Position,
+    log::{recovery::From, writer::Position},
 };
 use crate::{
     disk::{Disk, FileId, Open, Operation},
@@ -97,6 +97,16 @@ impl Manifest {
             Some(VERSION) if sound => parse(bytes).ok_or_else(damaged),
             Some(version) if sound => Err(format::newer(PATH, version)),
             _ => Err(damaged()),
+        }
+    }
+
+    /// Where reading the log begins.
+    pub(super) fn log(&self) -> From {
+        From {
+            position: self.position,
+            durable: self.durable,
+            epoch: self.epoch,
+            next_file: self.next_log,
         }
     }
 

@@ -19,10 +19,12 @@
 //! One thread, no clock, no randomness: the same calls and completions make the same bytes.
 //!
 //! - `settings`: sizes.
+//! - `backup`, `verify`: looking at a directory, and copying it.
 //! - `store`: the parts put together; `open`: what comes before; `checkpoint`: frames of pieces.
 //! - `manifest`, `log`, `blocks`: one kind of file each.
 //! - `format`: what all files have in common; `io`: the disk with names for what is under way.
 
+pub mod backup;
 mod blocks;
 mod checkpoint;
 mod format;

@@ -11,7 +11,7 @@ use super::{
     io::Io,
     log::{
         files,
-        recovery::{self, From, Listing, Tail},
+        recovery::{self, Listing, Tail},
         writer::{Log, Position},
     },
     manifest::{self, Manifest},
@@ -106,13 +106,7 @@ fn recover<D: Disk>(
 ) -> Result<Opened, Error> {
     let mut pieces = checkpoint::read(io, manifest.checkpoint)?;
     let blocks = Blocks::load(io, settings, manifest.next_segment, &mut pieces)?;
-    let from = From {
-        position: manifest.position,
-        durable: manifest.durable,
-        epoch: manifest.epoch,
-        next_file: manifest.next_log,
-    };
-    let tail = Tail::read(io, from, settings.shard, listing)?;
+    let tail = Tail::read(io, manifest.log(), settings.shard, listing)?;
     // Everything is read and sound: from here on files change. First this manifest becomes the
     // durable one: after a kill its rename may not be, and the one before names other files.
     io.sync_directory("")?;

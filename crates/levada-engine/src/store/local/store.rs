@@ -27,8 +27,8 @@ use crate::{
     disk::{Disk, FileId, Lane, Operation},
     error::{Error, ErrorKind},
     store::{
-        Fetch, Lsn, ObjectNumber, PieceChange, PieceId, Progress, Recovered, Scrubbed, Space,
-        Store, Urgency,
+        CacheFacts, Fetch, Lsn, ObjectNumber, PieceChange, PieceId, Progress, Recovered, Scrubbed,
+        Space, Store, Urgency,
     },
 };
 
@@ -417,6 +417,10 @@ impl<D: Disk> Store for LocalStore<D> {
 
     fn scrubbed(&self) -> Scrubbed {
         self.blocks.scrubbed_so_far()
+    }
+
+    fn cache_facts(&self) -> CacheFacts {
+        self.blocks.cache_facts()
     }
 
     fn space(&self) -> Space {

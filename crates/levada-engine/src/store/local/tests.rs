@@ -14,7 +14,7 @@ use super::{LocalSettings, LocalStore};
 use crate::{
     disk::{Disk, Lane, file::FileDisk, memory::MemoryDisk},
     error::{Error, ErrorKind},
-    store::{Fetch, Lsn, PieceChange, PieceId, Recovered, Store, Urgency},
+    store::{CacheFacts, Fetch, Lsn, PieceChange, PieceId, Recovered, Store, Urgency},
 };
 
 const STATE: PieceId = PieceId { object: 1, kind: 1, part: 0 };
@@ -652,6 +652,21 @@ fn on_a_full_disk_a_checkpoint_is_due_where_it_gives_space_back() {
     assert_eq!(store.checkpoint_due(), Some(false), "the log is short");
     store.commit(1, &vec![7; 20_000], Urgency::Durable).expect("there is room in the log");
     assert_eq!(store.checkpoint_due(), Some(true));
+}
+
+#[test]
+fn what_is_found_in_memory_and_what_is_read_are_counted() {
+    let mut store = filled(1);
+    store.put_block(5, 0, block(5, 0)).expect("a sound disk");
+    checkpoint(&mut store);
+    let (mut store, _) = LocalStore::open(store.into_disk().kill(), small()).expect("sound");
+    assert_eq!(store.cache_facts(), CacheFacts::default());
+    for _ in 0..3 {
+        assert!(matches!(store.fetch_now(5, 0), Fetch::Ready(_)));
+    }
+    let facts = store.cache_facts();
+    assert_eq!((facts.hits, facts.misses), (2, 1));
+    assert!(facts.bytes > 0);
 }
 
 #[test]

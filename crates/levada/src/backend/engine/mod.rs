@@ -14,8 +14,9 @@ use std::time::Duration;
 use levada_engine::clock::Now;
 use levada_engine::command::{
     Command, Compare, Idempotent, Key, NewId, ReadFrom, ReadMost, References, Set, SetExpiry,
-    SetWhen, Trim, TrimKeep, Xadd, Xrange, Xread,
+    SetWhen, StreamOption, Trim, TrimKeep, Xadd, Xcfgset, Xrange, Xread,
 };
+use levada_engine::policy::Retention;
 use levada_engine::reply::Reply;
 use levada_engine::shard::{BlockedRead, Outcome};
 use levada_engine::{Answered, Call, Engine, ErrorKind, StreamId, Turn};
@@ -95,7 +96,7 @@ impl Embedded {
     }
 
     /// Unix milliseconds on the clock that stands still.
-    pub(crate) fn now_ms(&self) -> u64 {
+    pub(crate) fn paused_ms(&self) -> u64 {
         self.clock.lock().unwrap_or_else(std::sync::PoisonError::into_inner).wall_ms
     }
 
@@ -181,8 +182,9 @@ impl Embedded {
 
     fn wall_ms(&self) -> u64 {
         if self.paused {
-            return self.now_ms();
+            return self.paused_ms();
         }
+        #[expect(clippy::disallowed_methods, reason = "this process is the server")]
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         u64::try_from(now.unwrap_or_default().as_millis()).unwrap_or(u64::MAX)
     }
@@ -306,6 +308,21 @@ impl Backend for Embedded {
         Box::pin(self.number(move |turn| turn.execute(&Command::Xtrim(key(&name), trim))))
     }
 
+    fn retain_acked<'a>(&'a self, stream: &'a str) -> Pending<'a, ()> {
+        let name = stream.to_owned();
+        Box::pin(async move {
+            let set = self.reply(move |turn| {
+                turn.execute(&Command::Xcfgset(Xcfgset {
+                    key: key(&name),
+                    idmp_duration_s: None,
+                    idmp_iids_max: None,
+                    options: vec![StreamOption::Retention(Retention::Acked)],
+                }))
+            });
+            set.await.map(drop)
+        })
+    }
+
     fn tail(&self) -> Pending<'_, Box<dyn TailReader>> {
         Box::pin(async move { Ok(Box::new(Tail(self.clone())) as Box<dyn TailReader>) })
     }
@@ -381,6 +398,10 @@ impl Backend for Embedded {
 
     fn groups<'a>(&'a self, stream: &'a str) -> Pending<'a, Vec<GroupFacts>> {
         Box::pin(self.all_groups(stream))
+    }
+
+    fn now_ms<'a>(&'a self, _key: &'a str) -> Pending<'a, u64> {
+        Box::pin(async { Ok(self.wall_ms()) })
     }
 
     fn schedule(&self, entry: Append, due: Due) -> Pending<'_, String> {

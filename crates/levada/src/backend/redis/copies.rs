@@ -11,7 +11,7 @@ use redis::{Cmd, Pipeline, Value, cmd};
 use super::group::milliseconds;
 use super::link::Link;
 use super::{Redis, parse};
-use crate::backend::Append;
+use crate::backend::{Append, Backend as _};
 use crate::durability::{Copies, Durability};
 use crate::error::{Error, Result};
 use crate::message::MessageId;
@@ -26,6 +26,9 @@ impl Redis {
         entries: Vec<Append>,
         durability: Durability,
     ) -> Result<Vec<Result<MessageId>>> {
+        if self.needs_turns(&entries) {
+            return self.append_each(entries, durability).await;
+        }
         let mut pipeline = Pipeline::with_capacity(entries.len() + 1);
         for entry in &entries {
             pipeline.add_command(self.add(entry));
@@ -50,6 +53,27 @@ impl Redis {
         Ok(ids)
     }
 
+    /// Appends one after the other, for a user who may run no scripts: in order, also where only
+    /// some of them are to be recognised.
+    pub(super) async fn append_each(
+        &self,
+        entries: Vec<Append>,
+        durability: Durability,
+    ) -> Result<Vec<Result<MessageId>>> {
+        let mut ids = Vec::with_capacity(entries.len());
+        for entry in entries {
+            ids.push(if self.is_emulated(&entry) {
+                self.append_once(&entry, durability).await
+            } else {
+                // What was accepted before stays so.
+                let one = self.append_held(vec![entry], durability).await;
+                let one = one.map(|one| one.into_iter().next());
+                one.and_then(|id| id.unwrap_or_else(|| Err(Error::protocol("nothing"))))
+            });
+        }
+        Ok(ids)
+    }
+
     /// Sets the time of a key, or removes it, if it has this value.
     pub(super) async fn renew_key(
         &self,
@@ -59,7 +83,7 @@ impl Redis {
     ) -> Result<bool> {
         let link = self.watching.lock().await;
         for _ in 0..ATTEMPTS_MAX {
-            link.run(cmd("WATCH").arg(key)).await?;
+            let watching = link.watch(&[key]).await?;
             let found = parse::bytes_of(&link.run(cmd("GET").arg(key)).await?);
             if found.as_deref() != Some(value) {
                 link.run(&cmd("UNWATCH")).await?;
@@ -70,7 +94,7 @@ impl Redis {
             if let Some(ttl) = ttl {
                 change.arg(value).arg("PX").arg(milliseconds(ttl).max(1));
             }
-            if link.run_atomic(vec![change]).await?.is_some() {
+            if link.run_atomic(watching, vec![change]).await?.is_some() {
                 return Ok(true);
             }
         }

@@ -52,7 +52,7 @@ impl Redis {
         }
         self.needs_sorted_sets()?;
         let at = match due {
-            Due::In(wait) => self.now_ms().saturating_add(milliseconds(wait)),
+            Due::In(wait) => self.time().await?.saturating_add(milliseconds(wait)),
             Due::At(ms) => ms,
         };
         let handle = match &entry.once {
@@ -102,18 +102,16 @@ impl Redis {
     /// Appends the delayed entries of a stream that are due, at most [`MOVED_MAX`].
     pub(super) async fn move_due(&self, stream: &str) -> Result<()> {
         let key = names::delayed(stream);
-        let range = |key: &str| {
-            let mut range = cmd("ZRANGEBYSCORE");
-            range.arg(key).arg("-inf").arg(self.now_ms()).arg("LIMIT").arg(0).arg(MOVED_MAX);
-            range
-        };
-        if parse::list(self.link.run(&range(&key)).await?)?.is_empty() {
+        let Some(now) = self.is_due(&key).await? else {
             return Ok(());
-        }
+        };
+        let mut range = cmd("ZRANGEBYSCORE");
+        range.arg(&key).arg("-inf").arg(now).arg("LIMIT").arg(0).arg(MOVED_MAX);
         let link = self.watching.lock().await;
+        self.expect_stream(&link, stream).await?;
         for _ in 0..ATTEMPTS_MAX {
-            link.run(cmd("WATCH").arg(&key)).await?;
-            let members = parse::list(link.run(&range(&key)).await?)?;
+            let watching = link.watch(&[&key]).await?;
+            let members = parse::list(link.run(&range).await?)?;
             let mut commands = Vec::with_capacity(2 * members.len());
             for member in members.iter().filter_map(parse::bytes_of) {
                 // What is no entry of ours is taken away: it would be in the way for ever.
@@ -124,7 +122,7 @@ impl Redis {
                 remove.arg(&key).arg(member);
                 commands.push(remove);
             }
-            if link.run_atomic(commands).await?.is_some() {
+            if link.run_atomic(watching, commands).await?.is_some() {
                 return Ok(());
             }
         }
@@ -143,7 +141,7 @@ impl Redis {
         let mark = names::once(&entry.stream, &once.producer, &once.id);
         let link = self.watching.lock().await;
         for _ in 0..ATTEMPTS_MAX {
-            link.run(cmd("WATCH").arg(&mark)).await?;
+            let watching = link.watch(&[&mark]).await?;
             let known = link.run(cmd("GET").arg(&mark)).await?;
             if let Some(text) = parse::text_of(&known) {
                 link.run(&cmd("UNWATCH")).await?;
@@ -158,7 +156,7 @@ impl Redis {
             let mut remember = cmd("SET");
             remember.arg(&mark).arg("").arg("PX").arg(REMEMBERED_MS);
             let appended = vec![remember, add(&entry.stream, &entry.fields)];
-            let values = match link.run_atomic(appended).await {
+            let values = match link.run_atomic(watching, appended).await {
                 Ok(Some(values)) => values,
                 Ok(None) => continue,
                 Err(error @ (Error::Refused(_) | Error::Full(_))) => {

@@ -2,33 +2,23 @@
 //!
 //! On a server with leases each is one command. On another the entry stays pending, and its rest
 //! stands in a sorted set beside the stream: a crash at any point leaves an entry that is pending,
-//! and what is pending longer than the lease and not resting is claimed by whoever tends.
+//! and what is pending longer than the lease and not resting is claimed by whoever tends. How long
+//! that is, and what is due, the server says: no clock of ours is compared with anything.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
 use redis::{Cmd, Pipeline, Value, cmd};
 
-use super::{Redis, arguments, is_no_script, link::Link, parse};
+use super::{Redis, link::Link, parse};
 use crate::backend::GroupPolicy;
 use crate::backend::{Delivered, Failed, GroupReader, Pending, Seat, Start};
 use crate::error::{Error, Result};
 use crate::message::{Fields, MessageId};
-use crate::{dead_letter, names};
-
-/// Makes a dead letter of what is still pending for its consumer, in one step: what was done but
-/// not answered is then not done again.
-const BURY: &str = "\
-local id = ARGV[3]
-local held = redis.call('XPENDING', KEYS[1], ARGV[1], id, id, 1, ARGV[2])
-if #held == 0 then return 0 end
-redis.call('XADD', KEYS[2], '*', unpack(ARGV, 4))
-redis.call('XACK', KEYS[1], ARGV[1], id)
-redis.call('ZREM', KEYS[3], id)
-return 1";
+use crate::names;
 
 /// `COMMAND key group` for a seat.
-fn on(command: &str, seat: &Seat) -> Cmd {
+pub(super) fn on(command: &str, seat: &Seat) -> Cmd {
     let mut cmd = cmd(command);
     cmd.arg(&*seat.stream).arg(&*seat.group);
     cmd
@@ -266,7 +256,7 @@ impl Redis {
                 .await
                 .map(drop);
         }
-        let due = self.now_ms().saturating_add(milliseconds(rest));
+        let due = self.time().await?.saturating_add(milliseconds(rest));
         let mut add = cmd("ZADD");
         add.arg(names::resting(&seat.stream, &seat.group)).arg(due).arg(failed.id.to_string());
         self.link.run(&add).await.map(drop)
@@ -298,33 +288,6 @@ impl Redis {
         self.link.run_all(&pipeline).await?.into_iter().try_for_each(|done| done.map(drop))
     }
 
-    pub(super) async fn bury(&self, seat: &Seat, failed: &Failed, to: &str) -> Result<()> {
-        let id = failed.id.to_string();
-        if self.capabilities.leases {
-            let mut nack = on("XNACK", seat);
-            nack.arg("FATAL").arg("REASON").arg(&failed.reason).arg("IDS").arg(1).arg(id);
-            return self.link.run(&nack).await.map(drop);
-        }
-        let fields = dead_letter::fields(seat, failed, self.now_ms());
-        let resting = names::resting(&seat.stream, &seat.group);
-        let mut bury = cmd("EVAL");
-        bury.arg(BURY).arg(3).arg(&*seat.stream).arg(to).arg(&resting);
-        bury.arg(&*seat.group).arg(&*seat.consumer).arg(&id);
-        arguments(&mut bury, &fields);
-        match self.link.run(&bury).await {
-            Err(error) if is_no_script(&error) => {}
-            done => return done.map(drop),
-        }
-        let mut add = cmd("XADD");
-        add.arg(to).arg("*");
-        arguments(&mut add, &fields);
-        let mut ack = on("XACK", seat);
-        ack.arg(&id);
-        let mut awake = cmd("ZREM");
-        awake.arg(resting).arg(&id);
-        self.link.run_atomic(vec![add, ack, awake]).await.map(drop)
-    }
-
     /// What is due and what a dead worker held, for a server without leases.
     pub(super) async fn take_over(
         &self,
@@ -353,8 +316,11 @@ impl Redis {
     /// they claim it, its lease ends all the same.
     async fn due(&self, seat: &Seat, count: usize) -> Result<Vec<(MessageId, Duration)>> {
         let key = names::resting(&seat.stream, &seat.group);
+        let Some(now) = self.is_due(&key).await? else {
+            return Ok(Vec::new());
+        };
         let mut range = cmd("ZRANGEBYSCORE");
-        range.arg(&key).arg("-inf").arg(self.now_ms()).arg("LIMIT").arg(0).arg(count);
+        range.arg(&key).arg("-inf").arg(now).arg("LIMIT").arg(0).arg(count);
         let members = parse::list(self.link.run(&range).await?)?;
         let mut pipeline = Pipeline::new();
         for member in &members {

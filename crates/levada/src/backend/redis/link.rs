@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, Cmd, ErrorKind, Pipeline, RedisError, Value};
+use redis::{AsyncConnectionConfig, Client, Cmd, ErrorKind, Pipeline, RedisError, Value, cmd};
 
 use super::place::Place;
 use super::sentinel;
@@ -40,6 +40,11 @@ pub(super) enum Target {
     /// The master that sentinels name.
     Watched(Box<Place>),
 }
+
+/// The connection on which keys are watched: a transaction that counts on it is sent there or
+/// nowhere, as another connection watches nothing.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Watching(u64);
 
 /// A connection, made when it is needed.
 #[derive(Debug)]
@@ -149,7 +154,17 @@ impl Link {
 
     /// Sends commands in one write; answers one value or error each, but for the first few.
     async fn send_all(&self, pipeline: &Pipeline, skipped: usize) -> Result<Vec<Result<Value>>> {
-        let (number, mut connection) = self.connection().await?;
+        let (number, connection) = self.connection().await?;
+        self.send_on(number, connection, pipeline, skipped).await
+    }
+
+    async fn send_on(
+        &self,
+        number: u64,
+        mut connection: MultiplexedConnection,
+        pipeline: &Pipeline,
+        skipped: usize,
+    ) -> Result<Vec<Result<Value>>> {
         let answers = pipeline.len() - skipped;
         match connection.send_packed_commands(pipeline, skipped, answers).await {
             Ok(values) => {
@@ -163,9 +178,21 @@ impl Link {
         }
     }
 
+    /// Watches keys up to the next transaction.
+    pub(super) async fn watch(&self, keys: &[&str]) -> Result<Watching> {
+        // Where the connection breaks in between, the number is that of an older one.
+        let (number, _) = self.connection().await?;
+        self.run(cmd("WATCH").arg(keys)).await?;
+        Ok(Watching(number))
+    }
+
     /// Sends commands as one transaction; answers the values of EXEC, `None` where a watched key
-    /// had changed.
-    pub(super) async fn run_atomic(&self, commands: Vec<Cmd>) -> Result<Option<Vec<Value>>> {
+    /// had changed, or may have: with the connection that watched, its watch has gone.
+    pub(super) async fn run_atomic(
+        &self,
+        watching: Watching,
+        commands: Vec<Cmd>,
+    ) -> Result<Option<Vec<Value>>> {
         let mut pipeline = Pipeline::new();
         if self.is_asked() {
             pipeline.cmd("ASKING"); // It holds up to EXEC.
@@ -175,7 +202,12 @@ impl Link {
             pipeline.add_command(command);
         }
         pipeline.cmd("EXEC");
-        let mut answers = self.send_all(&pipeline, usize::from(self.is_asked())).await?;
+        let (number, connection) = self.connection().await?;
+        if number != watching.0 {
+            return Ok(None);
+        }
+        let skipped = usize::from(self.is_asked());
+        let mut answers = self.send_on(number, connection, &pipeline, skipped).await?;
         let last = answers.pop();
         // EXEC says only that something was wrong; what was refused says what.
         if let (Some(Err(_)), Some(at)) = (&last, answers.iter().position(Result::is_err)) {
@@ -308,5 +340,58 @@ pub(super) fn of(error: &RedisError) -> Error {
             Error::NotFound(message)
         }
         _ => Error::Refused(message),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use redis::cmd;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// Answers OK to everything; the first connection ends behind its WATCH. Answers what was said
+    /// on the others.
+    async fn hang_up_behind_watch(listener: TcpListener, said: Arc<Mutex<String>>) {
+        let mut is_first = true;
+        loop {
+            let (mut stream, _) = listener.accept().await.expect("a connection");
+            let mut buffer = [0; 4096];
+            while let Ok(size @ 1..) = stream.read(&mut buffer).await {
+                let text = String::from_utf8_lossy(&buffer[..size]).into_owned();
+                let commands = text.lines().filter(|line| line.starts_with('*')).count();
+                if stream.write_all("+OK\r\n".repeat(commands).as_bytes()).await.is_err() {
+                    break;
+                }
+                if is_first && text.contains("WATCH") {
+                    break;
+                }
+                if !is_first {
+                    said.lock().expect("no panic").push_str(&text);
+                }
+            }
+            is_first = false;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_transaction_is_not_sent_where_nothing_is_watched() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let said = Arc::<Mutex<String>>::default();
+        let server = tokio::spawn(hang_up_behind_watch(listener, Arc::clone(&said)));
+        let client = Client::open(format!("redis://{address}")).expect("a client");
+        let link = Link::shared(Target::Server(client));
+        let watching = link.watch(&["k"]).await.expect("watched");
+        while link.run(cmd("GET").arg("k")).await.is_ok() {} // Until the end is noticed.
+        let set = || vec![cmd("DEL").arg("k").clone()];
+        assert_eq!(link.run_atomic(watching, set()).await.expect("refused"), None);
+        assert!(!said.lock().expect("no panic").contains("MULTI"), "it was sent");
+        link.watch(&["k"]).await.expect("watched anew");
+        assert!(said.lock().expect("no panic").contains("WATCH"));
+        server.abort();
     }
 }

@@ -18,7 +18,7 @@ mod place;
 mod probe;
 mod sentinel;
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use redis::{Cmd, Pipeline, Value, cmd};
 
@@ -43,9 +43,6 @@ pub(crate) struct Redis {
     /// For WATCH: one transaction at a time.
     watching: tokio::sync::Mutex<Link>,
     capabilities: Capabilities,
-    /// The server's wall clock less ours, in milliseconds, when we connected: what is due is due
-    /// by the server's clock, whichever client asks.
-    ahead_ms: i64,
 }
 
 impl Redis {
@@ -65,24 +62,40 @@ impl Redis {
         link.connect().await?;
         let info = probe::info_text(&link.run(cmd("INFO").arg("server")).await?);
         let commands = link.run(cmd("COMMAND").arg("INFO").arg(&probe::COMMANDS)).await?;
-        let ahead_ms = server_ms(link.run(&cmd("TIME")).await?)? - own_ms();
+        let mut capabilities = probe::capabilities(&info, &commands);
+        if !capabilities.leases {
+            let script = link.run(cmd("EVAL").arg("return 1").arg(0)).await;
+            capabilities.scripts = !script.is_err_and(|error| is_no_script(&error));
+        }
         Ok(Self {
             copying: link.another(false),
             watching: tokio::sync::Mutex::new(Link::blocking(target)),
-            capabilities: probe::capabilities(&info, &commands),
-            ahead_ms,
+            capabilities,
             link,
         })
     }
 
-    /// Unix milliseconds by the server's clock.
-    fn now_ms(&self) -> u64 {
-        u64::try_from(own_ms() + self.ahead_ms).unwrap_or(0)
+    /// Unix milliseconds by the server's clock. It is asked each time: an offset to ours would be
+    /// wrong as soon as one of both is set, or another server takes the place of this one.
+    async fn time(&self) -> Result<u64> {
+        parse::unix_ms(self.link.run(&cmd("TIME")).await?)
+    }
+
+    /// What the clock of the server says where the earliest member of a sorted set is due by it.
+    async fn is_due(&self, key: &str) -> Result<Option<u64>> {
+        let mut both = Pipeline::with_capacity(2);
+        both.cmd("ZRANGE").arg(key).arg(0).arg(0).arg("WITHSCORES").cmd("TIME");
+        let mut answers = self.link.run_all(&both).await?.into_iter();
+        let (Some(first), Some(now)) = (answers.next(), answers.next()) else {
+            return Err(Error::protocol("nothing"));
+        };
+        let (first, now) = (parse::first_score(first?)?, parse::unix_ms(now?)?);
+        Ok(first.filter(|due| *due <= now).map(|_| now))
     }
 
     /// XADD, idempotent where the server can be; a script that is where it cannot.
     fn add(&self, entry: &Append) -> Cmd {
-        if let (Some(once), false) = (&entry.once, self.capabilities.idempotent_append) {
+        if let (Some(once), true) = (&entry.once, self.is_emulated(entry)) {
             return delay::add_once(entry, once);
         }
         let mut add = cmd("XADD");
@@ -96,6 +109,9 @@ impl Redis {
     }
 
     async fn append_all(&self, entries: Vec<Append>) -> Result<Vec<Result<MessageId>>> {
+        if self.needs_turns(&entries) {
+            return self.append_each(entries, Durability::leader()).await;
+        }
         let answers = if let [entry] = entries.as_slice() {
             vec![self.link.run(&self.add(entry)).await]
         } else {
@@ -118,12 +134,27 @@ impl Redis {
     /// Whether what [`Redis::add`] makes could not be carried out as a script, or found the mark of
     /// a transaction that was not finished.
     fn needs_transaction(&self, entry: &Append, answer: &Result<Value>) -> bool {
-        let emulated = entry.once.is_some() && !self.capabilities.idempotent_append;
-        emulated
+        self.is_emulated(entry)
             && match answer {
                 Ok(id) => parse::text_of(id).is_some_and(|id| id.is_empty()),
                 Err(error) => is_no_script(error),
             }
+    }
+
+    /// Whether it is to be recognised, and the server does not do so by itself.
+    fn is_emulated(&self, entry: &Append) -> bool {
+        entry.once.is_some() && !self.capabilities.idempotent_append
+    }
+
+    /// Whether some of them need a transaction each: there is no script that would do it.
+    fn needs_turns(&self, entries: &[Append]) -> bool {
+        !self.capabilities.scripts && entries.iter().any(|entry| self.is_emulated(entry))
+    }
+
+    /// An error where a key is of another type: in a transaction what comes behind a command that
+    /// fails is carried out all the same.
+    async fn expect_stream(&self, link: &Link, key: &str) -> Result<()> {
+        link.run(cmd("XLEN").arg(key)).await.map(drop)
     }
 
     /// The groups of a stream, each with its first pending id.
@@ -159,13 +190,16 @@ impl Redis {
     }
 }
 
-/// Whether a script was refused and changed nothing: its user may run none, or it has more
-/// arguments than a script can hold.
+/// Whether a script was refused and changed nothing: its user may run none, there is no such
+/// command, or it has more arguments than a script can hold.
 fn is_no_script(error: &Error) -> bool {
     let Error::Refused(why) = error else {
         return false;
     };
-    why.starts_with("NOPERM") || why.contains("too many results to unpack")
+    let why = why.strip_prefix("ERR ").unwrap_or(why);
+    why.starts_with("NOPERM")
+        || why.starts_with("unknown command")
+        || why.contains("too many results to unpack")
 }
 
 /// One provider for TLS, whatever else is linked; an error says that there is one already.
@@ -190,19 +224,6 @@ fn with_ids(command: &str, keys: &[&str], ids: &[MessageId]) -> Cmd {
         cmd.arg(id.to_string());
     }
     cmd
-}
-
-fn own_ms() -> i64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(now.as_millis()).unwrap_or(i64::MAX)
-}
-
-/// TIME in milliseconds.
-fn server_ms(value: Value) -> Result<i64> {
-    match parse::list(value)?.as_slice() {
-        [seconds, micros] => Ok(parse::integer(seconds)? * 1000 + parse::integer(micros)? / 1000),
-        other => Err(Error::protocol(other)),
-    }
 }
 
 /// A reader of a stream, with a connection of its own.
@@ -278,6 +299,18 @@ impl Backend for Redis {
     fn trim_below<'a>(&'a self, stream: &'a str, id: MessageId) -> Pending<'a, u64> {
         Box::pin(async move {
             self.count(cmd("XTRIM").arg(stream).arg("MINID").arg("=").arg(id.to_string())).await
+        })
+    }
+
+    fn retain_acked<'a>(&'a self, stream: &'a str) -> Pending<'a, ()> {
+        Box::pin(async move {
+            if !self.capabilities.retention {
+                let backend = self.capabilities.server.clone();
+                return Err(Error::Unsupported { backend, what: "it does not trim by itself" });
+            }
+            let mut set = cmd("XCFGSET");
+            set.arg(stream).arg("RETENTION").arg("ACKED");
+            self.link.run(&set).await.map(drop)
         })
     }
 
@@ -381,6 +414,10 @@ impl Backend for Redis {
         Box::pin(self.retire_consumer(seat, heir, idle))
     }
 
+    fn now_ms<'a>(&'a self, _key: &'a str) -> Pending<'a, u64> {
+        Box::pin(self.time())
+    }
+
     fn schedule(&self, entry: Append, due: Due) -> Pending<'_, String> {
         Box::pin(self.append_later(entry, due))
     }
@@ -438,5 +475,20 @@ impl Backend for Redis {
 
     fn listen<'a>(&'a self, channels: &'a [String]) -> Pending<'a, Box<dyn Listener>> {
         Box::pin(channels::listen(&self.link, channels))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_refuses_a_script_is_known() {
+        let refused = |why: &str| is_no_script(&Error::Refused(why.into()));
+        assert!(refused("NOPERM User x has no permissions to run the 'eval' command"));
+        assert!(refused("ERR unknown command 'EVAL', with args beginning with: 'return 1' '0' "));
+        assert!(!refused("ERR Unknown Redis command called from script script: x"));
+        assert!(!refused("WRONGTYPE Operation against a key holding the wrong kind of value"));
+        assert!(!is_no_script(&Error::Full("OOM command not allowed".into())));
     }
 }

@@ -51,6 +51,33 @@ pub(super) fn count(value: &Value) -> Result<u64> {
     Ok(u64::try_from(integer(value)?).unwrap_or(0))
 }
 
+/// TIME in milliseconds.
+pub(super) fn unix_ms(value: Value) -> Result<u64> {
+    match list(value)?.as_slice() {
+        [seconds, micros] => Ok(count(seconds)? * 1000 + count(micros)? / 1000),
+        other => Err(Error::protocol(other)),
+    }
+}
+
+/// The score of the first member that a range over a sorted set answers, in milliseconds.
+pub(super) fn first_score(value: Value) -> Result<Option<u64>> {
+    let score = match list(value)?.as_slice() {
+        [] => return Ok(None),
+        // RESP3 has pairs, RESP2 what is in them.
+        [Value::Array(pair), ..] => pair.get(1).cloned(),
+        [_, score, ..] => Some(score.clone()),
+        [_] => None,
+    };
+    let score = match &score {
+        Some(Value::Double(score)) => Some(*score),
+        Some(other) => text_of(other).and_then(|text| text.parse().ok()),
+        None => None,
+    };
+    let score: f64 = score.ok_or_else(|| Error::protocol("no score"))?;
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it saturates")]
+    Ok(Some(score as u64))
+}
+
 pub(super) fn id(value: &Value) -> Result<MessageId> {
     if let Value::BulkString(bytes) = value {
         return std::str::from_utf8(bytes).map_err(|_| Error::protocol(value))?.parse();
@@ -182,6 +209,19 @@ mod tests {
             .expect("an entry")
             .expect("not nil");
         assert_eq!((id, fields), (MessageId::at(1), None));
+    }
+
+    #[test]
+    fn a_score_has_two_shapes() {
+        let two = Value::Array(vec![bulk("m"), bulk("1767225600000")]);
+        let pair = Value::Array(vec![bulk("m"), Value::Double(1_767_225_600_000.0)]);
+        let ms = Some(1_767_225_600_000);
+        assert_eq!(first_score(two).expect("RESP2"), ms);
+        assert_eq!(first_score(Value::Array(vec![pair])).expect("RESP3"), ms);
+        assert_eq!(first_score(Value::Array(Vec::new())).expect("none"), None);
+        assert!(first_score(Value::Array(vec![bulk("m")])).is_err());
+        let time = Value::Array(vec![bulk("1767225600"), bulk("999999")]);
+        assert_eq!(unix_ms(time).expect("a time"), 1_767_225_600_999);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use levada::{
-    Cache, Channel, DeadLetters, Error, Event as _, Fault, Janitor, MessageId, Msg, Reader,
+    Cache, Channel, DeadLetters, Error, Event as _, Fault, Id, Janitor, MessageId, Msg, Reader,
     Replies, State, Worker,
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -80,6 +80,40 @@ promise! {
         other.stop().await;
         assert_eq!(told.rest(), []);
         assert_eq!(dead.list(10).await.expect("listed").len(), 1);
+    }
+}
+
+event!(Revived, "it-revived");
+
+async fn die(State(tell): Tell<MessageId>, Id(id): Id, Msg(_): Msg<Revived>) -> Result<(), Fault> {
+    tell.send(id).expect("the test listens");
+    Err(Fault::permanent("dead at once"))
+}
+
+async fn live(State(tell): Tell<MessageId>, Id(id): Id, Msg(_): Msg<Revived>) {
+    tell.send(id).expect("the test listens");
+}
+
+promise! {
+    /// What is given back from the dead letters is another entry, with a new id and a mark of its
+    /// own: a worker that does what was done once handles it.
+    a_redriven_letter_is_another_entry, [Revived::STREAM], |broker, world| {
+        let (tell, mut told) = tells();
+        let poll = Duration::from_millis(20);
+        let marks = || levada::Marks::new(&broker, Duration::from_mins(10));
+        let worker = || Worker::new(&broker, "g").state(tell.clone()).poll(poll);
+        let id = broker.producer().send(&Revived::new(0)).await.expect("sent");
+        let failing = Running::start(worker().handle(die).idempotent(marks()));
+        assert_eq!(told.next().await, id);
+        assert_eq!(failing.stop().await.dead, 1);
+        let dead = DeadLetters::of::<Revived>(&broker, "g");
+        let letters = dead.list(10).await.expect("listed");
+        assert_eq!((letters.len(), letters[0].source_id), (1, id));
+        assert_eq!(dead.redrive(&letters).await.expect("redriven"), 1);
+        let mended = Running::start(worker().handle(live).idempotent(marks()));
+        let again = told.next().await;
+        assert!(again > id, "{again} is the entry that was {id}");
+        assert_eq!(mended.stop().await.acked, 1);
     }
 }
 
@@ -173,6 +207,83 @@ promise! {
     }
 }
 
+event!(Awaited, "it-awaited");
+
+async fn take(State(tell): Tell<u32>, Msg(event): Msg<Awaited>) {
+    tell.send(event.n).expect("the test listens");
+}
+
+promise! {
+    /// A janitor removes nothing as long as a group that it was told of has not joined.
+    a_janitor_waits_for_a_group_that_is_expected, [Awaited::STREAM], |broker, world| {
+        let (tell, mut told) = tells();
+        let worker = |group| {
+            let worker = Worker::new(&broker, group).state(tell.clone()).handle(take);
+            Running::start(worker.concurrency(1).poll(Duration::from_millis(20)))
+        };
+        let events: Vec<_> = (0..3).map(Awaited::new).collect();
+        broker.producer().send_all(&events).await.expect("sent");
+        let first = worker("g");
+        for n in 0..3 {
+            assert_eq!(told.next().await, n);
+        }
+        first.stop().await;
+        let janitor = Janitor::new(&broker).expect_group("g").expect_group("late");
+        let report = janitor.sweep(Awaited::STREAM).await.expect("swept");
+        assert_eq!((report.len, report.trimmed), (3, 0), "{}", world.name);
+        assert_eq!(report.watermark, Some(MessageId::MIN));
+        assert!(report.alerts.iter().any(|alert| alert.contains("late")), "{:?}", report.alerts);
+        let late = worker("late");
+        for n in 0..3 {
+            assert_eq!(told.next().await, n);
+        }
+        late.stop().await;
+        let report = janitor.sweep(Awaited::STREAM).await.expect("swept");
+        let left = if broker.capabilities().retention { 3 } else { 0 };
+        assert_eq!((report.len, report.trimmed), (left, 3 - left), "{}", world.name);
+        assert!(!report.alerts.iter().any(|alert| alert.contains("joined")));
+    }
+}
+
+event!(Retained, "it-retained");
+
+async fn retain(State(tell): Tell<u32>, Msg(event): Msg<Retained>) -> levada::Outcome {
+    tell.send(event.n).expect("the test listens");
+    match event.n {
+        3 => levada::Outcome::retry_after(Duration::from_hours(1), "later"),
+        _ => levada::Outcome::Ack,
+    }
+}
+
+promise! {
+    /// Where the server trims by itself it keeps what some group still needs, and nothing else;
+    /// where it does not, it says so.
+    a_server_keeps_what_is_not_done, [Retained::STREAM], |broker, world| {
+        let missing = broker.retain_acked(Retained::STREAM).await;
+        let (tell, mut told) = tells();
+        let running = Running::start(Worker::new(&broker, "g").state(tell).handle(retain));
+        broker.producer().send(&Retained::new(0)).await.expect("sent");
+        let answer = broker.retain_acked(Retained::STREAM).await;
+        if broker.capabilities().retention {
+            assert!(matches!(missing, Err(Error::NotFound(_))), "{}: {missing:?}", world.name);
+            answer.expect("the policy is set");
+        } else {
+            assert!(matches!(missing, Err(Error::Unsupported { .. })), "{}", world.name);
+            assert!(matches!(answer, Err(Error::Unsupported { .. })), "{}", world.name);
+        }
+        let events: Vec<_> = (1..6).map(Retained::new).collect();
+        let ids = broker.producer().send_all(&events).await.expect("sent");
+        for _ in 0..6 {
+            told.next().await;
+        }
+        running.stop().await;
+        let all = broker.backend().range(Retained::STREAM, MessageId::MIN, MessageId::MAX, 10);
+        let all = all.await.expect("a range");
+        let first = if broker.capabilities().retention { 4 } else { 6 };
+        assert!(all.len() <= first && all.iter().any(|entry| entry.id == ids[2]), "{all:?}");
+    }
+}
+
 event!(Cut, "it-cut");
 
 async fn cut(State(tell): Tell<u32>, Msg(event): Msg<Cut>) {
@@ -209,7 +320,7 @@ event!(Guarded, "it-guarded");
 promise! {
     /// User and password come with the URL; a wrong one is refused at once, and never shown.
     a_password_comes_with_the_url, [Guarded::STREAM], |broker, world| {
-        let Some(address) = world.url.strip_prefix("redis://") else {
+        let Some(address) = address(&world) else {
             return; // Nobody else can be asked for one.
         };
         say(address, "ACL SETUSER it-user on >it-secret ~* &* +@all", b'+').await;
@@ -226,10 +337,16 @@ promise! {
 
 /// Ends all connections of ours to a server. (Those of other tests too: they have to bear it.)
 async fn cut_connections(world: &World) {
-    let Some(address) = world.url.strip_prefix("redis://") else {
+    let Some(address) = address(world) else {
         return;
     };
     say(address, "CLIENT KILL TYPE normal SKIPME yes", b':').await;
+}
+
+/// Where a single server is, without the user of its URL.
+fn address(world: &World) -> Option<&str> {
+    let place = world.url.strip_prefix("redis://")?;
+    Some(place.rsplit_once('@').map_or(place, |(_, address)| address))
 }
 
 /// Says something to a server that the toolkit has no word for, and looks how it answers.

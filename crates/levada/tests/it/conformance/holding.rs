@@ -43,7 +43,7 @@ promise! {
     /// failed is.
     what_is_marked_as_done_is_not_done_again, [Repeated::STREAM], |broker, world| {
         // Marks outlive the test: those of the last run are of other events.
-        let run = format!("{:?}", std::time::SystemTime::now());
+        let run = broker.backend().now_ms(Repeated::STREAM).await.expect("a time").to_string();
         let last = append(&broker, &run, &[1, 2, 1, 3, 2, 1]).await;
         let effects = Arc::<Mutex<Vec<u32>>>::default();
         let quick = Retry::fixed(3, Duration::from_millis(1));

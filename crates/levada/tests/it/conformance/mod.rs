@@ -6,6 +6,7 @@ mod handling;
 mod holding;
 mod partitions;
 mod sending;
+mod steps;
 
 /// An event with a number and a key, in a stream of its own.
 macro_rules! event {

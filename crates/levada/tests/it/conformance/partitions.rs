@@ -80,6 +80,70 @@ promise! {
     }
 }
 
+event!(Failing, "it-failing");
+
+async fn fail(
+    State(tell): State<UnboundedSender<u32>>,
+    Msg(event): Msg<Failing>,
+) -> Result<(), Fault> {
+    tell.send(event.n).expect("the test listens");
+    Err(Fault::permanent("no"))
+}
+
+async fn mend(State(tell): State<UnboundedSender<u32>>, Msg(event): Msg<Failing>) {
+    tell.send(event.n).expect("the test listens");
+}
+
+promise! {
+    /// The dead letters of a topic are those of all its partitions, the oldest first; a part of
+    /// them is thrown away, and the rest goes back, each to its partition.
+    dead_letters_of_all_partitions_are_seen, [], |broker, world| {
+        const EVENTS: u32 = 12;
+        let broker = partitioned(&broker, Failing::STREAM, 3).await;
+        let topic = broker.topic(Failing::STREAM).expect("it is one").clone();
+        let (tell, mut told) = tells();
+        let poll = Duration::from_millis(50);
+        let worker = || Worker::new(&broker, "g").state(tell.clone()).poll(poll);
+        let failing = Running::start(worker().handle(fail));
+        let events: Vec<_> = (0..EVENTS).map(|n| Failing::keyed(n, &format!("k{n}"))).collect();
+        broker.producer().send_all(&events).await.expect("sent");
+        let letters = DeadLetters::of::<Failing>(&broker, "g");
+        eventually("all are dead", || async {
+            letters.list(100).await.expect("listed").len() == EVENTS as usize
+        })
+        .await;
+        assert_eq!(failing.stop().await.dead, u64::from(EVENTS));
+        told.rest();
+        let all = letters.list(100).await.expect("listed");
+        assert!(all.is_sorted_by_key(|letter| letter.id));
+        for letter in &all {
+            let event = letter.event::<Failing>().expect("an event");
+            assert_eq!(*letter.stream, topic.stream_of(event.of.as_bytes()));
+        }
+        // In pages, however the ids of the partitions meet.
+        let mut paged = letters.list(5).await.expect("listed");
+        while let Some(last) = paged.last() {
+            let page = letters.list_after(last, 5).await.expect("listed");
+            if page.is_empty() {
+                break;
+            }
+            paged.extend(page);
+        }
+        assert_eq!(paged, all);
+        let number = |letter: &levada::DeadLetter| letter.event::<Failing>().expect("an event").n;
+        assert_eq!(letters.purge(&all[..4]).await.expect("purged"), 4);
+        assert_eq!(letters.redrive(&all).await.expect("redriven"), u64::from(EVENTS) - 4);
+        let mended = Running::start(worker().handle(mend));
+        let mut back = HashSet::new();
+        while back.len() < all.len() - 4 {
+            assert!(back.insert(told.next().await), "each once");
+        }
+        assert_eq!(back, all[4..].iter().map(number).collect());
+        assert_eq!(mended.stop().await.acked, u64::from(EVENTS) - 4);
+        assert_eq!(letters.list(100).await.expect("listed"), []);
+    }
+}
+
 event!(Grown, "it-grown");
 
 promise! {

@@ -50,6 +50,64 @@ promise! {
     }
 }
 
+#[derive(serde::Serialize)]
+struct Odd {
+    of: String,
+    /// What has no JSON: the keys of a map are numbers in pairs.
+    map: std::collections::BTreeMap<(u8, u8), u8>,
+}
+
+impl<'de> serde::Deserialize<'de> for Odd {
+    fn deserialize<D: serde::Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
+        Err(serde::de::Error::custom("nobody reads it"))
+    }
+}
+
+impl Event for Odd {
+    const STREAM: &'static str = "it-odd";
+
+    fn key(&self) -> Option<&str> {
+        Some(&self.of)
+    }
+}
+
+promise! {
+    /// Of events that are sent together each has its own answer: what was accepted is there, under
+    /// the id that was told, and nothing else is.
+    each_event_has_its_own_answer, ["it-odd:{0}", "it-odd:{1}"], |broker, world| {
+        let broker = broker.partitioned(Odd::STREAM, 2).await.expect("partitioned");
+        let topic = broker.topic(Odd::STREAM).expect("it is one");
+        let refused = "it-odd:{1}";
+        broker.backend().set(refused, b"no stream".to_vec(), None, false).await.expect("set");
+        let events: Vec<_> = (0..12)
+            .map(|n| Odd {
+                of: format!("k{n}"),
+                map: (n % 6 == 5).then_some(((1, 2), 3)).into_iter().collect(),
+            })
+            .collect();
+        let producer = broker.producer();
+        let outcomes = producer.send_each(&events).await;
+        assert_eq!(outcomes.len(), events.len());
+        let mut accepted = Vec::new();
+        for (event, outcome) in events.iter().zip(outcomes) {
+            let stream = topic.stream_of(event.of.as_bytes());
+            match outcome {
+                Ok(id) if stream != refused && event.map.is_empty() => accepted.push(id),
+                Err(levada::Error::Encode(_)) if !event.map.is_empty() => {}
+                Err(levada::Error::Refused(_)) if stream == refused => {}
+                other => panic!("{} in {stream}: {other:?}", event.of),
+            }
+        }
+        assert!(!accepted.is_empty() && accepted.len() < 10, "{accepted:?}");
+        let all = broker.backend().range("it-odd:{0}", MessageId::MIN, MessageId::MAX, 100).await;
+        let all: Vec<_> = all.expect("a range").iter().map(|entry| entry.id).collect();
+        assert_eq!(all, accepted);
+        producer.send_all(&events).await.expect_err("one of them cannot be encoded");
+        assert_eq!(broker.backend().len("it-odd:{0}").await.expect("a length"), all.len() as u64);
+        assert!(producer.send_each::<Odd>(&[]).await.is_empty());
+    }
+}
+
 event!(Queued, "it-queued");
 
 promise! {

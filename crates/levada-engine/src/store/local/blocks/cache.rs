@@ -37,6 +37,11 @@ impl Cache {
         }
     }
 
+    /// Memory of the blocks in it.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     pub(super) fn get(&self, key: BlockKey) -> Option<Arc<Block>> {
         let slot = self.slots.get(*self.index.get(&key)?)?.as_ref()?;
         slot.used.set(true);

@@ -14,6 +14,7 @@ mod format;
 mod locations;
 
 use std::{
+    cell::Cell,
     collections::{BTreeMap, BTreeSet},
     io,
     sync::Arc,
@@ -30,7 +31,7 @@ use super::{
 use crate::{
     disk::{Disk, Operation},
     error::{Error, ErrorKind, Place},
-    store::{Fetch, ObjectNumber, PieceChange, PieceId, Scrubbed},
+    store::{CacheFacts, Fetch, ObjectNumber, PieceChange, PieceId, Scrubbed},
 };
 
 pub(super) use self::files::Frozen;
@@ -102,6 +103,10 @@ pub(super) struct Blocks {
     /// Blocks below this number go to a pack.
     pack_below: u64,
     cache: Cache,
+    /// How often a block was found in memory.
+    found: Cell<u64>,
+    /// Blocks read because somebody asked for them.
+    missed: u64,
     /// Blocks whose write has not completed.
     pinned: BTreeMap<BlockKey, (Location, Arc<Block>)>,
     reading: BTreeSet<BlockKey>,
@@ -154,6 +159,8 @@ impl Blocks {
             files,
             pack_below: settings.pack_blocks,
             cache: Cache::new(settings.cache_bytes),
+            found: Cell::new(0),
+            missed: 0,
             pinned: BTreeMap::new(),
             reading: BTreeSet::new(),
             arriving: Vec::new(),
@@ -236,7 +243,15 @@ impl Blocks {
     /// The block, if it is in memory.
     pub(super) fn cached(&self, key: BlockKey) -> Option<Arc<Block>> {
         let pinned = self.pinned.get(&key).map(|(_, block)| block);
-        pinned.cloned().or_else(|| self.cache.get(key))
+        let found = pinned.cloned().or_else(|| self.cache.get(key));
+        self.found.update(|count| count + u64::from(found.is_some()));
+        found
+    }
+
+    /// How often what was asked for was in memory.
+    pub(super) fn cache_facts(&self) -> CacheFacts {
+        let (hits, misses) = (self.found.get(), self.missed);
+        CacheFacts { hits, misses, bytes: self.cache.bytes() as u64 }
     }
 
     /// The block, or the beginning of a read.
@@ -258,6 +273,7 @@ impl Blocks {
             len: location.len as usize,
         };
         self.reading.insert(key);
+        self.missed += 1;
         io.begin(read, Purpose::BlockRead(key, location));
         Fetch::Reading
     }
@@ -273,6 +289,7 @@ impl Blocks {
             return Fetch::Corrupt;
         };
         let mut bytes = vec![0; location.len as usize];
+        self.missed += 1;
         let Ok(read) = io.read(file, &path, u64::from(location.offset), &mut bytes) else {
             return Fetch::Corrupt;
         };
@@ -313,6 +330,25 @@ impl Blocks {
         };
         let key = [number.to_le_bytes(), offset.to_le_bytes()].concat();
         Err(Unsound { place, what, bytes, key })
+    }
+
+    /// The same as the bytes that stand on disk.
+    pub(super) fn sound_bytes<D: Disk>(
+        &mut self,
+        io: &mut Io<D>,
+        key: BlockKey,
+    ) -> Result<Arc<[u8]>, Unsound> {
+        let block = self.examine(io, key)?;
+        let Some(location) = self.locations.get(key) else {
+            unreachable!("the block was read from there");
+        };
+        let (number, offset) = (location.file.number(), u64::from(location.offset));
+        Ok(format::encode(key, number, offset, block.bytes()))
+    }
+
+    /// All blocks.
+    pub(super) fn keys(&self) -> impl Iterator<Item = BlockKey> {
+        self.locations.iter().map(|(key, _)| key)
     }
 
     /// Where a block stands.

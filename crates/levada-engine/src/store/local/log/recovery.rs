@@ -93,7 +93,7 @@ pub(in super::super) struct Cut {
 
 /// A valid batch in a file.
 #[derive(Debug)]
-struct Found {
+pub(in super::super) struct Found {
     place: Place,
     end: u64,
     header: Header,
@@ -151,6 +151,16 @@ impl Tail {
     /// The last kept batch.
     pub(in super::super) fn end(&self) -> Lsn {
         self.last().lsn
+    }
+
+    /// Time of that batch, in unix milliseconds.
+    pub(in super::super) fn now_ms(&self) -> u64 {
+        self.last().now_ms
+    }
+
+    /// The kept batches as they stand.
+    pub(in super::super) fn batches(&self) -> impl Iterator<Item = &Found> {
+        self.kept.iter()
     }
 
     /// The kept batches.
@@ -241,6 +251,19 @@ impl Tail {
 }
 
 impl Found {
+    pub(in super::super) fn lsn(&self) -> Lsn {
+        self.header.lsn
+    }
+
+    pub(in super::super) fn place(&self) -> Place {
+        self.place
+    }
+
+    /// Its bytes, padded.
+    pub(in super::super) fn bytes(&self) -> Arc<[u8]> {
+        batch::encode(&self.header, &self.effects, self.place).0
+    }
+
     fn into_batch(self) -> Batch {
         let Header { lsn, now_ms, .. } = self.header;
         Batch { lsn, now_ms, effects: self.effects }

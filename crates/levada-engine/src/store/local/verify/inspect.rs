@@ -22,7 +22,7 @@ use super::{
         log::{
             batch,
             files::path as log_path,
-            recovery::{Cut, From, Listing, Tail},
+            recovery::{Cut, Listing, Tail},
         },
         manifest::{self, Manifest},
     },
@@ -216,12 +216,7 @@ impl<D: Disk> Inspection<D> {
     }
 
     fn tail(&mut self, manifest: &Manifest) -> Result<Option<Tail>, Error> {
-        let from = From {
-            position: manifest.position,
-            durable: manifest.durable,
-            epoch: manifest.epoch,
-            next_file: manifest.next_log,
-        };
+        let from = manifest.log();
         let listing = Listing::read(&mut self.io)?;
         loop {
             let cut = match Tail::read_whole(&mut self.io, from, manifest.shard, &listing) {

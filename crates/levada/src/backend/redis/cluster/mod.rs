@@ -298,6 +298,10 @@ impl Backend for Cluster {
         at!(&self.map, &seat.stream, |node| node.remove_consumer(seat, heir, idle))
     }
 
+    fn now_ms<'a>(&'a self, key: &'a str) -> Pending<'a, u64> {
+        at!(&self.map, key, |node| node.now_ms(key))
+    }
+
     fn schedule(&self, entry: Append, due: Due) -> Pending<'_, String> {
         Box::pin(async move {
             let entry = &entry;

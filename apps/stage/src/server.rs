@@ -1,56 +1,69 @@
-//! The server under test: where its binary comes from, its start, its `kill -9`, its restart.
+//! A server under test: where its binary comes from, its start, its `kill -9`, its restart.
 
+use std::fmt;
 use std::fs::OpenOptions;
-use std::net::TcpListener;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use redis::Client;
 
-use crate::client;
 use crate::process::Process;
+use crate::{free_port, until};
 
 /// A server that does not answer for this long after its start is an error.
 const READY_MAX: Duration = Duration::from_mins(1);
-const POLL: Duration = Duration::from_millis(2);
+/// Longest wait for an answer to a ping.
+const PING_WAIT_MAX: Duration = Duration::from_secs(5);
+
+/// Whether the server at a port answers; the error says why not.
+type Answers = Box<dyn Fn(u16) -> Result<()> + Send>;
 
 /// A server on a free port of 127.0.0.1. Dropping it kills it.
-pub(crate) struct Server {
+pub struct Server {
     /// Shell command with the placeholders `{port}` and `{dir}`.
     template: String,
     dir: PathBuf,
     port: u16,
+    answers: Answers,
     process: Process,
 }
 
 impl Server {
-    /// Starts the server on an empty data directory under `run` and waits for its PONG.
-    pub(crate) fn start(template: &str, run: &Path) -> Result<Server> {
-        // The port is free when the listener closes; nothing else here asks for one.
-        let port = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
+    /// Starts the server on the empty directory `run`/server and waits until it `answers`. Its
+    /// output is in `run`/server.log.
+    ///
+    /// `template` is a shell command with the placeholders `{port}` and `{dir}`, for instance
+    /// that of [`levada_command`].
+    pub fn start(
+        template: &str,
+        run: &Path,
+        answers: impl Fn(u16) -> Result<()> + Send + 'static,
+    ) -> Result<Server> {
+        let port = free_port()?;
         let dir = run.join("server");
         std::fs::create_dir(&dir)?;
         let process = spawn(template, port, &dir)?;
-        let mut server = Server { template: template.to_owned(), dir, port, process };
+        let (template, answers) = (template.to_owned(), Box::new(answers));
+        let mut server = Server { template, dir, port, answers, process };
         server.wait_ready()?;
         Ok(server)
     }
 
     /// The address for clients.
-    pub(crate) fn url(&self) -> String {
+    pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}/", self.port)
     }
 
     /// `kill -9`.
-    pub(crate) fn kill(&mut self) -> Result<()> {
+    pub fn kill(&mut self) -> Result<()> {
         self.process.kill()
     }
 
-    /// Starts it again on the same port and data, and returns the time from start to PONG.
-    pub(crate) fn restart(&mut self) -> Result<Duration> {
+    /// Starts it again on the same port and data, and returns the time from start to answer.
+    pub fn restart(&mut self) -> Result<Duration> {
         let started = Instant::now();
         self.process = spawn(&self.template, self.port, &self.dir)?;
         self.wait_ready()?;
@@ -58,19 +71,27 @@ impl Server {
     }
 
     /// Fails when the server has ended by itself.
-    pub(crate) fn check_running(&mut self) -> Result<()> {
+    pub fn check_running(&mut self) -> Result<()> {
         self.process.check_running().context("its output is in server.log")
     }
 
     fn wait_ready(&mut self) -> Result<()> {
-        let client = Client::open(self.url())?;
-        let started = Instant::now();
-        while let Err(error) = client::attempt(&client) {
+        let mut last = None;
+        let ready = until("the server answers", READY_MAX, || {
             self.check_running()?;
-            ensure!(started.elapsed() < READY_MAX, "the server does not answer PING: {error}");
-            thread::sleep(POLL);
+            last = (self.answers)(self.port).err();
+            Ok(last.is_none().then_some(()))
+        });
+        match last {
+            Some(error) => ready.context(error),
+            None => ready,
         }
-        Ok(())
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("dir", &self.dir).finish_non_exhaustive()
     }
 }
 
@@ -85,8 +106,19 @@ fn spawn(template: &str, port: u16, dir: &Path) -> Result<Process> {
     Process::start("server", &mut shell)
 }
 
+/// Whether the server at a port answers PING; for [`Server::start`], where there is no client.
+pub fn answers_ping(port: u16) -> Result<()> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+    stream.set_read_timeout(Some(PING_WAIT_MAX))?;
+    stream.write_all(b"PING\r\n")?;
+    let mut said = [0; 7];
+    stream.read_exact(&mut said)?;
+    ensure!(said == *b"+PONG\r\n", "PING was answered by {}", said.escape_ascii());
+    Ok(())
+}
+
 /// The command that runs Levada: built when cargo runs the demo, else found beside the demo.
-pub(crate) fn levada_command() -> Result<String> {
+pub fn levada_command() -> Result<String> {
     let beside = std::env::current_exe()?.with_file_name("levada");
     let Some(cargo) = std::env::var_os("CARGO") else {
         ensure!(beside.exists(), "{} is missing; --server-command names another", beside.display());
@@ -98,7 +130,7 @@ pub(crate) fn levada_command() -> Result<String> {
         .status()
         .context("cannot run cargo")?;
     ensure!(status.success(), "levada does not build: {status}");
-    // <target>/<profile>/flights: the profiles lie side by side.
+    // <target>/<profile>/<demo>: the profiles lie side by side.
     let target =
         beside.ancestors().nth(2).context("the demo does not lie in a target directory")?;
     Ok(serve(&target.join("release").join("levada")))

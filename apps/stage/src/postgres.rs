@@ -1,5 +1,5 @@
-//! A Postgres of one's own for tests: its data in a directory beside nothing else, on a unix
-//! socket in it, run by somebody who is not root, ended by its process number.
+//! A Postgres of one's own: its data in a directory beside nothing else, on a unix socket in it,
+//! run by somebody who is not root, ended by its process number.
 //!
 //! It lives as long as its value: dropping it ends the server and removes the directory.
 
@@ -10,8 +10,6 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
-
-use crate::peers;
 
 /// Longest wait for it to answer.
 const START_WAIT_MAX: Duration = Duration::from_mins(1);
@@ -35,7 +33,7 @@ pub struct Postgres {
 impl Postgres {
     /// Starts one; `Ok(None)` when it is not installed.
     pub fn start() -> Result<Option<Self>> {
-        let Some(programs) = peers::postgres() else {
+        let Some(programs) = programs() else {
             return Ok(None);
         };
         let started = std::time::UNIX_EPOCH.elapsed()?.as_nanos();
@@ -50,6 +48,11 @@ impl Postgres {
         server.create()?;
         server.launch()?;
         Ok(Some(server))
+    }
+
+    /// The directory of its programs, if it is installed.
+    pub fn installed() -> Option<PathBuf> {
+        programs()
     }
 
     /// How clients find it, in the pairs that libpq and tokio-postgres read.
@@ -85,7 +88,8 @@ impl Postgres {
     }
 
     fn launch(&mut self) -> Result<()> {
-        let log = std::fs::File::create(self.directory.join("log"))?;
+        let log = self.directory.join("log");
+        let log = std::fs::File::options().create(true).append(true).open(log)?;
         let child = self
             .command("postgres")
             .arg("-D")
@@ -122,8 +126,18 @@ impl Postgres {
         command
     }
 
-    /// Asks it to end at once, and waits until it has: its children end with it, which they would
-    /// not if it were killed.
+    /// Ends it as a crash would: at once, and without a checkpoint, so that it has to recover. Its
+    /// children end with it, which they would not if the server itself were killed.
+    pub fn kill(&mut self) -> Result<()> {
+        self.end()
+    }
+
+    /// Starts it again on the same data, and waits until it answers.
+    pub fn restart(&mut self) -> Result<()> {
+        self.end()?;
+        self.launch()
+    }
+
     fn end(&mut self) -> Result<()> {
         let Some(mut child) = self.child.take() else {
             return Ok(());
@@ -165,7 +179,7 @@ fn owner() -> Result<Option<(u32, u32)>> {
 }
 
 /// The directory of its programs, if it is installed: Debian keeps them off the path.
-pub(crate) fn programs() -> Option<PathBuf> {
+fn programs() -> Option<PathBuf> {
     let directory = Path::new("/usr/lib/postgresql/15/bin");
     ["postgres", "initdb", "psql"]
         .iter()

@@ -1,27 +1,34 @@
 //! Child processes that never outlive the demo, and the signals it sends them.
 
 use std::process::{Child, Command};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 
 /// A running child. Dropping it kills it and waits for its end.
-pub(crate) struct Process {
+#[derive(Debug)]
+pub struct Process {
     /// What it is called in messages; for a worker, its consumer name too.
-    pub(crate) name: String,
+    pub name: String,
     child: Child,
 }
 
 impl Process {
     /// Starts `command`; its output goes where `command` says.
-    pub(crate) fn start(name: &str, command: &mut Command) -> Result<Process> {
+    pub fn start(name: &str, command: &mut Command) -> Result<Process> {
         let child = command.spawn().with_context(|| {
             format!("cannot start {name} as {}", command.get_program().display())
         })?;
         Ok(Process { name: name.to_owned(), child })
     }
 
+    /// Its process number.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Fails when the process has ended, which is early for all but the producer.
-    pub(crate) fn check_running(&mut self) -> Result<()> {
+    pub fn check_running(&mut self) -> Result<()> {
         if let Some(status) = self.child.try_wait()? {
             bail!("{} ended early: {status}", self.name);
         }
@@ -29,7 +36,7 @@ impl Process {
     }
 
     /// Whether the process has ended well; fails when it has ended otherwise.
-    pub(crate) fn finished(&mut self) -> Result<bool> {
+    pub fn finished(&mut self) -> Result<bool> {
         match self.child.try_wait()? {
             None => Ok(false),
             Some(status) if status.success() => Ok(true),
@@ -38,19 +45,27 @@ impl Process {
     }
 
     /// `kill -9`, and waits until the process is gone.
-    pub(crate) fn kill(&mut self) -> Result<()> {
+    pub fn kill(&mut self) -> Result<()> {
         self.child.kill().with_context(|| format!("cannot kill {}", self.name))?;
         self.child.wait()?;
         Ok(())
     }
 
+    /// Asks the process to end (SIGTERM) and waits for that; fails when it ends otherwise than
+    /// well, or not within `limit`.
+    pub fn stop(&mut self, limit: Duration) -> Result<()> {
+        self.signal("-TERM")?;
+        let what = format!("{} ends", self.name);
+        crate::until(&what, limit, || Ok(self.finished()?.then_some(())))
+    }
+
     /// Freezes the process where it stands.
-    pub(crate) fn freeze(&self) -> Result<()> {
+    pub fn freeze(&self) -> Result<()> {
         self.signal("-STOP")
     }
 
     /// Lets a frozen process go on.
-    pub(crate) fn thaw(&self) -> Result<()> {
+    pub fn thaw(&self) -> Result<()> {
         self.signal("-CONT")
     }
 
@@ -69,5 +84,29 @@ impl Drop for Process {
         // Both fail only for a child that has ended and was waited for.
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn start(script: &str) -> Process {
+        Process::start("it", Command::new("sh").args(["-c", script])).unwrap()
+    }
+
+    #[test]
+    fn how_a_process_ended_is_told() {
+        let limit = Duration::from_mins(1);
+        let mut well = start("exit 0");
+        crate::until("its end", limit, || Ok(well.finished()?.then_some(()))).unwrap();
+        assert!(well.check_running().is_err());
+        let mut badly = start("exit 3");
+        let end = crate::until("its end", limit, || Ok(badly.finished()?.then_some(())));
+        assert!(end.is_err());
+        let mut asked = start("trap 'exit 0' TERM; echo; while :; do sleep 0.01; done");
+        // It may not have set its trap yet: then it ends as one that has none.
+        let _ = asked.stop(limit);
+        assert!(asked.check_running().is_err());
     }
 }

@@ -1,0 +1,152 @@
+//! A shell in a directory of its own, with a levada behind it.
+//!
+//! Pages name no port, so that their commands work as they stand for a reader; here they must not
+//! reach a server that somebody else runs. The first directory of the path has programs that see to
+//! that: `levada` and `redis-cli` with our port, and `pidof levada` that knows our server alone.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use stage::{Directory, answers_ping, until};
+
+use crate::peer::free_port;
+
+/// A server that does not answer for this long after its start is an error.
+const READY_MAX: Duration = Duration::from_mins(1);
+/// Longest wait for the end of a process that was killed.
+const END_MAX: Duration = Duration::from_secs(20);
+/// How often another port is tried when the chosen one was taken meanwhile.
+const ATTEMPTS_MAX: u32 = 3;
+
+/// `levada serve` goes on behind the command that started it, and begins when the one before has
+/// let go of the data.
+const LEVADA: &str = r#"#!/bin/sh
+if [ "$1" = serve ]; then
+    if [ -f "$GUIDE/pid" ]; then
+        while [ -e "/proc/$(cat "$GUIDE/pid")/exe" ]; do sleep 0.01; done
+    fi
+    echo $$ > "$GUIDE/pid"
+    exec "$GUIDE_LEVADA" "$@" >> "$GUIDE/log" 2>&1
+fi
+exec "$GUIDE_LEVADA" "$@"
+"#;
+const REDIS_CLI: &str =
+    "#!/bin/sh\nexec \"$GUIDE_REDIS_CLI\" -p \"$LEVADA_PORT\" --no-raw \"$@\"\n";
+const PIDOF: &str = "#!/bin/sh\ncat \"$GUIDE/pid\"\n";
+
+/// See the module. Dropped, it ends the server.
+pub(super) struct Session {
+    work: Option<Directory>,
+    levada: PathBuf,
+    port: u16,
+}
+
+impl Session {
+    /// Starts a server with nothing in it.
+    pub(super) fn start(levada: &Path) -> Result<Self> {
+        let levada = levada.canonicalize().with_context(|| levada.display().to_string())?;
+        let mut failure = None;
+        for _ in 0..ATTEMPTS_MAX {
+            let work = Directory::new("levada-guide")?;
+            for (name, text) in [("levada", LEVADA), ("redis-cli", REDIS_CLI), ("pidof", PIDOF)] {
+                let path = work.path().join("bin").join(name);
+                fs::create_dir_all(work.path().join("bin"))?;
+                fs::write(&path, text)?;
+                fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
+            }
+            fs::create_dir(work.path().join("home"))?;
+            let port = free_port()?;
+            let mut session = Self { work: Some(work), levada: levada.clone(), port };
+            match session.run("levada serve &\n") {
+                Ok(_) => return Ok(session),
+                Err(error) => failure = Some(error),
+            }
+            session.end()?;
+        }
+        Err(failure.context("it was tried")?)
+    }
+
+    /// Runs commands to their end; answers what they print. They must end well.
+    pub(super) fn run(&mut self, script: &str) -> Result<String> {
+        let output = self.shell().arg(format!("exec 2>&1\n{script}")).output()?;
+        let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+        ensure!(output.status.success(), "{} after printing\n{printed}", output.status);
+        if script.contains("levada serve") {
+            self.wait_ready()?;
+        }
+        Ok(printed)
+    }
+
+    fn shell(&self) -> Command {
+        let work = self.place();
+        let mut shell = Command::new("sh");
+        shell.args(["-eu", "-c"]).current_dir(work.join("home")).stdin(Stdio::null());
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("LEVADA_") {
+                shell.env_remove(name);
+            }
+        }
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let ours = std::iter::once(work.join("bin"));
+        let before = std::env::join_paths(ours.chain(std::env::split_paths(&path)));
+        shell.env("PATH", before.unwrap_or(path.clone()));
+        let mut places = std::env::split_paths(&path).map(|place| place.join("redis-cli"));
+        let redis_cli = places.find(|place| place.is_file()).unwrap_or_default();
+        shell.env("GUIDE", work).env("GUIDE_LEVADA", &self.levada);
+        shell.env("GUIDE_REDIS_CLI", redis_cli).env("LEVADA_PORT", self.port.to_string());
+        shell.env("LEVADA_URL", format!("redis://127.0.0.1:{}", self.port));
+        shell
+    }
+
+    /// The shell has ended before its server has even begun: what is waited for is its answer.
+    fn wait_ready(&self) -> Result<()> {
+        let ready = until("the server answers", READY_MAX, || {
+            let has_ended = self.pid().is_some_and(|pid| !is_running(pid));
+            let said = self.place().join("log");
+            let said = || fs::read_to_string(&said).unwrap_or_default();
+            ensure!(!has_ended, "the server has ended:\n{}", said());
+            Ok(answers_ping(self.port).is_ok().then_some(()))
+        });
+        ready.context("levada serve")
+    }
+
+    fn place(&self) -> &Path {
+        self.work.as_ref().map_or(Path::new("/nonexistent"), Directory::path)
+    }
+
+    fn pid(&self) -> Option<u32> {
+        fs::read_to_string(self.place().join("pid")).ok()?.trim().parse().ok()
+    }
+
+    /// Ends the server and removes all that the page made.
+    pub(super) fn end(mut self) -> Result<()> {
+        self.kill();
+        self.work.take().map_or(Ok(()), Directory::remove)
+    }
+
+    /// Kills our server by its number, if it is still what has it.
+    fn kill(&self) {
+        let Some(pid) = self.pid() else { return };
+        let program = || fs::read_link(format!("/proc/{pid}/exe")).ok();
+        if program().is_some_and(|program| program == self.levada) {
+            // An error has nowhere to go: it may have ended just now.
+            let _ = Command::new("kill").args(["-9", &pid.to_string()]).status();
+            let _ = until("the server ends", END_MAX, || Ok((!is_running(pid)).then_some(())));
+        }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Whether a process is there and is more than a number that nobody has asked for yet.
+fn is_running(pid: u32) -> bool {
+    fs::read_link(format!("/proc/{pid}/exe")).is_ok()
+}
