@@ -124,6 +124,7 @@ impl Crew {
             setup,
             counts: Counts::default(),
             held: std::sync::Mutex::default(),
+            extending: tokio::sync::RwLock::default(),
             stopping,
         });
         let crew = Self {

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{RwLock, RwLockReadGuard, watch};
 use tower::{Service as _, ServiceExt as _};
 use tracing::Instrument as _;
 
@@ -36,6 +36,10 @@ pub(super) struct Shared {
     pub(super) meters: HashMap<Arc<str>, Meters>,
     /// Deliveries that are ours, by their seat. Held for no longer than a look.
     pub(super) held: Mutex<HashMap<Arc<Seat>, HashMap<MessageId, Delivery>>>,
+    /// Who gives deliveries back reads it, who extends leases writes it: an extension that comes
+    /// behind what gives an entry back would take the entry again, and nobody would handle it
+    /// until that lease is over.
+    pub(super) extending: RwLock<()>,
     /// Whether the shutdown has begun.
     pub(super) stopping: watch::Receiver<bool>,
 }
@@ -241,9 +245,6 @@ impl Shared {
 
     async fn tell(&self, delivery: &Delivery, verdict: &Verdict) -> Result<()> {
         let (backend, seat) = (&self.backend, &*delivery.seat);
-        if !matches!(verdict, Verdict::Ack) && !delivery.lease.is_held() {
-            return Ok(()); // Somebody else has it, and says what becomes of it.
-        }
         match verdict {
             Verdict::Ack => {
                 self.tell_done(seat, &delivery.stream, &[delivery.id]).await?;
@@ -251,12 +252,18 @@ impl Shared {
                 self.meter(delivery, |meters| meters.acked.increment(1));
             }
             Verdict::Rest(rest, reason) => {
+                let Some(_ours) = self.while_ours(delivery).await else {
+                    return Ok(());
+                };
                 tracing::debug!(id = %delivery.id, reason, ?rest, "it comes again");
                 backend.retry(seat, &failed(delivery, reason), *rest).await?;
                 self.counts.retried.fetch_add(1, Ordering::Relaxed);
                 self.meter(delivery, |meters| meters.retried.increment(1));
             }
             Verdict::Bury(reason) => {
+                let Some(_ours) = self.while_ours(delivery).await else {
+                    return Ok(());
+                };
                 let stream = &*delivery.stream;
                 tracing::warn!(id = %delivery.id, stream, reason, "dead letter");
                 let to = self.setup.dead_letters(&delivery.stream);
@@ -271,11 +278,19 @@ impl Shared {
         Ok(())
     }
 
+    /// Nobody extends its lease while this is held; `None` where somebody else has it, and says
+    /// what becomes of it. What is acknowledged needs none of this: it cannot be taken again.
+    async fn while_ours(&self, delivery: &Delivery) -> Option<RwLockReadGuard<'_, ()>> {
+        let extended = self.extending.read().await;
+        delivery.lease.is_held().then_some(extended)
+    }
+
     /// Gives deliveries back that were not begun.
     pub(super) async fn hand_back(&self, deliveries: Vec<Delivery>) {
         let mut by_seat: HashMap<Arc<Seat>, Vec<(MessageId, u64)>> = HashMap::new();
+        deliveries.iter().for_each(|delivery| self.let_go(delivery));
+        let _extended = self.extending.read().await;
         for delivery in &deliveries {
-            self.let_go(delivery);
             if delivery.lease.is_held() {
                 let seat = by_seat.entry(Arc::clone(&delivery.seat)).or_default();
                 seat.push((delivery.id, delivery.attempt));
@@ -334,15 +349,29 @@ impl Shared {
         }
     }
 
+    /// Those of some deliveries that are ours still.
+    fn still_held<'d>(&self, seat: &Seat, deliveries: &'d [Delivery]) -> Vec<&'d Delivery> {
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let held = held.get(seat);
+        let is_held = |id: &MessageId| held.is_some_and(|held| held.contains_key(id));
+        deliveries.iter().filter(|delivery| is_held(&delivery.id)).collect()
+    }
+
     /// Whether the server could be reached.
     async fn extend_some(&self, seat: &Seat, deliveries: &[Delivery]) -> bool {
         /// Ids in one command.
         const IDS_MAX: usize = 256;
         for deliveries in deliveries.chunks(IDS_MAX) {
-            let ids: Vec<MessageId> = deliveries.iter().map(|delivery| delivery.id).collect();
+            let _alone = self.extending.write().await;
+            // Not those whose end is being told.
+            let ours = self.still_held(seat, deliveries);
+            if ours.is_empty() {
+                continue;
+            }
+            let ids: Vec<MessageId> = ours.iter().map(|delivery| delivery.id).collect();
             match self.backend.extend(seat, &ids).await {
                 Ok(held) => {
-                    let gone = deliveries.iter().filter(|delivery| !held.contains(&delivery.id));
+                    let gone = ours.iter().filter(|delivery| !held.contains(&delivery.id));
                     gone.for_each(|delivery| lose(&delivery.lease.lost));
                 }
                 Err(Error::NotFound(_)) => {} // The stream has gone, and will be made again.

@@ -8,6 +8,7 @@ use levada::{
     Attempt, Broker, Entry, Error, Event as _, Fault, MessageId, Msg, Outcome, Retry, State, Worker,
 };
 use tokio::sync::{Semaphore, mpsc::UnboundedSender};
+use tokio::time::Instant;
 
 use super::{event, promise};
 use crate::world::{Running, eventually, tells};
@@ -104,6 +105,41 @@ promise! {
         let reasons = dead.iter().filter_map(|dead| dead.fields.text("x-dlq-reason"));
         let unknown = "version 9 is unknown; this program reads version 1";
         assert_eq!(reasons.filter(|reason| *reason == unknown).count(), 1);
+    }
+}
+
+event!(Extended, "it-extended");
+
+/// When leases of six seconds are extended for the first time.
+const TICK: Duration = Duration::from_secs(2);
+
+async fn fail_at_the_tick(
+    State((tell, begun)): State<(UnboundedSender<u32>, Instant)>,
+    Msg(event): Msg<Extended>,
+) -> Result<(), Fault> {
+    tell.send(event.n).expect("the test listens");
+    tokio::time::sleep_until(begun + TICK).await;
+    Err(Fault::permanent("no"))
+}
+
+promise! {
+    /// An extension of leases does not take back what is just becoming a dead letter: nobody would
+    /// handle it until that lease is over, and it would be handled twice.
+    what_is_buried_is_not_taken_back, [Extended::STREAM], |broker, world| {
+        /// So many that an extension takes several commands.
+        const EVENTS: u32 = 600;
+        let events: Vec<_> = (0..EVENTS).map(Extended::new).collect();
+        broker.producer().send_all(&events).await.expect("sent");
+        let (tell, mut told) = tells();
+        let worker = Worker::new(&broker, "g").state((tell, Instant::now())).lease(TICK * 3);
+        let worker = worker.handle(fail_at_the_tick).concurrency(EVENTS as usize);
+        let running = Running::start(worker.poll(Duration::from_millis(50)));
+        for _ in 0..EVENTS {
+            told.next().await;
+        }
+        eventually("all is settled", || is_settled(&broker, Extended::STREAM)).await;
+        assert_eq!(running.stop().await.dead, u64::from(EVENTS), "{}", world.name);
+        assert!(told.rest().is_empty(), "handled twice on {}", world.name);
     }
 }
 
