@@ -1,7 +1,12 @@
 //! What happens to an order, and what is sent for later: the two streams of this application.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
+/// How long a repeated step is known, and among how many of a partition: as much as Redis can.
+const KNOWN_FOR: Duration = Duration::from_hours(24);
+const STEPS_KNOWN_MAX: u64 = 10_000;
 /// Partitions of the stream of orders: each is handled in order by one worker at a time.
 const PARTITIONS: u32 = 4;
 
@@ -86,6 +91,19 @@ impl levada::Event for Unpaid {
 /// Connects to where the streams are.
 pub(crate) async fn connect(url: &str) -> levada::Result<levada::Broker> {
     levada::connect(url).await?.partitioned(<Step as levada::Event>::STREAM, PARTITIONS).await
+}
+
+/// Has the server know each step again that it has, for longer than a worker can be gone that was
+/// killed behind its send.
+pub(crate) async fn know_again(broker: &levada::Broker) -> levada::Result<()> {
+    let stream = <Step as levada::Event>::STREAM;
+    match broker.dedup_window(stream, KNOWN_FOR, STEPS_KNOWN_MAX).await {
+        Err(levada::Error::Unsupported { backend, what }) => {
+            println!("{backend}: {what}; a step may stand there twice");
+            Ok(())
+        }
+        done => done,
+    }
 }
 
 /// The partitions of the stream of orders.

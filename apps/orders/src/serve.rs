@@ -42,6 +42,7 @@ pub(crate) struct Args {
 /// Runs until the orders are settled, or for ever.
 pub(crate) async fn run(args: &Args) -> Result<()> {
     let broker = event::connect(&args.url).await?;
+    event::know_again(&broker).await?;
     let outside = Outside::open(&Books::new(&args.dir))?;
     let (stop, _) = watch::channel(false);
     let mut groups = JoinSet::new();

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::backend::Backend;
 use crate::capabilities::Capabilities;
@@ -165,6 +166,55 @@ impl Broker {
         };
         for stream in topic.streams().concat() {
             self.backend.retain_acked(&stream).await?;
+        }
+        Ok(())
+    }
+
+    /// From now on a second send of an event with an idempotency key is known for `window` behind
+    /// the first, among the last `events_max` events of the stream that have one (Redis: of each
+    /// producer); it is kept in the server, and is done for all partitions there are. A stream that
+    /// is missing is made, so that this can come before the first event.
+    ///
+    /// Without it the window is the server's: 100 s, and 100 events of a producer. That is too
+    /// little where a worker sends what it did in a handler: it may be killed behind the send, and
+    /// its event comes again when the lease is over and others have sent on.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] where the server remembers less: Redis 8.6
+    /// a day and 10,000 events of a producer at most, and where the append is emulated 100 s of any
+    /// number.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(Serialize, Deserialize)] struct Paid { order: String }
+    /// # impl levada::Event for Paid {
+    /// #     const STREAM: &'static str = "paid";
+    /// #     fn idempotency_key(&self) -> Option<String> { Some(self.order.clone()) }
+    /// # }
+    /// # use levada::Event;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> levada::Result<()> {
+    /// let broker = levada::connect("memory:").await?;
+    /// broker.dedup_window(Paid::STREAM, Duration::from_hours(24), 1_000_000).await?;
+    /// # let producer = broker.producer();
+    /// let id = producer.send(&Paid { order: "4711".into() }).await?;
+    /// // A night and 999,999 other orders later:
+    /// assert_eq!(producer.send(&Paid { order: "4711".into() }).await?, id);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn dedup_window(
+        &self,
+        stream: &str,
+        window: Duration,
+        events_max: u64,
+    ) -> Result<()> {
+        let Some(topic) = self.topic(stream) else {
+            return self.backend.dedup_window(stream, window, events_max).await;
+        };
+        for stream in topic.streams().concat() {
+            self.backend.dedup_window(&stream, window, events_max).await?;
         }
         Ok(())
     }

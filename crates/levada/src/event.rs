@@ -47,8 +47,9 @@ pub trait Event: Serialize + DeserializeOwned + Send + Sync + 'static {
         None
     }
 
-    /// What makes a repetition of this event recognisable: within the server's window (100 s by
-    /// default) a second send of it appends nothing and answers the id of the first.
+    /// What makes a repetition of this event recognisable: within the server's window a second send
+    /// of it appends nothing and answers the id of the first. The window is 100 s and 100 events of
+    /// a producer, or what [`crate::Broker::dedup_window`] says.
     fn idempotency_key(&self) -> Option<String> {
         None
     }

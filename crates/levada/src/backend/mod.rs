@@ -23,6 +23,9 @@ use crate::message::{Entry, Fields, MessageId};
 /// A call under way.
 pub type Pending<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
 
+/// The group that makes a stream which has to be there before its first entry.
+const MAKER: &str = "levada:maker";
+
 /// A stream, a group of it, and who reads in the group.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Seat {
@@ -230,6 +233,16 @@ pub trait Backend: Debug + Send + Sync + 'static {
 
     /// Deletes the entries below an id; answers how many.
     fn trim_below<'a>(&'a self, stream: &'a str, id: MessageId) -> Pending<'a, u64>;
+
+    /// From now on the server knows a repeated [`Once`] for so long, among so many of the latest of
+    /// the stream. Makes the stream where it is missing; [`Error::Unsupported`] where the server
+    /// remembers less than that.
+    fn dedup_window<'a>(
+        &'a self,
+        stream: &'a str,
+        window: Duration,
+        events_max: u64,
+    ) -> Pending<'a, ()>;
 
     /// From now on the server removes by itself what every group of a stream has acknowledged, and
     /// nothing else. [`Error::NotFound`] where the stream is missing, [`Error::Unsupported`] where

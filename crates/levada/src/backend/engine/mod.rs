@@ -14,7 +14,7 @@ use std::time::Duration;
 use levada_engine::clock::Now;
 use levada_engine::command::{
     Command, Compare, Idempotent, Key, NewId, ReadFrom, ReadMost, References, Set, SetExpiry,
-    SetWhen, StreamOption, Trim, TrimKeep, Xadd, Xcfgset, Xrange, Xread,
+    SetWhen, StreamOption, Trim, TrimKeep, Xadd, Xcfgset, XgroupCreate, Xrange, Xread,
 };
 use levada_engine::policy::Retention;
 use levada_engine::reply::Reply;
@@ -24,7 +24,7 @@ use tokio::sync::oneshot;
 
 use self::group::Reader;
 use super::{
-    Append, Backend, Delivered, Due, Failed, GroupFacts, GroupPolicy, GroupReader, Listener,
+    Append, Backend, Delivered, Due, Failed, GroupFacts, GroupPolicy, GroupReader, Listener, MAKER,
     Pending, Seat, Start, TailReader,
 };
 use crate::capabilities::Capabilities;
@@ -115,6 +115,52 @@ impl Embedded {
             Answered::Reply(reply) => Ok(reply),
             other => Err(Error::protocol(other)),
         }
+    }
+
+    async fn remember_for(&self, stream: &str, window: Duration, events_max: u64) -> Result<()> {
+        let window_ms = milliseconds(window);
+        let set = || {
+            let stream = stream.to_owned();
+            self.reply(move |turn| {
+                turn.execute(&Command::Xcfgset(Xcfgset {
+                    key: key(&stream),
+                    idmp_duration_s: None,
+                    idmp_iids_max: None,
+                    options: vec![
+                        StreamOption::DedupWindow(window_ms),
+                        StreamOption::DedupMax(events_max),
+                    ],
+                }))
+            })
+        };
+        match set().await {
+            Err(Error::NotFound(_)) => {
+                self.make_stream(stream).await?;
+                set().await.map(drop)
+            }
+            done => done.map(drop),
+        }
+    }
+
+    /// A group makes an empty stream, and need not stay.
+    async fn make_stream(&self, stream: &str) -> Result<()> {
+        let (made, gone) = (stream.to_owned(), stream.to_owned());
+        let make = self.reply(move |turn| {
+            turn.execute(&Command::XgroupCreate(XgroupCreate {
+                key: key(&made),
+                group: MAKER.as_bytes(),
+                id: None,
+                create_stream: true,
+                entries_read: None,
+            }))
+        });
+        match make.await {
+            Ok(_) | Err(Error::Conflict(_)) => {}
+            Err(error) => return Err(error),
+        }
+        let destroy = self
+            .reply(move |turn| turn.execute(&Command::XgroupDestroy(key(&gone), MAKER.as_bytes())));
+        destroy.await.map(drop)
     }
 
     async fn number(
@@ -306,6 +352,15 @@ impl Backend for Embedded {
         let references = Some(References::Keep);
         let trim = Trim { keep, approximate: false, limit: None, references };
         Box::pin(self.number(move |turn| turn.execute(&Command::Xtrim(key(&name), trim))))
+    }
+
+    fn dedup_window<'a>(
+        &'a self,
+        stream: &'a str,
+        window: Duration,
+        events_max: u64,
+    ) -> Pending<'a, ()> {
+        Box::pin(self.remember_for(stream, window, events_max))
     }
 
     fn retain_acked<'a>(&'a self, stream: &'a str) -> Pending<'a, ()> {

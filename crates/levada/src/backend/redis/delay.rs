@@ -4,13 +4,15 @@
 //! set beside its stream, by when it is due, and whoever tends the stream moves it in a
 //! transaction that watches the set: it is in the set or in the stream, never in both or neither.
 
+use std::time::Duration;
+
 use redis::{Cmd, Value, cmd};
 
 use super::copies::await_copies;
 use super::group::milliseconds;
 use super::link::Link;
 use super::{Redis, arguments, parse};
-use crate::backend::{Append, Due, Once};
+use crate::backend::{Append, Due, MAKER, Once};
 use crate::durability::Durability;
 use crate::error::{Error, Result};
 use crate::message::{Entry, Fields, MessageId};
@@ -35,6 +37,53 @@ redis.call('SET', KEYS[1], id, 'PX', ARGV[1])
 return id";
 
 impl Redis {
+    pub(super) async fn remember_for(
+        &self,
+        stream: &str,
+        window: Duration,
+        events_max: u64,
+    ) -> Result<()> {
+        /// What Redis takes, for each producer.
+        const REDIS_WINDOW_S_MAX: u64 = 86_400;
+        const REDIS_EVENTS_MAX: u64 = 10_000;
+        let window_ms = milliseconds(window);
+        let less =
+            |what| Err(Error::Unsupported { backend: self.capabilities.server.clone(), what });
+        let mut set = cmd("XCFGSET");
+        set.arg(stream);
+        if self.capabilities.retention {
+            set.arg("DEDUP-WINDOW").arg(window_ms).arg("DEDUP-MAX").arg(events_max);
+        } else if self.capabilities.idempotent_append {
+            let window_s = window_ms.div_ceil(1000);
+            if window_s > REDIS_WINDOW_S_MAX || events_max > REDIS_EVENTS_MAX {
+                return less("it remembers the last 10,000 events of a producer, for a day");
+            }
+            set.arg("IDMP-DURATION").arg(window_s).arg("IDMP-MAXSIZE").arg(events_max);
+        } else if window_ms > REMEMBERED_MS {
+            return less("where it is emulated, an event is remembered for 100 seconds");
+        } else {
+            return Ok(()); // A key for each event: there is no bound on how many.
+        }
+        match self.link.run(&set).await {
+            Err(Error::NotFound(_)) => {
+                self.make_stream(stream).await?;
+                self.link.run(&set).await.map(drop)
+            }
+            done => done.map(drop),
+        }
+    }
+
+    /// A group makes an empty stream, and need not stay.
+    async fn make_stream(&self, stream: &str) -> Result<()> {
+        let mut make = cmd("XGROUP");
+        make.arg("CREATE").arg(stream).arg(MAKER).arg("$").arg("MKSTREAM");
+        match self.link.run(&make).await {
+            Ok(_) | Err(Error::Conflict(_)) => {}
+            Err(error) => return Err(error),
+        }
+        self.link.run(cmd("XGROUP").arg("DESTROY").arg(stream).arg(MAKER)).await.map(drop)
+    }
+
     pub(super) async fn append_later(&self, entry: Append, due: Due) -> Result<String> {
         if self.capabilities.schedule {
             let mut add = cmd("XSCHED");

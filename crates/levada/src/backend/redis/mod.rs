@@ -302,6 +302,15 @@ impl Backend for Redis {
         })
     }
 
+    fn dedup_window<'a>(
+        &'a self,
+        stream: &'a str,
+        window: Duration,
+        events_max: u64,
+    ) -> Pending<'a, ()> {
+        Box::pin(self.remember_for(stream, window, events_max))
+    }
+
     fn retain_acked<'a>(&'a self, stream: &'a str) -> Pending<'a, ()> {
         Box::pin(async move {
             if !self.capabilities.retention {

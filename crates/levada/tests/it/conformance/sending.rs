@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use levada::{Event, MessageId, Msg, Shed, State, Worker};
+use levada::{Error, Event, MessageId, Msg, Shed, State, Worker};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::{event, promise};
@@ -50,6 +50,44 @@ promise! {
     }
 }
 
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Known {
+    n: u32,
+}
+
+impl Event for Known {
+    const STREAM: &'static str = "it-known";
+
+    fn idempotency_key(&self) -> Option<String> {
+        Some(self.n.to_string())
+    }
+}
+
+promise! {
+    /// An event is known again behind as many others as were asked for, or it is said that the
+    /// server cannot remember so many; also where the stream was made for it.
+    an_event_is_known_for_as_long_as_was_asked, [Known::STREAM], |broker, world| {
+        /// More than a server remembers unasked.
+        const OTHERS: u32 = 300;
+        let window = Duration::from_secs(90);
+        broker.dedup_window(Known::STREAM, window, u64::from(OTHERS) + 1).await.expect("set");
+        assert_eq!(broker.backend().groups(Known::STREAM).await.expect("groups"), []);
+        let producer = broker.producer().named(&format!("{:?}", std::time::Instant::now()));
+        let first = producer.send(&Known { n: 0 }).await.expect("sent");
+        let others: Vec<_> = (1..=OTHERS).map(|n| Known { n }).collect();
+        producer.send_all(&others).await.expect("sent");
+        assert_eq!(producer.send(&Known { n: 0 }).await.expect("sent"), first, "{}", world.name);
+        let days = Duration::from_hours(48);
+        match broker.dedup_window(Known::STREAM, days, 100_000).await {
+            Ok(()) => assert!(broker.capabilities().retention, "{}", world.name),
+            Err(Error::Unsupported { .. }) => {
+                assert!(!broker.capabilities().retention, "{}", world.name);
+            }
+            Err(error) => panic!("{error} on {}", world.name),
+        }
+    }
+}
+
 #[derive(serde::Serialize)]
 struct Odd {
     of: String,
@@ -93,8 +131,8 @@ promise! {
             let stream = topic.stream_of(event.of.as_bytes());
             match outcome {
                 Ok(id) if stream != refused && event.map.is_empty() => accepted.push(id),
-                Err(levada::Error::Encode(_)) if !event.map.is_empty() => {}
-                Err(levada::Error::Refused(_)) if stream == refused => {}
+                Err(Error::Encode(_)) if !event.map.is_empty() => {}
+                Err(Error::Refused(_)) if stream == refused => {}
                 other => panic!("{} in {stream}: {other:?}", event.of),
             }
         }
@@ -142,7 +180,7 @@ promise! {
         let producer = broker.producer();
         if !broker.capabilities().delays() {
             let refused = producer.send_in(&Later::new(0), Duration::from_secs(1)).await;
-            assert!(matches!(refused, Err(levada::Error::Unsupported { .. })));
+            assert!(matches!(refused, Err(Error::Unsupported { .. })));
             return;
         }
         let (tell, mut told) = tells();

@@ -195,6 +195,15 @@ impl Backend for Cluster {
         at!(&self.map, stream, |node| node.trim_below(stream, id))
     }
 
+    fn dedup_window<'a>(
+        &'a self,
+        stream: &'a str,
+        window: Duration,
+        events_max: u64,
+    ) -> Pending<'a, ()> {
+        at!(&self.map, stream, |node| node.dedup_window(stream, window, events_max))
+    }
+
     fn tail(&self) -> Pending<'_, Box<dyn TailReader>> {
         let map = Arc::clone(&self.map);
         Box::pin(async move { Ok(Box::new(Tail::new(map)) as Box<dyn TailReader>) })
