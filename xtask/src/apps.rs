@@ -15,12 +15,7 @@ const ANYWHERE: [&str; 3] = ["orders", "users", "facade"];
 
 /// All but `flights`, which has a stage of its own: what needs nothing installed comes first.
 pub fn run() -> Result<Outcome> {
-    // One build for all: each alone would build what they share anew, with features of its own.
-    let mut cargo = workspace::cargo();
-    cargo
-        .args(["build", "--quiet", "-p", "clicks"])
-        .args(ANYWHERE.map(|app| format!("-p{app}")));
-    ensure!(cargo.status()?.success(), "the applications do not build");
+    workspace::build(&[&ANYWHERE[..], &["clicks"]].concat())?;
     for app in ANYWHERE {
         demo(app, &[])?;
         let server = Peer::levada()?;

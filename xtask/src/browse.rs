@@ -60,12 +60,11 @@ struct Dashboard {
 
 impl Dashboard {
     fn start() -> Result<Self> {
-        let built = workspace::cargo().args(["build", "--quiet", "-p", "levada-cli"]).status()?;
-        ensure!(built.success(), "levada does not build");
+        let program = workspace::build(&["levada"])?.join("levada");
         let directory =
             std::env::temp_dir().join(format!("levada-browse-data-{}", std::process::id()));
         let http_port = xtask::peer::free_port()?;
-        let mut child = Command::new(workspace::target_dir().join("debug/levada"))
+        let mut child = Command::new(program)
             .args(["serve", "--port", "0", "--http-port", &http_port.to_string(), "--dir"])
             .arg(&directory)
             .stdin(Stdio::null())

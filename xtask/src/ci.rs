@@ -54,44 +54,36 @@ const STAGES: &[Stage] = &[
     ("clients levada", |_| clients::matrix(&Server::Peer(PeerKind::Levada), &[])),
     ("conformance", |_| conformance::run(&conformance::Options::default())),
     ("differential", |_| crate::differential::short()),
-    ("crash schedules", |_| cargo(&["run", "--release", "-p", "levada-sim", "--", "run"])),
-    ("crash points", |_| cargo(&["run", "--release", "-p", "levada-sim", "--", "exhaust", "1"])),
-    ("policy schedules", |_| {
-        let short = ["policies", "--schedules", "2000"];
-        cargo(&[&["run", "--release", "-p", "levada-sim", "--"], &short[..]].concat())
-    }),
-    ("kill -9 loop", |_| cargo(&["run", "-p", "xtask", "--", "kills", "--rounds", "50"])),
-    ("schedule", |_| {
-        let short = ["--entries", "3000", "--seconds", "6", "--restarts", "2"];
-        cargo(&[&["run", "-p", "xtask", "--", "schedule"], &short[..]].concat())
-    }),
+    ("crash schedules", |_| sim(&["run"])),
+    ("crash points", |_| sim(&["exhaust", "1"])),
+    ("policy schedules", |_| sim(&["policies", "--schedules", "2000"])),
+    ("kill -9 loop", |_| verb(&["kills", "--rounds", "50"])),
+    ("schedule", |_| verb(&["schedule", "--entries", "3000", "--seconds", "6", "--restarts", "2"])),
     ("power cuts", |_| faults("power-cut", "10")),
     ("failed syncs", |_| faults("sync-error", "5")),
     ("kills at a sync", |_| faults("sync-kill", "5")),
     ("slow syncs", |_| faults("slow-sync", "5")),
     ("failed writes", |_| faults("write-error", "5")),
     ("no space", |_| faults("no-space", "5")),
-    ("chaos", |_| cargo(&["run", "-p", "xtask", "--", "chaos", "--seconds", "20"])),
+    ("chaos", |_| verb(&["chaos", "--seconds", "20"])),
     ("directory renamed", |_| faults("directory-renamed", "5")),
     ("directory removed", |_| faults("directory-removed", "5")),
     ("few open files", |_| faults("few-files", "5")),
     ("little memory", |_| faults("little-memory", "5")),
-    ("full disk", |_| cargo(&["run", "-p", "xtask", "--", "full-disk"])),
+    ("full disk", |_| verb(&["full-disk"])),
     ("order by key", |_| {
-        let short = ["--entries", "50000", "--keys", "500", "--consumers", "8"];
-        cargo(&[&["run", "-p", "xtask", "--", "order"], &short[..]].concat())
+        verb(&["order", "--entries", "50000", "--keys", "500", "--consumers", "8"])
     }),
-    ("retention", |_| cargo(&["run", "-p", "xtask", "--", "retention", "--entries", "60000"])),
-    ("bit flips", |_| cargo(&["run", "--release", "-p", "levada-sim", "--", "flips", "1000", "1"])),
+    ("retention", |_| verb(&["retention", "--entries", "60000"])),
+    ("bit flips", |_| sim(&["flips", "1000", "1"])),
     ("hostile clients", |_| {
-        let short = ["--strangers", "200", "--insiders", "20", "--seconds", "2"];
-        cargo(&[&["run", "-p", "xtask", "--", "hostile"], &short[..]].concat())
+        verb(&["hostile", "--strangers", "200", "--insiders", "20", "--seconds", "2"])
     }),
-    ("dedup", |_| cargo(&["run", "-p", "xtask", "--", "dedup", "--appends", "100000"])),
+    ("dedup", |_| verb(&["dedup", "--appends", "100000"])),
     ("toolkit", |_| crate::toolkit::run(&[])),
-    ("toolkit chaos", |_| cargo(&["run", "-p", "xtask", "--", "toolkit-chaos", "--seconds", "30"])),
-    ("transfer", |_| cargo(&["run", "-p", "xtask", "--", "transfer", "--entries", "20000"])),
-    ("benches", |_| cargo(&["run", "-p", "xtask", "--", "compare", "--smoke"])),
+    ("toolkit chaos", |_| verb(&["toolkit-chaos", "--seconds", "30"])),
+    ("transfer", |_| verb(&["transfer", "--entries", "20000"])),
+    ("benches", |_| verb(&["compare", "--smoke"])),
     ("flights", |_| {
         let demo = ["demo", "--records", "5000", "--language", "all"];
         cargo(&[&["run", "--release", "-p", "flights", "--"], &demo[..]].concat())
@@ -137,6 +129,23 @@ pub fn run_all() -> Result<()> {
     Ok(())
 }
 
+/// A stage that is another verb, as a process of its own.
+fn verb(arguments: &[&str]) -> Result<Outcome> {
+    succeed(program().args(arguments)).map(|()| Outcome::Passed)
+}
+
+/// This program, where cargo puts it: the file that runs may have been built again by now.
+fn program() -> Command {
+    let mut program = Command::new(workspace::target_dir().join("debug/xtask"));
+    program.current_dir(workspace::root());
+    program
+}
+
+/// A stage that is a run of the simulator.
+fn sim(arguments: &[&str]) -> Result<Outcome> {
+    cargo(&[&["run", "--release", "-p", "levada-sim", "--"], arguments].concat())
+}
+
 /// A stage that is one call of cargo.
 fn cargo(arguments: &[&str]) -> Result<Outcome> {
     succeed(workspace::cargo().args(arguments)).map(|()| Outcome::Passed)
@@ -161,8 +170,7 @@ impl std::error::Error for Unable {}
 
 /// A stage of faults under load.
 fn faults(fault: &str, rounds: &str) -> Result<Outcome> {
-    let arguments = ["run", "-p", "xtask", "--", "kills", "--fault", fault, "--rounds", rounds];
-    let status = workspace::cargo().args(arguments).status()?;
+    let status = program().args(["kills", "--fault", fault, "--rounds", rounds]).status()?;
     if status.code() == Some(i32::from(Unable::EXIT_CODE)) {
         return Ok(Outcome::Skipped("this machine cannot do it, see above".to_owned()));
     }
@@ -175,7 +183,7 @@ fn dashboard() -> Result<Outcome> {
     if !stage::Browser::is_installed() {
         return lacking("chromium-driver is not installed: cargo xtask peers");
     }
-    cargo(&["run", "-p", "xtask", "--", "browse"])
+    verb(&["browse"])
 }
 
 /// Formatting, lints, tidy: what should pass before a commit.

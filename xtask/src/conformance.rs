@@ -140,7 +140,8 @@ fn levada(has_debug: bool) -> Result<Peer> {
     }
     let build = |features: &[&str]| -> Result<()> {
         let mut cargo = workspace::cargo();
-        let built = cargo.args(["build", "--quiet", "-p", "levada-cli"]).args(features).status()?;
+        let built = ["build", "--quiet", "--workspace", "--bin", "levada", "--example", "hello"];
+        let built = cargo.args(built).args(features).status()?;
         ensure!(built.success(), "levada does not build");
         Ok(())
     };
@@ -148,7 +149,7 @@ fn levada(has_debug: bool) -> Result<Peer> {
     let target = workspace::target_dir();
     let aside = target.join("with-debug");
     std::fs::create_dir_all(&aside)?;
-    build(&["--features", "debug-shim"])?;
+    build(&["--features", "levada-cli/debug-shim"])?;
     std::fs::copy(target.join("debug/levada"), aside.join("levada"))?;
     build(&[])?;
     Peer::program(&aside.join("levada"))

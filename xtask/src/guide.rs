@@ -37,7 +37,10 @@ pub fn run(arguments: &[String]) -> Result<Outcome> {
     if !peers::has("redis-cli") {
         return ci::lacking("redis-cli is not installed: cargo xtask peers");
     }
-    let levada = levada.map_or_else(build, Ok)?;
+    let levada = match levada {
+        Some(program) => program,
+        None => workspace::build(&["levada"])?.join("levada"),
+    };
     let root = workspace::root();
     if pages.is_empty() {
         pages = book::pages(&root)?;
@@ -70,11 +73,4 @@ fn follow(page: &str, steps: &[Step], levada: &Path) -> Result<()> {
         }
     }
     session.end()
-}
-
-/// Builds the binary; answers where it is.
-fn build() -> Result<PathBuf> {
-    let build = workspace::cargo().args(["build", "--quiet", "-p", "levada-cli"]).status()?;
-    ensure!(build.success(), "levada does not build");
-    Ok(workspace::target_dir().join("debug/levada"))
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, bail};
 
 use crate::peers::{self, Version};
 use crate::workspace;
@@ -56,9 +56,7 @@ impl Peer {
 
     /// Builds our binary and starts `levada serve`.
     pub fn levada() -> Result<Self> {
-        let build = workspace::cargo().args(["build", "--quiet", "-p", "levada-cli"]).status()?;
-        ensure!(build.success(), "levada does not build");
-        Self::levada_of(&workspace::target_dir().join("debug/levada"))
+        Self::levada_of(&workspace::build(&["levada"])?.join("levada"))
     }
 
     fn redis_of(program: &Path) -> Result<Self> {

@@ -12,6 +12,7 @@ mod sentinel;
 mod tls;
 
 use std::path::PathBuf;
+use std::process::Command;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use stage::Postgres;
@@ -212,11 +213,7 @@ impl Servers {
         if programs.is_empty() {
             return Ok(true);
         }
-        let mut cargo = workspace::cargo();
-        cargo.args(["build", "--quiet", "-p", "levada"]);
-        cargo.args(["--example", "patient", "--example", "clocks"]);
-        ensure!(cargo.status()?.success(), "the example programs do not build");
-        let examples = workspace::target_dir().join("debug/examples").display().to_string();
+        let examples = workspace::build_examples(&["patient", "clocks"])?.display().to_string();
         let programs = programs.join(" ");
         let environment =
             [("LEVADA_TEST_PROGRAMS", &*programs), ("LEVADA_TEST_EXAMPLES", &examples)];
@@ -246,12 +243,9 @@ fn on_clusters_of_their_own() -> Result<bool> {
 
 /// Runs one of the crate's test programs.
 fn cargo_test(program: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Result<bool> {
-    let mut cargo = workspace::cargo();
-    cargo.args(["test", "-p", "levada", "--test", program]);
-    if program == "postgres" {
-        cargo.args(["--features", "postgres"]);
-    }
-    cargo.arg("--").args(arguments).envs(environment.iter().copied());
+    let mut tests = Command::new(workspace::build_test("levada", program)?);
+    tests.current_dir(workspace::root().join("crates/levada"));
+    tests.args(arguments).envs(environment.iter().copied());
     // One promise at a time: one of them cuts all connections of a server.
-    Ok(cargo.args(["--test-threads=1"]).status()?.success())
+    Ok(tests.args(["--test-threads=1"]).status()?.success())
 }

@@ -33,18 +33,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<Outcome> {
     let Some(postgres) = Postgres::start()? else {
         return ci::lacking("postgresql-15 is not installed: cargo xtask peers");
     };
-    let mut cargo = workspace::cargo();
-    cargo.args([
-        "build",
-        "--quiet",
-        "-p",
-        "levada",
-        "--features",
-        "postgres",
-        "--example",
-        "chaos",
-    ]);
-    ensure!(cargo.status()?.success(), "the example does not build");
+    workspace::build_examples(&["chaos"])?;
     let mut missing = None;
     for kind in [Kind::Levada, Kind::Valkey] {
         if options.only.is_some_and(|only| only != kind) {

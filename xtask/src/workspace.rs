@@ -1,6 +1,9 @@
 //! Where things are: the root of the workspace and the directory of build output.
 
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, Result, ensure};
 
 /// The root of the workspace, from where this crate was built.
 pub fn root() -> PathBuf {
@@ -14,9 +17,50 @@ pub fn target_dir() -> PathBuf {
 }
 
 /// The cargo that runs this process, or the one on the path.
-pub fn cargo() -> std::process::Command {
+pub fn cargo() -> Command {
     let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = std::process::Command::new(program);
+    let mut command = Command::new(program);
     command.current_dir(root());
     command
+}
+
+/// Builds programs of the workspace as the tests are built: `cargo build -p` would build most of
+/// what they depend on once more, with other features. Answers where they are.
+pub fn build(programs: &[&str]) -> Result<PathBuf> {
+    // An example makes it a build of tests, by its features.
+    build_with(programs, &["hello"])
+}
+
+/// Builds examples of the crate `levada`; answers where they are.
+pub fn build_examples(examples: &[&str]) -> Result<PathBuf> {
+    build_with(&[], examples).map(|place| place.join("examples"))
+}
+
+fn build_with(programs: &[&str], examples: &[&str]) -> Result<PathBuf> {
+    let mut cargo = cargo();
+    cargo.args(["build", "--quiet", "--workspace"]);
+    cargo.args(programs.iter().flat_map(|program| ["--bin", program]));
+    cargo.args(examples.iter().flat_map(|example| ["--example", example]));
+    ensure!(cargo.status()?.success(), "{programs:?} and {examples:?} do not build");
+    Ok(target_dir().join("debug"))
+}
+
+/// Builds the test programs of one name, as `cargo test --workspace` does; answers where that of a
+/// package is.
+pub fn build_test(package: &str, name: &str) -> Result<PathBuf> {
+    let mut cargo = cargo();
+    cargo.args(["test", "--quiet", "--workspace", "--no-run", "--message-format=json"]);
+    let built = cargo.args(["--test", name]).stderr(Stdio::inherit()).output()?;
+    ensure!(built.status.success(), "the tests {name} do not build");
+    let manifest = root().join("crates").join(package).join("Cargo.toml");
+    let messages = serde_json::Deserializer::from_slice(&built.stdout);
+    for message in messages.into_iter::<serde_json::Value>() {
+        let message = message.context("cargo says something else than JSON")?;
+        let is_it = message["manifest_path"].as_str().map(Path::new) == Some(&manifest)
+            && message["target"]["name"] == name;
+        if let (true, Some(program)) = (is_it, message["executable"].as_str()) {
+            return Ok(program.into());
+        }
+    }
+    anyhow::bail!("cargo built no test {name} of {package}")
 }

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use stage::Postgres;
 
 use crate::workspace;
@@ -22,12 +22,7 @@ const BANK: (&str, &str) = ("bank", "others were told 1 time(s)");
 
 /// Whether all of them do what they say, on memory and on the server of a URL.
 pub(super) fn run(url: Option<&str>, database: Option<&Postgres>) -> Result<bool> {
-    let mut cargo = workspace::cargo();
-    cargo.args(["build", "--quiet", "-p", "levada"]);
-    for (name, _) in EXAMPLES {
-        cargo.args(["--example", name]);
-    }
-    ensure!(cargo.status()?.success(), "the examples do not build");
+    workspace::build_examples(&EXAMPLES.map(|(name, _)| name))?;
     let mut well = true;
     for url in ["memory:"].into_iter().chain(url) {
         for (name, words) in EXAMPLES {
@@ -35,9 +30,7 @@ pub(super) fn run(url: Option<&str>, database: Option<&Postgres>) -> Result<bool
         }
     }
     if let Some(database) = database {
-        let mut cargo = workspace::cargo();
-        let bank = ["build", "--quiet", "-p", "levada", "--features", "postgres", "--example"];
-        ensure!(cargo.args(bank).arg(BANK.0).status()?.success(), "the bank does not build");
+        workspace::build_examples(&[BANK.0])?;
         well &= says(BANK.0, &[&database.address(), "memory:"], BANK.1)?;
     }
     Ok(well)

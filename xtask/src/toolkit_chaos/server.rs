@@ -49,12 +49,7 @@ pub(super) struct Server {
 impl Server {
     pub(super) fn start(kind: Kind) -> Result<Self> {
         let program = match kind {
-            Kind::Levada => {
-                let mut cargo = workspace::cargo();
-                cargo.args(["build", "--quiet", "-p", "levada-cli"]);
-                ensure!(cargo.status()?.success(), "levada does not build");
-                workspace::target_dir().join("debug/levada")
-            }
+            Kind::Levada => workspace::build(&["levada"])?.join("levada"),
             Kind::Valkey => peers::find(Version::Valkey91).context("valkey is not installed")?,
         };
         let started = std::time::UNIX_EPOCH.elapsed()?.as_nanos();
