@@ -13,6 +13,7 @@
 //! - `settings_page`: docs/settings.md is what the program says.
 //! - `supervisor`: what systemd hears, and `ping`.
 //! - `policies`: from the settings, and carried.
+//! - `upgrade`: directories as released formats have them.
 //! - `transfer`: what is carried, what is refused, what survives being killed.
 //!
 //! Without a redis-server (`REDIS_SERVER` names another one than the installed) the tests that need
@@ -33,3 +34,4 @@ mod settings_page;
 mod supervisor;
 mod tls;
 mod transfer;
+mod upgrade;

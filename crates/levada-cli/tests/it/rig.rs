@@ -127,6 +127,13 @@ impl Server {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
+    /// Kills it, and answers its directory, which stays.
+    pub(crate) fn kill(mut self) -> PathBuf {
+        self.child.kill().expect("our child");
+        self.child.wait().expect("our child");
+        std::mem::take(&mut self.directory)
+    }
+
     pub(crate) fn connect(&self) -> Connection {
         let client = redis::Client::open(self.url()).expect("an address");
         client.get_connection().expect("it runs")
