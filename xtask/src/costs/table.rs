@@ -14,21 +14,15 @@ pub enum Measure {
     Allocations,
     /// Bytes that they take.
     Bytes,
-    /// Calls of the system by the thread that serves.
-    Calls,
-    /// Syncs of files.
-    Syncs,
-    /// Instructions of the process, those of the system not included.
-    Instructions,
+    /// Reads and writes of files: a batch is one write of the log, with its sync.
+    FileCalls,
 }
 
 /// Their names in the table.
-const MEASURES: [(Measure, &str); 5] = [
+const MEASURES: [(Measure, &str); 3] = [
     (Measure::Allocations, "allocations"),
     (Measure::Bytes, "bytes"),
-    (Measure::Calls, "calls"),
-    (Measure::Syncs, "syncs"),
-    (Measure::Instructions, "instructions"),
+    (Measure::FileCalls, "file-calls"),
 ];
 
 impl fmt::Display for Measure {
