@@ -11,8 +11,9 @@ mod examples;
 mod sentinel;
 mod tls;
 
-use std::path::PathBuf;
-use std::process::Command;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use stage::Postgres;
@@ -159,7 +160,7 @@ impl Servers {
         let kills = |filter: &&str| filter.starts_with(KILLING);
         let mut kept = true;
         if !filters.iter().any(kills) {
-            kept &= cargo_test("it", filters, &[("LEVADA_TEST_URLS", &rows)])?;
+            kept &= on_all(urls, &rows, filters)?;
             if let Some(database) = database {
                 kept &= with_a_database(&rows, database, filters)?;
             }
@@ -221,6 +222,38 @@ impl Servers {
     }
 }
 
+/// Every promise on every server: most of the time is waiting, so some servers are tried at once,
+/// each by a process of its own. What needs no server is part of `cargo xtask test`.
+fn on_all(urls: &[(String, String)], rows: &str, filters: &[&str]) -> Result<bool> {
+    const AT_ONCE: usize = 3;
+    let program = workspace::build_test("levada", "it")?;
+    let names = |first: usize| {
+        let some = urls.iter().skip(first).step_by(AT_ONCE).map(|(name, _)| name.as_str());
+        some.collect::<Vec<_>>().join(" ")
+    };
+    let shares = (0..AT_ONCE.min(urls.len())).map(names);
+    let running = shares.map(|names| {
+        let mut tests = tests(&program, filters);
+        tests.env("LEVADA_TEST_URLS", rows).env("LEVADA_TEST_ONLY", &names);
+        let tests = tests.stdout(Stdio::piped()).stderr(Stdio::piped());
+        Ok((names, tests.spawn()?))
+    });
+    let running = running.collect::<Result<Vec<_>>>()?;
+    let waiting = running.into_iter().map(|(names, tests)| {
+        // What a process says is read while others run: a full pipe would stop it.
+        (names, std::thread::spawn(|| tests.wait_with_output()))
+    });
+    let mut kept = true;
+    for (names, waiting) in waiting.collect::<Vec<_>>() {
+        let output = waiting.join().map_err(|_| anyhow::anyhow!("the thread panicked"))??;
+        println!("--- {names}");
+        std::io::stdout().write_all(&output.stdout)?;
+        std::io::stdout().write_all(&output.stderr)?;
+        kept &= output.status.success();
+    }
+    Ok(kept)
+}
+
 /// Effects and events in the transactions of a database.
 fn with_a_database(rows: &str, database: &Postgres, filters: &[&str]) -> Result<bool> {
     let address = database.address();
@@ -243,9 +276,14 @@ fn on_clusters_of_their_own() -> Result<bool> {
 
 /// Runs one of the crate's test programs.
 fn cargo_test(program: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Result<bool> {
-    let mut tests = Command::new(workspace::build_test("levada", program)?);
+    let program = workspace::build_test("levada", program)?;
+    Ok(tests(&program, arguments).envs(environment.iter().copied()).status()?.success())
+}
+
+/// One promise at a time: one of them cuts all connections of a server.
+fn tests(program: &Path, arguments: &[&str]) -> Command {
+    let mut tests = Command::new(program);
     tests.current_dir(workspace::root().join("crates/levada"));
-    tests.args(arguments).envs(environment.iter().copied());
-    // One promise at a time: one of them cuts all connections of a server.
-    Ok(tests.args(["--test-threads=1"]).status()?.success())
+    tests.args(arguments).arg("--test-threads=1");
+    tests
 }

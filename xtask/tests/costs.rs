@@ -9,7 +9,6 @@ use std::fs::File;
 use std::io::Read as _;
 use std::net::TcpListener;
 use std::os::unix::net::UnixStream;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use xtask::costs::{Client, Measure, OPERATIONS, Operation, Table};

@@ -17,7 +17,8 @@ pub(crate) struct World {
     pub(crate) url: String,
 }
 
-/// All backends of this run: a name and a URL each.
+/// All backends of this run: a name and a URL each. `LEVADA_TEST_URLS` names servers,
+/// `LEVADA_TEST_ONLY` those of all that are meant.
 pub(crate) fn worlds(test: &str) -> Vec<World> {
     let directory = std::env::temp_dir().join(format!("levada-it-{}-{test}", std::process::id()));
     let mut all = vec![
@@ -30,7 +31,7 @@ pub(crate) fn worlds(test: &str) -> Vec<World> {
         all.push((name.to_owned(), url.to_owned()));
     }
     let only = std::env::var("LEVADA_TEST_ONLY").unwrap_or_default();
-    all.retain(|(name, _)| only.is_empty() || *name == only);
+    all.retain(|(name, _)| only.is_empty() || only.split_whitespace().any(|it| it == name));
     assert!(!all.is_empty(), "LEVADA_TEST_ONLY names no backend");
     all.into_iter().map(|(name, url)| World { name, url }).collect()
 }
