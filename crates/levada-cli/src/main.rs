@@ -117,7 +117,11 @@ fn main() -> ExitCode {
     match result {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("levada: {error:#}");
+            let text = format!("{error:#}");
+            eprintln!("levada: {text}");
+            if let Some(hint) = say::hint(&text) {
+                eprintln!("        {hint}");
+            }
             ExitCode::FAILURE
         }
     }
