@@ -117,12 +117,12 @@ fn main() -> ExitCode {
     match result {
         Ok(code) => code,
         Err(error) => {
-            let text = format!("{error:#}");
+            let text = say::causes(&error);
             eprintln!("levada: {text}");
             if let Some(hint) = say::hint(&text) {
                 eprintln!("        {hint}");
             }
-            ExitCode::FAILURE
+            ExitCode::from(if say::is_argument(&error) { 2 } else { 1 })
         }
     }
 }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::io;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Error, Result, anyhow};
 use clap::Args;
 use redis::{Client, Connection, ErrorKind};
 use serde_json::Value;
@@ -44,17 +44,43 @@ pub(crate) fn connect(url: &str) -> Result<(Client, Connection)> {
         connection.set_write_timeout(Some(REPLY_MAX))?;
         Ok(connection)
     });
-    // As text: what is below such an error says the same again.
     let connection = connected.map_err(|error| match error.kind() {
         ErrorKind::Parse => anyhow!("cannot reach {name}: what answers speaks no RESP"),
-        _ => anyhow!("cannot reach {name}: {error}"),
+        _ => anyhow!(error).context(format!("cannot reach {name}")),
     })?;
     Ok((client, connection))
 }
 
+/// An error with its causes; one that says again what stands before it is left out.
+pub(crate) fn causes(error: &Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if !text.ends_with(&cause) {
+            let between = if text.is_empty() { "" } else { ": " };
+            text = text + between + &cause;
+        }
+    }
+    text
+}
+
+/// Whether the arguments are to blame.
+pub(crate) fn is_argument(error: &Error) -> bool {
+    use levada::Error::{Invalid, Url};
+    matches!(error.downcast_ref(), Some(Invalid(_) | Url { .. }))
+}
+
 /// What to do about an error; `None` where it says enough.
 pub(crate) fn hint(error: &str) -> Option<&'static str> {
-    const HINTS: [(&str, &str); 8] = [
+    const ADDRESS: &str = "it is written redis://[USER:PASSWORD@]HOST[:PORT][/DB]";
+    const HINTS: [(&str, &str); 13] = [
+        ("it has no ://", ADDRESS),
+        ("the scheme is not known", ADDRESS),
+        ("URL did not parse", ADDRESS),
+        ("Connection refused", "nothing listens there: is the server running, is it this port?"),
+        (
+            "Password authentication failed",
+            "it knows no such user and password: redis://USER:PASSWORD@HOST, with @ : / as %40 %3A %2F",
+        ),
         ("speaks no RESP", "if it speaks TLS, write rediss://"),
         ("InvalidContentType", "it does not speak TLS: write redis://"),
         ("UnknownIssuer", "name the authority of its certificate: rediss://HOST?ca=FILE"),
