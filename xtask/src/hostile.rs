@@ -3,15 +3,21 @@
 //!
 //! What must hold: the good client's every request is answered rightly, and all attackers together
 //! cost no more than [`BYTES_MAX`] of memory, where `maxmemory-clients` is [`CLIENTS_BYTES_MAX`].
-//! How long the good client waits is told and not judged: a machine is slow for many reasons.
+//! How long the good client waits is told and not judged: a machine is slow for many reasons, and
+//! here attackers and attacked share its processors. With `--apart` the server has the first one
+//! for itself, and attackers run on the others when nobody else wants to: what is left is what the
+//! server does.
 
 use std::fmt::Write as _;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
+use rustix::process::{Pid, setpriority_process};
+use rustix::thread::{CpuSet, sched_setaffinity};
 use xtask::peer::Peer;
 
 /// Memory that all attackers together may cost, in bytes.
@@ -22,6 +28,8 @@ const CLIENTS_BYTES_MAX: &str = "24mb";
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Threads that attack.
 const THREADS: usize = 4;
+/// Priority of attackers that stand apart.
+const PRIORITY_LEAST: i32 = 19;
 const PASSWORD: &str = "a-password-for-this-run";
 /// Bytes that stand for a value that never ends.
 const FILLING: usize = 32 << 10;
@@ -48,8 +56,14 @@ const INSIDERS: [&[u8]; 6] = [
 
 /// Runs the verb with its arguments.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
-    let Plan { strangers, insiders, seconds } = parse(arguments)?;
-    let peer = Peer::levada()?;
+    let Plan { strangers, insiders, seconds, program, apart } = parse(arguments)?;
+    let peer = match &program {
+        Some(program) => Peer::program(program)?,
+        None => Peer::levada()?,
+    };
+    if apart {
+        stand_apart(peer.pid())?;
+    }
     let mut good = Good::connect(peer.address)?;
     let large = "x".repeat(64 << 10);
     good.expect(&["SET", "large", &large], "+OK\r\n")?;
@@ -66,7 +80,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
             Army { attackers: insiders, weapons: &INSIDERS, password: Some(PASSWORD) },
         ];
         let ((latency, most), made) =
-            under_attack(peer.address, &armies, || good.work_and_watch(each))?;
+            under_attack(peer.address, &armies, apart, || good.work_and_watch(each))?;
         let grown = most.saturating_sub(before);
         println!(
             "beside {strangers} strangers and {insiders} with the password: {}; {made} \
@@ -93,10 +107,14 @@ struct Plan {
     strangers: usize,
     insiders: usize,
     seconds: u64,
+    /// The server, where it is not to be built.
+    program: Option<PathBuf>,
+    apart: bool,
 }
 
 fn parse(arguments: &[String]) -> Result<Plan> {
-    let mut plan = Plan { strangers: 1_000, insiders: 100, seconds: 10 };
+    let mut plan =
+        Plan { strangers: 1_000, insiders: 100, seconds: 10, program: None, apart: false };
     let mut rest = arguments.iter();
     while let Some(argument) = rest.next() {
         let mut value = || rest.next().with_context(|| format!("{argument} needs a value"));
@@ -104,10 +122,28 @@ fn parse(arguments: &[String]) -> Result<Plan> {
             "--strangers" => plan.strangers = value()?.parse().context("--strangers")?,
             "--insiders" => plan.insiders = value()?.parse().context("--insiders")?,
             "--seconds" => plan.seconds = value()?.parse().context("--seconds")?,
+            "--program" => plan.program = Some(value()?.into()),
+            "--apart" => plan.apart = true,
             other => bail!("unknown option {other}"),
         }
     }
     Ok(plan)
+}
+
+/// Gives the server the first processor, and this process the others.
+fn stand_apart(server: u32) -> Result<()> {
+    let count = std::thread::available_parallelism()?.get();
+    ensure!(count > 1, "there is one processor");
+    let of = |range: std::ops::Range<usize>| {
+        let mut set = CpuSet::new();
+        range.for_each(|at| set.set(at));
+        set
+    };
+    for task in std::fs::read_dir(format!("/proc/{server}/task"))? {
+        let id = task?.file_name().to_string_lossy().parse()?;
+        sched_setaffinity(Pid::from_raw(id), &of(0..1))?;
+    }
+    Ok(sched_setaffinity(None, &of(1..count))?)
 }
 
 /// Attackers of one kind.
@@ -122,6 +158,7 @@ struct Army<'a> {
 fn under_attack<T>(
     address: SocketAddr,
     armies: &[Army<'_>],
+    apart: bool,
     work: impl FnOnce() -> Result<T>,
 ) -> Result<(T, u64)> {
     let (stop, made) = (AtomicBool::new(false), AtomicU64::new(0));
@@ -129,6 +166,10 @@ fn under_attack<T>(
         for thread in 0..THREADS {
             let (stop, made) = (&stop, &made);
             scope.spawn(move || {
+                if apart {
+                    // Of this thread; it fails nowhere that it is tried.
+                    let _ = setpriority_process(None, PRIORITY_LEAST);
+                }
                 let mut attackers: Vec<_> =
                     armies.iter().flat_map(|army| army.part(thread)).collect();
                 while !stop.load(Ordering::Relaxed) {

@@ -67,7 +67,7 @@ cargo xtask VERB
                             any bytes into a decoder or a reader of files, under libFuzzer
   footprint [--entries 10000000] [--server levada|redis|everysec]
                             memory, disk and restart of one long stream
-  hostile [--strangers 1000] [--insiders 100] [--seconds 10]
+  hostile [--strangers 1000] [--insiders 100] [--seconds 10] [--program FILE] [--apart]
                             attackers with and without a password, and a client that is served
   dedup [--appends 10000000]
                             idempotent appends with repetitions and a kill -9: count, memory, reload

@@ -11,8 +11,9 @@ use levada_server::Pages;
 
 #[derive(Args)]
 pub(crate) struct Given {
-    /// The server: redis://[user:password@]HOST[:PORT][/DB], or rediss://. Whoever reaches the
-    /// dashboard reads as this user; to change something they sign in.
+    /// The server: redis://[user:password@]HOST[:PORT][/DB], or rediss:// for TLS, where
+    /// ?ca=FILE&cert=FILE&key=FILE names certificates. Whoever reaches the dashboard reads as
+    /// this user; to change something they sign in.
     #[arg(long, env = "LEVADA_URL", hide_env_values = true, value_name = "URL")]
     #[arg(default_value = "redis://127.0.0.1:6379")]
     url: String,
@@ -41,7 +42,7 @@ pub(crate) fn run(given: &Given) -> Result<ExitCode> {
 
 /// The dashboard of the server at an address, as pages of the port for HTTP.
 pub(crate) fn pages(url: &str, names: &[String]) -> Result<Pages> {
-    let dashboard = Dashboard::new(url).context("this is no address: redis://HOST:PORT[/DB]")?;
+    let dashboard = Dashboard::new(levada::client(url)?)?;
     Ok(Pages::new(names, move |request| {
         let dashboard = dashboard.clone();
         async move { dashboard.answer(request).await }

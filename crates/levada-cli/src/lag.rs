@@ -18,7 +18,8 @@ Exit codes:
   0  every group is within the thresholds
   1  the server could not be reached, or refused
   2  wrong arguments
-  3  some group is beyond a threshold, or how far it is cannot be told";
+  3  some group is beyond a threshold, or how far it is cannot be told: also where a stream or
+     group that is named is not there";
 
 /// Names asked for in one SCAN.
 const SCAN_COUNT: usize = 1_000;
@@ -62,13 +63,21 @@ struct Row {
 /// Shows it; the exit code is one of [`EXIT_CODES`].
 pub(crate) fn run(given: &Given) -> Result<ExitCode> {
     let mut connection = given.server.connect()?;
+    let mut told = false;
     loop {
-        let rows = rows(given, &mut connection)?;
+        let (names, rows) = rows(given, &mut connection)?;
+        let missing = given.missing(&names, &rows);
+        if !told {
+            missing.iter().for_each(|line| eprintln!("levada: {line}"));
+            told = true;
+        }
         let beyond = rows.iter().any(|row| given.is_beyond(row));
+        // A name that is misspelt is no reason to be calm.
+        let unknown = given.has_threshold() && !missing.is_empty();
         if !say::is_heard(show(given, &rows))? {
             return Ok(ExitCode::SUCCESS);
         }
-        if beyond {
+        if beyond || unknown {
             return Ok(ExitCode::from(3));
         }
         let Some(seconds) = given.watch else {
@@ -79,6 +88,24 @@ pub(crate) fn run(given: &Given) -> Result<ExitCode> {
 }
 
 impl Given {
+    fn has_threshold(&self) -> bool {
+        self.fail_above.is_some() || self.fail_above_age.is_some()
+    }
+
+    /// What was asked for by its name, not by a pattern, and is not there.
+    fn missing(&self, names: &[Vec<u8>], rows: &[Row]) -> Vec<String> {
+        let is_name = |wanted: &&String| !wanted.contains(['*', '?', '[', '\\']);
+        let is_missing = |wanted: &&String| !names.iter().any(|name| name == wanted.as_bytes());
+        let streams = self.streams.iter().filter(is_name).filter(is_missing);
+        let mut missing: Vec<_> = streams
+            .map(|name| format!("there is no stream {}", say::shown(name.as_bytes())))
+            .collect();
+        if let (Some(group), true, true) = (&self.group, rows.is_empty(), missing.is_empty()) {
+            missing.push(format!("no stream has a group {}", say::shown(group.as_bytes())));
+        }
+        missing
+    }
+
     fn is_beyond(&self, row: &Row) -> bool {
         let old = |ms: Option<u64>, seconds: u64| ms.is_some_and(|ms| ms > seconds * 1_000);
         let lag = self.fail_above.is_some_and(|max| row.lag.is_none_or(|lag| lag > max));
@@ -89,7 +116,8 @@ impl Given {
     }
 }
 
-fn rows(given: &Given, connection: &mut Connection) -> Result<Vec<Row>> {
+/// The streams that were asked for, and their groups.
+fn rows(given: &Given, connection: &mut Connection) -> Result<(Vec<Vec<u8>>, Vec<Row>)> {
     let mut names = Vec::new();
     for pattern in &given.streams {
         let mut cursor = 0_u64;
@@ -108,8 +136,8 @@ fn rows(given: &Given, connection: &mut Connection) -> Result<Vec<Row>> {
     names.sort_unstable();
     names.dedup();
     let mut rows = Vec::new();
-    for name in names {
-        let groups: Value = match cmd("XINFO").arg("GROUPS").arg(&name).query(connection) {
+    for name in &names {
+        let groups: Value = match cmd("XINFO").arg("GROUPS").arg(name).query(connection) {
             Ok(groups) => groups,
             // It went meanwhile.
             Err(error) if error.to_string().contains("no such key") => continue,
@@ -119,11 +147,11 @@ fn rows(given: &Given, connection: &mut Connection) -> Result<Vec<Row>> {
             let facts = pairs(facts)?;
             let group: Vec<u8> = of(&facts, "name").unwrap_or_default();
             if given.group.as_ref().is_none_or(|wanted| wanted.as_bytes() == group) {
-                rows.push(row(connection, &name, &group, &facts)?);
+                rows.push(row(connection, name, &group, &facts)?);
             }
         }
     }
-    Ok(rows)
+    Ok((names, rows))
 }
 
 fn row(

@@ -4,7 +4,7 @@
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
 use levada::{DeadLetter, DeadLetters, MessageId};
 
@@ -111,9 +111,10 @@ async fn show(given: &List) -> Result<ExitCode> {
         None => MessageId::MIN,
         Some(id) => behind(id)?,
     };
-    let mut left = given.count;
+    let (mut left, mut any) = (given.count, false);
     while left > 0 {
         let page = letters.list_from(from, left.min(PAGE)).await?;
+        any |= !page.is_empty();
         let mut out = std::io::stdout().lock();
         for letter in &page {
             let line = if given.of.server.json { json(letter) } else { text(letter) };
@@ -126,6 +127,10 @@ async fn show(given: &List) -> Result<ExitCode> {
             Some(next) => from = next,
             None => break,
         }
+    }
+    if !any {
+        let (group, stream) = (given.of.group.as_bytes(), given.of.stream.as_bytes());
+        eprintln!("levada: no dead letters of {} in {}", say::shown(group), say::shown(stream));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -160,7 +165,7 @@ async fn change(given: &Which, done: &str, do_it: bool) -> Result<ExitCode> {
 }
 
 fn parse(id: &str) -> Result<MessageId> {
-    id.parse().ok().with_context(|| format!("{id} is no id: write it as 1700000000000-0"))
+    Ok(id.parse()?)
 }
 
 fn behind(id: &str) -> Result<MessageId> {

@@ -117,8 +117,12 @@ fn main() -> ExitCode {
     match result {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("levada: {error:#}");
-            ExitCode::FAILURE
+            let text = say::causes(&error);
+            eprintln!("levada: {text}");
+            if let Some(hint) = say::hint(&text) {
+                eprintln!("        {hint}");
+            }
+            ExitCode::from(if say::is_argument(&error) { 2 } else { 1 })
         }
     }
 }

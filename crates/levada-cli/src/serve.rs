@@ -104,7 +104,10 @@ fn http_listener(settings: &Settings) -> Result<Option<Arc<TcpListener>>> {
 fn pages(settings: &Settings, listeners: &[TcpListener]) -> Result<Option<levada_server::Pages>> {
     let is_clear = settings.port != 0 || settings.tls_port == 0;
     let Some(listener) = listeners.first().filter(|_| is_clear) else {
-        eprintln!("No dashboard: it needs a port without TLS. `levada dashboard` does not");
+        eprintln!(
+            "No dashboard: it needs a port without TLS. `levada dashboard --url rediss://...` \
+             does not"
+        );
         return Ok(None);
     };
     if !settings.http_bind.is_loopback() && has_no_password(settings) {

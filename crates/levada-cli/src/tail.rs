@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use clap::Args;
 use redis::{Connection, Value, cmd};
 
@@ -29,8 +29,8 @@ pub(crate) struct Given {
     #[arg(long, value_name = "ID", conflicts_with = "count")]
     after: Option<String>,
     /// Only entries whose field has this value; all that are given must hold.
-    #[arg(long = "where", value_name = "FIELD=VALUE")]
-    filters: Vec<String>,
+    #[arg(long = "where", value_name = "FIELD=VALUE", value_parser = filter)]
+    filters: Vec<(String, String)>,
     /// Only these fields.
     #[arg(long = "field", value_name = "FIELD")]
     fields: Vec<String>,
@@ -49,13 +49,8 @@ type Entries = Vec<(String, Fields)>;
 
 /// Shows entries until there are no more, or nobody listens.
 pub(crate) fn run(given: &Given) -> Result<ExitCode> {
-    let filters = given.filters.iter().map(|filter| filter.split_once('='));
-    let filters: Option<Vec<(&str, &str)>> = filters.collect();
-    let Some(filters) = filters else {
-        bail!("--where is FIELD=VALUE");
-    };
     let mut connection = given.server.connect()?;
-    let mut show = Show { given, filters, left: given.stop_after.unwrap_or(usize::MAX) };
+    let mut show = Show { given, left: given.stop_after.unwrap_or(usize::MAX) };
     let mut last = if let Some(id) = &given.after {
         id.clone()
     } else {
@@ -83,6 +78,11 @@ pub(crate) fn run(given: &Given) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+fn filter(text: &str) -> Result<(String, String), &'static str> {
+    let (field, value) = text.split_once('=').ok_or("it has no =")?;
+    Ok((field.to_owned(), value.to_owned()))
+}
+
 fn last_entries(given: &Given, connection: &mut Connection) -> Result<Entries> {
     if given.count == 0 {
         return Ok(Vec::new());
@@ -103,8 +103,10 @@ fn newest(stream: &str, connection: &mut Connection) -> Result<String> {
             let id = facts.remove("last-generated-id").context("XINFO STREAM tells no last id")?;
             Ok(redis::from_redis_value(id)?)
         }
-        // It is still to come.
-        Err(error) if error.to_string().contains("no such key") => Ok("0-0".to_owned()),
+        Err(error) if error.to_string().contains("no such key") => {
+            eprintln!("levada: there is no stream {} yet", say::shown(stream.as_bytes()));
+            Ok("0-0".to_owned())
+        }
         Err(error) => Err(error).context("XINFO STREAM"),
     }
 }
@@ -123,7 +125,6 @@ fn read(given: &Given, connection: &mut Connection, last: &str) -> Result<Entrie
 /// What is shown of entries, and how many more.
 struct Show<'a> {
     given: &'a Given,
-    filters: Vec<(&'a str, &'a str)>,
     left: usize,
 }
 
@@ -151,11 +152,11 @@ impl Show<'_> {
     }
 
     fn passes(&self, fields: &Fields) -> bool {
-        let is = |(name, value): &(&str, &str)| {
+        let is = |(name, value): &(String, String)| {
             let wanted = (name.as_bytes(), value.as_bytes());
             fields.iter().any(|(name, value)| (name.as_slice(), value.as_slice()) == wanted)
         };
-        self.filters.iter().all(is)
+        self.given.filters.iter().all(is)
     }
 
     /// The fields that are asked for.

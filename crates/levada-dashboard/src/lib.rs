@@ -45,10 +45,9 @@ pub struct Dashboard {
 }
 
 impl Dashboard {
-    /// Of the server at `redis://[user:password@]HOST[:PORT][/DB]`, which is reached when somebody
-    /// looks. An error where this is no address.
-    pub fn new(url: &str) -> redis::RedisResult<Self> {
-        let shared = visit::Shared::new(server::Server::new(url)?);
+    /// Of the server that a client leads to, which is reached when somebody looks.
+    pub fn new(client: redis::Client) -> redis::RedisResult<Self> {
+        let shared = visit::Shared::new(server::Server::new(client)?);
         let router = Router::new()
             .route("/", get(overview::show))
             .route("/events", get(events::show))

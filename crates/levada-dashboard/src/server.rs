@@ -5,8 +5,7 @@
 use futures_util::future::join_all;
 use redis::aio::MultiplexedConnection;
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, IntoConnectionInfo as _, RedisConnectionInfo, RedisError,
-    RedisResult, Value,
+    AsyncConnectionConfig, Client, Cmd, RedisConnectionInfo, RedisError, RedisResult, Value,
 };
 use tokio::sync::Mutex;
 
@@ -48,12 +47,13 @@ pub(crate) struct Server {
 pub(crate) struct Asker(MultiplexedConnection);
 
 impl Server {
-    pub(crate) fn new(url: &str) -> RedisResult<Self> {
-        let info = url.into_connection_info()?;
+    pub(crate) fn new(reader: Client) -> RedisResult<Self> {
+        // With the address go its certificates.
+        let info = reader.get_connection_info().clone();
         let nobody = RedisConnectionInfo::default().set_db(info.redis_settings().db());
         Ok(Self {
-            stranger: Client::open(info.clone().set_redis_settings(nobody))?,
-            reader: Client::open(info)?,
+            stranger: Client::open(info.set_redis_settings(nobody))?,
+            reader,
             shared: Mutex::new(None),
         })
     }

@@ -70,6 +70,13 @@ pub async fn connect(url: &str) -> Result<Broker> {
     }
 }
 
+/// A client of the redis crate, not connected yet, for the one server that a `redis://` or
+/// `rediss://` URL names, with its certificates: for commands that the toolkit has no word for.
+#[cfg(feature = "redis")]
+pub fn client(url: &str) -> Result<redis::Client> {
+    crate::backend::redis::client(url)
+}
+
 fn unknown(url: &str, rest: &str) -> Error {
     let why = match rest.is_empty() {
         true => "it needs a scheme and what the scheme asks for, such as redis://localhost",

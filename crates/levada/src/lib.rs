@@ -98,6 +98,8 @@ mod topic;
 mod trace;
 mod worker;
 
+#[cfg(feature = "redis")]
+pub use self::broker::client;
 pub use self::broker::{Broker, connect};
 pub use self::buffer::{BUFFER_BYTES_MAX, BUFFER_EVENTS_MAX, BufferStats, Shed};
 pub use self::cache::Cache;

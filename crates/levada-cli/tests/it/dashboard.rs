@@ -362,7 +362,7 @@ fn files_and_unknown_pages_are_guarded_too() {
 }
 
 /// A dashboard of its own, ended with the test.
-struct Alone(Child);
+pub(crate) struct Alone(Child);
 
 impl Drop for Alone {
     fn drop(&mut self) {
@@ -373,8 +373,13 @@ impl Drop for Alone {
 }
 
 fn alone(server: &Server) -> (Alone, Browser) {
+    before(&server.url())
+}
+
+/// One of its own about the server at an address.
+pub(crate) fn before(url: &str) -> (Alone, Browser) {
     let mut child = Command::new(env!("CARGO_BIN_EXE_levada"))
-        .args(["dashboard", "--http-port", "0", "--url", &server.url()])
+        .args(["dashboard", "--http-port", "0", "--url", url])
         .stdin(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()

@@ -51,5 +51,5 @@ fn what_is_acknowledged_goes_and_thresholds_are_told() {
         .args(["janitor", "--once", "--url", "redis-ring://x"])
         .output()
         .expect("levada starts");
-    assert_eq!(nowhere.status.code(), Some(1));
+    assert_eq!(nowhere.status.code(), Some(2));
 }

@@ -8,7 +8,7 @@
 //! - `fill`: streams with all that can be in one, from a seed.
 //! - `guide`: the commands of the guide pages, as they stand there.
 //! - `janitor`: trims, and tells what is amiss.
-//! - `tls`: a client that is not ours, and certificates that change.
+//! - `tls`: nothing else is spoken, to redis-cli and to each subcommand; certificates that change.
 //! - `operate`: lag, tail, dead letters, completions.
 //! - `settings_page`: docs/settings.md is what the program says.
 //! - `supervisor`: what systemd hears, and `ping`.

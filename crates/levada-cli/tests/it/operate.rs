@@ -55,6 +55,59 @@ fn lag_is_told_and_thresholds_are_exit_codes() {
 }
 
 #[test]
+fn who_errs_learns_what_is_wrong_and_what_to_do() {
+    for server in servers() {
+        let mut connection = server.connect();
+        ask(&mut connection, "XADD s 1-0 f v");
+        ask(&mut connection, "XGROUP CREATE s g $");
+        ask(&mut connection, "SET text v");
+        let url = server.url();
+        let wrong = format!("redis://:hunter2@127.0.0.1:{}", server.port);
+        let database = format!("{url}/99");
+        for (arguments, code, said) in [
+            (&["--url", "localhost:6379"][..], 2, "it is written redis://"),
+            (&["--url", "redis://"], 2, "it is written redis://"),
+            (&["--url", "redis://127.0.0.1:99999"], 2, "it is written redis://"),
+            (&["--url", "redis-cluster://127.0.0.1"], 2, "asks one server"),
+            (&["--url", "redis://127.0.0.1:1"], 1, "is the server running"),
+            (&["--url", &wrong], 1, "no such user and password"),
+            (&["--url", &database], 1, "out of range"),
+        ] {
+            for verb in [&["ping"][..], &["lag"], &["tail", "s"]] {
+                let text = levada(&[verb, arguments].concat(), code);
+                assert!(text.contains(said) && !text.contains("hunter2"), "{verb:?}: {text}");
+            }
+        }
+        let never = ["--fail-above", "100", "--url", &url];
+        for (arguments, code, said) in [
+            (&["lag", "s", "text"][..], 3, "there is no stream text"),
+            (&["lag", "missing", "--group", "g"], 3, "there is no stream missing"),
+            (&["lag", "s", "--group", "missing"], 3, "no stream has a group missing"),
+            (&["lag", "missing*"], 0, "STREAM"),
+        ] {
+            let text = levada(&[arguments, &never].concat(), code);
+            assert!(text.contains(said), "{arguments:?}: {text}");
+        }
+        for (arguments, code, said) in [
+            (&["lag", "missing"][..], 0, "there is no stream missing"),
+            (&["tail", "missing"], 0, "there is no stream missing yet"),
+            (&["tail", "text"], 1, "wrong kind of value"),
+            (&["tail", "s", "--where", "f"], 2, "FIELD=VALUE"),
+            (&["tail", "s", "--after", "f"], 1, "Invalid stream ID"),
+            (&["dlq", "list", "s", "missing"], 0, "no dead letters of missing in s"),
+            (&["dlq", "redrive", "s", "g", "--id", "f"], 2, "\"f\" is no id"),
+        ] {
+            let text = levada(&[arguments, &["--url", &url]].concat(), code);
+            assert_eq!(text.matches(said).count(), 1, "{arguments:?}: {text}");
+        }
+    }
+    // A server that wants a password, and is given none.
+    let server = Server::levada_with(&["--requirepass", "hunter2"]);
+    let said = levada(&["lag", "--url", &server.url()], 1);
+    assert!(said.contains("it wants a password"), "{said}");
+}
+
+#[test]
 fn tail_shows_filters_and_follows() {
     for server in servers() {
         let mut connection = server.connect();

@@ -323,6 +323,9 @@ pub(super) fn of(error: &RedisError) -> Error {
     if matches!(error.kind(), ErrorKind::AuthenticationFailed | ErrorKind::InvalidClientConfig) {
         return Error::Refused(error.to_string());
     }
+    if error.kind() == ErrorKind::Parse {
+        return Error::Connection("what answers speaks no RESP".to_owned());
+    }
     let Some(code) = error.code() else {
         return Error::Connection(error.to_string());
     };

@@ -45,6 +45,19 @@ pub(crate) struct Redis {
     capabilities: Capabilities,
 }
 
+/// A client of the redis crate for the one server that a URL names.
+pub(crate) fn client(url: &str) -> Result<redis::Client> {
+    provide_tls();
+    let place = Place::parse(url)?;
+    match place.kind() {
+        Kind::Server => place.client(&place.hosts()[0]),
+        Kind::Sentinel | Kind::Cluster => Err(Error::Url {
+            url: place.hosts().join(","),
+            why: "this asks one server, which redis:// or rediss:// names".to_owned(),
+        }),
+    }
+}
+
 impl Redis {
     /// Connects and finds out what the server can do.
     pub(crate) async fn connect(url: &str) -> Result<Self> {
