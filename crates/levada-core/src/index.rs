@@ -38,13 +38,20 @@ pub struct BlockMeta {
 #[derive(Clone, Debug)]
 struct Page {
     metas: Arc<Vec<BlockMeta>>,
-    /// Live rows of its blocks.
+    /// Rows of its blocks, and how many of them live.
+    rows: u64,
     live: u64,
 }
 
 impl Page {
     fn new(meta: BlockMeta) -> Self {
-        Self { live: u64::from(meta.live), metas: Arc::new(Vec::from([meta])) }
+        let (rows, live) = (u64::from(meta.count), u64::from(meta.live));
+        Self { rows, live, metas: Arc::new(Vec::from([meta])) }
+    }
+
+    /// Whether every row of every block lives.
+    fn is_whole(&self) -> bool {
+        self.live == self.rows
     }
 }
 
@@ -136,12 +143,33 @@ impl Index {
         live
     }
 
+    /// The first block at or above `number` of which a row does not live, or the number after the
+    /// last block: a step for each page, and for each block of the pages at both ends.
+    pub fn first_broken(&self, number: u64) -> u64 {
+        let mut at = self.first;
+        for page in &self.pages {
+            let end = at + page.metas.len() as u64;
+            if end > number && !page.is_whole() {
+                let skipped = usize::try_from(number.saturating_sub(at)).unwrap_or(usize::MAX);
+                let rest = page.metas.iter().skip(skipped);
+                let broken = rest.take_while(|meta| meta.live == meta.count).count() as u64;
+                let broken = at.max(number) + broken;
+                if broken < end {
+                    return broken;
+                }
+            }
+            at = end;
+        }
+        at
+    }
+
     /// Adds the block after the last.
     pub fn push(&mut self, meta: BlockMeta) {
         // Pages end at multiples of their size, whatever was dropped from the front.
         let starts_page = self.end().is_multiple_of(PAGE_BLOCKS);
         match self.pages.back_mut() {
             Some(page) if !starts_page => {
+                page.rows += u64::from(meta.count);
                 page.live += u64::from(meta.live);
                 Arc::make_mut(&mut page.metas).push(meta);
             }
@@ -160,7 +188,10 @@ impl Index {
             } else {
                 let going = ..usize::try_from(here).expect("within a page");
                 let gone = Arc::make_mut(&mut page.metas).drain(going);
-                page.live -= gone.map(|meta| u64::from(meta.live)).sum::<u64>();
+                for meta in gone {
+                    page.rows -= u64::from(meta.count);
+                    page.live -= u64::from(meta.live);
+                }
             }
             self.first += here;
             self.len -= here;
@@ -285,6 +316,7 @@ mod tests {
                 assert_eq!(index.find(StreamId::new(number * 10 + 9, 5)), Some(number));
                 assert_eq!(index.live_before(number), (number - drop) * 7);
                 assert_eq!(index.nth_live((number - drop) * 7 + 6), (number, 6));
+                assert_eq!(index.first_broken(number), number);
             }
             assert_eq!(index.nth_live((1500 - drop) * 7 + 2), (1500, 2));
             assert_eq!(index.find(StreamId::new(drop * 10 - 1, 0)), None);
@@ -295,10 +327,30 @@ mod tests {
             assert_eq!(back.find(StreamId::MAX), Some(1499));
         }
         index.drop_before(1500);
+        assert_eq!(index.first_broken(0), 1500);
         assert!(index.is_empty() && index.find(StreamId::MAX).is_none());
         index.push(meta(1));
         assert_eq!(index.get(1500).map(|m| m.base.ms), Some(1));
         assert_eq!(index.lose(1500, 3).map(|m| m.live), Some(4));
         assert_eq!((index.nth_live(4), index.live_before(1501)), ((1501, 0), 4));
+    }
+
+    #[test]
+    fn tells_the_first_block_with_a_gap() {
+        let mut index = Index::starting_at(100);
+        let lost = [101, 300, 511, 512, 900];
+        for number in 100..1500 {
+            index.push(BlockMeta { live: 9, ..meta(number) });
+        }
+        for number in lost {
+            index.lose(number, 1).expect("it is there");
+        }
+        for drop in [100, 102, 300, 512, 513, 1499] {
+            index.drop_before(drop);
+            for number in drop..=1500 {
+                let expected = lost.into_iter().find(|lost| *lost >= number).unwrap_or(1500);
+                assert_eq!(index.first_broken(number), expected, "{drop} {number}");
+            }
+        }
     }
 }

@@ -5,15 +5,12 @@
 //! is visited exactly once, whatever comes and goes beside it.
 
 use alloc::{collections::BTreeSet, sync::Arc, vec::Vec};
-use core::{
-    cell::Cell,
-    hash::{BuildHasher, BuildHasherDefault, Hasher},
-};
+use core::hash::BuildHasher;
 
 use foldhash::fast::FixedState;
-use hashbrown::{HashMap, HashTable};
+use hashbrown::HashTable;
 
-use crate::{command::Key, limits, stream::Stream};
+use crate::{command::Key, limits, objects::Objects, stream::Stream};
 
 /// The number of a key: given at its creation, kept through RENAME, never used again. 0 is no key.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
@@ -49,39 +46,15 @@ pub enum Value {
 #[derive(Debug)]
 pub struct Keyspace {
     databases: Vec<Database>,
-    objects: HashMap<KeyNumber, Object, BuildHasherDefault<NumberHasher>>,
+    objects: Objects,
     /// For names; see [`Keyspace::new`].
     hasher: FixedState,
-    /// The key that was found last: a guess at the next, which every use of it checks. A command
-    /// asks for its key several times, and the next one most often for the same.
-    found: Cell<KeyNumber>,
     /// Keys by the time at which they expire.
     expiring: BTreeSet<(u64, KeyNumber)>,
     /// The next key's number.
     next: u64,
     /// Bytes of strings and their names.
     text_bytes: u64,
-}
-
-/// Spreads numbers of keys. They are given out one after the other, nobody chooses them, and no
-/// order of the table reaches an output: a multiplication is enough.
-#[derive(Clone, Copy, Default, Debug)]
-struct NumberHasher(u64);
-
-impl Hasher for NumberHasher {
-    fn write(&mut self, bytes: &[u8]) {
-        bytes.iter().for_each(|byte| self.write_u64(self.0 ^ u64::from(*byte)));
-    }
-
-    #[inline]
-    fn write_u64(&mut self, number: u64) {
-        self.0 = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    }
-
-    #[inline]
-    fn finish(&self) -> u64 {
-        self.0
-    }
 }
 
 /// The names of one database.
@@ -102,9 +75,8 @@ impl Keyspace {
             |_| Database { numbers: HashTable::new(), order: BTreeSet::new(), removed: 0 };
         Self {
             databases: (0..limits::DATABASES).map(database).collect(),
-            objects: HashMap::default(),
+            objects: Objects::default(),
             hasher: FixedState::with_seed(seed),
-            found: Cell::default(),
             expiring: BTreeSet::new(),
             next: 1,
             text_bytes: 0,
@@ -133,16 +105,10 @@ impl Keyspace {
 
     /// The key of a name.
     pub fn find(&self, key: Key<'_>) -> Option<(KeyNumber, &Object)> {
-        let guess = self.found.get();
-        if let Some(object) = self.get(guess)
-            && object.database == key.database
-            && *object.name == *key.name
-        {
-            return Some((guess, object));
-        }
-        let found = self.look_up(key)?;
-        self.found.set(found.0);
-        Some(found)
+        let is_named =
+            |object: &Object| object.database == key.database && *object.name == *key.name;
+        let guess = self.objects.last().filter(|(_, object)| is_named(object));
+        guess.or_else(|| self.look_up(key))
     }
 
     fn look_up(&self, key: Key<'_>) -> Option<(KeyNumber, &Object)> {
@@ -161,12 +127,12 @@ impl Keyspace {
 
     /// The key of a number.
     pub fn get(&self, number: KeyNumber) -> Option<&Object> {
-        self.objects.get(&number)
+        self.objects.get(number)
     }
 
     /// The key of a number, to be changed. Name and expiry change by their own methods.
     pub(crate) fn get_mut(&mut self, number: KeyNumber) -> Option<&mut Object> {
-        self.objects.get_mut(&number)
+        self.objects.get_mut(number)
     }
 
     /// How many keys a database has.
@@ -207,7 +173,7 @@ impl Keyspace {
 
     /// All keys by number.
     pub(crate) fn numbers(&self) -> Vec<KeyNumber> {
-        let mut numbers: Vec<_> = self.objects.keys().copied().collect();
+        let mut numbers: Vec<_> = self.objects.numbers().collect();
         numbers.sort_unstable();
         numbers
     }
@@ -232,7 +198,7 @@ impl Keyspace {
         self.objects.insert(number, object);
         let Self { databases, objects, hasher, .. } = self;
         let rehash = |held: &KeyNumber| {
-            let name = objects.get(held).map_or(&[][..], |object| &*object.name);
+            let name = objects.get(*held).map_or(&[][..], |object| &*object.name);
             hasher.hash_one(name)
         };
         databases[database].numbers.insert_unique(hash, number, rehash);
@@ -241,7 +207,7 @@ impl Keyspace {
 
     /// Takes a key out.
     pub(crate) fn remove(&mut self, number: KeyNumber, position: u64) -> Option<Object> {
-        let object = self.objects.remove(&number)?;
+        let object = self.objects.remove(number)?;
         if let Value::Text(value) = &object.value {
             self.text_bytes -= (value.len() + object.name.len()) as u64;
         }
@@ -260,7 +226,7 @@ impl Keyspace {
 
     /// Gives a string its value.
     pub(crate) fn set_text(&mut self, number: KeyNumber, value: &[u8]) {
-        if let Some(Object { value: Value::Text(held), .. }) = self.objects.get_mut(&number) {
+        if let Some(Object { value: Value::Text(held), .. }) = self.objects.get_mut(number) {
             self.text_bytes = self.text_bytes - held.len() as u64 + value.len() as u64;
             *held = value.into();
         }
@@ -268,7 +234,7 @@ impl Keyspace {
 
     /// Makes a string longer.
     pub(crate) fn append_text(&mut self, number: KeyNumber, more: &[u8]) {
-        if let Some(Object { value: Value::Text(held), .. }) = self.objects.get_mut(&number) {
+        if let Some(Object { value: Value::Text(held), .. }) = self.objects.get_mut(number) {
             self.text_bytes += more.len() as u64;
             *held = [held, more].concat().into();
         }
@@ -276,7 +242,7 @@ impl Keyspace {
 
     /// Gives a key its expiry, or none.
     pub(crate) fn set_expiry(&mut self, number: KeyNumber, at_ms: Option<u64>) {
-        let Some(object) = self.objects.get_mut(&number) else {
+        let Some(object) = self.objects.get_mut(number) else {
             return;
         };
         if let Some(before) = core::mem::replace(&mut object.expires_at_ms, at_ms) {
@@ -298,7 +264,7 @@ impl Keyspace {
             let database = &mut self.databases[usize::from(number)];
             database.removed = position;
             for key in &database.order {
-                let object = self.objects.get_mut(key).expect("what has a name is there");
+                let object = self.objects.get_mut(*key).expect("what has a name is there");
                 object.database = number;
                 object.changed = position;
                 object.entries_changed = position;

@@ -34,6 +34,7 @@ pub mod index;
 pub mod keyspace;
 pub mod limits;
 pub mod machine;
+mod objects;
 pub mod order;
 pub mod pending;
 pub mod policy;

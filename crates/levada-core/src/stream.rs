@@ -277,6 +277,22 @@ impl Stream {
         self.index.find(id).unwrap_or_else(|| self.first_block())
     }
 
+    /// An id below which all entries from `id` on are there that ever were, as far as the index
+    /// tells; `id` itself where it tells nothing. A step for each 256 blocks.
+    pub fn whole_until(&self, id: StreamId) -> StreamId {
+        let from = self.seek(id);
+        // XSETID may have gone back: then ids that were never given out stand among the others.
+        let is_known = id > self.reissued && self.meta(from).is_some_and(|meta| id >= meta.base);
+        if !is_known {
+            return id;
+        }
+        let broken = self.index.first_broken(from).max(from);
+        match self.meta(broken).filter(|meta| meta.live < meta.count) {
+            Some(meta) => meta.base.max(id),
+            None => self.last_id.next().unwrap_or(StreamId::MAX).max(id),
+        }
+    }
+
     /// The ids that a block may hold: from its first to below the first of the next block.
     pub fn id_range(&self, number: u64) -> (StreamId, StreamId) {
         let base = |number| self.meta(number).filter(|meta| meta.count > 0).map(|meta| meta.base);

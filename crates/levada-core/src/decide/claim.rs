@@ -63,7 +63,6 @@ pub(super) fn xautoclaim<'a>(context: Context<'_>, asked: &Xautoclaim<'a>) -> De
     let mut left = asked.count;
     let mut pending = found.group.pending.walk(asked.start);
     let mut deleted = Vec::new();
-    let mut ended = false;
     while visits > 0 && left > 0 {
         let passed = passed_over(context, &found, asked, &pending).min(visits);
         if passed > 0 {
@@ -73,7 +72,6 @@ pub(super) fn xautoclaim<'a>(context: Context<'_>, asked: &Xautoclaim<'a>) -> De
         }
         visits -= 1;
         let Some(entry) = pending.next() else {
-            ended = true;
             break;
         };
         if !places::still_there(context, found.key, found.stream, entry.id)? {
@@ -86,10 +84,8 @@ pub(super) fn xautoclaim<'a>(context: Context<'_>, asked: &Xautoclaim<'a>) -> De
             left -= 1;
         }
     }
-    let cursor = match ended {
-        true => StreamId::MIN,
-        false => pending.next().map_or(StreamId::MIN, |entry| entry.id),
-    };
+    go_on(context, &found, asked, &mut pending);
+    let cursor = pending.next().map_or(StreamId::MIN, |entry| entry.id);
     if !asked.just_id {
         outcome.find_places(context, &found)?;
     }
@@ -97,6 +93,23 @@ pub(super) fn xautoclaim<'a>(context: Context<'_>, asked: &Xautoclaim<'a>) -> De
     let effects = outcome.effects(&found, asked.consumer, context.now_ms, asked.just_id);
     let claimed = outcome.reply(&found, asked.just_id);
     Ok(Decision { reply: Reply::Autoclaimed(Autoclaimed { cursor, claimed, deleted }), effects })
+}
+
+/// Goes on where the calls to come would find nothing, so that they need not be made: the cursor
+/// may thus be further on than that of Redis, and nothing that it passes over was to be claimed or
+/// reported. Within the last chunk it is that of Redis, as it always is where no more than half a
+/// chunk, 128 entries, is pending. Looks at four thousand chunks for a million entries, and into
+/// none.
+fn go_on(context: Context<'_>, found: &Found<'_>, asked: &Xautoclaim<'_>, pending: &mut Walk<'_>) {
+    let Some(run) = pending.run().filter(|_| !pending.is_in_last_chunk()) else {
+        return;
+    };
+    // Whoever was delivered at this time or before is idle enough.
+    if let Some(idle_since_ms) = context.now_ms.checked_sub(asked.idle_ms_min)
+        && asked.idle_ms_min > 0
+    {
+        pending.pass_younger(idle_since_ms, found.stream.whole_until(run.first));
+    }
 }
 
 /// How many entries, from here on, are visited without a look at each: all of them are younger

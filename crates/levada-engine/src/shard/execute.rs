@@ -234,7 +234,8 @@ impl<S: Store> Shard<S> {
         self.note_touched(effect);
         self.notice(effect);
         let relaxed = effect.is_delivery() && !self.settings.delivery_strict;
-        if !relaxed && !self.is_interval(effect) {
+        // Most batches are urgent from their first effect on.
+        if self.urgency != Urgency::Durable && !relaxed && !self.is_interval(effect) {
             self.urgency = Urgency::Durable;
         }
         let at = At { position: self.last_lsn + 1, now_ms: self.now_ms };

@@ -49,6 +49,9 @@ TRACKING: Redis' unknown-command error. See docs/adr/0006.
 - An idempotent id is over to the millisecond when its duration is, counted from its append. Redis
   looks once a second, and counts from the id of the entry: in a stream whose last id lies in the
   future it may keep more. What XIDMPRECORD records counts for a second at least.
+- XAUTOCLAIM answers a cursor that may be further on than that of Redis where more than 128 entries
+  are pending, past entries of which none was to be claimed or reported; what a call claims and
+  reports is the same.
 - A write whose sync failed gets no reply: its connection is closed, and the server ends.
 - An entry or string is at most 16 MiB; one XREADGROUP hands out at most a million entries of one
   stream, with or without COUNT.

@@ -447,7 +447,11 @@ impl Model {
             claimed.push((id, (!just_id).then(|| fields.clone())));
         }
         let cursor = ahead.last().copied().unwrap_or(Id::MIN);
-        Ok(Reply::AutoClaimed { cursor, claimed, deleted })
+        let is_wanted = |id: &&Id| {
+            !entries.contains_key(*id) || group.pending[*id].idle_ms(now_ms) >= min_idle_ms
+        };
+        let cursor_max = ahead.iter().rev().find(is_wanted).copied().unwrap_or(Id::MIN);
+        Ok(Reply::AutoClaimed { cursor, cursor_max, claimed, deleted })
     }
 
     /// The stream at a key, if it has the group.

@@ -78,6 +78,8 @@ pub enum Reply {
     AutoClaimed {
         /// Where the next scan starts; 0-0 at the end.
         cursor: Id,
+        /// How far on it may be, for nothing before is to be claimed or reported; 0-0 at the end.
+        cursor_max: Id,
         /// What was claimed; with JUSTID without fields.
         claimed: Entries,
         /// Pending ids whose entry is gone; they were removed from the pending list.

@@ -455,6 +455,7 @@ pub fn told<S: Store>(shard: &mut Shard<S>, result: Result<reply::Reply, Error>,
         }
         reply::Reply::Autoclaimed(done) => Reply::AutoClaimed {
             cursor: told_id(done.cursor),
+            cursor_max: told_id(done.cursor),
             claimed: match &done.claimed {
                 Claimed::Entries(entries) => told_entries(shard, entries)?,
                 Claimed::Ids(ids) => ids.iter().map(|id| (told_id(*id), None)).collect(),

@@ -48,7 +48,7 @@ pub(crate) fn expect(answer: &Answer) -> Resp {
                 })
                 .collect(),
         ),
-        Reply::AutoClaimed { cursor, claimed, deleted } => {
+        Reply::AutoClaimed { cursor, claimed, deleted, .. } => {
             let just_ids = claimed.iter().all(|(_, fields)| fields.is_none());
             let claimed = if just_ids {
                 ids(&claimed.iter().map(|(id, _)| *id).collect::<Vec<_>>())

@@ -8,8 +8,8 @@ use levada_engine::shard::{ClientId, Outcome, Shard, ShardSettings};
 use levada_engine::store::Recovered;
 use levada_sim::lockstep;
 use levada_sim::model::{
-    self, GroupFrom, GroupStart, Id, Model, NewId, NodeLimits, ReadMore, References, Threshold,
-    Trim,
+    self, ClaimOptions, Delivered, GroupFrom, GroupStart, Id, Model, NewId, NodeLimits, ReadMore,
+    References, Threshold, Trim,
 };
 use levada_sim::op::{Op, Step, reference};
 use levada_sim::recording::Recording;
@@ -215,6 +215,53 @@ fn a_reissued_id_is_not_taken_for_an_entry() {
         let steps = [&before[..], &[claim(just_id)]].concat();
         check(UNSEALED, &steps.into_iter().map(turn).collect::<Vec<_>>());
     }
+}
+
+/// The cursor passes over whole chunks of pending entries that are young and there, and over
+/// nothing else: each pass comes by the idle ones and by those that were deleted.
+#[test]
+fn the_cursor_of_xautoclaim_passes_over_nothing_to_be_claimed() {
+    let id = |n: u64| Id(7, n);
+    let claim = |start: u64, count| Op::Xautoclaim {
+        key: 0,
+        group: 0,
+        consumer: 1,
+        min_idle_ms: 1500,
+        start: id(start),
+        count,
+        just_id: count % 2 == 0,
+    };
+    let make_idle = |ids: &[u64]| Op::Xclaim {
+        key: 0,
+        group: 0,
+        consumer: 0,
+        min_idle_ms: 0,
+        ids: ids.iter().map(|n| id(*n)).collect(),
+        options: ClaimOptions {
+            delivered: Some(Delivered::Ago(1800)),
+            just_id: true,
+            ..ClaimOptions::default()
+        },
+    };
+    let add = |n| Step { clock_ms: 0, op: add(id(n)), ends_turn: false };
+    let mut steps: Vec<_> = (1..=1000).map(add).collect();
+    steps.push(Step { clock_ms: 5000, op: create(), ends_turn: true });
+    steps.push(turn(read()));
+    let look = |steps: &mut Vec<Step>| {
+        for start in [0, 257, 600, 1000] {
+            for count in [1, 31, 100] {
+                steps.push(turn(claim(start, count)));
+            }
+        }
+    };
+    look(&mut steps);
+    for (idle, deleted) in [(&[500, 900][..], &[][..]), (&[], &[501, 800]), (&[1, 1000], &[400])] {
+        steps.push(turn(make_idle(idle)));
+        steps.push(turn(Op::Xdel(0, deleted.iter().map(|n| id(*n)).collect())));
+        look(&mut steps);
+    }
+    check(UNSEALED, &steps);
+    check(1000, &steps);
 }
 
 #[test]

@@ -432,6 +432,25 @@ fn check_walk(list: &PendingList, from: StreamId, all: &[Pending]) {
         rest = more;
     }
     assert!(rest.is_empty());
+    let Some(last) = all.last() else {
+        return;
+    };
+    for (at_most, below) in
+        all.iter().step_by(17).zip(all.iter().rev().step_by(5)).map(|(a, b)| (a.delivered_ms, b.id))
+    {
+        for (at_most, below) in [(at_most, below), (at_most, StreamId::MAX), (0, below)] {
+            let mut walk = list.walk(from);
+            walk.pass_younger(at_most, below);
+            let next = walk.next().map_or(StreamId::MAX, |entry| entry.id);
+            let mut passed = all.iter().filter(|entry| entry.id < next);
+            assert!(passed.all(|entry| entry.delivered_ms > at_most && entry.id < below));
+        }
+    }
+    if let Some(before) = list.oldest().and_then(|oldest_ms| oldest_ms.checked_sub(1)) {
+        let mut walk = list.walk(from);
+        walk.pass_younger(before, last.id.next().unwrap_or(StreamId::MAX));
+        assert_eq!(walk.next(), None, "all are younger");
+    }
 }
 
 fn check_heads(list: &PendingList) {

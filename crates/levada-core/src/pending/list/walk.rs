@@ -47,6 +47,31 @@ impl Walk<'_> {
         Some(Run { first, last, len, oldest_ms: head.oldest_ms })
     }
 
+    /// Whether no chunk is behind the one that it stands in; also at the end.
+    pub fn is_in_last_chunk(&self) -> bool {
+        self.at + 1 >= self.list.heads.len()
+    }
+
+    /// Passes over the rest of this chunk and over the chunks behind it, up to the first that may
+    /// hold an entry which was delivered at or before a time, or an id at or above `below`.
+    pub fn pass_younger(&mut self, delivered_at_most_ms: u64, below: StreamId) {
+        let heads = &self.list.heads;
+        let is_passed = |at: usize| {
+            let is_below = match heads.get(at + 1) {
+                Some(next) => next.first <= below,
+                None => self.list.last() < Some(below),
+            };
+            heads.get(at).is_some_and(|head| head.oldest_ms > delivered_at_most_ms && is_below)
+        };
+        let from = self.at;
+        while is_passed(self.at) {
+            self.at += 1;
+        }
+        if self.at > from {
+            self.index = 0;
+        }
+    }
+
     /// Passes over so many entries of a [`Walk::run`], at most all of it.
     pub fn pass(&mut self, entries: u64) {
         self.step(usize::try_from(entries).unwrap_or(usize::MAX));
