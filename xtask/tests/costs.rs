@@ -52,8 +52,8 @@ fn no_operation_costs_more_than_it_may() {
     assert!(failed.is_empty(), "costs more than tests/costs.txt allows:\n{}", failed.join("\n"));
 }
 
-/// Allocations, bytes and calls for files of a round, on average of all but the dearest tenth: now and then a log
-/// file is filled beforehand, or a sync takes longer, beside the operation.
+/// Allocations, bytes and calls for files of a round, on average of all but the dearest tenth: now
+/// and then a log file is filled beforehand, or a sync takes longer, beside the operation.
 fn count(client: &mut Client, operation: &Operation) -> [(&'static str, Measure, f64); 3] {
     let mut region = Region::new(ALLOCATOR);
     let mut calls_before = calls_so_far();

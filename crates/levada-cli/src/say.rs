@@ -79,7 +79,8 @@ pub(crate) fn hint(error: &str) -> Option<&'static str> {
         ("Connection refused", "nothing listens there: is the server running, is it this port?"),
         (
             "Password authentication failed",
-            "it knows no such user and password: redis://USER:PASSWORD@HOST, with @ : / as %40 %3A %2F",
+            "it knows no such user and password: redis://USER:PASSWORD@HOST, \
+             with @ : / as %40 %3A %2F",
         ),
         ("speaks no RESP", "if it speaks TLS, write rediss://"),
         ("InvalidContentType", "it does not speak TLS: write redis://"),
