@@ -30,9 +30,11 @@ enum Against {
 #[derive(Debug)]
 pub(super) struct Verdict {
     /// The line of the table, without the last column.
-    pub(super) words: [String; 5],
+    pub(super) words: [String; 6],
     /// `None` where it was not measured.
     pub(super) passes: Option<bool>,
+    /// Whether our loop without an engine would pass; `None` where that was not measured.
+    pub(super) null_passes: Option<bool>,
 }
 
 impl Gate {
@@ -41,21 +43,28 @@ impl Gate {
         let figure = Figure::of(self.figure);
         let ours = raw.median(self.case, &self.ours.name(), self.figure);
         let theirs = self.theirs(raw, figure);
-        let ratio = match self.against {
+        let null = raw.median(self.case, &Who::Null.name(), self.figure);
+        let to_theirs = |ours: Option<f64>| match self.against {
             Against::Amount => None,
             _ => ours.zip(theirs.as_ref()).map(|(ours, (_, theirs))| ours / theirs),
         };
-        let judged = if matches!(self.against, Against::Amount) { ours } else { ratio };
+        let judged = |ours: Option<f64>| match self.against {
+            Against::Amount => ours,
+            _ => to_theirs(ours),
+        };
+        let passes = |judged| !figure.is_better(self.bound, judged);
+        let (passes, null_passes) = (judged(ours).map(passes), judged(null).map(passes));
+        let ratio = to_theirs(ours);
         let sign = if figure.more_is_better { ">=" } else { "<=" };
         let words = [
             format!("{}: {}, {}", self.what, self.ours.name(), figure.title),
             ours.map_or_else(none, |ours| figure.show(ours)),
             theirs.map_or_else(none, |(name, value)| format!("{} ({name})", figure.show(value))),
+            null.map_or_else(none, |null| figure.show(null)),
             ratio.map_or_else(none, |ratio| format!("{ratio:.3}")),
             format!("{sign} {}", self.bound),
         ];
-        let passes = |judged| !figure.is_better(self.bound, judged);
-        Verdict { words, passes: judged.map(passes) }
+        Verdict { words, passes, null_passes }
     }
 
     /// What ours is compared with: its name and figure.
@@ -169,10 +178,15 @@ mod tests {
         raw.add("xadd-c50", &peer(Program::Redis70), 1, "rate", &500);
         let mut gate = gate("xadd-c50", "", Levada, "rate", ALWAYS, 1.1);
         let verdict = gate.judge(&raw);
-        assert_eq!(verdict.words[1..4], ["110", "100 (valkey 9.1 always)", "1.100"]);
-        assert_eq!(verdict.passes, Some(true));
+        assert_eq!(verdict.words[1..5], ["110", "100 (valkey 9.1 always)", "-", "1.100"]);
+        assert_eq!((verdict.passes, verdict.null_passes), (Some(true), None));
+        raw.add("xadd-c50", "null", 1, "rate", &115);
+        gate.bound = 1.15;
+        let verdict = gate.judge(&raw);
+        assert_eq!((verdict.passes, verdict.null_passes), (Some(false), Some(true)));
         gate.bound = 1.2;
-        assert_eq!(gate.judge(&raw).passes, Some(false));
+        let verdict = gate.judge(&raw);
+        assert_eq!((verdict.passes, verdict.null_passes), (Some(false), Some(false)));
         gate.case = "xadd-c1";
         assert_eq!(gate.judge(&raw).passes, None);
     }
