@@ -23,11 +23,16 @@ const END_MAX: Duration = Duration::from_secs(20);
 const ATTEMPTS_MAX: u32 = 3;
 
 /// `levada serve` goes on behind the command that started it, and begins when the one before has
-/// let go of the data.
+/// let go of data and port: a process that was killed loses its program before its files, and those
+/// go with the last of its threads.
 const LEVADA: &str = r#"#!/bin/sh
+has_ended() {
+    [ ! -d "/proc/$1" ] && return
+    grep -q "^State:.Z" "/proc/$1/status" && [ "$(ls "/proc/$1/task" | wc -l)" -le 1 ]
+} 2> /dev/null
 if [ "$1" = serve ]; then
     if [ -f "$GUIDE/pid" ]; then
-        while [ -e "/proc/$(cat "$GUIDE/pid")/exe" ]; do sleep 0.01; done
+        until has_ended "$(cat "$GUIDE/pid")"; do sleep 0.01; done
     fi
     echo $$ > "$GUIDE/pid"
     exec "$GUIDE_LEVADA" "$@" >> "$GUIDE/log" 2>&1
