@@ -10,6 +10,13 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Write as _};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::POLL;
+
+/// Longest wait for whoever had a book and is ending: a killed process, or a child that was forked
+/// from us and has not begun its program.
+const ENDING_MAX: Duration = Duration::from_secs(2);
 
 /// An open book. The process that has it holds a lock on its file, which ends with the process.
 #[derive(Debug)]
@@ -27,16 +34,27 @@ struct Inner {
     repeats: u64,
 }
 
+fn lock(file: &File, path: &Path) -> io::Result<()> {
+    let started = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(()),
+            Err(TryLockError::Error(error)) => return Err(error),
+            Err(TryLockError::WouldBlock) if started.elapsed() < ENDING_MAX => {
+                std::thread::sleep(POLL);
+            }
+            Err(TryLockError::WouldBlock) => {
+                return Err(io::Error::other(format!("another process has {}", path.display())));
+            }
+        }
+    }
+}
+
 impl Book {
     /// Opens a book, made where it is missing. Fails where another process has it.
     pub fn open(path: &Path) -> io::Result<Self> {
         let file = OpenOptions::new().create(true).append(true).read(true).open(path)?;
-        file.try_lock().map_err(|error| match error {
-            TryLockError::Error(error) => error,
-            TryLockError::WouldBlock => {
-                io::Error::other(format!("another process has {}", path.display()))
-            }
-        })?;
+        lock(&file, path)?;
         let lines = lines(path)?;
         let len = lines.iter().map(|(key, text)| (key.len() + text.len() + 2) as u64).sum();
         file.set_len(len)?;

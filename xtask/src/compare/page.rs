@@ -39,7 +39,8 @@ fn text(raw: &Raw) -> String {
 
 /// The gates, as a table.
 pub(super) fn gates(raw: &Raw) -> String {
-    let head = "| gate | ours | best of theirs | null | ratio | must be | |\n|---|---:|---:|---:|---:|---:|---|\n";
+    let head = "| gate | ours | best of theirs | null | ratio | must be | |\n\
+                |---|---:|---:|---:|---:|---:|---|\n";
     let mut text = head.to_owned();
     let (mut passed, mut failed) = (0, 0);
     for gate in GATES {
@@ -184,8 +185,8 @@ const GATES_INTRODUCTION: &str = "
 
 ## Gates
 
-Ours divided by the best of Redis 8.6, Redis 8.2 and Valkey 9.1, by the medians. Where null fails, too,
-the machine and the client are the bound, and no engine behind our loop could pass.
+Ours divided by the best of Redis 8.6, Redis 8.2 and Valkey 9.1, by the medians. Where null fails,
+too, the machine and the client are the bound, and no engine behind our loop could pass.
 
 ";
 
