@@ -138,20 +138,12 @@ fn levada(has_debug: bool) -> Result<Peer> {
     if !has_debug {
         return Peer::levada();
     }
-    let build = |features: &[&str]| -> Result<()> {
-        let mut cargo = workspace::cargo();
-        let built = ["build", "--quiet", "--workspace", "--bin", "levada", "--example", "hello"];
-        let built = cargo.args(built).args(features).status()?;
-        ensure!(built.success(), "levada does not build");
-        Ok(())
-    };
     // Put aside, so that no other verb finds a binary that has DEBUG.
-    let target = workspace::target_dir();
-    let aside = target.join("with-debug");
+    let aside = workspace::target_dir().join("with-debug");
     std::fs::create_dir_all(&aside)?;
-    build(&["--features", "levada-cli/debug-shim"])?;
-    std::fs::copy(target.join("debug/levada"), aside.join("levada"))?;
-    build(&[])?;
+    let built = workspace::build_with(&["levada"], &["levada-cli/debug-shim"])?;
+    std::fs::copy(built.join("levada"), aside.join("levada"))?;
+    workspace::build(&["levada"])?;
     Peer::program(&aside.join("levada"))
 }
 

@@ -27,20 +27,26 @@ pub fn cargo() -> Command {
 /// Builds programs of the workspace as the tests are built: `cargo build -p` would build most of
 /// what they depend on once more, with other features. Answers where they are.
 pub fn build(programs: &[&str]) -> Result<PathBuf> {
+    build_with(programs, &[])
+}
+
+/// The same with features of packages, as `--features` names them.
+pub fn build_with(programs: &[&str], features: &[&str]) -> Result<PathBuf> {
     // An example makes it a build of tests, by its features.
-    build_with(programs, &["hello"])
+    run_build(programs, &["hello"], features)
 }
 
 /// Builds examples of the crate `levada`; answers where they are.
 pub fn build_examples(examples: &[&str]) -> Result<PathBuf> {
-    build_with(&[], examples).map(|place| place.join("examples"))
+    run_build(&[], examples, &[]).map(|place| place.join("examples"))
 }
 
-fn build_with(programs: &[&str], examples: &[&str]) -> Result<PathBuf> {
+fn run_build(programs: &[&str], examples: &[&str], features: &[&str]) -> Result<PathBuf> {
     let mut cargo = cargo();
     cargo.args(["build", "--quiet", "--workspace"]);
     cargo.args(programs.iter().flat_map(|program| ["--bin", program]));
     cargo.args(examples.iter().flat_map(|example| ["--example", example]));
+    cargo.args(features.iter().flat_map(|feature| ["--features", feature]));
     ensure!(cargo.status()?.success(), "{programs:?} and {examples:?} do not build");
     Ok(target_dir().join("debug"))
 }

@@ -2,11 +2,11 @@
 
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use levada::Event as _;
-use stage::{Directory, Process, until};
+use stage::{Directory, Process, until, until_moved};
 
 use crate::compare;
 use crate::event::{self, Unpaid};
@@ -49,16 +49,11 @@ fn on(args: &Args, dir: &Path) -> Result<bool> {
 
     println!("--- {} orders on {url}, {} s to pay", args.orders, args.deadline);
     let mut first = serve(args, &url, dir, false)?;
-    let mut moved = (Instant::now(), 0);
-    until("a quarter of the orders is shipped", STEP_MAX, || {
+    until_moved("a quarter of the orders is shipped", STEP_MAX, STALL_MAX, || {
         first.check_running()?;
         let steps = books.lines("carrier")?;
-        if steps.len() != moved.1 {
-            moved = (Instant::now(), steps.len());
-        }
-        ensure!(moved.0.elapsed() < STALL_MAX, "the carrier has heard nothing for a minute");
         let shipped = steps.iter().filter(|(key, _)| key.starts_with("ship ")).count() as u64;
-        Ok((shipped >= args.orders / 4).then_some(()))
+        Ok((steps.len() as u64, shipped >= args.orders / 4))
     })?;
     first.kill()?;
     println!("--- killed (-9) with {} parcels on their way", books.lines("carrier")?.len());

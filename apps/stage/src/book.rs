@@ -10,9 +10,9 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Write as _};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crate::POLL;
+use crate::until;
 
 /// Longest wait for whoever had a book and is ending: a killed process, or a child that was forked
 /// from us and has not begun its program.
@@ -35,19 +35,12 @@ struct Inner {
 }
 
 fn lock(file: &File, path: &Path) -> io::Result<()> {
-    let started = Instant::now();
-    loop {
-        match file.try_lock() {
-            Ok(()) => return Ok(()),
-            Err(TryLockError::Error(error)) => return Err(error),
-            Err(TryLockError::WouldBlock) if started.elapsed() < ENDING_MAX => {
-                std::thread::sleep(POLL);
-            }
-            Err(TryLockError::WouldBlock) => {
-                return Err(io::Error::other(format!("another process has {}", path.display())));
-            }
-        }
-    }
+    let locked = until("the book is free", ENDING_MAX, || match file.try_lock() {
+        Ok(()) => Ok(Some(Ok(()))),
+        Err(TryLockError::Error(error)) => Ok(Some(Err(error))),
+        Err(TryLockError::WouldBlock) => Ok(None),
+    });
+    locked.map_err(|_| io::Error::other(format!("another process has {}", path.display())))?
 }
 
 impl Book {

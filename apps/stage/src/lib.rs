@@ -70,6 +70,27 @@ pub fn free_port() -> Result<u16> {
         .context("no port of the loopback is free")
 }
 
+/// Looks until it is so. Each look answers what has moved so far, too: fails where that stands
+/// still for `stall`, where a look fails, or behind `limit`.
+pub fn until_moved(
+    what: &str,
+    limit: Duration,
+    stall: Duration,
+    mut look: impl FnMut() -> Result<(u64, bool)>,
+) -> Result<()> {
+    let mut moved = (Instant::now(), 0);
+    until(what, limit, || {
+        let (count, is_so) = look()?;
+        if count != moved.1 {
+            moved = (Instant::now(), count);
+        }
+        if moved.0.elapsed() >= stall {
+            bail!("nothing moved for {} s; waited until {what}", stall.as_secs());
+        }
+        Ok(is_so.then_some(()))
+    })
+}
+
 /// Looks until there is something, and answers it. Fails where a look fails, or behind `limit`.
 pub fn until<T>(
     what: &str,

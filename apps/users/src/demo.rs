@@ -3,11 +3,11 @@
 
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use levada::Event as _;
-use stage::{Directory, Process, until};
+use stage::{Directory, Process, until, until_moved};
 
 use crate::event::{Change, Mail};
 use crate::sink::Sink;
@@ -47,15 +47,20 @@ fn on(args: &Args, dir: &Path) -> Result<bool> {
     let all = plan::requests(args.users).len();
     println!("--- {} users on {url}; the mail system is down", args.users);
     let mut first = start(args, &url, dir, port, false)?;
-    wait("half of the requests are done without a mail system", || {
-        first.check_running()?;
-        let done = stage::lines(&serve::door(dir))?.len();
-        Ok((done as u64 + sink.refused(), done * 2 >= all && sink.refused() > 0))
-    })?;
+    until_moved(
+        "half of the requests are done without a mail system",
+        STEP_MAX,
+        STALL_MAX,
+        || {
+            first.check_running()?;
+            let done = stage::lines(&serve::door(dir))?.len();
+            Ok((done as u64 + sink.refused(), done * 2 >= all && sink.refused() > 0))
+        },
+    )?;
     ensure!(sink.taken().is_empty(), "a mail came through a closed door");
     println!("--- it is up; it had refused {} connections", sink.refused());
     sink.open();
-    wait("a quarter of the mails is there", || {
+    until_moved("a quarter of the mails is there", STEP_MAX, STALL_MAX, || {
         first.check_running()?;
         let taken = sink.taken().len() as u64;
         Ok((taken, taken >= args.users / 4))
@@ -70,19 +75,6 @@ fn on(args: &Args, dir: &Path) -> Result<bool> {
     })?;
     println!("users: {}", if is_equal { "EQUAL" } else { "DIFFERENT" });
     Ok(is_equal)
-}
-
-/// Looks until it is so; fails where what is counted does not grow for a minute.
-fn wait(what: &str, mut look: impl FnMut() -> Result<(u64, bool)>) -> Result<()> {
-    let mut moved = (Instant::now(), 0);
-    until(what, STEP_MAX, || {
-        let (count, is_so) = look()?;
-        if count != moved.1 {
-            moved = (Instant::now(), count);
-        }
-        ensure!(moved.0.elapsed() < STALL_MAX, "nothing moved for a minute; waited until {what}");
-        Ok(is_so.then_some(()))
-    })
 }
 
 /// What is there already would be counted, too.
