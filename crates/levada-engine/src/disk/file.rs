@@ -1,7 +1,9 @@
 //! The real disk: files below a data directory.
 //!
-//! Positioned reads and writes only, no mmap (an I/O error must be an error, not a signal), no
-//! `O_DIRECT`. Work on the background lane goes through a bounded queue to a few threads, so that
+//! Positioned reads and writes only, no mmap (an I/O error must be an error, not a signal). Whole
+//! pages that nobody waits for in the loop go past the system's cache (`O_DIRECT`), where the file
+//! system can: they would only push out what others read, and memory that the system has to find
+//! for them first costs more than the write. Work on the background lane goes through a bounded queue to a few threads, so that
 //! the syncs of the log do not stand before a short read; what they finish is fetched by the owner
 //! with [`Disk::poll_completed`]. The directory is locked as long as the disk lives: the kernel
 //! gives the lock back when the process ends, however it ends.
@@ -12,14 +14,14 @@
 
 use std::{
     fmt, fs, io,
-    os::unix::fs::{FileExt, MetadataExt},
+    os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt},
     path::{self, Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 
 pub use super::background::Waker;
 use super::{
-    Completion, Disk, FileId, LOG_SYNCS_MAX, Lane, Open, Operation, Ticket,
+    Buffer, Completion, Disk, FileId, LOG_SYNCS_MAX, Lane, Open, Operation, PAGE_BYTES, Ticket,
     background::{Background, Work},
 };
 use crate::{
@@ -55,6 +57,9 @@ struct OpenFile {
     path: PathBuf,
     /// Device and inode.
     identity: (u64, u64),
+    /// The same past the system's cache, from the first write that wants it; `None` where the file
+    /// system has no such thing.
+    direct: OnceLock<Option<fs::File>>,
 }
 
 /// One operation on its way to a worker.
@@ -62,6 +67,7 @@ struct Job {
     ticket: Ticket,
     file: io::Result<Arc<OpenFile>>,
     operation: Operation,
+    lane: Lane,
 }
 
 impl FileDisk {
@@ -194,7 +200,7 @@ impl Disk for FileDisk {
     fn submit(&mut self, operation: Operation, lane: Lane) -> Ticket {
         let ticket = Ticket(self.next_ticket);
         self.next_ticket += 1;
-        let job = Job { ticket, file: self.file(file_of(&operation)), operation };
+        let job = Job { ticket, file: self.file(file_of(&operation)), operation, lane };
         match lane {
             Lane::Inline => self.background.carry_out(job),
             Lane::Background => self.background.submit(job),
@@ -257,10 +263,10 @@ impl Work for Job {
     type Done = Completion;
 
     fn carry_out(self) -> Completion {
-        let Self { ticket, file, operation } = self;
+        let Self { ticket, file, operation, lane } = self;
         let syncs = matches!(operation, Operation::Sync { .. } | Operation::WriteSync { .. });
         let watch = syncs.then(Stopwatch::start);
-        let result = file.and_then(|file| carry_out(&file, operation));
+        let result = file.and_then(|file| carry_out(&file, operation, lane));
         Completion { ticket, result, sync_us: watch.map(Stopwatch::elapsed_us) }
     }
 }
@@ -268,7 +274,36 @@ impl Work for Job {
 impl OpenFile {
     fn new(file: fs::File, path: PathBuf) -> io::Result<Self> {
         let identity = identity(&file.metadata()?);
-        Ok(Self { file, path, identity })
+        Ok(Self { file, path, identity, direct: OnceLock::new() })
+    }
+
+    /// Writes whole pages past the system's cache if that can be, and anything else through it.
+    fn write_direct(&self, bytes: &Buffer, offset: u64) -> io::Result<()> {
+        let is_page = |place: u64| place.is_multiple_of(PAGE_BYTES as u64);
+        if bytes.is_pages()
+            && is_page(offset)
+            && let Some(direct) = self.direct.get_or_init(|| self.open_direct())
+        {
+            match direct.write_all_at(bytes, offset) {
+                // It wants larger pages than ours.
+                Err(error) if error.kind() == io::ErrorKind::InvalidInput => {}
+                done => return done,
+            }
+        }
+        self.file.write_all_at(bytes, offset)
+    }
+
+    #[cfg(target_os = "linux")]
+    fn open_direct(&self) -> Option<fs::File> {
+        let flags = rustix::fs::OFlags::DIRECT.bits().cast_signed();
+        let file = fs::OpenOptions::new().write(true).custom_flags(flags).open(&self.path).ok()?;
+        // Another file stands there now: the next sync says so.
+        (identity(&file.metadata().ok()?) == self.identity).then_some(file)
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn open_direct(&self) -> Option<fs::File> {
+        None
     }
 
     /// Syncs the data; fails, too, where nobody would find them.
@@ -329,13 +364,17 @@ fn held(locked: Result<(), fs::TryLockError>, shown: &str) -> Result<(), Error> 
     }
 }
 
-fn carry_out(open: &OpenFile, operation: Operation) -> io::Result<Vec<u8>> {
+fn carry_out(open: &OpenFile, operation: Operation, lane: Lane) -> io::Result<Vec<u8>> {
     let file = &open.file;
     match operation {
-        Operation::Write { offset, bytes, .. } => file.write_all_at(&bytes, offset)?,
+        // What is not to be durable at once the device may have later than the caller.
+        Operation::Write { offset, bytes, .. } if lane == Lane::Inline => {
+            file.write_all_at(&bytes, offset)?;
+        }
+        Operation::Write { offset, bytes, .. } => open.write_direct(&bytes, offset)?,
         Operation::Sync { .. } => open.sync()?,
         Operation::WriteSync { offset, bytes, .. } => {
-            file.write_all_at(&bytes, offset)?;
+            open.write_direct(&bytes, offset)?;
             open.sync()?;
         }
         Operation::Read { offset, len, .. } => {
@@ -417,24 +456,44 @@ mod tests {
             io::ErrorKind::AlreadyExists
         );
         for lane in [Lane::Inline, Lane::Background] {
-            let bytes: Arc<[u8]> = Arc::from(&b"hello"[..]);
+            let bytes = Buffer::from(&b"hello"[..]);
             let write = Operation::WriteSync { file, offset: 3, bytes };
             let ticket = disk.submit(write, lane);
             let done = finish_all(&mut disk, &[ticket]);
             assert!(done[0].result.is_ok() && done[0].ticket == ticket);
-            let read = Operation::Read { file, offset: 2, len: 100 };
+            let read = Operation::Read { file, offset: 2, len: 6 };
             let ticket = disk.submit(read, lane);
             let mut done = finish_all(&mut disk, &[ticket]);
             assert_eq!(done.remove(0).result.expect("read"), b"\0hello");
         }
         assert_eq!(disk.len(file).expect("open"), 8);
+        // Whole pages, which may go another way, over bytes that the system's cache has.
+        for (lane, byte) in [(Lane::Inline, 1), (Lane::Background, 2)] {
+            for sync in [false, true] {
+                let mut pages = Buffer::pages(2 * PAGE_BYTES, None);
+                pages.get_mut().expect("nobody else has it").fill(byte + u8::from(sync));
+                let (bytes, offset) = (pages.clone(), PAGE_BYTES as u64);
+                let ticket = disk.submit(
+                    match sync {
+                        false => Operation::Write { file, offset, bytes },
+                        true => Operation::WriteSync { file, offset, bytes },
+                    },
+                    lane,
+                );
+                finish_all(&mut disk, &[ticket]).remove(0).result.expect("written");
+                let mut read = vec![0; 5 * PAGE_BYTES];
+                assert_eq!(disk.read_at(file, 0, &mut read).expect("read"), 3 * PAGE_BYTES);
+                assert_eq!(&read[..8], b"\0\0\0hello");
+                assert_eq!(read[PAGE_BYTES..3 * PAGE_BYTES], pages[..]);
+            }
+        }
         disk.rename("a/b", "a/c").expect("renamed");
         disk.sync_directory("a").expect("synced");
         assert_eq!(disk.list("a").expect("listed"), ["c"]);
         disk.unlink("a/c").expect("unlinked");
         assert!(disk.free_space().expect("known") > 0);
         drop(disk); // Ends the workers, so every wake-up has happened.
-        assert_eq!(woken.load(Ordering::SeqCst), 2);
+        assert_eq!(woken.load(Ordering::SeqCst), 4);
     }
 
     #[test]
@@ -456,7 +515,7 @@ mod tests {
         disk.list("log").expect("created");
         let file = disk.open("log/1", Open::New).expect("new");
         done(&data);
-        let bytes: Arc<[u8]> = Arc::from(&b"late"[..]);
+        let bytes = Buffer::from(&b"late"[..]);
         let operations =
             [Operation::Sync { file }, Operation::WriteSync { file, offset: 0, bytes }];
         let mut results = vec![disk.reopen(file, "log/1").map(drop)];

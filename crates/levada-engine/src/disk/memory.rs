@@ -201,7 +201,7 @@ mod tests {
     fn a_clone_is_an_image_of_its_moment() {
         let mut disk = MemoryDisk::new();
         let file = disk.open("a", Open::New).expect("new");
-        let write = |bytes: &[u8]| Operation::Write { file, offset: 2, bytes: Arc::from(bytes) };
+        let write = |bytes: &[u8]| Operation::Write { file, offset: 2, bytes: bytes.into() };
         disk.submit(write(b"one"), Lane::Background);
         let image = disk.clone();
         disk.submit(write(b"two"), Lane::Inline);

@@ -13,11 +13,14 @@
 //! wants that has a handle for each ([`Disk::reopen`]).
 
 pub(crate) mod background;
+mod buffer;
 pub mod file;
 pub mod memory;
 
-use std::{io, sync::Arc};
+use std::io;
 
+pub use self::buffer::Buffer;
+pub(crate) use self::buffer::PAGE_BYTES;
 use crate::threads;
 
 /// Syncs that a log may have under way at once; they are long.
@@ -52,14 +55,14 @@ pub enum Lane {
 /// Something for the device to do. Operations may complete in any order.
 #[derive(Clone, Debug)]
 pub enum Operation {
-    /// Put bytes at an offset.
+    /// Put bytes at an offset; whole pages at the place of a page may go past the system's cache.
     Write {
         /// Which file.
         file: FileId,
         /// Where, in bytes.
         offset: u64,
         /// What.
-        bytes: Arc<[u8]>,
+        bytes: Buffer,
     },
     /// Make completed writes to this file durable (fdatasync).
     Sync {
@@ -73,7 +76,7 @@ pub enum Operation {
         /// Where, in bytes.
         offset: u64,
         /// What.
-        bytes: Arc<[u8]>,
+        bytes: Buffer,
     },
     /// Get bytes.
     Read {

@@ -4,10 +4,9 @@ use std::{
     collections::BTreeMap,
     fmt,
     io::{self, ErrorKind},
-    sync::Arc,
 };
 
-use levada_engine::disk::{Completion, Disk, FileId, Lane, Open, Operation, Ticket};
+use levada_engine::disk::{Buffer, Completion, Disk, FileId, Lane, Open, Operation, Ticket};
 
 use super::{
     image::{Image, SECTOR, Temper},
@@ -282,7 +281,7 @@ impl FaultDisk {
         self.done.push((begun.ticket, outcome));
     }
 
-    fn write(&mut self, file: u32, offset: u64, bytes: &Arc<[u8]>) -> Outcome {
+    fn write(&mut self, file: u32, offset: u64, bytes: &Buffer) -> Outcome {
         self.counters.writes += 1;
         let offset = place(offset)?;
         let end = offset.checked_add(bytes.len()).ok_or(TOO_LARGE)?;
@@ -322,7 +321,7 @@ impl FaultDisk {
         Ok(Vec::new())
     }
 
-    pub(super) fn put(&mut self, file: u32, offset: usize, bytes: &Arc<[u8]>, len: usize) {
+    pub(super) fn put(&mut self, file: u32, offset: usize, bytes: &Buffer, len: usize) {
         self.change += 1;
         let change = self.change;
         self.image(file).write(change, offset, bytes, len);
@@ -551,7 +550,7 @@ impl Disk for FaultDisk {
 
 impl Begun {
     /// File, place and bytes, if this writes and can.
-    pub(super) fn write(&self) -> Option<(u32, usize, &Arc<[u8]>)> {
+    pub(super) fn write(&self) -> Option<(u32, usize, &Buffer)> {
         match &self.operation {
             Operation::Write { offset, bytes, .. } | Operation::WriteSync { offset, bytes, .. } => {
                 Some((self.file.ok()?, place(*offset).ok()?, bytes))

@@ -10,6 +10,8 @@ use std::{
     sync::Arc,
 };
 
+use levada_engine::disk::Buffer;
+
 use crate::random::Random;
 
 /// What the medium writes whole or not at all, in bytes.
@@ -44,7 +46,7 @@ enum What {
 #[derive(Clone, Debug)]
 struct Piece {
     start: usize,
-    bytes: Arc<[u8]>,
+    bytes: Buffer,
     range: Range<usize>,
     /// A failed sync has claimed it: no later sync writes it for its own sake.
     clean: bool,
@@ -98,7 +100,7 @@ impl Image {
     }
 
     /// Writes the first `len` of `bytes`.
-    pub(super) fn write(&mut self, number: u64, offset: usize, bytes: &Arc<[u8]>, len: usize) {
+    pub(super) fn write(&mut self, number: u64, offset: usize, bytes: &Buffer, len: usize) {
         let end = offset + len;
         if len > 0 && end > self.live.len() {
             self.set_len(number, end);
@@ -109,7 +111,7 @@ impl Image {
             let stop = end.min((start / SECTOR + 1) * SECTOR);
             let piece = Piece {
                 start,
-                bytes: Arc::clone(bytes),
+                bytes: bytes.clone(),
                 range: start - offset..stop - offset,
                 clean: false,
             };

@@ -1,7 +1,7 @@
 //! What the fault disk must and must not do. A test of the form "may" looks for a seed where it
 //! happens and one where it does not, so that it fails when a fault is never injected.
 
-use std::{collections::BTreeSet, io::ErrorKind, sync::Arc};
+use std::{collections::BTreeSet, io::ErrorKind};
 
 use levada_engine::disk::{Disk, FileId, Lane, Open, Operation};
 
@@ -21,7 +21,7 @@ fn outcomes<T: Ord>(run: impl Fn(FaultDisk) -> T) -> BTreeSet<T> {
 }
 
 fn write(file: FileId, offset: u64, bytes: &[u8]) -> Operation {
-    let bytes = Arc::from(bytes);
+    let bytes = bytes.into();
     Operation::Write { file, offset, bytes }
 }
 
@@ -119,7 +119,7 @@ fn a_write_with_sync_is_durable_when_it_has_completed() {
     let survived = outcomes(|mut disk| {
         let file = durable_file(&mut disk, "f", &[OLD; 900]);
         done(&mut disk, write(file, 0, &[NEW; 10]));
-        let bytes = Arc::from([NEW; 10]);
+        let bytes = vec![NEW; 10].into();
         let offset = 890;
         let both = Operation::WriteSync { file, offset, bytes };
         disk.submit(both, Lane::Background);

@@ -13,7 +13,7 @@
 //! What is copied is checked, and what stands in the copy already is compared with it: a directory
 //! with a copy of another one is refused.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::collections::BTreeSet;
 
 use super::{
     blocks::{self, BlockKey, Blocks},
@@ -28,7 +28,7 @@ use super::{
     settings::LocalSettings,
 };
 use crate::{
-    disk::{Disk, FileId, Open, Operation},
+    disk::{Buffer, Disk, FileId, Open, Operation},
     error::{Error, ErrorKind, Place},
     store::Lsn,
 };
@@ -255,7 +255,7 @@ impl<S: Disk, T: Disk> Backup<S, T> {
             for batch in of_file {
                 let bytes = batch.bytes();
                 // Files are made anew from old ones: what stands there is of no interest.
-                to.write(&mut self.target, batch.place().offset, Arc::clone(&bytes))?;
+                to.write(&mut self.target, batch.place().offset, bytes.clone())?;
                 self.round.batches += 1;
                 self.round.bytes += bytes.len() as u64;
             }
@@ -339,11 +339,11 @@ impl Target {
         if !may_differ {
             return Err(foreign(&format!("{} has other bytes at {at}", self.path)));
         }
-        self.write(io, at, Arc::from(bytes))?;
+        self.write(io, at, bytes.into())?;
         Ok(true)
     }
 
-    fn write<T: Disk>(&mut self, io: &mut Io<T>, at: u64, bytes: Arc<[u8]>) -> Result<(), Error> {
+    fn write<T: Disk>(&mut self, io: &mut Io<T>, at: u64, bytes: Buffer) -> Result<(), Error> {
         self.is_changed = true;
         let write = Operation::Write { file: self.file, offset: at, bytes };
         io.run("cannot write", &self.path, write).map(drop)

@@ -181,7 +181,7 @@ impl Writer {
         let bytes: Arc<[u8]> = Arc::from(self.chunk.as_slice());
         self.chunk.clear();
         let len = bytes.len();
-        let write = Operation::Write { file: self.file, offset: self.to.len, bytes };
+        let write = Operation::Write { file: self.file, offset: self.to.len, bytes: bytes.into() };
         self.to.len += len as u64;
         self.in_flight += len;
         io.begin(write, Purpose::CheckpointWrite(len));

@@ -5,11 +5,14 @@
 //! number of the file and the offset at which they stand: bytes of another file or another place
 //! fail like damaged ones.
 
-use crate::error::{Error, ErrorKind};
+use crate::{
+    disk::PAGE_BYTES,
+    error::{Error, ErrorKind},
+};
 
 /// The unit in which files are prepared and padded; a page that holds acknowledged bytes is never
 /// written again.
-pub(super) const PAGE: u64 = 4096;
+pub(super) const PAGE: u64 = PAGE_BYTES as u64;
 /// The version of every structure that this program writes; it reads no other.
 pub(super) const VERSION: u32 = 1;
 

@@ -26,8 +26,8 @@ pub(super) enum Purpose {
     LogSync(u64),
     /// A piece of the spare log file in the making, or its sync.
     Spare,
-    /// A block on its way to a segment file, with its number in order of submission.
-    BlockWrite(BlockKey, Location, u64),
+    /// Blocks on their way to a segment file, by the number in order of submission.
+    RunWrite(u64),
     /// A block on its way back.
     BlockRead(BlockKey, Location),
     /// A segment file, by its number, with the last block write that the sync covers.

@@ -109,7 +109,7 @@ impl<D: Disk> Io<D> {
         let bytes = self.reserve.lacks().min(PIECE);
         let zeros: Arc<[u8]> =
             std::iter::repeat_n(0, usize::try_from(bytes).expect("a piece is small")).collect();
-        let write = Operation::Write { file, offset: self.reserve.len, bytes: zeros };
+        let write = Operation::Write { file, offset: self.reserve.len, bytes: zeros.into() };
         self.reserve.growing = Some(bytes);
         self.begin(write, Purpose::Reserve);
     }

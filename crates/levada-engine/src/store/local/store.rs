@@ -149,9 +149,7 @@ impl<D: Disk> LocalStore<D> {
                 Purpose::LogSync(number) => self.log.synced(&mut self.io, number, result)?,
                 Purpose::Spare => self.log.files.prepared(&mut self.io, &result),
                 Purpose::Reserve => self.io.reserve_grown(result.is_ok()),
-                Purpose::BlockWrite(key, location, sequence) => {
-                    self.blocks.written(key, location, sequence, result)?;
-                }
+                Purpose::RunWrite(sequence) => self.blocks.written(sequence, result)?,
                 Purpose::Scrub(key, location) => {
                     self.blocks.scrubbed(key, location, &result);
                 }
@@ -275,9 +273,8 @@ impl<D: Disk> LocalStore<D> {
         self.next_checkpoint += u64::from(whole);
         let position = self.log.position();
         let mut writer = Writer::begin(&mut self.io, base, number, position.lsn)?;
-        let io = &mut self.io;
-        let piece = |id, change, bytes: &[u8]| writer.piece(io, id, change, bytes);
-        let frozen = self.blocks.freeze(whole, piece)?;
+        let piece = |io: &mut Io<D>, id, change, bytes: &[u8]| writer.piece(io, id, change, bytes);
+        let frozen = self.blocks.freeze(&mut self.io, whole, piece)?;
         self.checkpoint =
             Some(Checkpoint { position, whole, writer, frozen, phase: Phase::Pieces });
         Ok(whole)

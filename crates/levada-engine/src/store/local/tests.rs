@@ -439,13 +439,39 @@ fn what_follows_a_checkpoint_begins_at_a_page() {
         disk.bytes(&path.expect("one block"))
     };
     let before = segment(store.disk());
-    assert_ne!(before.len() % 4096, 0);
+    assert_eq!(before.len() % 4096, 0);
+    assert_eq!(before.last(), Some(&0), "the block ends before its page does");
     store.put_block(5, 3, block(5, 3)).expect("a sound disk");
-    settle(&mut store);
+    checkpoint(&mut store);
     let after = segment(store.disk());
-    let page = before.len().next_multiple_of(4096);
-    assert!(after[before.len()..page].iter().all(|byte| *byte == 0));
-    assert_eq!(after[page..page + 4], *b"LVS1");
+    assert!(after[..before.len()] == before[..]);
+    assert_eq!(after[before.len()..][..4], *b"LVS1");
+}
+
+#[test]
+fn blocks_wait_for_each_other_and_what_is_dropped_meanwhile_is_not_written() {
+    let mut store = filled(1);
+    let segments = |disk: &CrashDisk| {
+        let paths = disk.paths().into_iter().filter(|path| has_end(path, ".seg"));
+        paths.map(|path| disk.bytes(&path)).filter(|bytes| !bytes.is_empty()).collect::<Vec<_>>()
+    };
+    for number in 2..6 {
+        store.put_block(5, number, block(5, number)).expect("a sound disk");
+    }
+    settle(&mut store);
+    assert!(segments(store.disk()).is_empty(), "there is nothing to write yet");
+    let found = store.fetch(5, 3);
+    assert!(matches!(found, Fetch::Ready(ready) if ready.bytes() == block(5, 3).bytes()));
+    store.drop_before(5, 5);
+    checkpoint(&mut store);
+    let written = segments(store.disk());
+    assert_eq!(written.len(), 1);
+    let heads = written[0].windows(4).filter(|bytes| bytes == b"LVS1").count();
+    assert_eq!(heads, 1, "one block was left");
+    store.put_block(5, 6, block(5, 6)).expect("a sound disk");
+    store.drop_object(5);
+    checkpoint(&mut store);
+    assert!(segments(store.disk()).is_empty(), "nothing was left");
 }
 
 #[test]
@@ -601,6 +627,7 @@ fn a_block_that_cannot_be_written_is_an_error_and_no_full_disk() {
     let mut store = filled(2);
     let disk = store.disk().clone();
     store.put_block(1, 0, block(1, 0)).expect("nothing is written yet");
+    store.checkpoint_begin().expect("its write is under way only");
     disk.stop_after(0);
     let failed = (0..100).any(|_| {
         store.wait();

@@ -143,14 +143,15 @@ impl SegmentFiles {
         self.next
     }
 
-    /// Where the next block of an object goes.
-    pub(super) fn room<D: Disk>(
+    /// Where the next block of an object goes, of `len` bytes.
+    pub(super) fn add<D: Disk>(
         &mut self,
         io: &mut Io<D>,
         object: ObjectNumber,
         pack: bool,
         current: Option<SegmentId>,
-    ) -> Result<(SegmentId, FileId, u32), Error> {
+        len: u32,
+    ) -> Result<(SegmentId, u32), Error> {
         let current = if pack { self.pack } else { current };
         let open = current.and_then(|id| {
             let file = self.files.get(&id)?;
@@ -160,18 +161,26 @@ impl SegmentFiles {
             Some(found) => found,
             None => (self.create(io, object, pack)?, 0),
         };
-        let file = self.open(io, id, object)?;
-        let offset = u32::try_from(end).expect("segment_bytes is validated");
-        Ok((id, file, offset))
-    }
-
-    /// A write of `len` bytes at the end of a file begins; returns its number.
-    pub(super) fn writing(&mut self, id: SegmentId, len: u32) -> u64 {
-        self.last_write += 1;
-        self.writes.insert(self.last_write);
         if let Some(file) = self.files.get_mut(&id) {
             file.end += u64::from(len);
             file.live += 1;
+        }
+        let offset = u32::try_from(end).expect("segment_bytes is validated");
+        Ok((id, offset))
+    }
+
+    /// What is added to a file from here on begins on a page of its own.
+    pub(super) fn end_run(&mut self, id: SegmentId) {
+        if let Some(file) = self.files.get_mut(&id) {
+            file.end = page_up(file.end);
+        }
+    }
+
+    /// A write of what was added to a file begins; returns its number.
+    pub(super) fn writing(&mut self, id: SegmentId) -> u64 {
+        self.last_write += 1;
+        self.writes.insert(self.last_write);
+        if let Some(file) = self.files.get_mut(&id) {
             file.writes += 1;
             file.last_write = self.last_write;
         }
@@ -217,8 +226,6 @@ impl SegmentFiles {
     pub(super) fn freeze(&mut self) -> Frozen {
         let mut frozen = Frozen { barrier: self.last_write, dirty: Vec::new(), dead: Vec::new() };
         for (id, file) in &mut self.files {
-            // What is appended from here on must not touch a page that the checkpoint covers.
-            file.end = page_up(file.end);
             if file.live == 0 && !file.condemned {
                 file.condemned = true;
                 frozen.dead.push((*id, file.object));

@@ -27,11 +27,18 @@ const MAGIC: u32 = u32::from_le_bytes(*b"LVS1");
 
 /// The bytes of a block at a place. The rows are below 4 GiB.
 pub(super) fn encode(key: BlockKey, file: u64, offset: u64, rows: &[u8]) -> Arc<[u8]> {
-    let len = u32::try_from(rows.len()).expect("the caller has checked the length");
     let mut bytes: Arc<[u8]> = std::iter::repeat_n(0, HEADER + rows.len()).collect();
     let out = Arc::get_mut(&mut bytes).expect("nobody else has it yet");
+    encode_in(out, key, file, offset, rows);
+    bytes
+}
+
+/// The same into `out`, which is just as long.
+pub(super) fn encode_in(out: &mut [u8], key: BlockKey, file: u64, offset: u64, rows: &[u8]) {
+    let len = u32::try_from(rows.len()).expect("the caller has checked the length");
     put(out, 0, &MAGIC.to_le_bytes());
     put(out, 4, &VERSION.to_le_bytes());
+    put(out, 12, &0u32.to_le_bytes());
     put(out, 16, &key.object.to_le_bytes());
     put(out, 24, &key.number.to_le_bytes());
     put(out, 32, &len.to_le_bytes());
@@ -39,7 +46,6 @@ pub(super) fn encode(key: BlockKey, file: u64, offset: u64, rows: &[u8]) -> Arc<
     put(out, HEADER, rows);
     let crc = crc_of(out, file, offset);
     put(out, 8, &crc.to_le_bytes());
-    bytes
 }
 
 /// The block whose bytes these are, or what is wrong with them.

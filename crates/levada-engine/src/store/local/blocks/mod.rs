@@ -1,6 +1,6 @@
 //! Sealed blocks: in memory until written, then on disk and, lately used, in a cache.
 //!
-//! A block is written in the background, unsynced, as soon as it is handed over; the checkpoint
+//! A block is written in the background, unsynced, together with those beside it; the checkpoint
 //! that names its place syncs it first. Until then the log can make it again. Rules:
 //!
 //! - A block is pinned in memory until its write has completed: it can always be read.
@@ -12,6 +12,7 @@ mod cache;
 mod files;
 mod format;
 mod locations;
+mod runs;
 
 use std::{
     cell::Cell,
@@ -22,7 +23,7 @@ use std::{
 
 use levada_core::block::Block;
 
-use self::{cache::Cache, files::SegmentFiles, locations::Locations};
+use self::{cache::Cache, files::SegmentFiles, locations::Locations, runs::Runs};
 use super::{
     checkpoint::Pieces,
     io::{Io, Purpose},
@@ -100,6 +101,7 @@ pub(super) struct Unsound {
 pub(super) struct Blocks {
     locations: Locations,
     files: SegmentFiles,
+    runs: Runs,
     /// Blocks below this number go to a pack.
     pack_below: u64,
     cache: Cache,
@@ -157,6 +159,7 @@ impl Blocks {
         Ok(Self {
             locations,
             files,
+            runs: Runs::default(),
             pack_below: settings.pack_blocks,
             cache: Cache::new(settings.cache_bytes),
             found: Cell::new(0),
@@ -190,7 +193,7 @@ impl Blocks {
         self.files.next_number()
     }
 
-    /// Takes a block over and begins its write.
+    /// Takes a block over, and begins the writes that are due.
     pub(super) fn put<D: Disk>(
         &mut self,
         io: &mut Io<D>,
@@ -202,40 +205,63 @@ impl Blocks {
             .map_err(|_| Error::new(ErrorKind::Invalid, "a block must be below 4 GiB"))?;
         let pack = key.number < self.pack_below;
         let current = self.locations.current(key.object);
-        let (id, file, offset) = self.files.room(io, key.object, pack, current)?;
+        let (id, offset) = self.files.add(io, key.object, pack, current, len)?;
         if !pack {
             self.locations.set_current(key.object, id);
         }
         let location = Location { file: id, offset, len };
-        let bytes = format::encode(key, id.number(), u64::from(offset), block.bytes());
-        let write = Operation::Write { file, offset: u64::from(offset), bytes };
-        let sequence = self.files.writing(id, len);
-        io.begin(write, Purpose::BlockWrite(key, location, sequence));
         if let Some(replaced) = self.locations.put(key, location) {
             self.files.release(replaced.file);
             self.cache.remove(key);
             self.damaged.remove(&key);
         }
         self.pinned.insert(key, (location, block));
+        self.runs.add(key, location);
+        self.write_runs(io, false)
+    }
+
+    /// Begins the writes of the runs that are due, or of all.
+    fn write_runs<D: Disk>(&mut self, io: &mut Io<D>, all: bool) -> Result<(), Error> {
+        while let Some(run) = self.runs.take_due(all) {
+            let pinned = &self.pinned;
+            let bytes = self.runs.encode(&run, |key, location, place| {
+                // It may have been dropped, or replaced, meanwhile.
+                let block = pinned.get(&key).filter(|(at, _)| *at == location);
+                let rows = block.map(|(_, block)| block.bytes());
+                let (file, offset) = (location.file.number(), u64::from(location.offset));
+                rows.map(|rows| format::encode_in(place, key, file, offset, rows)).is_some()
+            });
+            self.files.end_run(run.file);
+            if let Some(bytes) = bytes {
+                let file = self.files.open(io, run.file, run.object)?;
+                let sequence = self.files.writing(run.file);
+                let write = Operation::Write { file, offset: run.offset, bytes: bytes.clone() };
+                io.begin(write, Purpose::RunWrite(sequence));
+                self.runs.begin(sequence, run, bytes);
+            }
+        }
         Ok(())
     }
 
-    /// A block is written.
+    /// The write of a run has ended.
     pub(super) fn written(
         &mut self,
-        key: BlockKey,
-        location: Location,
         sequence: u64,
         result: io::Result<Vec<u8>>,
     ) -> Result<(), Error> {
-        let path = location.file.path(key.object);
+        let Some(run) = self.runs.end(sequence) else {
+            return Ok(());
+        };
+        let path = run.file.path(run.object);
         result.map_err(|error| Error::io("cannot write", &path, &error))?;
-        self.files.written(location.file, sequence);
-        // It may have been dropped, or replaced, meanwhile.
-        if self.pinned.get(&key).is_some_and(|(at, _)| *at == location)
-            && let Some((_, block)) = self.pinned.remove(&key)
-        {
-            self.cache.insert(key, block);
+        self.files.written(run.file, sequence);
+        for (key, location) in run.blocks {
+            // It may have been dropped, or replaced, meanwhile.
+            if self.pinned.get(&key).is_some_and(|(at, _)| *at == location)
+                && let Some((_, block)) = self.pinned.remove(&key)
+            {
+                self.cache.insert(key, block);
+            }
         }
         Ok(())
     }
@@ -460,14 +486,16 @@ impl Blocks {
     }
 
     /// Freezes what a checkpoint will cover, and says where its blocks stand.
-    pub(super) fn freeze(
+    pub(super) fn freeze<D: Disk>(
         &mut self,
+        io: &mut Io<D>,
         whole: bool,
-        piece: impl FnMut(PieceId, PieceChange, &[u8]) -> Result<(), Error>,
+        mut piece: impl FnMut(&mut Io<D>, PieceId, PieceChange, &[u8]) -> Result<(), Error>,
     ) -> Result<Frozen, Error> {
+        self.write_runs(io, true)?;
         let frozen = self.files.freeze();
         self.locations.forget_current(&frozen.dead);
-        self.locations.pieces(whole, piece)?;
+        self.locations.pieces(whole, |id, change, bytes| piece(io, id, change, bytes))?;
         Ok(frozen)
     }
 

@@ -17,10 +17,8 @@
 //! A batch begins at a page and never spans files. File number and offset are in the checksum but
 //! not in the bytes: stale bytes in a recycled file and misdirected writes fail it.
 
-use std::sync::Arc;
-
 use super::super::format::{PAGE, VERSION, checksum, page_up, put, u32_at, u64_at};
-use crate::store::Lsn;
+use crate::{disk::Buffer, store::Lsn};
 
 /// Bytes before the effects.
 pub(in super::super) const HEADER: usize = 56;
@@ -65,24 +63,21 @@ pub(in super::super) const fn padded(effects: usize) -> u64 {
 }
 
 /// The bytes of a batch, padded, and its checksum. The effects are shorter than 4 GiB.
-pub(in super::super) fn encode(header: &Header, effects: &[u8], place: Place) -> (Arc<[u8]>, u32) {
-    encode_in(Arc::default(), header, effects, place)
+pub(in super::super) fn encode(header: &Header, effects: &[u8], place: Place) -> (Buffer, u32) {
+    encode_in(None, header, effects, place)
 }
 
-/// The same in the memory of `buffer`, if nobody else has it and it is just as long.
+/// The same in the memory of `last`, as far as it fits.
 pub(in super::super) fn encode_in(
-    buffer: Arc<[u8]>,
+    last: Option<Buffer>,
     header: &Header,
     effects: &[u8],
     place: Place,
-) -> (Arc<[u8]>, u32) {
+) -> (Buffer, u32) {
     let len = u32::try_from(effects.len()).expect("a batch is bounded by the length of a file");
     let total = usize::try_from(padded(effects.len())).expect("it is in memory");
-    let mut bytes = buffer;
-    if bytes.len() != total || Arc::get_mut(&mut bytes).is_none() {
-        bytes = std::iter::repeat_n(0, total).collect();
-    }
-    let out = Arc::get_mut(&mut bytes).expect("nobody else has it");
+    let mut bytes = Buffer::pages(total, last);
+    let out = bytes.get_mut().expect("nobody else has it");
     out[HEADER + effects.len()..].fill(0);
     put(out, 0, &MAGIC.to_le_bytes());
     put(out, LEN_AT, &len.to_le_bytes());

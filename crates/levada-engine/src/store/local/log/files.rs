@@ -7,11 +7,11 @@
 //! the next one, and a file is made a spare only when a durable file or manifest with a higher
 //! number stands.
 
-use std::{collections::BTreeSet, io, sync::Arc};
+use std::{collections::BTreeSet, io};
 
 use super::super::io::{Io, Purpose};
 use crate::{
-    disk::{Disk, FileId, Open, Operation},
+    disk::{Buffer, Disk, FileId, Open, Operation},
     error::Error,
 };
 
@@ -47,7 +47,7 @@ struct Making {
     file: FileId,
     filled: u64,
     /// A piece, for all of its writes.
-    zeros: Arc<[u8]>,
+    zeros: Buffer,
     syncing: bool,
 }
 
@@ -235,7 +235,7 @@ fn fill<D: Disk>(io: &mut Io<D>, making: &mut Making, bytes: u64) {
         if making.zeros.len() as u64 != len {
             making.zeros = zeros(len);
         }
-        Operation::Write { file, offset: making.filled, bytes: Arc::clone(&making.zeros) }
+        Operation::Write { file, offset: making.filled, bytes: making.zeros.clone() }
     } else {
         making.syncing = true;
         Operation::Sync { file }
@@ -266,7 +266,7 @@ fn fill_now<D: Disk>(io: &mut Io<D>, path: &str, file: FileId, len: u64) -> Resu
     io.run("cannot sync", path, Operation::Sync { file }).map(drop)
 }
 
-fn zeros(len: u64) -> Arc<[u8]> {
+fn zeros(len: u64) -> Buffer {
     let len = usize::try_from(len).expect("a piece is small");
-    std::iter::repeat_n(0, len).collect()
+    Buffer::pages(len, None)
 }

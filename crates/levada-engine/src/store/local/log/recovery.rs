@@ -18,7 +18,7 @@
 //! A crash loop must not fill the disk: where the last file is small, it is copied from its
 //! beginning, so that it can be recycled at once.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::collections::BTreeSet;
 
 use super::{
     batch::{self, Decoded, Header, Place},
@@ -26,7 +26,7 @@ use super::{
     writer::{Log, Position, Start},
 };
 use crate::{
-    disk::{Disk, FileId, Open, Operation},
+    disk::{Buffer, Disk, FileId, Open, Operation},
     error::{Error, ErrorKind},
     store::{
         Batch, Lsn, Urgency,
@@ -260,7 +260,7 @@ impl Found {
     }
 
     /// Its bytes, padded.
-    pub(in super::super) fn bytes(&self) -> Arc<[u8]> {
+    pub(in super::super) fn bytes(&self) -> Buffer {
         batch::encode(&self.header, &self.effects, self.place).0
     }
 
@@ -515,7 +515,7 @@ struct Copy<'a> {
     begun: Vec<(u64, FileId, u64)>,
     at: Position,
     /// The first batch of all, written last.
-    first: Option<(u64, FileId, Arc<[u8]>)>,
+    first: Option<(u64, FileId, Buffer)>,
 }
 
 impl<'a> Copy<'a> {

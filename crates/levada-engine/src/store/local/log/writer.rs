@@ -10,14 +10,14 @@
 //! them. Each of several in flight on one file therefore has a handle of its own, as the kernel
 //! tells each handle of an error once; and no inline sync begins while one is in flight.
 
-use std::{collections::VecDeque, io, sync::Arc};
+use std::{collections::VecDeque, io};
 
 use super::{
     batch::{self, Header, Place},
     files::{LogFiles, path},
 };
 use crate::{
-    disk::{Disk, FileId, LOG_SYNCS_MAX, Lane, Operation},
+    disk::{Buffer, Disk, FileId, LOG_SYNCS_MAX, Lane, Operation},
     error::{Error, ErrorKind},
     store::{
         Lsn, Urgency,
@@ -49,7 +49,7 @@ pub(in super::super) struct Position {
 }
 
 /// Bytes of a batch up to which its memory is kept for the next one.
-const BUFFER_BYTES_KEPT: u64 = 256 << 10;
+const BUFFER_BYTES_KEPT: u64 = 2 << 20;
 
 /// See the module.
 #[derive(Debug)]
@@ -82,7 +82,7 @@ pub(in super::super) struct Log {
     /// More handles of the current file.
     handles: Vec<FileId>,
     /// The bytes of the last batch, for their memory.
-    buffer: Arc<[u8]>,
+    buffer: Option<Buffer>,
 }
 
 /// What a sync of a file covers.
@@ -137,7 +137,7 @@ impl Log {
             syncs_max: 1,
             next_sync: 0,
             handles: Vec::new(),
-            buffer: Arc::default(),
+            buffer: None,
         }
     }
 
@@ -278,11 +278,10 @@ impl Log {
         };
         let (file, offset) = (self.file, self.at.offset);
         let place = Place { file: self.at.file, offset };
-        let buffer = std::mem::take(&mut self.buffer);
-        let (buffer, crc) = batch::encode_in(buffer, &header, effects, place);
-        let (bytes, size) = (Arc::clone(&buffer), buffer.len() as u64);
+        let (bytes, crc) = batch::encode_in(self.buffer.take(), &header, effects, place);
+        let size = bytes.len() as u64;
         if size <= BUFFER_BYTES_KEPT {
-            self.buffer = buffer;
+            self.buffer = Some(bytes.clone());
         }
         let operation = if sync {
             Operation::WriteSync { file, offset, bytes }

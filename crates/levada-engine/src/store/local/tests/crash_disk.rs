@@ -11,7 +11,7 @@ use std::{
     sync::Arc,
 };
 
-use crate::disk::{Completion, Disk, FileId, Lane, Open, Operation, Ticket};
+use crate::disk::{Buffer, Completion, Disk, FileId, Lane, Open, Operation, Ticket};
 
 const SECTOR: usize = 512;
 
@@ -61,7 +61,7 @@ struct Content {
     now: Arc<Vec<u8>>,
     durable: Arc<Vec<u8>>,
     /// Completed writes that are not durable, with their numbers.
-    pending: Vec<(u64, usize, Arc<[u8]>)>,
+    pending: Vec<(u64, usize, Buffer)>,
 }
 
 #[derive(Clone)]
@@ -187,9 +187,9 @@ impl Change {
 }
 
 impl Content {
-    fn write(&mut self, number: u64, at: usize, bytes: &Arc<[u8]>) {
+    fn write(&mut self, number: u64, at: usize, bytes: &Buffer) {
         put(Arc::make_mut(&mut self.now), at, bytes);
-        self.pending.push((number, at, Arc::clone(bytes)));
+        self.pending.push((number, at, bytes.clone()));
     }
 
     /// Makes writes up to a number durable.

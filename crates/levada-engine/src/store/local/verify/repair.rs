@@ -98,7 +98,8 @@ fn overwrite<D: Disk>(
     bytes: Arc<[u8]>,
 ) -> Result<(), Error> {
     let file = io.open(path, Open::Existing)?;
-    let done = io.run("cannot mend", path, Operation::WriteSync { file, offset, bytes });
+    let done =
+        io.run("cannot mend", path, Operation::WriteSync { file, offset, bytes: bytes.into() });
     io.close(file);
     done.map(drop)
 }
