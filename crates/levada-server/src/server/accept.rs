@@ -11,7 +11,8 @@ use mio::net::{TcpListener, TcpStream, UnixStream};
 use mio::{Interest, Poll, Token};
 use rustls::ServerConfig;
 
-use super::{Counted, LISTENER, SHUTDOWN, Server, limits};
+use super::turns::limits;
+use super::{Counted, LISTENER, SHUTDOWN, Server};
 use crate::connection::Connection;
 use crate::context::State;
 use crate::engine::Now;

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! wait for sockets, time or the disk
-//! -> every ready connection has its turn: read once, run what is whole
+//! -> every ready connection has its turn: read once, run what is whole; so do those on whose
+//!    sockets something has come meanwhile, for they share the sync
 //! -> commit: all changes of the iteration are one batch of the log
 //! -> send every reply whose position is durable, one write per connection
 //! ```
@@ -25,6 +26,7 @@ mod reload;
 mod served;
 mod strangers;
 mod sweep;
+mod turns;
 
 use std::collections::BTreeSet;
 use std::io::{self, Read};
@@ -38,7 +40,6 @@ use levada_engine::disk::file::FileDisk;
 use levada_engine::error::{Error, ErrorKind};
 use levada_engine::shard::ShardSettings;
 use levada_engine::store::local::{LocalSettings, LocalStore};
-use levada_resp::{Limits, Progress, Writer};
 use mio::net::{TcpListener, UnixStream};
 use mio::{Events, Poll, Token, Waker};
 
@@ -51,26 +52,18 @@ use self::served::Shared;
 use self::strangers::Strangers;
 use crate::acl::Failures;
 use crate::config::Config;
-use crate::connection::{Connection, Connections, READ_BYTES};
+use crate::connection::{Connections, READ_BYTES};
 use crate::context::State;
-use crate::dispatch::{Ran, Turn};
 use crate::engine::{Answer, BlockAccess, ClientId, Event, Lsn, Now, Shard};
 use crate::entries::Source;
 use crate::http::Stage;
 use crate::metrics::Commits;
-use crate::out::{Out, Progress as Drawn, Release};
+use crate::out::{Out, Release};
 use crate::session::{Reason, Replies};
 use crate::settings::{Moment, Settings};
 
 /// Events taken from the system at once.
 const EVENTS_MAX: usize = 512;
-/// Bytes of requests behind which a batch is closed in the middle of an iteration.
-const BATCH_BYTES: usize = 1 << 20;
-/// Bytes of replies behind which others have their turn, however much one has asked for.
-const TURN_BYTES: u64 = 128 << 10;
-/// Bytes of a request: the largest value, and room for the words around it. What a request changes
-/// must fit into a file of the log.
-const REQUEST_BYTES_MAX: usize = 18 << 20;
 /// Longest sleep, so that the sweep has its time.
 const SLEEP_MS_MAX: u64 = 5_000;
 
@@ -133,6 +126,8 @@ struct Server {
     next_client: u64,
     /// A listener has more connections than could be accepted.
     accept_again: bool,
+    /// The disk, or whoever else works beside the loop, has woken it behind its look at them.
+    was_woken: bool,
     stopping: bool,
     said: disk::Said,
     last_sweep_ms: u64,
@@ -207,6 +202,7 @@ impl Server {
             paused: BTreeSet::new(),
             next_client: 1,
             accept_again: false,
+            was_woken: false,
             stopping: false,
             said: disk::Said::default(),
             last_sweep_ms: 0,
@@ -240,7 +236,10 @@ impl Server {
     }
 
     fn iterate(&mut self, events: &mut Events) -> Result<(), Error> {
-        let timeout = self.timeout(self.state.clock.now());
+        let timeout = match std::mem::take(&mut self.was_woken) {
+            true => Duration::ZERO,
+            false => self.timeout(self.state.clock.now()),
+        };
         if let Err(error) = self.poll.poll(events, Some(timeout))
             && error.kind() != io::ErrorKind::Interrupted
         {
@@ -257,20 +256,7 @@ impl Server {
         self.note_readiness(events, now);
         self.wake_sleepers(now);
         self.end_pause(now);
-        // With too much on its way to the disk nothing more is taken on: sockets fill up, and
-        // producers slow down.
-        if !self.shard.is_congested() {
-            let mut turns = std::mem::take(&mut self.turns);
-            std::mem::swap(&mut turns, &mut self.ready);
-            for token in turns.drain(..) {
-                self.turn(token, now);
-                self.drain_events(now);
-                if self.uncommitted_bytes > BATCH_BYTES {
-                    self.commit(now)?;
-                }
-            }
-            self.turns = turns;
-        }
+        self.run_turns(events, now)?;
         self.say_notices();
         self.state.reload_tls_if_told();
         self.sweep(now);
@@ -357,135 +343,6 @@ impl Server {
         }
     }
 
-    /// A connection's turn: reads once, runs what is whole, writes on what is long.
-    fn turn(&mut self, token: usize, now: Now) {
-        let Some(mut connection) = self.connections.take(token) else {
-            return;
-        };
-        connection.queued = false;
-        if connection.readable && !connection.closing {
-            if connection.input.capacity() == 0 {
-                connection.input = self.buffers.pop().unwrap_or_default();
-            }
-            match connection.read(&mut self.scratch, now) {
-                Ok(count) => self.state.stats.bytes_in += count as u64,
-                Err(error) => self.note_read_error(&mut connection, &error),
-            }
-        }
-        connection.out.lend_buffer(&mut self.buffers);
-        self.run_requests(&mut connection, now);
-        if connection.half_closed && !connection.has_request {
-            connection.closing = true;
-        }
-        // Behind so much that was sent ahead its end is not read while it sleeps.
-        let gone = connection.half_closed || connection.peer_closed && !connection.may_read();
-        connection.broken |= gone && connection.session.blocked.is_some();
-        self.count_memory(&mut connection);
-        self.connections.put_back(connection);
-        self.touched.push(token);
-        self.relieve_memory();
-        for token in std::mem::take(&mut self.state.wake) {
-            self.wake(token);
-        }
-    }
-
-    /// Runs requests until there is none, or one has to wait.
-    fn run_requests(&mut self, connection: &mut Connection, now: Now) {
-        let mut input = std::mem::take(&mut connection.input);
-        let mut args = recycle(std::mem::take(&mut self.args));
-        let mut consumed = 0;
-        let enough = connection.out.position() + TURN_BYTES;
-        loop {
-            if connection.out.is_drawing() && !draw(connection, &mut self.shard) {
-                break;
-            }
-            // A short request may change much: more of them wait until the disk has room.
-            let congested = self.shard.is_congested();
-            let ready = connection.is_ready() && connection.has_request;
-            if !ready || congested || connection.out.position() > enough {
-                break;
-            }
-            let rest = &input[consumed..];
-            match connection.decoder.decode(rest, &mut self.ranges) {
-                Ok(Progress::Request { consumed: count }) => {
-                    args.clear();
-                    args.extend(self.ranges.iter().map(|range| &rest[range.clone()]));
-                    if self.request(connection, &args, now) {
-                        consumed += count;
-                    }
-                }
-                Ok(Progress::Inline { consumed: count }) => {
-                    let words = connection.decoder.inline_bytes().to_vec();
-                    let words: Vec<_> =
-                        self.ranges.iter().map(|range| &words[range.clone()]).collect();
-                    if self.request(connection, &words, now) {
-                        consumed += count;
-                    }
-                }
-                Ok(Progress::Empty { consumed: count }) => consumed += count,
-                Ok(Progress::Incomplete { .. }) => connection.has_request = false,
-                Err(error) => {
-                    let protocol = connection.session.protocol;
-                    Writer::new(connection.out.target(), protocol).protocol_error(error);
-                    connection.out.mark(Release::default());
-                    self.state.stats.error(b"ERR");
-                    connection.closing = true;
-                }
-            }
-        }
-        self.args = recycle(args);
-        self.uncommitted_bytes += consumed;
-        input.drain(..consumed);
-        if input.is_empty() && input.capacity() > 0 {
-            keep_buffer(&mut self.buffers, std::mem::take(&mut input));
-        }
-        connection.input = input;
-    }
-
-    /// Runs one request; `false` if it is to be run again.
-    fn request(&mut self, connection: &mut Connection, args: &[&[u8]], now: Now) -> bool {
-        let ran = Turn {
-            shard: &mut self.shard,
-            state: &mut self.state,
-            others: &mut self.connections,
-            session: &mut connection.session,
-            out: &mut connection.out,
-            now,
-            descriptor: std::os::fd::AsRawFd::as_raw_fd(&connection.stream),
-            in_transaction: false,
-            release: Release::default(),
-            pushed: false,
-        }
-        .request(args);
-        self.deliver(Some(connection));
-        self.note_events(now);
-        match ran {
-            Ran::Done => {}
-            Ran::Close => connection.closing = true,
-            Ran::Foreign => connection.broken = true,
-            Ran::Shutdown => self.stopping = true,
-            Ran::NeedBlocks => {
-                connection.awaits_blocks = true;
-                return false;
-            }
-            Ran::Paused => {
-                connection.paused = true;
-                self.paused.insert(connection.token);
-                return false;
-            }
-        }
-        if connection.session.authenticated != connection.decoder.limits().authenticated {
-            connection.decoder.set_limits(limits(connection.session.authenticated));
-        }
-        let reason = connection.session.blocked.as_ref().map(|blocked| blocked.reason);
-        if let Some(Reason::Sleep(until)) = reason
-            && until != Reason::FOR_EVER
-        {
-            self.timers.insert((until, connection.session.id));
-        }
-        true
-    }
-
     /// Takes note of what the engine has to say to connections.
     fn drain_events(&mut self, now: Now) {
         self.note_events(now);
@@ -566,18 +423,6 @@ fn recover(waker: &Arc<Waker>, settings: &Settings, shard: ShardSettings) -> Res
     Ok(shard)
 }
 
-/// Writes on a long reply; whether it is written whole.
-fn draw(connection: &mut Connection, shard: &mut Shard) -> bool {
-    let mut blocks = Blocks { shard, client: ClientId(connection.session.id) };
-    match connection.out.draw(connection.session.protocol, &mut blocks) {
-        Drawn::Done => return true,
-        Drawn::Full => {}
-        Drawn::Reading => connection.awaits_blocks = true,
-        Drawn::Broken => connection.broken = true,
-    }
-    false
-}
-
 /// Ends the reply of a connection that was blocked, unless it wants none.
 fn end_reply(out: &mut Out, replies: &mut Replies, start: u64, release: Release) {
     match replies {
@@ -587,15 +432,6 @@ fn end_reply(out: &mut Out, replies: &mut Replies, start: u64, release: Release)
             out.discard_from(start);
             *replies = Replies::On;
         }
-    }
-}
-
-/// Limits of a connection.
-fn limits(authenticated: bool) -> Limits {
-    if authenticated {
-        Limits { request_bytes_max: REQUEST_BYTES_MAX, ..Limits::authenticated() }
-    } else {
-        Limits::unauthenticated()
     }
 }
 
@@ -627,12 +463,6 @@ fn initial_config(listeners: &[net::TcpListener], settings: &Settings) -> Config
     config.put("stream-idmp-duration", settings.idmp_duration_s.to_string());
     config.put("stream-idmp-maxsize", settings.idmp_iids_max.to_string());
     config
-}
-
-/// An empty vector with the memory of another: its elements are references to something else.
-fn recycle<'a>(mut args: Vec<&[u8]>) -> Vec<&'a [u8]> {
-    args.clear();
-    args.into_iter().map(|_| -> &'a [u8] { unreachable!("it is empty") }).collect()
 }
 
 /// Bytes up to which an unused buffer is kept, and how many are.

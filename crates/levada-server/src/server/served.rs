@@ -8,7 +8,8 @@ use std::sync::Arc;
 use levada_core::reply::Reply;
 use levada_resp::Protocol;
 
-use super::{Blocks, Server, draw, end_reply, keep_buffer};
+use super::turns::draw;
+use super::{Blocks, Server, end_reply, keep_buffer};
 use crate::engine::{Answer, ClientId, Now};
 use crate::out::{Out, Progress};
 use crate::output::Output;

@@ -1,0 +1,315 @@
+//! The turns of connections: what one iteration of the loop runs before it commits.
+
+use std::time::Duration;
+
+use levada_engine::error::Error;
+
+use levada_resp::{Limits, Progress, Writer};
+use mio::Events;
+
+use super::{Blocks, DISK, Server, keep_buffer};
+use crate::connection::Connection;
+use crate::dispatch::{Ran, Turn};
+use crate::engine::{ClientId, Now, Shard};
+use crate::out::{Progress as Drawn, Release};
+use crate::session::Reason;
+
+/// Bytes of requests behind which a batch is closed in the middle of an iteration.
+const BATCH_BYTES: usize = 1 << 20;
+/// Bytes of replies behind which others have their turn, however much one has asked for.
+const TURN_BYTES: u64 = 128 << 10;
+/// Bytes of a request: the largest value, and room for the words around it. What a request changes
+/// must fit into a file of the log.
+const REQUEST_BYTES_MAX: usize = 18 << 20;
+/// How often an iteration looks for more before it commits: then its first request has waited long
+/// enough.
+const GATHERS_MAX: usize = 4;
+
+impl Server {
+    /// All turns of an iteration: of those that are ready, and of those that become so meanwhile
+    /// while there is something to commit.
+    pub(super) fn run_turns(&mut self, events: &mut Events, now: Now) -> Result<(), Error> {
+        self.take_turns(now)?;
+        for _ in 0..GATHERS_MAX {
+            if !self.gather(events, now) {
+                break;
+            }
+            self.take_turns(now)?;
+        }
+        Ok(())
+    }
+
+    /// A turn for each connection with something to do. With too much on its way to the disk nothing
+    /// more is taken on: sockets fill up, and producers slow down.
+    fn take_turns(&mut self, now: Now) -> Result<(), Error> {
+        if self.shard.is_congested() {
+            return Ok(());
+        }
+        let mut turns = std::mem::take(&mut self.turns);
+        std::mem::swap(&mut turns, &mut self.ready);
+        for token in turns.drain(..) {
+            self.turn(token, now);
+            self.drain_events(now);
+            if self.uncommitted_bytes > BATCH_BYTES {
+                self.commit(now)?;
+            }
+        }
+        self.turns = turns;
+        Ok(())
+    }
+
+    /// Before changes are made durable: whether more has come meanwhile, which then shares their
+    /// batch instead of waiting for it and for its own (ADR 21).
+    fn gather(&mut self, events: &mut Events, now: Now) -> bool {
+        let has_changes = self.shard.position() > self.shard.current();
+        if !has_changes || self.poll.poll(events, Some(Duration::ZERO)).is_err() {
+            return false;
+        }
+        // The next iteration looks at the disk, and must not sleep before it does.
+        self.was_woken |= events.iter().any(|event| event.token() == DISK);
+        self.note_readiness(events, now);
+        !self.ready.is_empty()
+    }
+
+    /// A connection's turn: reads once, runs what is whole, writes on what is long.
+    fn turn(&mut self, token: usize, now: Now) {
+        let Some(mut connection) = self.connections.take(token) else {
+            return;
+        };
+        connection.queued = false;
+        if connection.readable && !connection.closing {
+            if connection.input.capacity() == 0 {
+                connection.input = self.buffers.pop().unwrap_or_default();
+            }
+            match connection.read(&mut self.scratch, now) {
+                Ok(count) => self.state.stats.bytes_in += count as u64,
+                Err(error) => self.note_read_error(&mut connection, &error),
+            }
+        }
+        connection.out.lend_buffer(&mut self.buffers);
+        self.run_requests(&mut connection, now);
+        if connection.half_closed && !connection.has_request {
+            connection.closing = true;
+        }
+        // Behind so much that was sent ahead its end is not read while it sleeps.
+        let gone = connection.half_closed || connection.peer_closed && !connection.may_read();
+        connection.broken |= gone && connection.session.blocked.is_some();
+        self.count_memory(&mut connection);
+        self.connections.put_back(connection);
+        self.touched.push(token);
+        self.relieve_memory();
+        for token in std::mem::take(&mut self.state.wake) {
+            self.wake(token);
+        }
+    }
+
+    /// Runs requests until there is none, or one has to wait.
+    fn run_requests(&mut self, connection: &mut Connection, now: Now) {
+        let mut input = std::mem::take(&mut connection.input);
+        let mut args = recycle(std::mem::take(&mut self.args));
+        let mut consumed = 0;
+        let enough = connection.out.position() + TURN_BYTES;
+        loop {
+            if connection.out.is_drawing() && !draw(connection, &mut self.shard) {
+                break;
+            }
+            // A short request may change much: more of them wait until the disk has room.
+            let congested = self.shard.is_congested();
+            let ready = connection.is_ready() && connection.has_request;
+            if !ready || congested || connection.out.position() > enough {
+                break;
+            }
+            let rest = &input[consumed..];
+            match connection.decoder.decode(rest, &mut self.ranges) {
+                Ok(Progress::Request { consumed: count }) => {
+                    args.clear();
+                    args.extend(self.ranges.iter().map(|range| &rest[range.clone()]));
+                    if self.request(connection, &args, now) {
+                        consumed += count;
+                    }
+                }
+                Ok(Progress::Inline { consumed: count }) => {
+                    let words = connection.decoder.inline_bytes().to_vec();
+                    let words: Vec<_> =
+                        self.ranges.iter().map(|range| &words[range.clone()]).collect();
+                    if self.request(connection, &words, now) {
+                        consumed += count;
+                    }
+                }
+                Ok(Progress::Empty { consumed: count }) => consumed += count,
+                Ok(Progress::Incomplete { .. }) => connection.has_request = false,
+                Err(error) => {
+                    let protocol = connection.session.protocol;
+                    Writer::new(connection.out.target(), protocol).protocol_error(error);
+                    connection.out.mark(Release::default());
+                    self.state.stats.error(b"ERR");
+                    connection.closing = true;
+                }
+            }
+        }
+        self.args = recycle(args);
+        self.uncommitted_bytes += consumed;
+        input.drain(..consumed);
+        if input.is_empty() && input.capacity() > 0 {
+            keep_buffer(&mut self.buffers, std::mem::take(&mut input));
+        }
+        connection.input = input;
+    }
+
+    /// Runs one request; `false` if it is to be run again.
+    fn request(&mut self, connection: &mut Connection, args: &[&[u8]], now: Now) -> bool {
+        let ran = Turn {
+            shard: &mut self.shard,
+            state: &mut self.state,
+            others: &mut self.connections,
+            session: &mut connection.session,
+            out: &mut connection.out,
+            now,
+            descriptor: std::os::fd::AsRawFd::as_raw_fd(&connection.stream),
+            in_transaction: false,
+            release: Release::default(),
+            pushed: false,
+        }
+        .request(args);
+        self.deliver(Some(connection));
+        self.note_events(now);
+        match ran {
+            Ran::Done => {}
+            Ran::Close => connection.closing = true,
+            Ran::Foreign => connection.broken = true,
+            Ran::Shutdown => self.stopping = true,
+            Ran::NeedBlocks => {
+                connection.awaits_blocks = true;
+                return false;
+            }
+            Ran::Paused => {
+                connection.paused = true;
+                self.paused.insert(connection.token);
+                return false;
+            }
+        }
+        if connection.session.authenticated != connection.decoder.limits().authenticated {
+            connection.decoder.set_limits(limits(connection.session.authenticated));
+        }
+        let reason = connection.session.blocked.as_ref().map(|blocked| blocked.reason);
+        if let Some(Reason::Sleep(until)) = reason
+            && until != Reason::FOR_EVER
+        {
+            self.timers.insert((until, connection.session.id));
+        }
+        true
+    }
+}
+
+/// Writes on a long reply; whether it is written whole.
+pub(super) fn draw(connection: &mut Connection, shard: &mut Shard) -> bool {
+    let mut blocks = Blocks { shard, client: ClientId(connection.session.id) };
+    match connection.out.draw(connection.session.protocol, &mut blocks) {
+        Drawn::Done => return true,
+        Drawn::Full => {}
+        Drawn::Reading => connection.awaits_blocks = true,
+        Drawn::Broken => connection.broken = true,
+    }
+    false
+}
+
+/// Limits of a connection.
+pub(super) fn limits(authenticated: bool) -> Limits {
+    if authenticated {
+        Limits { request_bytes_max: REQUEST_BYTES_MAX, ..Limits::authenticated() }
+    } else {
+        Limits::unauthenticated()
+    }
+}
+
+/// An empty vector with the memory of another: its elements are references to something else.
+fn recycle<'a>(mut args: Vec<&[u8]>) -> Vec<&'a [u8]> {
+    args.clear();
+    args.into_iter().map(|_| -> &'a [u8] { unreachable!("it is empty") }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::{TcpListener, TcpStream};
+    use std::os::unix::net::UnixStream;
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::settings::Settings;
+
+    const XADD: &[u8] = b"*5\r\n$4\r\nXADD\r\n$1\r\ns\r\n$1\r\n*\r\n$1\r\nf\r\n$1\r\nv\r\n";
+
+    /// The directory, which goes away with the test, and the other end of the signal to stop.
+    struct Rest(PathBuf, #[expect(dead_code, reason = "its end would be the signal")] UnixStream);
+
+    impl Drop for Rest {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    /// A server whose loop is run by hand, and two clients that it has accepted.
+    fn opened(name: &str) -> (Server, [TcpStream; 2], Rest) {
+        let directory = std::env::temp_dir().join(format!("levada-{name}-{}", std::process::id()));
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("bound");
+        let (stop, signal) = UnixStream::pair().expect("a pair");
+        let settings = Settings {
+            directory: directory.clone(),
+            log_file_bytes: 32 << 20,
+            // Syncs leave the loop, so that the disk wakes it.
+            inline_sync_us_max: 0,
+            log: |_| {},
+            ..Settings::default()
+        };
+        let mut server = Server::open(vec![listener], signal, settings).expect("opens");
+        let clients = [0, 1].map(|_| TcpStream::connect(address).expect("listens"));
+        let mut events = Events::with_capacity(16);
+        while server.connections.iter_mut().count() < 2 {
+            server.iterate(&mut events).expect("runs");
+            server.flush();
+        }
+        (server, clients, Rest(directory, stop))
+    }
+
+    #[test]
+    fn what_comes_during_a_turn_shares_its_batch_and_the_disk_is_not_forgotten() {
+        let (mut server, [mut one, mut two], _rest) = opened("gather");
+        let mut events = Events::with_capacity(16);
+        let before = server.shard.current();
+        let now = server.state.clock.now();
+        one.write_all(XADD).expect("sent");
+        assert!(!server.gather(&mut events, now), "nothing has changed yet: nothing to wait with");
+        server.poll.poll(&mut events, None).expect("something has come");
+        server.note_readiness(&events, now);
+        server.take_turns(now).expect("runs");
+        assert_eq!(server.shard.position(), before + 1);
+        // Loopback has it in the other socket when this returns.
+        two.write_all(XADD).expect("sent");
+        assert!(server.gather(&mut events, now));
+        server.take_turns(now).expect("runs");
+        assert!(!server.gather(&mut events, now), "nobody else has come");
+        server.commit(now).expect("one batch");
+        assert_eq!(server.shard.current(), before + 1);
+
+        // While its sync ends, the next change is made: whoever asks for more meets the disk.
+        one.write_all(XADD).expect("sent");
+        server.poll.poll(&mut events, None).expect("something has come");
+        server.note_readiness(&events, now);
+        server.take_turns(now).expect("runs");
+        while !server.was_woken {
+            server.gather(&mut events, now);
+        }
+        server.commit(now).expect("another batch");
+        // Sleeping here would last for seconds, and nobody has asked for replies in vain.
+        let mut replies = [0; 64];
+        while server.shard.durable() < before + 2 {
+            server.flush();
+            server.iterate(&mut events).expect("runs");
+        }
+        server.flush();
+        assert!(one.read(&mut replies).expect("a reply") > 20);
+        assert!(two.read(&mut replies).expect("a reply") > 20);
+    }
+}
