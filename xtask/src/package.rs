@@ -19,7 +19,7 @@ mod wheel;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, bail};
 
 use self::parts::Parts;
 use crate::ci::{self, Outcome};
@@ -71,7 +71,11 @@ pub fn run(arguments: &[String]) -> Result<Outcome> {
     }
     let binary = match &options.binary {
         Some(binary) => binary.clone(),
-        None => build(options.target.as_deref())?,
+        None => {
+            // A check asks for no more than the binary that other stages of CI build.
+            let profile = if options.check { "release" } else { "dist" };
+            build(profile, options.target.as_deref())?
+        }
     };
     let parts = Parts::gather(&binary, options.target.as_deref())?;
     let place = workspace::target_dir().join("package");
@@ -91,17 +95,10 @@ pub fn stage() -> Result<Outcome> {
     run(&["all".to_owned(), "--check".to_owned()])
 }
 
-/// Builds the binary for release; answers where it is.
-fn build(target: Option<&str>) -> Result<PathBuf> {
-    let mut cargo = workspace::cargo();
-    cargo.args(["build", "--quiet", "--release", "--locked", "-p", "levada-cli"]);
-    let mut place = workspace::target_dir();
-    if let Some(target) = target {
-        cargo.args(["--target", target]);
-        place.push(target);
-    }
-    ensure!(cargo.status()?.success(), "levada does not build");
-    Ok(place.join("release/levada"))
+/// Builds the binary; answers where it is.
+fn build(profile: &str, target: Option<&str>) -> Result<PathBuf> {
+    let target = target.map_or(Vec::new(), |target| vec!["--target", target]);
+    workspace::build_levada(profile, &[&["--locked"], &target[..]].concat())
 }
 
 /// Makes packages of these kinds in a directory; answers their files, and writes their sums.

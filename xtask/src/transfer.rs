@@ -9,7 +9,7 @@ mod fill;
 mod tool;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -51,21 +51,19 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
             }
         }
     }
-    let build = ["build", "--quiet", "--release", "-p", "levada-cli"];
-    ensure!(workspace::cargo().args(build).status()?.success(), "levada does not build");
-    redis.iter().try_for_each(|program| prove(program, entries))
+    let levada = workspace::build_levada("release", &[])?;
+    redis.iter().try_for_each(|program| prove(&levada, program, entries))
 }
 
 /// The whole way, with one Redis.
-fn prove(program: &std::path::Path, entries: u64) -> Result<()> {
-    let levada = workspace::target_dir().join("release/levada");
+fn prove(levada: &Path, program: &Path, entries: u64) -> Result<()> {
     let (source, back) = (Peer::program(program)?, Peer::program(program)?);
-    let ours = Peer::program(&levada)?;
+    let ours = Peer::program(levada)?;
     let pending = fill(&mut Client::connect(source.address)?, entries)?;
     let version = version(source.address)?;
     println!("Redis {version}: {entries} entries, {pending} pending in 3 groups");
 
-    let tool = Tool { program: levada };
+    let tool = Tool { program: levada.to_path_buf() };
     let (from, to) = (url(source.address), url(ours.address));
     // A short stream would go as one payload.
     let import = ["import", "--from", &from, "--to", &to, "--by-pages"];

@@ -41,6 +41,17 @@ pub fn build_examples(examples: &[&str]) -> Result<PathBuf> {
     run_build(&[], examples, &[]).map(|place| place.join("examples"))
 }
 
+/// Builds the server alone, without the features of tests, with a profile of Cargo's; answers where
+/// it is.
+pub fn build_levada(profile: &str, options: &[&str]) -> Result<PathBuf> {
+    let mut cargo = cargo();
+    cargo.args(["build", "--quiet", "--profile", profile, "-p", "levada-cli"]).args(options);
+    ensure!(cargo.status()?.success(), "levada does not build");
+    let target = options.iter().skip_while(|option| **option != "--target").nth(1);
+    let place = target.map_or_else(target_dir, |target| target_dir().join(target));
+    Ok(place.join(profile).join("levada"))
+}
+
 fn run_build(programs: &[&str], examples: &[&str], features: &[&str]) -> Result<PathBuf> {
     let mut cargo = cargo();
     cargo.args(["build", "--quiet", "--workspace"]);

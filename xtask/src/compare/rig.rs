@@ -20,6 +20,9 @@ const REST: (Duration, Duration) = (Duration::from_millis(10), Duration::from_mi
 const JEMALLOC: [&str; 2] =
     ["/usr/lib/x86_64-linux-gnu/libjemalloc.so.2", "/usr/lib/aarch64-linux-gnu/libjemalloc.so.2"];
 
+/// How the program is built that is packaged.
+const DIST: &str = "dist";
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Rig {
@@ -34,7 +37,7 @@ impl Rig {
     /// Puts this process, and with it every client that it starts, on its core, where there are
     /// two. No server runs yet.
     pub(super) fn new() -> Result<Self> {
-        let (bench, servers, versions) = (Kind::Levada.program()?, Vec::new(), Vec::new());
+        let (bench, servers, versions) = (Kind::Levada.program(DIST)?, Vec::new(), Vec::new());
         if std::thread::available_parallelism()?.get() < 2 {
             println!("one core only: servers and clients share it, no figure means anything");
             return Ok(Self { core: None, bench, servers, versions });
@@ -59,7 +62,7 @@ impl Rig {
 
     /// A server of its own with an empty directory, not yet started.
     pub(super) fn idle(&self, kind: Kind) -> Result<Server> {
-        let mut server = Server::new(kind, self.core)?;
+        let mut server = Server::of(kind, kind.program(DIST)?, self.core)?;
         if is_without_jemalloc(kind, &version(server.executable())?) {
             server.set_variable("LD_PRELOAD", jemalloc()?);
         }
@@ -71,7 +74,7 @@ impl Rig {
         if let Some((_, known)) = self.versions.iter().find(|(one, _)| *one == kind) {
             return Ok(known.clone());
         }
-        let mut said = version(&kind.program()?)?;
+        let mut said = version(&kind.program(DIST)?)?;
         if is_without_jemalloc(kind, &said) {
             said += " and the system's jemalloc";
         }

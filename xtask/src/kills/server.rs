@@ -108,14 +108,14 @@ impl Kind {
         format!("{program} {}", fsync.word())
     }
 
-    /// The program; builds it first, in release, if it is ours.
-    pub(crate) fn program(self) -> Result<PathBuf> {
+    /// The program; builds it first, with this profile, if it is ours.
+    pub(crate) fn program(self, profile: &str) -> Result<PathBuf> {
         match self {
             Self::Peer(program, _) => program.path(),
-            Self::Levada => build(&[]),
+            Self::Levada => workspace::build_levada(profile, &[]),
             Self::Null => {
                 // The next build of the real one takes the place of this one.
-                let built = build(&["--features", "null"])?;
+                let built = workspace::build_levada(profile, &["--features", "null"])?;
                 let kept = built.with_file_name("levada-null");
                 // Renamed, as the one that is there may be running.
                 let fresh = built.with_file_name(format!("levada-null-{}", std::process::id()));
@@ -145,14 +145,6 @@ impl Program {
         };
         peers::find(version).with_context(|| format!("{self:?} is missing: run cargo xtask peers"))
     }
-}
-
-/// Builds our program in release, with these options.
-fn build(options: &[&str]) -> Result<PathBuf> {
-    let mut cargo = workspace::cargo();
-    cargo.args(["build", "--quiet", "--release", "-p", "levada-cli"]).args(options);
-    ensure!(cargo.status()?.success(), "levada does not build");
-    Ok(workspace::target_dir().join("release/levada"))
 }
 
 /// A server on a directory of its own.
@@ -186,7 +178,11 @@ impl Server {
 
     /// A server with an empty directory that does not run yet.
     pub(crate) fn new(kind: Kind, core: Option<u32>) -> Result<Self> {
-        let program = kind.program()?;
+        Self::of(kind, kind.program("release")?, core)
+    }
+
+    /// The same of this program.
+    pub(crate) fn of(kind: Kind, program: PathBuf, core: Option<u32>) -> Result<Self> {
         let started = std::time::UNIX_EPOCH.elapsed()?.as_nanos();
         let directory = std::env::temp_dir().join(format!(
             "levada-rig-{}-{}-{started}",
