@@ -69,13 +69,12 @@ pub fn run(arguments: &[String]) -> Result<Outcome> {
     if options.check && !peers::has("dpkg-deb") {
         return ci::lacking("dpkg-deb is not installed");
     }
-    let binary = match &options.binary {
-        Some(binary) => binary.clone(),
-        None => {
-            // A check asks for no more than the binary that other stages of CI build.
-            let profile = if options.check { "release" } else { "dist" };
-            build(profile, options.target.as_deref())?
-        }
+    let binary = if let Some(binary) = &options.binary {
+        binary.clone()
+    } else {
+        // A check asks for no more than the binary that other stages of CI build.
+        let profile = if options.check { "release" } else { "dist" };
+        build(profile, options.target.as_deref())?
     };
     let parts = Parts::gather(&binary, options.target.as_deref())?;
     let place = workspace::target_dir().join("package");

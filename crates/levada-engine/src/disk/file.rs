@@ -3,10 +3,10 @@
 //! Positioned reads and writes only, no mmap (an I/O error must be an error, not a signal). Whole
 //! pages that nobody waits for in the loop go past the system's cache (`O_DIRECT`), where the file
 //! system can: they would only push out what others read, and memory that the system has to find
-//! for them first costs more than the write. Work on the background lane goes through a bounded queue to a few threads, so that
-//! the syncs of the log do not stand before a short read; what they finish is fetched by the owner
-//! with [`Disk::poll_completed`]. The directory is locked as long as the disk lives: the kernel
-//! gives the lock back when the process ends, however it ends.
+//! for them first costs more than the write. Work on the background lane goes through a bounded
+//! queue to a few threads, so that the syncs of the log do not stand before a short read; what they
+//! finish is fetched by the owner with [`Disk::poll_completed`]. The directory is locked as long as
+//! the disk lives: the kernel gives the lock back when the process ends, however it ends.
 //!
 //! A sync of a file that was removed under our hands succeeds, and so does one of a file whose
 //! directory was renamed; what it made durable no restart would find. So a sync has succeeded only

@@ -39,8 +39,8 @@ impl Server {
         Ok(())
     }
 
-    /// A turn for each connection with something to do. With too much on its way to the disk nothing
-    /// more is taken on: sockets fill up, and producers slow down.
+    /// A turn for each connection with something to do. With too much on its way to the disk
+    /// nothing more is taken on: sockets fill up, and producers slow down.
     fn take_turns(&mut self, now: Now) -> Result<(), Error> {
         if self.shard.is_congested() {
             return Ok(());
