@@ -20,12 +20,11 @@ const REST: (Duration, Duration) = (Duration::from_millis(10), Duration::from_mi
 const JEMALLOC: [&str; 2] =
     ["/usr/lib/x86_64-linux-gnu/libjemalloc.so.2", "/usr/lib/aarch64-linux-gnu/libjemalloc.so.2"];
 
-/// How the program is built that is packaged.
-const DIST: &str = "dist";
-
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Rig {
+    /// How our program is built.
+    profile: &'static str,
     core: Option<u32>,
     /// Our program, for its load generator.
     bench: PathBuf,
@@ -36,17 +35,17 @@ pub(super) struct Rig {
 impl Rig {
     /// Puts this process, and with it every client that it starts, on its core, where there are
     /// two. No server runs yet.
-    pub(super) fn new() -> Result<Self> {
-        let (bench, servers, versions) = (Kind::Levada.program(DIST)?, Vec::new(), Vec::new());
+    pub(super) fn new(profile: &'static str) -> Result<Self> {
+        let (bench, servers, versions) = (Kind::Levada.program(profile)?, Vec::new(), Vec::new());
         if std::thread::available_parallelism()?.get() < 2 {
             println!("one core only: servers and clients share it, no figure means anything");
-            return Ok(Self { core: None, bench, servers, versions });
+            return Ok(Self { profile, core: None, bench, servers, versions });
         }
         let process = std::process::id().to_string();
         let pinned = Command::new("taskset").args(["-cp", CORES.1, &process]).output();
         let pinned = pinned.context("taskset cannot be started")?;
         ensure!(pinned.status.success(), "taskset: {pinned:?}");
-        Ok(Self { core: Some(CORES.0), bench, servers, versions })
+        Ok(Self { profile, core: Some(CORES.0), bench, servers, versions })
     }
 
     /// The server of a kind; starts it if it does not run.
@@ -62,7 +61,7 @@ impl Rig {
 
     /// A server of its own with an empty directory, not yet started.
     pub(super) fn idle(&self, kind: Kind) -> Result<Server> {
-        let mut server = Server::of(kind, kind.program(DIST)?, self.core)?;
+        let mut server = Server::of(kind, kind.program(self.profile)?, self.core)?;
         if is_without_jemalloc(kind, &version(server.executable())?) {
             server.set_variable("LD_PRELOAD", jemalloc()?);
         }
@@ -74,7 +73,7 @@ impl Rig {
         if let Some((_, known)) = self.versions.iter().find(|(one, _)| *one == kind) {
             return Ok(known.clone());
         }
-        let mut said = version(&kind.program(DIST)?)?;
+        let mut said = version(&kind.program(self.profile)?)?;
         if is_without_jemalloc(kind, &said) {
             said += " and the system's jemalloc";
         }
