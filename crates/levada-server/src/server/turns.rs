@@ -21,9 +21,10 @@ const TURN_BYTES: u64 = 128 << 10;
 /// Bytes of a request: the largest value, and room for the words around it. What a request changes
 /// must fit into a file of the log.
 const REQUEST_BYTES_MAX: usize = 18 << 20;
-/// How often an iteration looks for more before it commits: then its first request has waited long
-/// enough.
+/// How often an iteration looks for more before it commits, and the microseconds of turns behind
+/// which it does not: then its first request has waited long enough.
 const GATHERS_MAX: usize = 4;
+const GATHERING_US_MAX: u64 = 2_000;
 
 impl Server {
     /// All turns of an iteration: of those that are ready, and of those that become so meanwhile
@@ -62,7 +63,11 @@ impl Server {
     /// batch instead of waiting for it and for its own (ADR 21).
     fn gather(&mut self, events: &mut Events, now: Now) -> bool {
         let has_changes = self.shard.position() > self.shard.current();
-        if !has_changes || self.poll.poll(events, Some(Duration::ZERO)).is_err() {
+        let has_time = || {
+            let us = self.state.clock.now().monotonic_us.saturating_sub(now.monotonic_us);
+            us < GATHERING_US_MAX
+        };
+        if !has_changes || !has_time() || self.poll.poll(events, Some(Duration::ZERO)).is_err() {
             return false;
         }
         // The next iteration looks at the disk, and must not sleep before it does.
@@ -287,6 +292,9 @@ mod tests {
         assert_eq!(server.shard.position(), before + 1);
         // Loopback has it in the other socket when this returns.
         two.write_all(XADD).expect("sent");
+        let long_ago = Now { monotonic_us: now.monotonic_us - GATHERING_US_MAX, ..now };
+        assert!(!server.gather(&mut events, long_ago), "the first has waited long enough");
+        let now = server.state.clock.now();
         assert!(server.gather(&mut events, now));
         server.take_turns(now).expect("runs");
         assert!(!server.gather(&mut events, now), "nobody else has come");
@@ -299,6 +307,7 @@ mod tests {
         server.note_readiness(&events, now);
         server.take_turns(now).expect("runs");
         while !server.was_woken {
+            let now = server.state.clock.now();
             server.gather(&mut events, now);
         }
         server.commit(now).expect("another batch");
