@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use levada_engine::error::Error;
-
 use levada_resp::{Limits, Progress, Writer};
 use mio::Events;
 
@@ -243,6 +242,8 @@ mod tests {
     use super::*;
     use crate::settings::Settings;
 
+    /// Longest wait for the disk: only a failing test waits that long.
+    const PATIENCE_US: u64 = 20_000_000;
     const XADD: &[u8] = b"*5\r\n$4\r\nXADD\r\n$1\r\ns\r\n$1\r\n*\r\n$1\r\nf\r\n$1\r\nv\r\n";
 
     /// The directory, which goes away with the test, and the other end of the signal to stop.
@@ -284,31 +285,36 @@ mod tests {
         let mut events = Events::with_capacity(16);
         let before = server.shard.current();
         let now = server.state.clock.now();
+        // Whatever the machine does meanwhile, the turns have taken no time, or too much.
+        let at_once = Now { monotonic_us: u64::MAX, ..now };
+        let long_ago =
+            Now { monotonic_us: now.monotonic_us.saturating_sub(GATHERING_US_MAX), ..now };
         one.write_all(XADD).expect("sent");
-        assert!(!server.gather(&mut events, now), "nothing has changed yet: nothing to wait with");
+        assert!(!server.gather(&mut events, at_once), "nothing has changed yet: what for?");
         server.poll.poll(&mut events, None).expect("something has come");
         server.note_readiness(&events, now);
         server.take_turns(now).expect("runs");
         assert_eq!(server.shard.position(), before + 1);
         // Loopback has it in the other socket when this returns.
         two.write_all(XADD).expect("sent");
-        let long_ago = Now { monotonic_us: now.monotonic_us - GATHERING_US_MAX, ..now };
         assert!(!server.gather(&mut events, long_ago), "the first has waited long enough");
-        let now = server.state.clock.now();
-        assert!(server.gather(&mut events, now));
+        assert!(server.gather(&mut events, at_once));
         server.take_turns(now).expect("runs");
-        assert!(!server.gather(&mut events, now), "nobody else has come");
-        server.commit(now).expect("one batch");
-        assert_eq!(server.shard.current(), before + 1);
+        assert!(!server.gather(&mut events, at_once), "nobody else has come");
 
-        // While its sync ends, the next change is made: whoever asks for more meets the disk.
+        // The next change is made while the sync of these ends: whoever asks for more meets the
+        // disk.
         one.write_all(XADD).expect("sent");
         server.poll.poll(&mut events, None).expect("something has come");
         server.note_readiness(&events, now);
+        server.commit(now).expect("one batch");
+        assert_eq!(server.shard.current(), before + 1);
         server.take_turns(now).expect("runs");
+        let until_us = server.state.clock.now().monotonic_us + PATIENCE_US;
         while !server.was_woken {
-            let now = server.state.clock.now();
-            server.gather(&mut events, now);
+            let us = server.state.clock.now().monotonic_us;
+            assert!(us < until_us, "the disk has not woken the loop");
+            server.gather(&mut events, at_once);
         }
         server.commit(now).expect("another batch");
         // Sleeping here would last for seconds, and nobody has asked for replies in vain.
