@@ -41,7 +41,7 @@ const SCHEMA_DEFINE: u8 = 62;
 const SCHEMA_INLINE: u8 = 63;
 
 /// A run of encoded entries; see the module.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Block {
     rows: Vec<u8>,
     /// Where the restart rows behind the first stand.
@@ -51,6 +51,15 @@ pub struct Block {
     last: StreamId,
     count: u32,
     nodes: u32,
+}
+
+impl Clone for Block {
+    /// With the room that it has: a tail is copied because it grows.
+    fn clone(&self) -> Self {
+        let mut rows = Vec::with_capacity(self.rows.capacity());
+        rows.extend_from_slice(&self.rows);
+        Self { rows, restarts: self.restarts.clone(), schemas: self.schemas.clone(), ..*self }
+    }
 }
 
 impl PartialEq for Block {

@@ -50,7 +50,11 @@ pub struct Machine {
     /// Keys and what they hold.
     pub keys: Keyspace,
     /// Keys that changed since the last checkpoint.
-    pub(crate) dirty: BTreeSet<KeyNumber>,
+    dirty: BTreeSet<KeyNumber>,
+    /// The position of the last change, and what it was at the last checkpoint: a key that changed
+    /// behind that is in `dirty` already.
+    position: u64,
+    frozen_at: u64,
     /// Keys removed since then.
     pub(crate) removed: BTreeSet<KeyNumber>,
     /// Bytes in the tails of all streams.
@@ -73,6 +77,8 @@ impl Machine {
             dedup_ids: 0,
             keys: Keyspace::new(seed),
             dirty: BTreeSet::new(),
+            position: 0,
+            frozen_at: 0,
             removed: BTreeSet::new(),
             tail_bytes: 0,
             over: BTreeSet::new(),
@@ -119,6 +125,12 @@ impl Machine {
     /// Bytes in the tails of all streams: what streams take of memory whatever their number.
     pub fn tail_bytes(&self) -> u64 {
         self.tail_bytes
+    }
+
+    /// Keys that changed since this was asked last.
+    pub(crate) fn take_dirty(&mut self) -> BTreeSet<KeyNumber> {
+        self.frozen_at = self.position;
+        core::mem::take(&mut self.dirty)
     }
 
     /// Streams by the time at which their oldest iid is over, in unix milliseconds, the nearest
@@ -221,14 +233,17 @@ impl Machine {
             if matches!(&object.value, Value::Stream(stream) if timed(stream)) {
                 self.touched = effect.key();
             }
+            if object.changed <= self.frozen_at {
+                self.dirty.extend(effect.key());
+            }
             if !effect.is_passing() {
                 object.changed = at.position;
             }
             if !effect.is_delivery() {
                 object.entries_changed = at.position;
             }
-            self.dirty.extend(effect.key());
         }
+        self.position = at.position;
         applied
     }
 

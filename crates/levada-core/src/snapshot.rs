@@ -24,7 +24,11 @@
 //! Pieces that no other names any more (rows of a block that was sealed, chunks of a group that is
 //! gone) are left behind and ignored by [`load`] until the next whole checkpoint.
 
-use alloc::{collections::BTreeMap, sync::Arc, vec::Vec};
+use alloc::{
+    collections::BTreeMap,
+    sync::Arc,
+    vec::{self, Vec},
+};
 
 use foldhash::fast::FixedState;
 
@@ -75,11 +79,13 @@ pub enum Change {
 /// A frozen machine; see the module.
 #[derive(Debug)]
 pub struct Snapshot {
-    next_key: u64,
-    removed: Vec<KeyNumber>,
-    objects: Vec<Frozen>,
-    /// Pieces to come, last first.
-    todo: Vec<Todo>,
+    /// `None` when it was told.
+    next_key: Option<u64>,
+    removed: vec::IntoIter<KeyNumber>,
+    objects: vec::IntoIter<Frozen>,
+    /// The object that is being encoded. It is let go as soon as it is: the machine need not copy
+    /// it any more before it changes it.
+    current: Option<Frozen>,
 }
 
 #[derive(Debug)]
@@ -89,40 +95,41 @@ struct Frozen {
     /// Changes up to this position are in the checkpoint already; `None` where nothing is.
     since: Option<u64>,
     saved_tail: Option<(u64, usize)>,
+    /// Pieces of its stream to come, last first.
+    todo: Vec<Todo>,
 }
 
+/// A piece of a stream.
 #[derive(Clone, Copy, Debug)]
 enum Todo {
-    Machine,
-    Removed(usize),
-    Object(usize),
-    Stream(usize),
-    Tail(usize),
-    Group(usize, u32),
-    Chunk(usize, u32, usize),
-    Producer(usize, u32),
-    Iids(usize, u32, usize),
-    Dedup(usize),
-    Hashes(usize, u64),
-    Schedule(usize),
-    Dues(usize, usize),
+    Stream,
+    Tail,
+    Group(u32),
+    Chunk(u32, usize),
+    Producer(u32),
+    Iids(u32, usize),
+    Dedup,
+    Hashes(u64),
+    Schedule,
+    Dues(usize),
 }
 
 impl Machine {
     /// Freezes what changed behind `since`, the position of the last snapshot, or everything with
     /// `whole`. Cheap: pointers are cloned, one per changed key (two per changed stream).
     pub fn snapshot(&mut self, since: u64, whole: bool) -> Snapshot {
-        let dirty = core::mem::take(&mut self.dirty);
+        let dirty = self.take_dirty();
         let removed = core::mem::take(&mut self.removed);
         let keys = if whole { self.keys.numbers() } else { dirty.into_iter().collect() };
         let since = (!whole).then_some(since);
         let objects: Vec<_> = keys.into_iter().filter_map(|key| self.freeze(key, since)).collect();
         let removed: Vec<_> = if whole { Vec::new() } else { removed.into_iter().collect() };
-        let mut todo = Vec::with_capacity(objects.len() + removed.len() + 1);
-        todo.extend((0..objects.len()).rev().map(Todo::Object));
-        todo.extend((0..removed.len()).rev().map(Todo::Removed));
-        todo.push(Todo::Machine);
-        Snapshot { next_key: self.keys.next_number().0, removed, objects, todo }
+        Snapshot {
+            next_key: Some(self.keys.next_number().0),
+            removed: removed.into_iter(),
+            objects: objects.into_iter(),
+            current: None,
+        }
     }
 
     fn freeze(&mut self, key: KeyNumber, since: Option<u64>) -> Option<Frozen> {
@@ -139,7 +146,7 @@ impl Machine {
         if since.is_none() {
             saved_tail = None;
         }
-        Some(Frozen { key, object: object.clone(), since, saved_tail })
+        Some(Frozen { key, object: object.clone(), since, saved_tail, todo: Vec::new() })
     }
 }
 
@@ -147,162 +154,133 @@ impl Snapshot {
     /// Encodes the next piece into `out` (cleared first); `None` when there is no more.
     pub fn next_piece(&mut self, out: &mut Vec<u8>) -> Option<(PieceId, Change)> {
         out.clear();
-        match self.todo.pop()? {
-            Todo::Machine => {
-                varint::put_u64(out, self.next_key);
-                Some(((0, kind::MACHINE, 0), Change::Put))
-            }
-            Todo::Removed(at) => {
-                let key = self.removed.get(at)?;
-                Some(((key.0, 0, 0), Change::RemoveObject))
-            }
-            Todo::Object(at) => self.object(at, out),
-            Todo::Stream(at) => self.with_stream(at, |frozen, stream| {
+        if let Some(next_key) = self.next_key.take() {
+            varint::put_u64(out, next_key);
+            return Some(((0, kind::MACHINE, 0), Change::Put));
+        }
+        if let Some(piece) = self.current.as_mut().and_then(|object| object.next_piece(out)) {
+            return Some(piece);
+        }
+        self.current = None;
+        if let Some(key) = self.removed.next() {
+            return Some(((key.0, 0, 0), Change::RemoveObject));
+        }
+        let object = self.current.insert(self.objects.next()?);
+        object.encode(out);
+        Some(((object.key.0, kind::KEY, 0), Change::Put))
+    }
+}
+
+impl Frozen {
+    /// Encodes the key itself, and notes what of its value is to come.
+    fn encode(&mut self, out: &mut Vec<u8>) {
+        let Self { object, since, todo, .. } = self;
+        let is_stream = matches!(object.value, Value::Stream(_));
+        out.extend_from_slice(&[object.database, u8::from(is_stream)]);
+        varint::put_bytes(out, &object.name);
+        varint::put_option(out, object.expires_at_ms);
+        let stream = match &object.value {
+            Value::Text(value) => return varint::put_bytes(out, value),
+            Value::Stream(stream) => stream,
+        };
+        let is_new = |changed: u64| since.is_none_or(|since| changed > since);
+        let producers = stream.idempotence.numbered();
+        for (number, producer) in producers.filter(|(_, producer)| is_new(producer.changed())) {
+            let chunks = producer.chunks().filter(|(_, changed)| is_new(*changed));
+            todo.extend(chunks.map(|(place, _)| Todo::Iids(number, place)));
+            todo.push(Todo::Producer(number));
+        }
+        let dedup = stream.idempotence.dedup();
+        if let Some(dedup) = dedup.filter(|dedup| is_new(dedup.changed())) {
+            let chunks = dedup.chunks().filter(|(_, changed)| is_new(*changed));
+            todo.extend(chunks.map(|(chunk, _)| Todo::Hashes(chunk)));
+            todo.push(Todo::Dedup);
+        }
+        let groups: Vec<_> = stream.groups.iter().collect();
+        for (_, number, group) in groups.iter().rev().filter(|(_, _, group)| is_new(group.changed))
+        {
+            let chunks = group.pending.chunks().enumerate();
+            let chunks = chunks.filter(|(_, chunk)| is_new(chunk.changed()));
+            todo.extend(chunks.map(|(chunk, _)| Todo::Chunk(*number, chunk)));
+            todo.push(Todo::Group(*number));
+        }
+        if let Some(held) = stream.schedule().filter(|held| is_new(held.changed())) {
+            let chunks = held.chunks().filter(|(_, changed)| is_new(*changed));
+            todo.extend(chunks.map(|(place, _)| Todo::Dues(place)));
+            todo.push(Todo::Schedule);
+        }
+        todo.extend([Todo::Tail, Todo::Stream]);
+    }
+
+    /// Encodes the next piece of the stream.
+    fn next_piece(&mut self, out: &mut Vec<u8>) -> Option<(PieceId, Change)> {
+        let todo = self.todo.pop()?;
+        let Value::Stream(stream) = &self.object.value else {
+            return None;
+        };
+        let mut change = Change::Put;
+        let (kind, part) = match todo {
+            Todo::Stream => {
                 stream.encode(out);
-                ((frozen.key.0, kind::STREAM, 0), Change::Put)
-            }),
-            Todo::Tail(at) => self.with_stream(at, |frozen, stream| {
+                (kind::STREAM, 0)
+            }
+            Todo::Tail => {
                 let number = stream.tail_number();
-                let (from, change) = match frozen.saved_tail {
-                    Some((saved, bytes)) if saved == number => (bytes, Change::Extend),
-                    _ => (0, Change::Put),
-                };
+                let saved = self.saved_tail.filter(|(saved, _)| *saved == number);
+                let from = saved.map_or(0, |(_, bytes)| bytes);
+                if saved.is_some() {
+                    change = Change::Extend;
+                }
                 out.extend_from_slice(stream.tail().bytes().get(from..).unwrap_or_default());
-                ((frozen.key.0, kind::TAIL, number), change)
-            }),
-            Todo::Group(at, number) => self.with_stream(at, |frozen, stream| {
-                if let (Some(name), Some(group)) =
-                    (stream.groups.name(number), stream.groups.get(number))
-                {
+                (kind::TAIL, number)
+            }
+            Todo::Group(number) => {
+                let group = stream.groups.get(number);
+                if let (Some(name), Some(group)) = (stream.groups.name(number), group) {
                     group.encode(name, out);
                 }
-                ((frozen.key.0, kind::GROUP, u64::from(number)), Change::Put)
-            }),
-            Todo::Chunk(at, number, chunk) => self.with_stream(at, |frozen, stream| {
+                (kind::GROUP, u64::from(number))
+            }
+            Todo::Chunk(number, chunk) => {
                 let group = stream.groups.get(number);
                 let chunk = group.and_then(|group| group.pending.chunk(chunk));
                 let part = chunk.map_or(0, |chunk| {
                     chunk.encode(out);
                     u64::from(number) << 32 | u64::from(chunk.number())
                 });
-                ((frozen.key.0, kind::CHUNK, part), Change::Put)
-            }),
-            Todo::Schedule(at) => self.schedule(at, None, out),
-            Todo::Dues(at, place) => self.schedule(at, Some(place), out),
-            Todo::Producer(at, number) => self.with_stream(at, |frozen, stream| {
+                (kind::CHUNK, part)
+            }
+            Todo::Producer(number) => {
                 if let Some(producer) = stream.idempotence.of_number(number) {
                     producer.encode(out);
                 }
-                ((frozen.key.0, kind::PRODUCER, u64::from(number)), Change::Put)
-            }),
-            Todo::Iids(at, number, place) => self.with_stream(at, |frozen, stream| {
+                (kind::PRODUCER, u64::from(number))
+            }
+            Todo::Iids(number, place) => {
                 let producer = stream.idempotence.of_number(number);
                 let chunk = producer.and_then(|producer| producer.encode_chunk(place, out));
-                let part = u64::from(number) << 32 | u64::from(chunk.unwrap_or(0));
-                ((frozen.key.0, kind::IIDS, part), Change::Put)
-            }),
-            Todo::Dedup(at) => self.with_dedup(at, kind::DEDUP, 0, |dedup| dedup.encode(out)),
-            Todo::Hashes(at, chunk) => self.with_dedup(at, kind::HASHES, chunk, |dedup| {
-                dedup.encode_chunk(chunk, out);
-            }),
-        }
-    }
-
-    /// What a stream keeps of its idempotent appends.
-    fn with_dedup(
-        &self,
-        at: usize,
-        kind: u8,
-        part: u64,
-        encode: impl FnOnce(&Dedup),
-    ) -> Option<(PieceId, Change)> {
-        self.with_stream(at, |frozen, stream| {
-            if let Some(dedup) = stream.idempotence.dedup() {
-                encode(dedup);
+                (kind::IIDS, u64::from(number) << 32 | u64::from(chunk.unwrap_or(0)))
             }
-            ((frozen.key.0, kind, part), Change::Put)
-        })
-    }
-
-    /// A schedule, or the chunk of it at a place.
-    fn schedule(
-        &self,
-        at: usize,
-        place: Option<usize>,
-        out: &mut Vec<u8>,
-    ) -> Option<(PieceId, Change)> {
-        self.with_stream(at, |frozen, stream| {
-            let held = stream.schedule();
-            let (kind, part) = match place {
-                None => {
-                    held.into_iter().for_each(|held| held.encode(out));
-                    (kind::SCHEDULE, 0)
-                }
-                Some(place) => {
-                    let number = held.and_then(|held| held.encode_chunk(place, out));
-                    (kind::DUES, u64::from(number.unwrap_or(0)))
-                }
-            };
-            ((frozen.key.0, kind, part), Change::Put)
-        })
-    }
-
-    /// The key itself, and what of its value is to come.
-    fn object(&mut self, at: usize, out: &mut Vec<u8>) -> Option<(PieceId, Change)> {
-        let Frozen { key, object, since, .. } = self.objects.get(at)?;
-        let is_stream = matches!(object.value, Value::Stream(_));
-        out.extend_from_slice(&[object.database, u8::from(is_stream)]);
-        varint::put_bytes(out, &object.name);
-        varint::put_option(out, object.expires_at_ms);
-        match &object.value {
-            Value::Text(value) => varint::put_bytes(out, value),
-            Value::Stream(stream) => {
-                let is_new = |changed: u64| since.is_none_or(|since| changed > since);
-                let producers = stream.idempotence.numbered();
-                for (number, producer) in
-                    producers.filter(|(_, producer)| is_new(producer.changed()))
-                {
-                    let chunks = producer.chunks().filter(|(_, changed)| is_new(*changed));
-                    self.todo.extend(chunks.map(|(place, _)| Todo::Iids(at, number, place)));
-                    self.todo.push(Todo::Producer(at, number));
-                }
+            Todo::Dedup => {
+                stream.idempotence.dedup().into_iter().for_each(|dedup| dedup.encode(out));
+                (kind::DEDUP, 0)
+            }
+            Todo::Hashes(chunk) => {
                 let dedup = stream.idempotence.dedup();
-                if let Some(dedup) = dedup.filter(|dedup| is_new(dedup.changed())) {
-                    let chunks = dedup.chunks().filter(|(_, changed)| is_new(*changed));
-                    self.todo.extend(chunks.map(|(chunk, _)| Todo::Hashes(at, chunk)));
-                    self.todo.push(Todo::Dedup(at));
-                }
-                let groups: Vec<_> = stream.groups.iter().collect();
-                for (_, number, group) in
-                    groups.iter().rev().filter(|(_, _, group)| is_new(group.changed))
-                {
-                    let chunks = group.pending.chunks().enumerate();
-                    let chunks = chunks.filter(|(_, chunk)| is_new(chunk.changed()));
-                    self.todo.extend(chunks.map(|(chunk, _)| Todo::Chunk(at, *number, chunk)));
-                    self.todo.push(Todo::Group(at, *number));
-                }
-                if let Some(held) = stream.schedule().filter(|held| is_new(held.changed())) {
-                    let chunks = held.chunks().filter(|(_, changed)| is_new(*changed));
-                    self.todo.extend(chunks.map(|(place, _)| Todo::Dues(at, place)));
-                    self.todo.push(Todo::Schedule(at));
-                }
-                self.todo.push(Todo::Tail(at));
-                self.todo.push(Todo::Stream(at));
+                dedup.into_iter().for_each(|dedup| dedup.encode_chunk(chunk, out));
+                (kind::HASHES, chunk)
             }
-        }
-        Some(((key.0, kind::KEY, 0), Change::Put))
-    }
-
-    fn with_stream(
-        &self,
-        at: usize,
-        encode: impl FnOnce(&Frozen, &Stream) -> (PieceId, Change),
-    ) -> Option<(PieceId, Change)> {
-        let frozen = self.objects.get(at)?;
-        match &frozen.object.value {
-            Value::Stream(stream) => Some(encode(frozen, stream)),
-            Value::Text(_) => None,
-        }
+            Todo::Schedule => {
+                stream.schedule().into_iter().for_each(|held| held.encode(out));
+                (kind::SCHEDULE, 0)
+            }
+            Todo::Dues(place) => {
+                let held = stream.schedule();
+                let number = held.and_then(|held| held.encode_chunk(place, out));
+                (kind::DUES, u64::from(number.unwrap_or(0)))
+            }
+        };
+        Some(((self.key.0, kind, part), change))
     }
 }
 
