@@ -9,6 +9,7 @@ use core::hash::BuildHasher;
 
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
+use smallvec::SmallVec;
 
 use crate::{command::Key, limits, objects::Objects, stream::Stream};
 
@@ -16,13 +17,17 @@ use crate::{command::Key, limits, objects::Objects, stream::Stream};
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
 pub struct KeyNumber(pub u64);
 
+/// The name of a key. A short one stands in the object itself: whoever looks a key up compares its
+/// name, and among many keys every other place in memory is waited for.
+pub type Name = SmallVec<[u8; 24]>;
+
 /// A key and what it holds.
 #[derive(Clone, Debug)]
 pub struct Object {
     /// Where.
     pub database: u8,
     /// Its name.
-    pub name: Arc<[u8]>,
+    pub name: Name,
     /// When it expires, in unix milliseconds.
     pub expires_at_ms: Option<u64>,
     /// Log position of its last change.
@@ -158,7 +163,7 @@ impl Keyspace {
         &self,
         database: u8,
         from: KeyNumber,
-    ) -> impl Iterator<Item = (KeyNumber, &Arc<[u8]>)> {
+    ) -> impl Iterator<Item = (KeyNumber, &Name)> {
         let database = self.databases.get(usize::from(database));
         database
             .into_iter()

@@ -113,11 +113,11 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::keyspace::Value;
+    use crate::keyspace::{Name, Value};
 
     fn object(changed: u64) -> Object {
         let value = Value::Text(Arc::from(&b"value"[..]));
-        let name = Arc::from(&b"name"[..]);
+        let name = Name::from_slice(b"name");
         Object { database: 0, name, expires_at_ms: None, changed, entries_changed: 0, value }
     }
 

@@ -9,7 +9,7 @@ use crate::{
     effect::{Effect, Kind},
     error::Error,
     glob,
-    keyspace::{KeyNumber, Object, Value},
+    keyspace::{KeyNumber, Name, Object, Value},
     limits,
     reply::Reply,
     stream::Stream,
@@ -30,7 +30,7 @@ pub(super) fn decide<'a>(context: Context<'_>, command: &Command<'a>) -> Decided
         Command::Keys(database, pattern) => {
             let all = context.machine.keys.iter_from(*database, KeyNumber(0));
             let names = all.filter(|(_, name)| glob::matches(pattern, name));
-            let names = names.map(|(_, name)| Arc::clone(name)).collect();
+            let names = names.map(|(_, name)| Arc::from(name.as_slice())).collect();
             Ok(Decision::answer(Reply::Names(names)))
         }
         Command::Scan(asked) => Ok(Decision::answer(scan(context, asked))),
@@ -41,7 +41,7 @@ pub(super) fn decide<'a>(context: Context<'_>, command: &Command<'a>) -> Decided
             let count = context.machine.keys.len(*database) as u64;
             let nth = usize::try_from(random.checked_rem(count).unwrap_or(0)).unwrap_or(0);
             let key = context.machine.keys.iter_from(*database, KeyNumber(0)).nth(nth);
-            let reply = key.map_or(Reply::Nil, |(_, name)| Reply::Bytes(Arc::clone(name)));
+            let reply = key.map_or(Reply::Nil, |(_, name)| Reply::Bytes(name.as_slice().into()));
             Ok(Decision::answer(reply))
         }
         Command::Flush(database) => {
@@ -105,7 +105,7 @@ fn scan(context: Context<'_>, asked: &Scan<'_>) -> Reply {
     let keys = &context.machine.keys;
     let mut rest = keys.iter_from(asked.database, KeyNumber(asked.cursor));
     let take = usize::try_from(asked.count).unwrap_or(usize::MAX);
-    let fits = |(number, name): &(KeyNumber, &Arc<[u8]>)| {
+    let fits = |(number, name): &(KeyNumber, &Name)| {
         asked.pattern.is_none_or(|pattern| glob::matches(pattern, name))
             && asked.kind.is_none_or(|kind| {
                 let name = keys.get(*number).map_or("none", type_name);
@@ -113,7 +113,7 @@ fn scan(context: Context<'_>, asked: &Scan<'_>) -> Reply {
             })
     };
     let names = rest.by_ref().take(take).filter(fits);
-    let names = names.map(|(_, name)| Arc::clone(name)).collect();
+    let names = names.map(|(_, name)| name.as_slice().into()).collect();
     let cursor = rest.next().map_or(0, |(number, _)| number.0);
     Reply::Scanned(cursor, names)
 }

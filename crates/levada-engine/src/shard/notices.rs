@@ -60,14 +60,14 @@ impl<S: Store> Shard<S> {
                 let what = Noticed::ReleasedUnread { count: *count, stays: *stays };
                 self.stream(*key).and_then(|(key, stream)| {
                     let group = Arc::clone(stream.groups.name(*group)?);
-                    Some(Notice { key: Arc::clone(key), group, what })
+                    Some(Notice { key: Arc::from(key), group, what })
                 })
             }
             Effect::GroupCreated { key, name, last_id, .. } => {
                 self.stream(*key).and_then(|(key, stream)| {
                     let first = removed_behind(stream, *last_id)?;
                     let what = Noticed::BeginsBehindRemoved { first };
-                    Some(Notice { key: Arc::clone(key), group: (*name).into(), what })
+                    Some(Notice { key: Arc::from(key), group: (*name).into(), what })
                 })
             }
             _ => None,
@@ -80,7 +80,7 @@ impl<S: Store> Shard<S> {
         }
     }
 
-    fn stream(&self, key: KeyNumber) -> Option<(&Arc<[u8]>, &Stream)> {
+    fn stream(&self, key: KeyNumber) -> Option<(&[u8], &Stream)> {
         let Object { name, value: Value::Stream(stream), .. } = self.machine.keys.get(key)? else {
             return None;
         };
