@@ -1,5 +1,6 @@
 //! The shape of the guide: `docs/SUMMARY.md` names every chapter and nothing that is not there, no
-//! link between files, or into a heading of one, is dead, and commands are run or say why not.
+//! link between files, or into a heading of one, is dead, commands are run or say why not, and
+//! examples in Rust and Go stand in files that compile.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -15,6 +16,13 @@ const SUMMARY: &str = "docs/SUMMARY.md";
 /// its own, and so have the metrics.
 const UNEXPLAINED: [&str; 2] = ["docs/operate/cli.md", "docs/operate/metrics.md"];
 
+/// Languages whose examples compile because they stand word for word, but for the indent, in files
+/// that do, and those files.
+const COMPILED: [(&str, &[&str]); 2] = [
+    ("rust", &["crates/levada/tests/it/guide.rs", "tests/clients/redis-rs/src/guide.rs"]),
+    ("go", &["tests/clients/redigo/guide.go"]),
+];
+
 /// Fails with all that is wrong.
 pub fn check(root: &Path) -> Result<()> {
     let mut texts = BTreeMap::new();
@@ -28,6 +36,11 @@ pub fn check(root: &Path) -> Result<()> {
         let is_of_guide = page.starts_with("docs/") || page == "README.md";
         if is_of_guide && !UNEXPLAINED.contains(&page.as_str()) {
             wrong.extend(page::unexplained(page, text));
+        }
+        for (language, files) in COMPILED.iter().filter(|_| is_of_guide) {
+            let read = |file: &&str| fs::read_to_string(root.join(file));
+            let sources = files.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+            wrong.extend(page::uncompiled(page, text, language, &sources));
         }
     }
     ensure!(wrong.is_empty(), "{}", wrong.join("\n"));

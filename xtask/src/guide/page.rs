@@ -54,6 +54,26 @@ pub(super) fn unexplained(page: &str, text: &str) -> Vec<String> {
     wrong.map(|fence| format!("{page}:{}: not run, and does not say why", fence.line)).collect()
 }
 
+/// Blocks of a language whose lines stand together in none of these sources.
+pub(super) fn uncompiled(
+    page: &str,
+    text: &str,
+    language: &str,
+    sources: &[String],
+) -> Vec<String> {
+    let flat = |text: &str| {
+        let lines = text.lines().map(|line| format!("\n{}", line.trim()));
+        lines.collect::<String>() + "\n"
+    };
+    let sources: Vec<_> = sources.iter().map(|source| flat(source)).collect();
+    let fences = fences(text);
+    let wrong = fences.iter().filter(|fence| {
+        let block = flat(&fence.text);
+        fence.language == language && !sources.iter().any(|source| source.contains(&block))
+    });
+    wrong.map(|fence| format!("{page}:{}: stands in no file that compiles", fence.line)).collect()
+}
+
 fn fences(text: &str) -> Vec<Fence<'_>> {
     let mut fences = Vec::new();
     let mut lines = text.lines().enumerate();
@@ -152,6 +172,18 @@ mod tests {
         assert_eq!(steps, [step(2, "x\ny\n", Some("1\n")), step(14, "z\n", None)]);
         let within = super::steps("1. a:\n\n   ```sh run\n   x\n\n     y\n   ```\n\n   b\n");
         assert_eq!(within, [step(3, "x\n\n  y\n", None)]);
+    }
+
+    #[test]
+    fn examples_stand_in_files_that_compile() {
+        let sources = ["fn f() {\n\ta();\n\tb();\n}\n".to_owned()];
+        let wrong =
+            |block: &str| uncompiled("p", &format!("```go\n{block}\n```\n"), "go", &sources).len();
+        assert_eq!(wrong("a();\nb();"), 0);
+        assert_eq!(wrong("    a();"), 0);
+        assert_eq!(wrong("a();\nc();"), 1);
+        assert_eq!(wrong("a()"), 1);
+        assert!(uncompiled("p", "```js\nx\n```\n", "go", &sources).is_empty());
     }
 
     #[test]
