@@ -4,8 +4,10 @@
 //! A fence ```` ```sh run ```` holds commands; a fence ```` ```text ```` right behind it what they
 //! print, as redis-cli shows it on a terminal. In it `...` stands for anything, on a line of its
 //! own for any lines; an id with the time of day in it for any such id, and an age (`12ms`, `3s`)
-//! for any age. Each page has a server of its own that runs already, from its first command to its
-//! last.
+//! for any age. A fence that is not run says why: ```` ```sh not-run: REASON ````. Each page has a
+//! server of its own that runs already, from its first command to its last. What a reader has and
+//! the page does not show (entries, a server that was stopped) is made by blocks within `<!--` and
+//! `-->`, which readers do not see.
 
 pub mod book;
 mod page;
@@ -21,7 +23,15 @@ use crate::ci::{self, Outcome};
 use crate::{peers, workspace};
 
 /// Pages that must have commands to run, and how many at least.
-const STEPS_MIN: [(&str, usize); 2] = [("README.md", 3), ("docs/quick-start.md", 6)];
+const STEPS_MIN: [(&str, usize); 7] = [
+    ("README.md", 3),
+    ("docs/quick-start.md", 6),
+    ("docs/from-redis.md", 1),
+    ("docs/import.md", 4),
+    ("docs/operate/backup.md", 3),
+    ("docs/operate/dashboard.md", 2),
+    ("docs/operate/tls.md", 6),
+];
 
 /// Runs the commands of pages; none named means all that have some.
 pub fn run(arguments: &[String]) -> Result<Outcome> {
@@ -52,16 +62,23 @@ pub fn run(arguments: &[String]) -> Result<Outcome> {
         let at_least = expected.map_or(0, |(_, count)| *count);
         ensure!(steps.len() >= at_least, "{page} has {} commands to run", steps.len());
         if !steps.is_empty() {
-            follow(&page, &steps, &levada)?;
-            println!("{page}: {} blocks, as it says", steps.len());
+            match follow(&page, &steps, &levada)? {
+                Outcome::Passed => println!("{page}: {} blocks, as it says", steps.len()),
+                Outcome::Skipped(why) => println!("{page}: SKIPPED: {why}"),
+            }
         }
     }
     Ok(Outcome::Passed)
 }
 
 /// Runs the commands of a page on a server of its own.
-fn follow(page: &str, steps: &[Step], levada: &Path) -> Result<()> {
+fn follow(page: &str, steps: &[Step], levada: &Path) -> Result<Outcome> {
     let mut session = Session::start(levada)?;
+    let others = session.start_others(steps.iter().map(|step| step.script.as_str()));
+    if let Outcome::Skipped(why) = others? {
+        session.end()?;
+        return Ok(Outcome::Skipped(why));
+    }
     for step in steps {
         let printed = session.run(&step.script).with_context(|| step.place(page))?;
         if let Some(expect) = &step.expect {
@@ -72,5 +89,6 @@ fn follow(page: &str, steps: &[Step], levada: &Path) -> Result<()> {
             );
         }
     }
-    session.end()
+    session.end()?;
+    Ok(Outcome::Passed)
 }

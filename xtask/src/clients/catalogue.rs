@@ -36,8 +36,9 @@ impl Client {
     }
 }
 
-const NODE_REDIS: &[&str] = &["node_redis.mjs", "node_worker.mjs"];
-const REDIS_PY: &[&str] = &["redis_py.py", "produce_consume.py", "group_worker.py"];
+const NODE_REDIS: &[&str] = &["node_redis.mjs", "node_worker.mjs", "guide_node_redis.mjs"];
+const REDIS_PY: &[&str] =
+    &["redis_py.py", "produce_consume.py", "group_worker.py", "guide_redis_py.py"];
 
 /// In the order of the table.
 pub(super) const CLIENTS: &[Client] = &[
@@ -74,7 +75,7 @@ pub(super) const CLIENTS: &[Client] = &[
     Client {
         name: "ioredis 6.0.0",
         source: Source::Node("ioredis-6.0.0"),
-        programs: &["ioredis.mjs"],
+        programs: &["ioredis.mjs", "guide_ioredis.mjs"],
         protocols: &[2, 3],
     },
     Client {
@@ -92,7 +93,7 @@ pub(super) const CLIENTS: &[Client] = &[
     Client {
         name: "FastStream 0.7.8",
         source: Source::Python("faststream-0.7.8"),
-        programs: &["faststream_app.py"],
+        programs: &["faststream_app.py", "guide_faststream.py"],
         protocols: &[2, 3],
     },
     Client {

@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 
+use crate::workspace;
+
 /// Longest time for one program; an ordinary one takes one to three seconds.
 const RUN_MAX: Duration = Duration::from_mins(2);
 
@@ -32,7 +34,7 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// Runs the program with HOST PORT PROTOCOL.
+/// Runs the program with HOST PORT PROTOCOL; GUIDE names the directory of the guide's pages.
 pub(super) fn run(mut command: Command, address: SocketAddr, protocol: u8) -> Result<Verdict> {
     // A file takes all that is printed, also by a program that is ended at its limit.
     let path = std::env::temp_dir().join(format!("levada-client-{}", std::process::id()));
@@ -40,6 +42,7 @@ pub(super) fn run(mut command: Command, address: SocketAddr, protocol: u8) -> Re
     let mut child = command
         .arg(address.ip().to_string())
         .args([address.port().to_string(), protocol.to_string()])
+        .env("GUIDE", workspace::root().join("docs"))
         .stdin(Stdio::null())
         .stderr(file.try_clone()?)
         .stdout(file)

@@ -1,5 +1,6 @@
-//! The shape of the guide: `docs/SUMMARY.md` names every chapter and nothing that is not there, and
-//! no link between files, or into a heading of one, is dead.
+//! The shape of the guide: `docs/SUMMARY.md` names every chapter and nothing that is not there, no
+//! link between files, or into a heading of one, is dead, commands are run or say why not, and
+//! examples in Rust and Go stand in files that compile.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -7,8 +8,20 @@ use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Result, ensure};
 
+use super::page;
+
 /// The file of chapters.
 const SUMMARY: &str = "docs/SUMMARY.md";
+/// Pages whose blocks for a shell need not say why they are not run: each subcommand has tests of
+/// its own, and so have the metrics.
+const UNEXPLAINED: [&str; 2] = ["docs/operate/cli.md", "docs/operate/metrics.md"];
+
+/// Languages whose examples compile because they stand word for word, but for the indent, in files
+/// that do, and those files.
+const COMPILED: [(&str, &[&str]); 2] = [
+    ("rust", &["crates/levada/tests/it/guide.rs", "tests/clients/redis-rs/src/guide.rs"]),
+    ("go", &["tests/clients/redigo/guide.go"]),
+];
 
 /// Fails with all that is wrong.
 pub fn check(root: &Path) -> Result<()> {
@@ -18,7 +31,18 @@ pub fn check(root: &Path) -> Result<()> {
         texts.insert(page, text);
     }
     let exists = |path: &str| root.join(path).exists();
-    let wrong = complaints(&texts, &exists);
+    let mut wrong = complaints(&texts, &exists);
+    for (page, text) in &texts {
+        let is_of_guide = page.starts_with("docs/") || page == "README.md";
+        if is_of_guide && !UNEXPLAINED.contains(&page.as_str()) {
+            wrong.extend(page::unexplained(page, text));
+        }
+        for (language, files) in COMPILED.iter().filter(|_| is_of_guide) {
+            let read = |file: &&str| fs::read_to_string(root.join(file));
+            let sources = files.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+            wrong.extend(page::uncompiled(page, text, language, &sources));
+        }
+    }
     ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
     Ok(())
 }

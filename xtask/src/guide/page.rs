@@ -42,15 +42,49 @@ pub(super) fn steps(text: &str) -> Vec<Step> {
     fences.iter().enumerate().filter_map(of).collect()
 }
 
+/// Blocks for a shell that are not run and do not say why: `sh not-run: REASON`.
+pub(super) fn unexplained(page: &str, text: &str) -> Vec<String> {
+    let is_explained = |language: &str| match language.strip_prefix("sh") {
+        Some(" run") => true,
+        Some(why) => why.strip_prefix(" not-run: ").is_some_and(|why| !why.is_empty()),
+        None => !["bash", "shell", "console"].contains(&language),
+    };
+    let fences = fences(text);
+    let wrong = fences.iter().filter(|fence| !is_explained(fence.language));
+    wrong.map(|fence| format!("{page}:{}: not run, and does not say why", fence.line)).collect()
+}
+
+/// Blocks of a language whose lines stand together in none of these sources.
+pub(super) fn uncompiled(
+    page: &str,
+    text: &str,
+    language: &str,
+    sources: &[String],
+) -> Vec<String> {
+    let flat = |text: &str| {
+        let lines = text.lines().map(|line| format!("\n{}", line.trim()));
+        lines.collect::<String>() + "\n"
+    };
+    let sources: Vec<_> = sources.iter().map(|source| flat(source)).collect();
+    let fences = fences(text);
+    let wrong = fences.iter().filter(|fence| {
+        let block = flat(&fence.text);
+        fence.language == language && !sources.iter().any(|source| source.contains(&block))
+    });
+    wrong.map(|fence| format!("{page}:{}: stands in no file that compiles", fence.line)).collect()
+}
+
 fn fences(text: &str) -> Vec<Fence<'_>> {
     let mut fences = Vec::new();
     let mut lines = text.lines().enumerate();
     let mut follows = false;
     while let Some((index, line)) = lines.next() {
-        match line.strip_prefix("```") {
+        let indent = line.len() - line.trim_start().len();
+        match line.trim_start().strip_prefix("```") {
             Some(language) => {
-                let inside = lines.by_ref().map(|(_, line)| line).take_while(|line| *line != "```");
-                let text: Vec<_> = inside.collect();
+                let inside = lines.by_ref().map(|(_, line)| line);
+                let inside = inside.map(|line| line.get(indent..).unwrap_or(line.trim_start()));
+                let text: Vec<_> = inside.take_while(|line| *line != "```").collect();
                 let text = text.join("\n") + "\n";
                 fences.push(Fence { line: index + 1, language: language.trim(), text, follows });
                 follows = true;
@@ -136,6 +170,35 @@ mod tests {
             expect: expect.map(str::to_owned),
         };
         assert_eq!(steps, [step(2, "x\ny\n", Some("1\n")), step(14, "z\n", None)]);
+        let within = super::steps("1. a:\n\n   ```sh run\n   x\n\n     y\n   ```\n\n   b\n");
+        assert_eq!(within, [step(3, "x\n\n  y\n", None)]);
+    }
+
+    #[test]
+    fn examples_stand_in_files_that_compile() {
+        let sources = ["fn f() {\n\ta();\n\tb();\n}\n".to_owned()];
+        let wrong =
+            |block: &str| uncompiled("p", &format!("```go\n{block}\n```\n"), "go", &sources).len();
+        assert_eq!(wrong("a();\nb();"), 0);
+        assert_eq!(wrong("    a();"), 0);
+        assert_eq!(wrong("a();\nc();"), 1);
+        assert_eq!(wrong("a()"), 1);
+        assert!(uncompiled("p", "```js\nx\n```\n", "go", &sources).is_empty());
+    }
+
+    #[test]
+    fn what_is_not_run_says_why() {
+        let check = |language: &str, count: usize| {
+            let text = format!("a\n```{language}\nx\n```\n");
+            assert_eq!(unexplained("p", &text).len(), count, "{language}");
+        };
+        check("sh run", 0);
+        check("sh not-run: it asks systemd", 0);
+        check("sh not-run: ", 1);
+        check("sh", 1);
+        check("bash", 1);
+        check("", 0);
+        check("rust", 0);
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! The files for Prometheus and Grafana, and the pages about them: every metric that they name
-//! exists, every metric and every alert has its line there, and promtool takes the rules.
+//! exists, every metric has its line and every alert its page, and promtool takes the rules.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -73,14 +73,45 @@ fn the_dashboard_is_whole() {
     }
 }
 
+/// What every page about an alert says.
+const PARTS: [&str; 4] =
+    ["**What it means.** ", "**How to look.**", "**What to do.**", "**When it is over.** "];
+
 #[test]
-fn every_alert_has_its_section_and_promtool_takes_the_rules() {
+fn every_alert_has_its_page_and_promtool_takes_the_rules() {
     let rules = read("deploy/prometheus/alerts.yml");
-    let alerts: Vec<_> =
-        rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect();
-    let page = read("docs/operate/alerts.md");
-    let sections: Vec<_> = page.lines().filter_map(|line| line.strip_prefix("## ")).collect();
-    assert_eq!(alerts, sections);
+    let all = |begin: &str| -> Vec<String> {
+        rules
+            .lines()
+            .filter_map(|line| line.trim().strip_prefix(begin))
+            .map(str::to_owned)
+            .collect()
+    };
+    let alerts = all("- alert: ");
+    let page_of = |alert: &String| format!("docs/operate/alerts/{alert}.md");
+    assert_eq!(all("runbook_url: "), alerts.iter().map(page_of).collect::<Vec<_>>());
+    let pages: BTreeSet<_> = std::fs::read_dir(root().join("docs/operate/alerts"))
+        .expect("pages")
+        .map(|page| page.expect("a page").file_name().to_string_lossy().into_owned())
+        .collect();
+    assert_eq!(pages, alerts.iter().map(|alert| format!("{alert}.md")).collect());
+    let severities = all("labels: { severity: ");
+    let overview = read("docs/operate/alerts.md");
+    let listed: Vec<_> = overview.lines().filter(|line| line.starts_with("| [")).collect();
+    assert_eq!((listed.len(), severities.len()), (alerts.len(), alerts.len()));
+    for ((alert, severity), row) in alerts.iter().zip(severities).zip(listed) {
+        let severity = severity.trim_end_matches(" }");
+        assert!(row.starts_with(&format!("| [{alert}](alerts/{alert}.md) | ")), "{row}");
+        assert!(row.ends_with(&format!(" | {severity} |")), "{row}");
+        let page = read(&page_of(alert));
+        assert!(page.starts_with(&format!("# {alert}\n")), "{alert}");
+        for part in PARTS {
+            assert_eq!(page.matches(part).count(), 1, "{alert} and {part}");
+        }
+        for name in names(&page).into_iter().filter(|name| name.starts_with("levada_group_")) {
+            assert!(exists(name), "{alert} names {name}, which is not told");
+        }
+    }
     let rules = root().join("deploy/prometheus/alerts.yml");
     match Command::new("promtool").args(["check", "rules"]).arg(rules).output() {
         Ok(output) => assert!(output.status.success(), "{output:?}"),

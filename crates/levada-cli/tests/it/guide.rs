@@ -2,13 +2,16 @@
 //!
 //! A fence of the language `redis` holds commands, one a line, as they are pasted into redis-cli.
 //! Behind it, in a comment that readers do not see, stands what they answer, separated by ` | `: an
-//! integer, `OK`, `nil`, `"text"`, `id` for any id, `[n]` for n items, or `-WORDS` with which an
-//! error begins. A page runs on a server of its own, from its first line to its last.
+//! integer, `OK`, `nil`, `"text"`, `id` for any id, `[n]` for n items, `{n}` for a map of n, or
+//! `-WORDS` with which an error begins; `[4]/{2}` is the one in RESP2 and the other in RESP3. A
+//! page runs on a server of its own, from its first line to its last.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
 use std::path::PathBuf;
 
+use levada_server::{CommandSpec, command_table, flag};
 use redis::{Connection, ConnectionLike as _, Value};
 
 use crate::rig::Server;
@@ -17,6 +20,10 @@ use crate::rig::Server;
 const PARTS: [&str; 3] = ["*The problem.* ", "*At a crash* ", "*On plain Redis* "];
 /// Commands that a page has at least.
 const COMMANDS_MIN: usize = 3;
+/// Commands of Redis that have options of ours.
+const EXTENDED: [&str; 2] = ["xcfgset", "xnack"];
+/// What a client is spoken to in.
+const PROTOCOLS: [&str; 2] = ["resp2", "resp3"];
 
 #[test]
 fn what_the_pages_show_is_what_the_server_does() {
@@ -41,6 +48,40 @@ fn effectively_once_works_as_it_stands() {
 }
 
 #[test]
+fn the_page_of_commands_works_as_it_stands_in_both_protocols() {
+    let text = commands_page();
+    for protocol in PROTOCOLS {
+        let run = run_in(&text, protocol);
+        assert!(run.wrong.is_empty(), "{protocol}:\n{}", run.wrong);
+        assert!(run.commands > own_commands().len(), "{} commands", run.commands);
+    }
+}
+
+/// The page has the commands of the table, no others, and their syntax, time and options.
+#[test]
+fn the_page_of_commands_is_the_table() {
+    let text = commands_page();
+    let syntaxes: BTreeMap<_, _> = sections(&text).collect();
+    let told: BTreeSet<_> = syntaxes.keys().cloned().collect();
+    let expected: BTreeSet<_> = own_commands().iter().map(full_syntax).collect();
+    assert_eq!(told, expected);
+    let rows: Vec<_> = text.lines().filter(|line| line.starts_with("| [X")).collect();
+    let is_help = |spec: &&CommandSpec| spec.name.ends_with("|help");
+    let mut commands = own_commands();
+    commands.retain(|spec| !is_help(&spec));
+    commands.sort_by_key(|spec| spec.name);
+    assert_eq!(rows, commands.iter().map(row).collect::<Vec<_>>());
+    for spec in commands {
+        let section = syntaxes[&full_syntax(&spec)];
+        assert!(section.contains("**Answers** "), "{}", spec.name);
+        for option in own_options(&spec) {
+            assert!(section.contains(&format!("`{option}`")), "{}: {option}", spec.name);
+        }
+        assert!(section.contains("\n```redis\n"), "{} has no example", spec.name);
+    }
+}
+
+#[test]
 fn the_index_names_every_page() {
     let index = fs::read_to_string(docs().join("policies.md")).expect("the index");
     for page in pages() {
@@ -55,6 +96,67 @@ fn a_page_that_is_wrong_is_found() {
     assert!(wrong.contains("PING") && wrong.contains("INCR n"), "{wrong}");
     let wrong = run("```redis\nSET k v\n```\nno answers\n").wrong;
     assert!(wrong.contains("1 commands have 0 answers"), "{wrong}");
+    let maps = "```redis\nHELLO\n```\n<!-- [14]/{7} -->\n";
+    assert_eq!(run_in(maps, "resp2").wrong, "");
+    assert_eq!(run_in(maps, "resp3").wrong, "");
+    assert!(!run_in("```redis\nHELLO\n```\n<!-- {7}/[14] -->\n", "resp3").wrong.is_empty());
+    let sections: Vec<_> = sections("a\n```text\nX\n  y\n```\nb\n## c\n").collect();
+    assert_eq!(sections, [("X y".to_owned(), "a\n```text\nX\n  y\n```\nb")]);
+}
+
+fn commands_page() -> String {
+    fs::read_to_string(docs().join("commands.md")).expect("a page")
+}
+
+/// The commands that the page is about: those that are not Redis', and those with options of ours.
+fn own_commands() -> Vec<CommandSpec> {
+    let all = command_table().iter().flat_map(|spec| match spec.subcommands {
+        [] => vec![*spec],
+        subcommands => subcommands.to_vec(),
+    });
+    let is_own =
+        |spec: &CommandSpec| spec.since.starts_with("levada ") || EXTENDED.contains(&spec.name);
+    all.filter(is_own).collect()
+}
+
+fn full_name(spec: &CommandSpec) -> String {
+    spec.name.replace('|', " ").to_uppercase()
+}
+
+fn full_syntax(spec: &CommandSpec) -> String {
+    format!("{} {}", full_name(spec), spec.syntax).trim().to_owned()
+}
+
+/// The line of the table at the head of the page.
+fn row(spec: &CommandSpec) -> String {
+    let name = full_name(spec);
+    let anchor = name.to_lowercase().replace(' ', "-");
+    let does = if spec.flags & flag::WRITE == 0 { "reads" } else { "writes" };
+    format!("| [{name}](#{anchor}) | {does} | {} |", spec.complexity)
+}
+
+/// The words of ours that begin an option in the syntax.
+fn own_options(spec: &CommandSpec) -> Vec<&'static str> {
+    let words = spec.syntax.split(['[', '|', ' ', ']']);
+    let is_option = |word: &&str| {
+        let is_word =
+            word.len() > 1 && word.starts_with(|letter: char| letter.is_ascii_uppercase());
+        is_word && (spec.name != "xnack" || ["DELAY", "REASON"].contains(word))
+    };
+    words.filter(is_option).collect()
+}
+
+/// The sections of a page by the syntax that stands in each, one a line if there are several.
+fn sections(text: &str) -> impl Iterator<Item = (String, &str)> {
+    text.split("\n## ").flat_map(|section| {
+        let fence = section.split("```text\n").nth(1).and_then(|rest| rest.split("```").next());
+        let fence = fence.unwrap_or_default();
+        // What is indented goes on with the line before.
+        let lines = fence.replace("\n ", " ");
+        let lines: Vec<_> = lines.lines().map(str::to_owned).collect();
+        let plain = |line: String| line.split_whitespace().collect::<Vec<_>>().join(" ");
+        lines.into_iter().map(move |line| (plain(line), section))
+    })
 }
 
 fn docs() -> PathBuf {
@@ -80,8 +182,13 @@ struct Run {
 
 /// Runs the commands of a page on a server of its own.
 fn run(text: &str) -> Run {
+    run_in(text, PROTOCOLS[0])
+}
+
+fn run_in(text: &str, protocol: &str) -> Run {
     let server = Server::levada();
-    let mut here = server.connect();
+    let client = redis::Client::open(format!("{}?protocol={protocol}", server.url()));
+    let mut here = client.and_then(|client| client.get_connection()).expect("it runs");
     let mut run = Run::default();
     let mut lines = text.lines();
     while let Some(line) = lines.next() {
@@ -99,6 +206,11 @@ fn run(text: &str) -> Run {
         }
         for (command, expect) in commands.iter().zip(answers) {
             let answer = ask(&mut here, command);
+            let expect = match expect.split_once("]/{") {
+                Some(_) => expect.split('/').nth(usize::from(protocol != PROTOCOLS[0])),
+                None => Some(expect),
+            };
+            let expect = expect.unwrap_or_default();
             if !is_meant(&answer, expect) {
                 let _ = writeln!(run.wrong, "{command}: expected {expect}, got {answer:?}");
             }
@@ -143,6 +255,7 @@ fn is_meant(answer: &Value, expect: &str) -> bool {
         Value::BulkString(bytes) if expect == "id" => is_id(&text(bytes)),
         Value::BulkString(bytes) => format!("\"{}\"", text(bytes)) == expect,
         Value::Array(items) => format!("[{}]", items.len()) == expect,
+        Value::Map(pairs) => format!("{{{}}}", pairs.len()) == expect,
         _ => false,
     }
 }

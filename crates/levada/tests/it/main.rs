@@ -5,6 +5,7 @@
 //!   them and does).
 //! - `failing_servers`: clusters and sentinels whose masters die, TLS that is refused. Ignored
 //!   but in `cargo xtask toolkit`, which starts them.
+//! - `guide`: the examples of the guide, which compile.
 //! - `paused`: the broker for tests.
 //! - `telemetry`: what is measured.
 //! - `world`: the backends, and what the tests share.
@@ -12,6 +13,7 @@
 mod conformance;
 #[cfg(unix)]
 mod failing_servers;
+mod guide;
 mod paused;
 mod telemetry;
 mod world;

@@ -5,6 +5,7 @@
 
 mod blocked;
 mod checks;
+mod guide;
 
 use std::process::ExitCode;
 
