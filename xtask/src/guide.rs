@@ -21,7 +21,8 @@ use crate::ci::{self, Outcome};
 use crate::{peers, workspace};
 
 /// Pages that must have commands to run, and how many at least.
-const STEPS_MIN: [(&str, usize); 2] = [("README.md", 3), ("docs/quick-start.md", 6)];
+const STEPS_MIN: [(&str, usize); 3] =
+    [("README.md", 3), ("docs/operate/cli.md", 12), ("docs/quick-start.md", 6)];
 
 /// Runs the commands of pages; none named means all that have some.
 pub fn run(arguments: &[String]) -> Result<Outcome> {

@@ -22,10 +22,11 @@ Exit codes:
   3  some stream is beyond a threshold; the report says which";
 
 #[derive(Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub(crate) struct Given {
     /// The server: `redis://HOST`, `rediss://HOST`, `redis-sentinel://HOST/MASTER` or
     /// `redis-cluster://HOST,HOST`.
-    #[arg(long, value_name = "URL")]
+    #[arg(long, env = "LEVADA_URL", hide_env_values = true, value_name = "URL")]
     url: String,
     /// A stream, or a pattern of streams; may be given several times.
     #[arg(long = "stream", value_name = "PATTERN", default_value = "*")]
@@ -47,7 +48,7 @@ pub(crate) struct Given {
     /// Print a JSON object for each stream instead of text.
     #[arg(long)]
     json: bool,
-    /// No colour, also on a terminal; NO_COLOR says the same.
+    /// No colour, also on a terminal; `NO_COLOR` says the same.
     #[arg(long)]
     no_color: bool,
     /// Entries that may be left in a stream.
@@ -157,7 +158,10 @@ fn text(reports: &[Report]) -> String {
             Cell::number(Some(report.len)),
             Cell::number(Some(report.trimmed)),
             Cell::age(age),
-            say::shown(report.removed.join(" ").as_bytes()).into(),
+            match report.removed.as_slice() {
+                [] => Cell::new("-", Tone::Dim),
+                gone => say::shown(gone.join(" ").as_bytes()).into(),
+            },
         ]);
     }
     table.text() + &alerts

@@ -99,6 +99,12 @@ impl Progress {
         }
     }
 
+    /// How much was done.
+    #[cfg(test)]
+    pub(crate) fn done(&self) -> u64 {
+        self.bar.position()
+    }
+
     /// Takes the bar away, so that something else can be said.
     pub(crate) fn end(&self) {
         self.bar.finish_and_clear();

@@ -166,16 +166,17 @@ impl Rewind {
                 format!("it goes FORWARD: what is between {was} and {will} is passed over unread")
             }
         };
-        let mut text = format!("{group} of {stream} was given all up to {was}; {what}");
-        if *pending > 0 && will < was {
-            text += &format!(
-                "\n{pending} entries are pending: those among them come again too, to whoever reads"
-            );
-        }
-        if let Some(begins) = begins.filter(|begins| will < was && Some(*begins) > will.next()) {
-            text += &format!("\nthe stream begins with {begins}: what stood before it is gone");
-        }
-        text
+        let first = format!("{group} of {stream} was given all up to {was}; {what}");
+        let is_back = will < was;
+        let pending = (is_back && *pending > 0).then(|| {
+            format!(
+                "{pending} entries are pending: those among them come again too, to whoever reads"
+            )
+        });
+        let from = will.next().filter(|_| is_back && *will > MessageId::MIN);
+        let begins = begins.filter(|begins| from.is_some_and(|from| *begins > from));
+        let begins = begins.map(|id| format!("the first that is there is {id}"));
+        [Some(first), pending, begins].into_iter().flatten().collect::<Vec<_>>().join("\n")
     }
 
     fn json(&self, stream: &str, group: &str, done: bool, lag: Option<u64>) -> serde_json::Value {
@@ -204,9 +205,16 @@ mod tests {
             assert!(expect.iter().all(|part| text.contains(part)), "{text}");
             assert!(!never.iter().any(|part| text.contains(part)), "{text}");
         };
-        check(9, 5, 0, 5, &["g of s", "behind 5-0 comes again"], &["pending", "begins", "FORWARD"]);
-        check(9, 5, 2, 7, &["2 entries are pending", "begins with 7-0"], &["FORWARD"]);
-        check(5, 9, 2, 1, &["FORWARD", "between 5-0 and 9-0"], &["pending", "begins"]);
-        check(5, 5, 2, 7, &["nothing changes"], &["pending", "begins"]);
+        check(
+            9,
+            5,
+            0,
+            5,
+            &["g of s", "behind 5-0 comes again"],
+            &["pending", "that is there", "FORWARD"],
+        );
+        check(9, 5, 2, 7, &["2 entries are pending", "that is there is 7-0"], &["FORWARD"]);
+        check(5, 9, 2, 1, &["FORWARD", "between 5-0 and 9-0"], &["pending", "that is there"]);
+        check(5, 5, 2, 7, &["nothing changes"], &["pending", "that is there"]);
     }
 }

@@ -208,20 +208,20 @@ mod tests {
 
     #[test]
     fn what_the_server_adds_is_taken_off_from_behind() {
-        let fields = |pairs: &[(&str, &str)]| -> Fields {
-            let pair =
+        let check = |given: &[(&str, &str)], expect: Option<&str>| {
+            let bytes =
                 |(name, value): &(&str, &str)| (name.as_bytes().into(), value.as_bytes().into());
-            pairs.iter().map(pair).collect()
+            let found = Scheduled::new(b"s", "1-0".to_owned(), given.iter().map(bytes).collect());
+            let found = found.map(|Scheduled { at_ms, once, fields, .. }| {
+                let once = if once.is_some() { " once" } else { "" };
+                format!("{at_ms}{once}{}", Form::default().text(&fields))
+            });
+            assert_eq!(found.as_deref(), expect, "{given:?}");
         };
-        let check = |given: &[(&str, &str)], expect: Option<(u64, bool, &[(&str, &str)])>| {
-            let found = Scheduled::new(b"s", "1-0".to_owned(), fields(given));
-            let found = found.map(|it| (it.at_ms, it.once.is_some(), it.fields));
-            assert_eq!(found, expect.map(|(at, once, left)| (at, once, fields(left))));
-        };
-        check(&[("a", "b"), ("x-sched-at", "7")], Some((7, false, &[("a", "b")])));
+        check(&[("a", "b"), ("x-sched-at", "7")], Some("7  a=b"));
         check(
             &[("x-sched-at", "1"), ("x-sched-pid", "p"), ("x-sched-iid", "i"), ("x-sched-at", "7")],
-            Some((7, true, &[("x-sched-at", "1")])),
+            Some("7 once  x-sched-at=1"),
         );
         check(&[("a", "b")], None);
         check(&[("x-sched-at", "soon")], None);

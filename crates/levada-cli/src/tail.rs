@@ -92,8 +92,8 @@ fn last_entries(given: &Given, connection: &mut Connection) -> Result<Entries> {
     Ok(entries)
 }
 
-/// The last id that the stream gave out, so that nothing is shown twice or passed over; `None` where
-/// there is no stream.
+/// The last id that the stream gave out, so that nothing is shown twice or passed over; `None`
+/// where there is no stream.
 pub(crate) fn newest(stream: &str, connection: &mut Connection) -> Result<Option<String>> {
     let facts = cmd("XINFO").arg("STREAM").arg(stream).query::<Value>(connection);
     let Some(facts) = facts::there(facts).context("XINFO STREAM")? else {

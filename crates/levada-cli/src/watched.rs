@@ -84,3 +84,38 @@ impl<D: Disk> Disk for Watched<'_, D> {
         self.disk.free_space()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use levada_engine::disk::memory::MemoryDisk;
+
+    use super::*;
+    use crate::progress::Unit;
+
+    #[test]
+    fn what_is_read_is_told_and_nothing_else() {
+        let progress = Progress::new(Unit::Bytes, true);
+        let mut disk = Watched::new(MemoryDisk::default(), &progress);
+        let file = disk.open("log/a", Open::New).expect("a new file");
+        let bytes = [7; 100][..].into();
+        disk.submit(Operation::Write { file, offset: 0, bytes }, Lane::Inline);
+        disk.submit(Operation::Sync { file }, Lane::Inline);
+        assert_eq!((progress.done(), disk.len(file).expect("it is open")), (0, 100));
+        let mut buffer = [0; 64];
+        assert_eq!(disk.read_at(file, 60, &mut buffer).expect("a read"), 40, "up to its end");
+        assert_eq!((progress.done(), buffer[0]), (40, 7));
+        disk.submit(Operation::Read { file, offset: 0, len: 10 }, Lane::Inline);
+        assert_eq!(progress.done(), 50);
+    }
+
+    #[test]
+    fn a_directory_is_as_long_as_its_files() {
+        let directory = std::env::temp_dir().join(format!("levada-bytes-{}", std::process::id()));
+        std::fs::create_dir_all(directory.join("log")).expect("a directory for a test");
+        std::fs::write(directory.join("manifest"), [0; 10]).expect("written");
+        std::fs::write(directory.join("log/a"), [0; 100]).expect("written");
+        let found = bytes(&directory);
+        std::fs::remove_dir_all(&directory).expect("removed");
+        assert_eq!((found, bytes(&directory)), (110, 0));
+    }
+}

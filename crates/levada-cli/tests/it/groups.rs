@@ -81,8 +81,8 @@ fn pending_entries_are_told_with_who_holds_them() {
             (&first["pending"], &summary["consumers"][1]["pending"]),
             (&json!(696), &json!(4))
         );
-        let one = json!({"id": "1-1", "consumer": "busy", "idle_ms": rows[0]["idle_ms"], "deliveries": 2});
-        assert_eq!(rows[0], one);
+        assert_eq!((&rows[0]["id"], &rows[0]["consumer"]), (&json!("1-1"), &json!("busy")));
+        assert!(rows[0]["deliveries"] == 2 && rows[0]["idle_ms"].is_u64(), "{}", rows[0]);
         // Page by page, none twice and none left out.
         let ids = |rows: &[Value]| rows.iter().map(|row| row["id"].clone()).collect::<Vec<_>>();
         let expect = |last: u64| (1..=last).map(|n| json!(format!("{n}-1"))).collect::<Vec<_>>();
