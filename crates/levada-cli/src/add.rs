@@ -20,13 +20,14 @@ use crate::say;
 pub(crate) const EXIT_CODES: &str = "\
 Exit codes:
   0  all of it was added
-  1  the server could not be reached, or refused; what was added has its id printed
+  1  the server could not be reached, or refused; what has its id printed was added, and of what
+     was under way when the connection broke nobody knows
   2  wrong arguments, or a line that is no JSON object: what stands before it was added
   3  --no-create was said, and the stream is not there";
 
 /// Bytes of lines that are sent together, at most; a longer line goes alone.
 const BATCH_BYTES_MAX: usize = 1 << 20;
-/// The longest line: a little more than a server takes in one request.
+/// The longest line: more than a Levada takes in one request (18 MiB), in whatever form.
 const LINE_BYTES_MAX: u64 = 64 << 20;
 /// Bytes of one read of stdin.
 const READ_BYTES: usize = 64 << 10;

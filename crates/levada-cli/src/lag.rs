@@ -163,7 +163,7 @@ fn row(connection: &mut Connection, stream: &[u8], group: &[u8], facts: &Facts) 
     row.oldest_undelivered_ms = found.first().and_then(|(id, _)| age_ms(id));
     let mut pending = cmd("XPENDING");
     pending.arg(stream).arg(group).arg("-").arg("+").arg(1);
-    let found: Vec<(String, String, i64, u64)> = pending.query(connection).context("XPENDING")?;
+    let found: Vec<(String, Vec<u8>, i64, u64)> = pending.query(connection).context("XPENDING")?;
     // -1 is what nobody holds, on a Redis that has XNACK.
     row.oldest_pending_ms = found.first().and_then(|(_, _, idle_ms, _)| (*idle_ms).try_into().ok());
     Ok(row)

@@ -153,12 +153,12 @@ async fn change(given: &Which, done: &str, do_it: bool) -> Result<ExitCode> {
         page.truncate(left);
         left -= page.len();
         met += page.len() as u64;
-        progress.advanced(page.len() as u64);
         went += match (do_it, done) {
             (false, _) => 0,
             (true, "redriven") => letters.redrive(&page).await?,
             (true, _) => letters.purge(&page).await?,
         };
+        progress.advanced(page.len() as u64);
         let Some(next) = next else { break };
         from = next;
     }

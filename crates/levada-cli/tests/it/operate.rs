@@ -238,7 +238,7 @@ const SHELLS: [(&str, &str); 3] = [
     ),
     (
         "zsh",
-        "autoload -U compinit && compinit -D && source \"$0\" && (( $+functions[_levada] )) && \
+        "autoload -U compinit && compinit -D -u && source \"$0\" && (( $+functions[_levada] )) && \
          [[ $_comps[levada] == _levada ]]",
     ),
     ("fish", "source $argv[1]; and complete -C 'levada grou' | string match -q 'groups*'"),
@@ -268,6 +268,37 @@ fn completions_are_loaded_by_their_shells() {
         assert!(output.status.success(), "{shell}: {output:?}");
     }
     std::fs::remove_dir_all(&directory).expect("removed");
+}
+
+/// The cells of the row in which a subcommand's exit codes stand: its names, 0, 1, 3 and 4.
+fn row_of<'a>(page: &'a str, name: &str) -> Vec<&'a str> {
+    let (_, table) = page.split_once("## Exit codes").expect("the page has a table of them");
+    let rows = table.lines().filter_map(|line| line.strip_prefix('|')?.strip_suffix('|'));
+    let mut rows = rows.map(|row| row.split('|').map(str::trim).collect::<Vec<_>>());
+    let row = rows.find(|row| row[0].contains(&format!("`{name}`")));
+    row.unwrap_or_else(|| panic!("the table of exit codes has no {name}"))
+}
+
+#[test]
+fn every_subcommand_stands_in_the_guide_with_its_exit_codes() {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/operate/cli.md");
+    let page = std::fs::read_to_string(page).expect("the page");
+    let help = levada(&["--help"], 0);
+    let (_, commands) = help.split_once("Commands:\n").expect("it lists them");
+    let names = commands.lines().map_while(|line| line.split_whitespace().next());
+    let mut count = 0;
+    for name in names.filter(|name| *name != "help") {
+        let is_example = |line: &str| line.starts_with(&format!("levada {name}"));
+        assert!(page.lines().any(is_example), "{name} has no example");
+        let (row, told) = (row_of(&page, name), levada(&[name, "--help"], 0));
+        for (code, cell) in [("3", 3), ("4", 4)] {
+            let is_told = told.lines().any(|line| line.starts_with(&format!("  {code}  ")));
+            let is_shown = row.get(cell).is_some_and(|text| !text.is_empty());
+            assert_eq!(is_shown, is_told, "{name}: exit code {code}");
+        }
+        count += 1;
+    }
+    assert!(count > 20, "{help}");
 }
 
 #[test]
