@@ -1,6 +1,6 @@
 //! `levada backup` and `levada restore`: copies of a data directory, once or followed.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -9,6 +9,9 @@ use clap::Args;
 use levada_engine::disk::file::FileDisk;
 use levada_engine::store::local::backup::{Backup, Round};
 use levada_engine::{Error, ErrorKind};
+
+use crate::progress::{Progress, Unit};
+use crate::watched::{self, Watched};
 
 /// What the exit codes mean; shown by `--help`.
 pub(crate) const EXIT_CODES: &str = "\
@@ -53,11 +56,15 @@ pub(crate) struct Restored {
 
 /// Copies, once or for good.
 pub(crate) fn run(given: &Given) -> Result<ExitCode> {
-    let source = FileDisk::open_beside(&given.directory)?;
+    let progress = reading(&given.directory, given.json);
+    let source = Watched::new(FileDisk::open_beside(&given.directory)?, &progress);
     let mut backup = Backup::new(source, FileDisk::open(&given.copy)?);
     let (mut first, mut told) = (true, String::new());
     loop {
-        match backup.round() {
+        let round = backup.round();
+        // Rounds behind the first are short.
+        progress.end();
+        match round {
             Ok(round) => {
                 if first || round.bytes > 0 {
                     tell(round, given.json);
@@ -91,14 +98,25 @@ pub(crate) fn restore(given: &Restored) -> Result<ExitCode> {
         let mut entries = given.directory.read_dir().with_context(|| format!("{shown}"))?;
         ensure!(entries.next().is_none(), "{shown} is not empty: restore into an empty directory");
     }
-    let source = FileDisk::open_beside(&given.copy)?;
-    match Backup::new(source, FileDisk::open(&given.directory)?).round() {
+    let progress = reading(&given.copy, given.json);
+    let source = Watched::new(FileDisk::open_beside(&given.copy)?, &progress);
+    let round = Backup::new(source, FileDisk::open(&given.directory)?).round();
+    progress.end();
+    match round {
         Ok(round) => {
             tell(round, given.json);
             Ok(ExitCode::SUCCESS)
         }
         Err(error) => failed(error),
     }
+}
+
+/// A bar for what is read of a directory.
+fn reading(directory: &Path, json: bool) -> Progress {
+    let progress = Progress::new(Unit::Bytes, json);
+    progress.found(watched::bytes(directory));
+    progress.at(&directory.display().to_string());
+    progress
 }
 
 fn failed(error: Error) -> Result<ExitCode> {

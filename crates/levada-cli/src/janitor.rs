@@ -10,6 +10,9 @@ use anyhow::{Context as _, Result};
 use clap::Args;
 use levada::{Broker, Janitor, Report};
 
+use crate::say;
+use crate::table::{self, Cell, Column, Table, Tone};
+
 /// What the exit codes mean; shown by `--help`.
 pub(crate) const EXIT_CODES: &str = "\
 Exit codes:
@@ -19,10 +22,11 @@ Exit codes:
   3  some stream is beyond a threshold; the report says which";
 
 #[derive(Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub(crate) struct Given {
     /// The server: `redis://HOST`, `rediss://HOST`, `redis-sentinel://HOST/MASTER` or
     /// `redis-cluster://HOST,HOST`.
-    #[arg(long, value_name = "URL")]
+    #[arg(long, env = "LEVADA_URL", hide_env_values = true, value_name = "URL")]
     url: String,
     /// A stream, or a pattern of streams; may be given several times.
     #[arg(long = "stream", value_name = "PATTERN", default_value = "*")]
@@ -44,6 +48,9 @@ pub(crate) struct Given {
     /// Print a JSON object for each stream instead of text.
     #[arg(long)]
     json: bool,
+    /// No colour, also on a terminal; `NO_COLOR` says the same.
+    #[arg(long)]
+    no_color: bool,
     /// Entries that may be left in a stream.
     #[arg(long, value_name = "ENTRIES", default_value_t = 1_000_000)]
     max_length: u64,
@@ -90,13 +97,26 @@ async fn sweep(given: &Given, broker: &Broker, janitor: &Janitor) -> Result<usiz
     }
     streams.sort_unstable();
     streams.dedup();
-    let mut alerts = 0;
+    let (mut reports, mut swept) = (Vec::new(), Ok(()));
     for stream in streams {
-        let report = janitor.sweep(&stream).await.with_context(|| stream.clone())?;
-        alerts += report.alerts.len();
-        println!("{}", if given.json { json(&report) } else { text(&report) });
+        match janitor.sweep(&stream).await {
+            Ok(report) => {
+                if given.json {
+                    println!("{}", json(&report));
+                }
+                reports.push(report);
+            }
+            // What was swept before is told.
+            Err(error) => {
+                swept = Err(error).context(stream);
+                break;
+            }
+        }
     }
-    Ok(alerts)
+    if !given.json {
+        table::print(&text(&reports), given.no_color)?;
+    }
+    swept.map(|()| reports.iter().map(|report| report.alerts.len()).sum())
 }
 
 impl Given {
@@ -116,15 +136,35 @@ impl Given {
     }
 }
 
-fn text(report: &Report) -> String {
-    let first = format!("{}: {} left, {} trimmed", report.stream, report.len, report.trimmed);
-    let age = report.age.map(|age| format!(", the oldest needed is {} s old", age.as_secs()));
-    let gone = match report.removed.as_slice() {
-        [] => String::new(),
-        removed => format!(", consumers gone: {}", removed.join(" ")),
-    };
-    let alerts: Vec<String> = report.alerts.iter().map(|it| format!("\n  ALERT {it}")).collect();
-    first + &age.unwrap_or_default() + &gone + &alerts.concat()
+/// The streams of a sweep, and below them what is beyond a threshold.
+fn text(reports: &[Report]) -> String {
+    let mut table = Table::new([
+        Column::Left("STREAM"),
+        Column::Right("LEFT"),
+        Column::Right("TRIMMED"),
+        Column::Right("OLDEST"),
+        Column::Left("GONE"),
+    ]);
+    let mut alerts = String::new();
+    for report in reports {
+        let stream = say::shown(report.stream.as_bytes());
+        for alert in &report.alerts {
+            let line = format!("ALERT {stream}: {}", say::shown(alert.as_bytes()));
+            alerts = alerts + &Tone::Bad.paint(&line) + "\n";
+        }
+        let age = report.age.and_then(|age| age.as_millis().try_into().ok());
+        table.push([
+            Cell::from(stream).tone_if(!report.alerts.is_empty(), Tone::Bad),
+            Cell::number(Some(report.len)),
+            Cell::number(Some(report.trimmed)),
+            Cell::age(age),
+            match report.removed.as_slice() {
+                [] => Cell::new("-", Tone::Dim),
+                gone => say::shown(gone.join(" ").as_bytes()).into(),
+            },
+        ]);
+    }
+    table.text() + &alerts
 }
 
 fn json(report: &Report) -> String {

@@ -8,7 +8,10 @@ use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
 use levada::{DeadLetter, DeadLetters, MessageId};
 
+use crate::entry::Form;
+use crate::progress::{Progress, Unit};
 use crate::say;
+use crate::table::{self, Cell, Column, Table, Tone};
 
 /// What the exit codes mean; shown by `--help`.
 pub(crate) const EXIT_CODES: &str = "\
@@ -115,12 +118,13 @@ async fn show(given: &List) -> Result<ExitCode> {
     while left > 0 {
         let page = letters.list_from(from, left.min(PAGE)).await?;
         any |= !page.is_empty();
-        let mut out = std::io::stdout().lock();
-        for letter in &page {
-            let line = if given.of.server.json { json(letter) } else { text(letter) };
-            if !say::is_heard(writeln!(out, "{line}"))? {
-                return Ok(ExitCode::SUCCESS);
-            }
+        let shown = match given.of.server.json {
+            true => lines(&page),
+            false if page.is_empty() => Ok(()),
+            false => table::print(&text(&page), given.of.server.no_color),
+        };
+        if !say::is_heard(shown)? {
+            return Ok(ExitCode::SUCCESS);
         }
         left -= page.len();
         match page.last().and_then(|last| last.id.next()).filter(|_| page.len() == PAGE) {
@@ -140,6 +144,8 @@ async fn change(given: &Which, done: &str, do_it: bool) -> Result<ExitCode> {
     let wanted: Vec<MessageId> = given.ids.iter().map(|id| parse(id)).collect::<Result<_>>()?;
     let mut left = if given.all { usize::MAX } else { given.count.unwrap_or(wanted.len()) };
     let (mut went, mut met, mut from) = (0, 0, MessageId::MIN);
+    let progress = Progress::new(Unit::Letters, given.of.server.json);
+    progress.at(&say::shown(given.of.stream.as_bytes()));
     while left > 0 {
         let mut page = letters.list_from(from, PAGE).await?;
         let next = page.last().and_then(|last| last.id.next()).filter(|_| page.len() == PAGE);
@@ -152,9 +158,11 @@ async fn change(given: &Which, done: &str, do_it: bool) -> Result<ExitCode> {
             (true, "redriven") => letters.redrive(&page).await?,
             (true, _) => letters.purge(&page).await?,
         };
+        progress.advanced(page.len() as u64);
         let Some(next) = next else { break };
         from = next;
     }
+    progress.end();
     match (given.of.server.json, do_it) {
         (true, _) => println!("{}", serde_json::json!({ done: went, "found": met })),
         (false, true) => println!("{went} {done}"),
@@ -175,16 +183,34 @@ fn behind(id: &str) -> Result<MessageId> {
     }
 }
 
-fn text(letter: &DeadLetter) -> String {
-    let DeadLetter { id, source_id, consumer, deliveries, reason, .. } = letter;
-    let field =
-        |(name, value): &(Vec<u8>, Vec<u8>)| format!("{}={}", say::shown(name), say::shown(value));
-    let fields: Vec<_> = letter.fields.0.iter().map(field).collect();
-    let (consumer, reason) = (say::shown(consumer.as_bytes()), say::shown(reason.as_bytes()));
-    let fields = fields.join(" ");
-    format!(
-        "{id}  was {source_id}, {deliveries} deliveries, last to {consumer}: {reason}\n    {fields}"
-    )
+/// A page of letters: each page has a head of its own.
+fn text(page: &[DeadLetter]) -> String {
+    let mut table = Table::new([
+        Column::Left("ID"),
+        Column::Left("WAS"),
+        Column::Right("DELIVERIES"),
+        Column::Left("CONSUMER"),
+        Column::Left("REASON"),
+        Column::Left("FIELDS"),
+    ]);
+    for letter in page {
+        let DeadLetter { id, source_id, consumer, deliveries, reason, fields, .. } = letter;
+        table.push([
+            id.to_string().into(),
+            source_id.to_string().into(),
+            Cell::number(Some(*deliveries)),
+            say::shown(consumer.as_bytes()).into(),
+            Cell::new(say::shown(reason.as_bytes()), Tone::Warn),
+            Form::default().text(&fields.0).trim_start().to_owned().into(),
+        ]);
+    }
+    table.text()
+}
+
+fn lines(page: &[DeadLetter]) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    page.iter().try_for_each(|letter| writeln!(out, "{}", json(letter)))?;
+    out.flush()
 }
 
 fn json(letter: &DeadLetter) -> String {

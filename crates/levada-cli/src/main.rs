@@ -1,23 +1,34 @@
 //! The one binary: `levada serve` runs the server, the other subcommands are for people.
 
+mod add;
 mod backup;
 mod bench;
 mod dashboard;
 mod descriptors;
+mod entry;
 mod export;
+mod facts;
+mod groups;
 mod import;
 mod janitor;
 mod lag;
 mod letters;
 mod pages;
+mod pending;
 mod ping;
+mod progress;
+mod replay;
 mod say;
+mod schedule;
 mod serve;
 mod settings;
 mod supervisor;
+mod table;
 mod tail;
 mod transfer;
 mod verify;
+mod watched;
+mod when;
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -41,14 +52,30 @@ enum Command {
     /// Asks a server whether it answers; the exit code says so.
     #[command(after_help = ping::EXIT_CODES)]
     Ping(ping::Given),
+    /// Adds an entry to a stream, or one for each JSON object on stdin, and prints the ids.
+    #[command(after_help = add::EXIT_CODES)]
+    Add(add::Given),
+    /// Shows the last entries of a stream, and those that come.
+    #[command(after_help = tail::EXIT_CODES)]
+    Tail(tail::Given),
+    /// Shows a part of a stream again, by ids or times; or gives it to a group again.
+    #[command(after_help = replay::EXIT_CODES)]
+    Replay(replay::Given),
+    /// Shows the groups of streams, or their consumers.
+    #[command(after_help = groups::EXIT_CODES)]
+    Groups(groups::Given),
     /// Shows how far every group is behind.
     #[command(after_help = lag::EXIT_CODES)]
     Lag(lag::Given),
-    /// Shows the last entries of a stream, and those that come.
-    Tail(tail::Given),
+    /// Shows who holds which entries of a group, and for how long.
+    #[command(after_help = pending::EXIT_CODES)]
+    Pending(pending::Given),
     /// Shows the dead letters of a group, gives them back, or throws them away.
     #[command(subcommand, after_help = letters::EXIT_CODES)]
     Dlq(letters::Verb),
+    /// Shows what is scheduled, or cancels it.
+    #[command(subcommand, after_help = schedule::EXIT_CODES)]
+    Schedule(schedule::Verb),
     /// Serves the dashboard of a server, Levada or a plain Redis, to browsers.
     Dashboard(dashboard::Given),
     /// Copies streams with their groups, and strings, from a Redis into Levada, and compares.
@@ -100,9 +127,14 @@ fn main() -> ExitCode {
             Ok(ExitCode::SUCCESS)
         }),
         Command::Ping(given) => ping::run(&given),
-        Command::Lag(given) => lag::run(&given),
+        Command::Add(given) => add::run(&given),
         Command::Tail(given) => tail::run(&given),
+        Command::Replay(given) => replay::run(&given),
+        Command::Groups(given) => groups::run(&given),
+        Command::Lag(given) => lag::run(&given),
+        Command::Pending(given) => pending::run(&given),
         Command::Dlq(verb) => letters::run(&verb),
+        Command::Schedule(verb) => schedule::run(&verb),
         Command::Dashboard(given) => dashboard::run(&given),
         Command::Completions(given) => pages::complete(&given, &mut Arguments::command()),
         Command::Man(given) => pages::write(&given, &Arguments::command()),

@@ -26,6 +26,9 @@ pub(crate) struct Server {
     /// Print JSON, an object a line.
     #[arg(long)]
     pub(crate) json: bool,
+    /// No colour, also on a terminal; `NO_COLOR` says the same.
+    #[arg(long)]
+    pub(crate) no_color: bool,
 }
 
 impl Server {

@@ -11,6 +11,9 @@ use levada_engine::store::local::LocalSettings;
 use levada_engine::store::local::verify::{Checked, Damage, Remedy, Report, Touched};
 use levada_engine::store::local::verify::{repair, verify};
 
+use crate::progress::{Progress, Unit};
+use crate::watched::{self, Watched};
+
 /// What the exit codes mean; shown by `--help`.
 pub(crate) const EXIT_CODES: &str = "\
 Exit codes:
@@ -63,7 +66,12 @@ pub(crate) fn run(given: &Given) -> ExitCode {
 fn look(given: &Given) -> Result<Report, String> {
     let directory = given.directory.as_path();
     let shown = |error: levada_engine::Error| error.message;
-    let report = verify(FileDisk::open_to_read(directory).map_err(shown)?).map_err(shown)?;
+    let disk = FileDisk::open_to_read(directory).map_err(shown)?;
+    let progress = Progress::new(Unit::Bytes, given.json);
+    progress.found(watched::bytes(directory));
+    progress.at(&directory.display().to_string());
+    let report = verify(Watched::new(disk, &progress)).map_err(shown)?;
+    progress.end();
     if !given.accept_loss || report.is_sound() || report.is_beyond_repair() {
         return Ok(report);
     }

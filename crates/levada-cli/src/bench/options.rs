@@ -50,6 +50,9 @@ pub(crate) struct Bench {
     /// The server's process, if INFO does not say it or it is not the one that answers.
     #[arg(long)]
     pub(crate) pid: Option<u32>,
+    /// Print a JSON object for each case instead of text.
+    #[arg(long)]
+    pub(crate) json: bool,
     /// Writes the figures into this file.
     #[arg(long, value_name = "FILE")]
     pub(crate) csv: Option<PathBuf>,

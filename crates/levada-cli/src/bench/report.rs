@@ -72,6 +72,25 @@ impl Row {
         text
     }
 
+    /// An object for programs; figures that could not be had are null.
+    pub(super) fn json(&self) -> serde_json::Value {
+        serde_json::json!({
+            "case": self.case,
+            "count": self.count,
+            "seconds": self.elapsed.as_secs_f64(),
+            "rate": self.rate(),
+            "p50_us": self.quantile_us(0.5),
+            "p99_us": self.quantile_us(0.99),
+            "p999_us": self.quantile_us(0.999),
+            "max_us": self.latencies.max() as f64 / 1e3,
+            "cpu_us": self.cpu_us(),
+            "rss_bytes": self.after.rss_bytes,
+            "rss_growth_bytes": self.growth(|usage| usage.rss_bytes),
+            "written_bytes": self.growth(|usage| usage.written_bytes),
+            "commits": self.growth(|usage| usage.commits),
+        })
+    }
+
     fn csv(&self) -> String {
         fn shown<T: ToString>(figure: Option<T>) -> String {
             figure.map(|figure| figure.to_string()).unwrap_or_default()

@@ -130,8 +130,7 @@ impl Rig<'_> {
         })?;
         if let (Some((count, latencies)), Some(row)) = (reads, self.rows.last()) {
             let row = Row { case: format!("{name}-read"), count, latencies, ..row.clone() };
-            println!("{}", row.text());
-            self.rows.push(row);
+            self.tell(row);
         }
         Ok(())
     }
@@ -238,9 +237,13 @@ impl Rig<'_> {
         let after = self.process.usage(&mut self.client)?;
         let (count, latencies) = result(script);
         let row = Row { case: name.to_owned(), count, elapsed, latencies, before, after };
-        println!("{}", row.text());
-        self.rows.push(row);
+        self.tell(row);
         Ok(())
+    }
+
+    fn tell(&mut self, row: Row) {
+        println!("{}", if self.options.json { row.json().to_string() } else { row.text() });
+        self.rows.push(row);
     }
 
     fn filled_group(&mut self) -> Result<()> {

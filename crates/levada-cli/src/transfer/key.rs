@@ -10,14 +10,14 @@ use super::file::Streams;
 use super::id::Id;
 use super::live::Live;
 use super::options::Options;
-use super::peer::{Peer, is_broken, refused_with};
+use super::peer::{Peer, is_broken, readable, refused_with};
 use super::policy::Policies;
-use super::progress::Progress;
 use super::reply;
 use super::report::{Outcome, Row};
 use super::source::Source;
 use super::stream::{Carriage, Plan};
 use super::writer::{self, Found};
+use crate::progress::Progress;
 
 /// The first version that tells when a key expires, not only how long it has.
 const EXPIRETIME: (u32, u32) = (7, 0);
@@ -144,7 +144,7 @@ impl Work<'_> {
         }
         row.lost = carriage.lost;
         self.progress.found(plan.summary.length);
-        self.progress.moved(&item.key, plan.summary.length);
+        self.progress.moved(&readable(&item.key), plan.summary.length);
         row.entries = plan.summary.length;
         self.compare(source, item, &plan, &mut row.differences)?;
         Ok(Outcome::Restored)

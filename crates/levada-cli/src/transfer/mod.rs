@@ -5,7 +5,7 @@
 //! steps, `writer` writes it so that any step can be cut short, `dump` carries a small one whole,
 //! `policy` carries what the server does by itself, `compare` looks at both sides.
 //! `source` is what can be read: a server (`live`) or an RDB file (`file`). Below them `pages`,
-//! `peer`, `reply`, `id`; beside them `options`, `progress`, `report`.
+//! `peer`, `reply`, `id`; beside them `options`, `report`.
 
 mod compare;
 mod dump;
@@ -17,7 +17,6 @@ mod options;
 mod pages;
 mod peer;
 mod policy;
-mod progress;
 mod reply;
 mod report;
 mod run;

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::compare::Differences;
 use super::peer::readable;
-use super::progress::Progress;
+use crate::progress::Progress;
 
 /// What the exit codes mean; shown by `--help`.
 pub(crate) const EXIT_CODES: &str = "\

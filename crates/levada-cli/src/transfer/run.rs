@@ -18,9 +18,9 @@ use super::key::{FromFile, Item, Work, expiries};
 use super::live::Live;
 use super::options::{Databases, Options};
 use super::peer::Peer;
-use super::progress::Progress;
 use super::reply;
 use super::report::Report;
+use crate::progress::{Progress, Unit};
 
 /// Keys that SCAN looks at for one reply.
 const SCAN_COUNT: u32 = 1000;
@@ -36,7 +36,7 @@ pub(crate) fn run(from: &str, to: &str, options: &Options) -> Result<ExitCode> {
         bail!("source and target are the same server");
     }
     drop(target);
-    let progress = Progress::new(options.json);
+    let progress = Progress::new(Unit::Entries, options.json);
     let report = Mutex::new(Report::default());
     let stop = AtomicBool::new(false);
     let shared = Shared { options, progress: &progress, report: &report, stop: &stop };
@@ -63,7 +63,7 @@ pub(crate) fn run_file(path: &Path, to: &str, options: &Options) -> Result<ExitC
     let started = Instant::now();
     let mut target = Live::new(Peer::connect(to).context("the target")?);
     let wanted = Wanted { options, database: target.peer.database };
-    let progress = Progress::new(options.json);
+    let progress = Progress::new(Unit::Entries, options.json);
     let mut report = Report::default();
     let mut work = Work { target: &mut target, options, progress: &progress };
     // Keys that expired by now are passed over, as Redis does when it loads a file.

@@ -20,9 +20,9 @@ use super::live::Live;
 use super::pages::{Range, Waiting, read_ahead};
 use super::peer::readable;
 use super::policy::Policies;
-use super::progress::Progress;
 use super::source::{Group, Source, Summary};
 use super::writer::{self, MARKER};
+use crate::progress::Progress;
 
 /// A stream on its way.
 pub(crate) struct Carriage<'a> {
@@ -80,7 +80,7 @@ impl Carriage<'_> {
                 writer::append(&mut target.peer, key, &page, scheduled_for)?;
                 let entries = page.iter().filter(|entry| !entry.fields.is_empty()).count();
                 copied += entries as u64;
-                progress.moved(key, entries as u64);
+                progress.moved(&readable(key), entries as u64);
             }
             Ok(copied)
         })
@@ -146,7 +146,7 @@ impl Carriage<'_> {
         let range =
             Range { key: self.key, from: Some(Id::MIN), to, count: self.batch, groups: &[] };
         let (target, key, batch) = (&mut *self.target, self.key, self.batch);
-        self.progress.comparing(key);
+        self.progress.comparing(&readable(self.key));
         read_ahead(self.source, &range, |pages| {
             compare::entries(pages, target, key, to, (batch, mend), differences)
         })

@@ -1,6 +1,6 @@
 //! `levada bench` with tiny input: every case ends, counts what it did, and writes its files.
 
-use crate::rig::{Server, levada};
+use crate::rig::{Server, levada, objects};
 
 #[test]
 fn every_case_measures_something() {
@@ -19,16 +19,20 @@ fn every_case_measures_something() {
         ["--svg", &paths[1]],
     ];
     let options: Vec<&str> =
-        ["bench", "--flush"].into_iter().chain(options.into_iter().flatten()).collect();
-    levada(&options, 0);
+        ["bench", "--flush", "--json"].into_iter().chain(options.into_iter().flatten()).collect();
+    let told = objects(&options, 0);
     let text = std::fs::read_to_string(&csv).expect("it was written");
     let mut rows = text.lines().map(|line| line.split(',').collect::<Vec<_>>());
     let head = rows.next().expect("a head");
     let place = |name| head.iter().position(|one| *one == name).expect("a column");
     let (count, p50, p999) = (place("count"), place("p50_us"), place("p999_us"));
     let mut cases = Vec::new();
-    for row in rows {
+    for (row, told) in rows.zip(&told) {
         assert_eq!(row.len(), head.len(), "{row:?}");
+        // Both say the same under the same names.
+        assert_eq!(told.as_object().map(serde_json::Map::len), Some(head.len()), "{told}");
+        assert!(head.iter().all(|name| told.get(name).is_some()), "{told}");
+        assert_eq!((&told["case"], told["count"].to_string()), (&row[0].into(), row[count].into()));
         let figure = |at: usize| row[at].parse::<f64>().expect("a number");
         assert!(figure(count) > 0.0, "{row:?}");
         assert!(figure(p50) > 0.0 && figure(p50) <= figure(p999), "{row:?}");
@@ -45,7 +49,7 @@ fn every_case_measures_something() {
     }
     let all = "append group deliver fanout streams-fill streams pend-read pend-idle pend-claim \
                pend-whole pend-pass range mixed beside beside-read fill";
-    assert_eq!(cases.join(" "), all);
+    assert_eq!((cases.join(" "), told.len()), (all.to_owned(), cases.len()));
     let picture = std::fs::read_to_string(&svg).expect("it was drawn");
     assert_eq!(picture.matches("<polyline").count(), cases.len());
 }

@@ -1,22 +1,12 @@
-//! What operators run: `lag`, `tail`, `dlq`, `config --json`, completions and pages. The first
-//! three on Levada and on a Redis.
+//! What operators run: `lag`, `tail`, `dlq`, `config --json`, colour, completions and pages. The
+//! first three on Levada and on a Redis.
 
-use std::process::Command;
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::rig::{Server, ask, levada};
-
-/// Both servers; the second where one is installed.
-fn servers() -> Vec<Server> {
-    std::iter::once(Server::levada()).chain(Server::redis()).collect()
-}
-
-/// The lines of what it prints, each as JSON.
-fn objects(arguments: &[&str], code: i32) -> Vec<Value> {
-    let said = levada(arguments, code);
-    said.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
-}
+use crate::rig::{Server, ask, fresh_directory, levada, objects, servers};
 
 #[test]
 fn lag_is_told_and_thresholds_are_exit_codes() {
@@ -128,7 +118,7 @@ fn tail_shows_filters_and_follows() {
         let follow = ["tail", "s", "-f", "--after", "18-1", "--stop-after", "3", "--url", &url];
         let child = Command::new(env!("CARGO_BIN_EXE_levada"))
             .args(follow)
-            .stdout(std::process::Stdio::piped())
+            .stdout(Stdio::piped())
             .spawn()
             .expect("levada runs");
         ask(&mut connection, "XADD s 21-1 f v");
@@ -181,13 +171,141 @@ fn dead_letters_are_shown_given_back_and_thrown_away() {
 }
 
 #[test]
-fn settings_completions_and_pages_are_printed() {
+fn lag_is_shown_again_until_it_was_shown_often_enough_or_is_beyond() {
+    let server = Server::levada();
+    let mut connection = server.connect();
+    ask(&mut connection, "XADD s 1-1 f v");
+    ask(&mut connection, "XGROUP CREATE s g 0");
+    let url = server.url();
+    let watch = ["lag", "--json", "--watch", "1", "--url", &url];
+    let rows = objects(&[&watch[..], &["--count", "2"]].concat(), 0);
+    let lags: Vec<_> = rows.iter().map(|row| row["lag"].clone()).collect();
+    assert_eq!(lags, [1, 1]);
+    let rows = objects(&[&watch[..], &["--fail-above", "0"]].concat(), 3);
+    assert_eq!(rows.len(), 1, "it would go on for ever");
+    levada(&["lag", "--count", "2", "--url", &url], 2);
+    // A server that goes ends it, and is not taken for one without groups.
+    let mut child = Command::new(env!("CARGO_BIN_EXE_levada"))
+        .args(watch)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("levada runs");
+    let mut lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
+    assert!(lines.next().is_some_and(|line| line.expect("text").contains("\"lag\":1")));
+    drop(server);
+    assert_eq!(child.wait_with_output().expect("it ends").status.code(), Some(1));
+}
+
+#[test]
+fn colour_is_for_terminals_and_for_who_insists() {
+    let server = Server::levada();
+    let mut connection = server.connect();
+    ask(&mut connection, "XADD s 1-1 f v");
+    ask(&mut connection, "XGROUP CREATE s g 0");
+    let is_coloured = |arguments: &[&str], environment: &[(&str, &str)]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_levada"))
+            .args(arguments)
+            .args(["--url", &server.url()])
+            .env_remove("NO_COLOR")
+            .env_remove("CLICOLOR")
+            .env_remove("CLICOLOR_FORCE")
+            .envs(environment.iter().copied())
+            .output()
+            .expect("levada runs");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(text.contains("STREAM") || text.contains("stream"), "{text}");
+        text.contains('\u{1b}')
+    };
+    let force = ("CLICOLOR_FORCE", "1");
+    let behind = ["lag", "--fail-above", "0"];
+    for arguments in [&["lag"][..], &behind, &["groups"], &["schedule", "list"]] {
+        assert!(!is_coloured(arguments, &[]), "{arguments:?} into a pipe");
+        assert!(is_coloured(arguments, &[force]), "{arguments:?} as is wanted");
+        assert!(!is_coloured(arguments, &[force, ("NO_COLOR", "1")]), "{arguments:?} NO_COLOR");
+        let without = [arguments, &["--no-color"]].concat();
+        assert!(!is_coloured(&without, &[force]), "{without:?}");
+    }
+    assert!(!is_coloured(&["lag", "--json"], &[force]), "programs read that");
+}
+
+/// Shells that load what is printed for them, and how each is asked what it then knows.
+const SHELLS: [(&str, &str); 3] = [
+    (
+        "bash",
+        "source \"$0\" && complete -p levada && COMP_WORDS=(levada grou) COMP_CWORD=1 && \
+         _levada levada grou levada && echo \"${COMPREPLY[@]}\" | grep -qx groups",
+    ),
+    (
+        "zsh",
+        "autoload -U compinit && compinit -D -u && source \"$0\" && (( $+functions[_levada] )) && \
+         [[ $_comps[levada] == _levada ]]",
+    ),
+    ("fish", "source $argv[1]; and complete -C 'levada grou' | string match -q 'groups*'"),
+];
+
+#[test]
+fn completions_are_loaded_by_their_shells() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        assert!(levada(&["completions", shell], 0).contains("fail-above"), "{shell}");
+    }
+    let directory = fresh_directory("completions");
+    for (shell, asked) in SHELLS {
+        // Others are not expected anywhere: they are run where they are.
+        if Command::new(shell).arg("--version").output().is_err() {
+            assert!(shell != "bash", "there is no bash");
+            eprintln!("SKIPPED: there is no {shell} to load its completions");
+            continue;
+        }
+        let file = directory.join(shell);
+        std::fs::write(&file, levada(&["completions", shell], 0)).expect("written");
+        let output = Command::new(shell)
+            .args(if shell == "zsh" { &["-f", "-c"][..] } else { &["-c"] })
+            .args([asked, file.to_str().expect("a path of ours")])
+            .env("HOME", &directory)
+            .output()
+            .expect("it starts");
+        assert!(output.status.success(), "{shell}: {output:?}");
+    }
+    std::fs::remove_dir_all(&directory).expect("removed");
+}
+
+/// The cells of the row in which a subcommand's exit codes stand: its names, 0, 1, 3 and 4.
+fn row_of<'a>(page: &'a str, name: &str) -> Vec<&'a str> {
+    let (_, table) = page.split_once("## Exit codes").expect("the page has a table of them");
+    let rows = table.lines().filter_map(|line| line.strip_prefix('|')?.strip_suffix('|'));
+    let mut rows = rows.map(|row| row.split('|').map(str::trim).collect::<Vec<_>>());
+    let row = rows.find(|row| row[0].contains(&format!("`{name}`")));
+    row.unwrap_or_else(|| panic!("the table of exit codes has no {name}"))
+}
+
+#[test]
+fn every_subcommand_stands_in_the_guide_with_its_exit_codes() {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/operate/cli.md");
+    let page = std::fs::read_to_string(page).expect("the page");
+    let help = levada(&["--help"], 0);
+    let (_, commands) = help.split_once("Commands:\n").expect("it lists them");
+    let names = commands.lines().map_while(|line| line.split_whitespace().next());
+    let mut count = 0;
+    for name in names.filter(|name| *name != "help") {
+        let is_example = |line: &str| line.starts_with(&format!("levada {name}"));
+        assert!(page.lines().any(is_example), "{name} has no example");
+        let (row, told) = (row_of(&page, name), levada(&[name, "--help"], 0));
+        for (code, cell) in [("3", 3), ("4", 4)] {
+            let is_told = told.lines().any(|line| line.starts_with(&format!("  {code}  ")));
+            let is_shown = row.get(cell).is_some_and(|text| !text.is_empty());
+            assert_eq!(is_shown, is_told, "{name}: exit code {code}");
+        }
+        count += 1;
+    }
+    assert!(count > 20, "{help}");
+}
+
+#[test]
+fn settings_and_pages_are_printed() {
     let settings = objects(&["config", "--json", "--port", "7000", "--requirepass", "secret"], 0);
     assert_eq!(settings[0]["port"], 7000);
     assert!(!settings[0].to_string().contains("secret"));
-    for shell in ["bash", "zsh", "fish"] {
-        assert!(levada(&["completions", shell], 0).contains("fail-above"), "{shell}");
-    }
     let directory =
         std::env::temp_dir().join(format!("levada-cli-test-man-{}", std::process::id()));
     levada(&["man", directory.to_str().expect("text")], 0);

@@ -1,6 +1,6 @@
 //! Servers on free ports and directories of their own, ended by their handle.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -163,6 +163,38 @@ pub(crate) fn fresh_directory(name: &str) -> PathBuf {
 pub(crate) fn levada(arguments: &[&str], code: i32) -> String {
     let mut command = Command::new(env!("CARGO_BIN_EXE_levada"));
     let output = command.args(arguments).output().expect("levada runs");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned()
+        + &String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{arguments:?} says:\n{said}");
+    said
+}
+
+/// A Levada, and a Redis where one is installed.
+pub(crate) fn servers() -> Vec<Server> {
+    std::iter::once(Server::levada()).chain(Server::redis()).collect()
+}
+
+/// The lines of what it prints, each as JSON.
+pub(crate) fn objects(arguments: &[&str], code: i32) -> Vec<serde_json::Value> {
+    let said = levada(arguments, code);
+    said.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+}
+
+/// Runs the program with something to read. Answers what it said.
+pub(crate) fn levada_reading(arguments: &[&str], input: &str, code: i32) -> String {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_levada"))
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("levada runs");
+    let mut stdin = child.stdin.take().expect("it is piped");
+    let input = input.to_owned();
+    // It may end before it has read all.
+    let writer = std::thread::spawn(move || stdin.write_all(input.as_bytes()).is_ok());
+    let output = child.wait_with_output().expect("it ends");
+    writer.join().expect("it has no reason to panic");
     let said = String::from_utf8_lossy(&output.stdout).into_owned()
         + &String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(code), "{arguments:?} says:\n{said}");

@@ -241,7 +241,14 @@ fn each_subcommand_asks_a_server_that_speaks_only_tls_to_whom_it_knows() {
     assert!(letters.contains("broken"), "{letters}");
     let janitor = ["janitor", "--once", "--dry-run", "--stream", "s", "--url", &url];
     let swept = levada(&janitor, 0);
-    assert!(swept.contains("s: 2 left"), "{swept}");
+    let left = swept.lines().nth(1).map(|row| row.split_whitespace().take(2).collect::<Vec<_>>());
+    assert_eq!(left, Some(vec!["s", "2"]), "{swept}");
+    let add = ["add", "t", "--id", "7-1", "f", "v", "--url", &url];
+    assert_eq!(levada(&add, 0), "7-1\n");
+    assert_eq!(levada(&["replay", "t", "--url", &url], 0), "7-1  f=v\n");
+    assert!(levada(&["groups", "s", "--url", &url], 0).contains("MAX-DELIVER 5"));
+    assert!(levada(&["pending", "s", "g", "--url", &url], 0).contains("0 pending"));
+    levada(&["schedule", "list", "--url", &url], 0);
     let target = rig::Server::levada();
     levada(&["import", "--from", &url, "--to", &target.url()], 0);
     assert_eq!(rig::ask(&mut target.connect(), "XLEN s"), redis::Value::Int(2));
