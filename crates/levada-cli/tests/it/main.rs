@@ -8,6 +8,7 @@
 //! - `fill`: streams with all that can be in one, from a seed.
 //! - `guide`: the commands of the guide pages, as they stand there.
 //! - `janitor`: trims, and tells what is amiss.
+//! - `log`: what the server says, in both formats.
 //! - `tls`: nothing else is spoken, to redis-cli and to each subcommand; certificates that change.
 //! - `operate`: lag, tail, dead letters, completions.
 //! - `settings_page`: docs/settings.md is what the program says.
@@ -27,6 +28,7 @@ mod deploy;
 mod fill;
 mod guide;
 mod janitor;
+mod log;
 mod operate;
 mod policies;
 mod rig;

@@ -67,7 +67,7 @@ impl Server {
         let mut server = Self { port: 0, directory, child };
         server.port = loop {
             let line = lines.next()?.expect("text");
-            if let Some(address) = line.strip_prefix("Listening on ") {
+            if let Some((_, address)) = line.split_once("Listening on ") {
                 break address.rsplit(':').next().and_then(|port| port.parse().ok()).expect("port");
             }
         };

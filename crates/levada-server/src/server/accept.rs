@@ -1,5 +1,6 @@
 //! New connections, and who may make them.
 
+use std::fmt::Display;
 use std::io;
 use std::net;
 use std::os::unix::net::UnixStream as StdUnixStream;
@@ -16,6 +17,7 @@ use super::{Counted, LISTENER, SHUTDOWN, Server};
 use crate::connection::Connection;
 use crate::context::State;
 use crate::engine::Now;
+use crate::log_event::{LogEvent, LogName};
 use crate::out::Out;
 use crate::session::Session;
 use crate::socket::Socket;
@@ -23,6 +25,9 @@ use crate::wire_error::WireError;
 
 /// Microseconds until accepting is tried again after the system had no room.
 pub(super) const RETRY_US: u64 = 50_000;
+/// What other machines were at that protected mode turned away.
+pub(super) const UNPROTECTED: &str =
+    "connect from other machines without a password (protected-mode)";
 /// Connections accepted in one go.
 const ACCEPTED_MAX: usize = 256;
 
@@ -128,9 +133,13 @@ impl Server {
             return;
         }
         self.note_room(clients_max);
-        let open = !self.state.acl.needs_password();
-        if open && self.state.is_protected() && !address.ip().is_loopback() {
+        let is_open = !self.state.acl.needs_password();
+        if is_kept_out(is_open, self.state.is_protected(), address.ip()) {
             self.state.stats.connections_refused += 1;
+            self.peers_refused.note(format!("from {address}"));
+            if let Some(event) = self.peers_refused.tell(now.monotonic_ms()) {
+                self.state.log(&event);
+            }
             refuse(stream, &WireError::PROTECTED);
             return;
         }
@@ -139,21 +148,21 @@ impl Server {
         let mut stream = match Socket::new(stream, tls) {
             Ok(stream) => stream,
             Err(error) => {
-                (self.state.settings.log)(&format!("cannot begin TLS: {error}"));
+                self.note_failed(address, "it cannot begin TLS", &error);
                 return;
             }
         };
         let local_address = stream.local_address().unwrap_or(address);
         let token = self.connections.reserve();
         if let Err(error) = stream.register(self.poll.registry(), token) {
-            (self.state.settings.log)(&format!("cannot watch a connection: {error}"));
+            self.note_failed(address, "it cannot be watched", &error);
             self.connections.release(token);
             return;
         }
         let id = self.next_client;
         self.next_client += 1;
         self.state.stats.connections += 1;
-        let authenticated = !self.state.acl.needs_password();
+        let authenticated = is_open;
         let now_ms = now.monotonic_ms();
         if !authenticated || stream.is_tls() {
             self.add_stranger(id);
@@ -178,6 +187,20 @@ impl Server {
             counted: Counted::default(),
         }));
     }
+}
+
+impl Server {
+    /// Says that a connection could not be served though it was accepted.
+    fn note_failed(&self, address: net::SocketAddr, what: &str, error: &impl Display) {
+        let message = format!("A connection from {address} ends at once: {what}: {error}");
+        let event = LogEvent::new(LogName::ConnectionFailed, message);
+        self.state.log(&event.text("address", &address).text("error", &error));
+    }
+}
+
+/// Whether protected mode turns an address away: nobody would ask it for a password.
+fn is_kept_out(is_open: bool, is_protected: bool, address: net::IpAddr) -> bool {
+    is_open && is_protected && !address.is_loopback()
 }
 
 /// Says why a connection is not taken, and ends it.

@@ -19,16 +19,17 @@ impl Server {
         self.last_sweep_ms = now_ms;
         (self.state.settings.tell)(Moment::Alive);
         let failures = [
-            self.state.acl.failures.tell("authenticate", now_ms),
-            self.handshakes_failed.tell("speak TLS", now_ms),
+            self.state.acl.failures.tell(now_ms),
+            self.handshakes_failed.tell(now_ms),
+            self.peers_refused.tell(now_ms),
         ];
-        failures.iter().flatten().for_each(|line| (self.state.settings.log)(line));
+        failures.iter().flatten().for_each(|event| self.state.log(event));
         let timeout_ms = match self.state.config.number("timeout") {
             0 => u64::MAX,
             seconds => seconds.saturating_mul(1000),
         };
         let strangers_ms_max = self.state.settings.strangers_ms_max;
-        let mut ended = Vec::new();
+        let (mut ended, mut slow_ones) = (Vec::new(), Vec::new());
         let limits = self.state.limits.output;
         for connection in self.connections.iter_mut() {
             let limit = limits.of(&connection.session);
@@ -41,11 +42,15 @@ impl Server {
             let listens =
                 session.blocked.is_some() || session.subscriptions.any() || session.monitors;
             let idle = silent_ms > timeout_ms && !listens;
-            self.state.stats.clients_beyond_limit += u64::from(slow);
+            if slow {
+                self.state.stats.clients_beyond_limit += 1;
+                slow_ones.push(connection.beyond_limit());
+            }
             if late || slow || idle || half_sent && silent_ms > HALF_SENT_MS_MAX {
                 ended.push(connection.token);
             }
         }
+        slow_ones.iter().for_each(|event| self.state.log(event));
         for token in ended {
             self.close(token);
         }

@@ -266,7 +266,7 @@ mod tests {
             log_file_bytes: 32 << 20,
             // Syncs leave the loop, so that the disk wakes it.
             inline_sync_us_max: 0,
-            log: |_| {},
+            log: |_, _| {},
             ..Settings::default()
         };
         let mut server = Server::open(vec![listener], signal, settings).expect("opens");

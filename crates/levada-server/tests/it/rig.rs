@@ -43,7 +43,7 @@ impl Server {
             directory: directory.to_owned(),
             cache_bytes: 1 << 20,
             log_file_bytes: 32 << 20,
-            log: |_| {},
+            log: |_, _| {},
             ..Settings::default()
         };
         change(&mut settings);

@@ -52,7 +52,7 @@ fn requests_in_one_pipeline_with_auth_are_judged_one_by_one() {
 fn other_machines_need_a_password() {
     let listener = TcpListener::bind("0.0.0.0:0").expect("a free port");
     let (_stop, signal) = UnixStream::pair().expect("a pair");
-    let settings = Settings { log: |_| {}, ..Settings::default() };
+    let settings = Settings { log: |_, _| {}, ..Settings::default() };
     let error = levada_server::run(vec![listener], signal, settings).expect_err("refused");
     assert_eq!(error.kind, ErrorKind::Invalid);
     assert!(error.message.contains("--requirepass"), "{error}");
