@@ -7,6 +7,7 @@
 //! - `deploy`: rules and dashboard, and the pages about them.
 //! - `fill`: streams with all that can be in one, from a seed.
 //! - `guide`: the commands of the guide pages, as they stand there.
+//! - `hostile`: what hostile clients take of a process.
 //! - `janitor`: trims, and tells what is amiss.
 //! - `log`: what the server says, in both formats.
 //! - `tls`: nothing else is spoken, to redis-cli and to each subcommand; certificates that change.
@@ -27,6 +28,7 @@ mod dashboard;
 mod deploy;
 mod fill;
 mod guide;
+mod hostile;
 mod janitor;
 mod log;
 mod operate;

@@ -134,6 +134,14 @@ impl Server {
         std::mem::take(&mut self.directory)
     }
 
+    /// Memory of the process.
+    pub(crate) fn resident_bytes(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.child.id());
+        let status = std::fs::read_to_string(path).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("told");
+        line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") << 10
+    }
+
     pub(crate) fn connect(&self) -> Connection {
         let client = redis::Client::open(self.url()).expect("an address");
         client.get_connection().expect("it runs")

@@ -28,7 +28,10 @@ pub(super) const RETRY_US: u64 = 50_000;
 /// What other machines were at that protected mode turned away.
 pub(super) const UNPROTECTED: &str =
     "connect from other machines without a password (protected-mode)";
-/// Connections accepted in one go.
+/// Connections that the system keeps until they are accepted; it may be set to keep fewer
+/// (`net.core.somaxconn`). Behind it clients try again by themselves, after a second at first.
+const BACKLOG: i32 = 1_024;
+/// Connections accepted in one go: those that are served already have their turns between.
 const ACCEPTED_MAX: usize = 256;
 
 /// The address that other machines can reach, if there is one.
@@ -68,6 +71,8 @@ pub(super) fn register(
     let mut registered = Vec::new();
     for (at, listener) in listeners.into_iter().enumerate() {
         listener.set_nonblocking(true)?;
+        // Again, since the standard library has asked for room for 128.
+        rustix::net::listen(&listener, BACKLOG)?;
         let mut listener = TcpListener::from_std(listener);
         poll.registry().register(&mut listener, Token(LISTENER - at), Interest::READABLE)?;
         registered.push(listener);
@@ -84,7 +89,9 @@ impl Server {
         for at in 0..self.listeners.len() {
             for accepted in 0.. {
                 if accepted == ACCEPTED_MAX {
+                    // The system tells once of all that came: sleeping would let them wait.
                     self.accept_again = true;
+                    self.was_woken = true;
                     break;
                 }
                 if !self.may_strangers_come(now) {
@@ -209,4 +216,42 @@ fn refuse(mut stream: TcpStream, why: &WireError) {
     Writer::new(&mut text, Protocol::Resp2).error(why.text());
     // If the client does not take it, the closed connection says enough.
     let _ = io::Write::write(&mut stream, &text);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::rig;
+
+    #[test]
+    fn a_crowd_finds_room_and_is_accepted_without_a_sleep() {
+        let (mut server, address, _rest) = rig::opened("crowd");
+        // All of them wait at once: nobody is accepted before the loop runs.
+        let crowd: Vec<_> = (0..300).map(|_| rig::client(address)).collect();
+        let mut events = mio::Events::with_capacity(16);
+        while server.connections.len() == 0 {
+            server.iterate(&mut events).expect("runs");
+        }
+        assert_eq!(server.connections.len(), ACCEPTED_MAX, "others have their turns between");
+        assert!(server.was_woken, "it would sleep although more wait");
+        server.iterate(&mut events).expect("runs");
+        assert_eq!(server.connections.len(), crowd.len());
+        assert!(!server.was_woken);
+    }
+
+    #[test]
+    fn protected_mode_keeps_other_machines_out_unless_they_are_asked_for_a_password() {
+        let check = |address: &str, is_open: bool, is_protected: bool, expect: bool| {
+            let address = address.parse().expect("an address");
+            assert_eq!(is_kept_out(is_open, is_protected, address), expect, "{address}");
+        };
+        for machine in ["192.0.2.1", "10.0.0.1", "2001:db8::1", "fe80::1"] {
+            check(machine, true, true, true);
+            check(machine, false, true, false);
+            check(machine, true, false, false);
+        }
+        for own in ["127.0.0.1", "127.9.9.9", "::1"] {
+            check(own, true, true, false);
+        }
+    }
 }

@@ -23,6 +23,8 @@ mod notices;
 mod pause;
 #[cfg(feature = "debug-shim")]
 mod reload;
+#[cfg(test)]
+mod rig;
 mod served;
 mod strangers;
 mod sweep;
@@ -123,7 +125,8 @@ struct Server {
     next_client: u64,
     /// A listener has more connections than could be accepted.
     accept_again: bool,
-    /// The disk, or whoever else works beside the loop, has woken it behind its look at them.
+    /// The next iteration must not sleep: the disk, or whoever else works beside the loop, has
+    /// woken it behind its look at them, or more connections wait than were accepted.
     was_woken: bool,
     stopping: bool,
     said: disk::Said,
