@@ -10,6 +10,7 @@
 //! - `hostile`: what hostile clients take of a process.
 //! - `janitor`: trims, and tells what is amiss.
 //! - `log`: what the server says, in both formats.
+//! - `restart`: by SIGTERM, under load.
 //! - `tls`: nothing else is spoken, to redis-cli and to each subcommand; certificates that change.
 //! - `operate`: lag, tail, dead letters, completions.
 //! - `settings_page`: docs/settings.md is what the program says.
@@ -33,6 +34,7 @@ mod janitor;
 mod log;
 mod operate;
 mod policies;
+mod restart;
 mod rig;
 mod settings_page;
 mod supervisor;
