@@ -77,7 +77,7 @@ impl Dashboard {
         let mut lines = BufReader::new(said).lines();
         dashboard.address = loop {
             let line = lines.next().context("levada ended")??;
-            if let Some(address) = line.strip_prefix("Listening on ") {
+            if let Some((_, address)) = line.split_once("Listening on ") {
                 break address.parse()?;
             }
         };

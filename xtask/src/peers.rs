@@ -21,12 +21,15 @@ use anyhow::{Context as _, Result, bail, ensure};
 pub const TCLSH: &str = "tclsh8.6";
 
 /// Programs that verbs need beside the servers, and the packages that bring them: the suite's Tcl,
-/// what makes a sync fail and a disk go away, and what looks at a page.
-const TOOLS: [(&str, &str); 4] = [
+/// what makes a sync fail and a disk go away, and what looks at a page, at rules for Prometheus and
+/// at scripts.
+const TOOLS: [(&str, &str); 6] = [
     (TCLSH, "tcl8.6"),
     ("strace", "strace"),
     ("mkfs.ext4", "e2fsprogs"),
     ("chromedriver", "chromium-driver"),
+    ("promtool", "prometheus"),
+    ("shellcheck", "shellcheck"),
 ];
 
 /// What the toolkit's idempotency and outbox are tested with, as Debian 12 installs it.

@@ -33,7 +33,7 @@ fn no_operation_costs_more_than_it_may() {
         directory: directory.clone(),
         cache_bytes: 1 << 20,
         log_file_bytes: 32 << 20,
-        log: |_| {},
+        log: |_, _| {},
         ..levada_server::Settings::default()
     };
     let server = std::thread::spawn(move || levada_server::run(vec![listener], signal, settings));

@@ -13,6 +13,7 @@ mod import;
 mod janitor;
 mod lag;
 mod letters;
+mod log;
 mod pages;
 mod pending;
 mod ping;
@@ -115,9 +116,7 @@ struct Shown {
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
-        Command::Serve(given) => {
-            given.resolve().and_then(|settings| serve::run(&settings)).map(|()| ExitCode::SUCCESS)
-        }
+        Command::Serve(given) => given.resolve().map(|settings| serve::run(&settings)),
         Command::Config(Shown { given, json }) => given.resolve().and_then(|settings| {
             let text = match json {
                 true => format!("{}\n", settings.to_json()?),

@@ -3,19 +3,42 @@
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener};
 use std::os::unix::net::UnixStream;
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, Result, bail};
+use levada_server::{LogEvent, LogName};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 
 use crate::dashboard;
 use crate::descriptors;
+use crate::log::Log;
+use crate::say;
 use crate::settings::Settings;
 use crate::supervisor;
 
-/// Serves until it is told to stop. An error where it could not start, or where the disk failed.
-pub(crate) fn run(settings: &Settings) -> Result<()> {
+/// Serves until it is told to stop. Where it cannot start, or the disk fails, the log says why, and
+/// the code is not 0.
+pub(crate) fn run(settings: &Settings) -> ExitCode {
+    let log = match settings.log_format() {
+        Ok(format) => Log::open(format),
+        Err(error) => unreachable!("settings were checked: {error}"),
+    };
+    match serve(settings, log) {
+        Ok(()) => {
+            log.say(&LogEvent::new(LogName::Stopped, "Everything is on disk, bye"));
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            let why = say::causes(&error);
+            log.say(&LogEvent::new(LogName::Failed, &*why).text("error", &why));
+            ExitCode::from(if say::is_argument(&error) { 2 } else { 1 })
+        }
+    }
+}
+
+fn serve(settings: &Settings, log: Log) -> Result<()> {
     if settings.bind.iter().any(|address| !address.is_loopback()) && has_no_password(settings) {
         bail!(
             "bind names an address that other machines can reach, and there is no password: set \
@@ -31,19 +54,24 @@ pub(crate) fn run(settings: &Settings) -> Result<()> {
             listeners.push(listener);
         }
     }
-    let http = http_listener(settings)?;
+    let tls = settings.tls()?;
+    announce(settings, log);
+    let http = http_listener(settings, log)?;
     let pages = match http {
-        Some(_) if settings.dashboard => pages(settings, &listeners)?,
+        Some(_) if settings.dashboard => pages(settings, &listeners, log)?,
         _ => None,
     };
-    let tls = settings.tls()?;
+    announce_listeners(&listeners, tls.listeners, log);
     let reload = Arc::default();
     signal_hook::flag::register(SIGHUP, Arc::clone(&reload)).context("cannot watch for signals")?;
     let shutdown = shutdown_signal().context("cannot watch for signals")?;
     let connections_max = descriptors::connections_max(settings.maxclients)?;
-    announce(settings, &listeners, tls.listeners);
     if connections_max < settings.maxclients {
-        eprintln!("At most {connections_max} connections: the limit of open files allows no more");
+        let message = format!(
+            "At most {connections_max} connections: the limit of open files allows no more"
+        );
+        let event = LogEvent::new(LogName::ConnectionsCapped, message);
+        log.say(&event.number("connections_max", connections_max));
     }
     let server = levada_server::Settings {
         directory: settings.dir.clone(),
@@ -71,12 +99,12 @@ pub(crate) fn run(settings: &Settings) -> Result<()> {
         seed: RandomState::new().build_hasher().finish(),
         #[cfg(feature = "null")]
         null: settings.null,
-        log: |line| eprintln!("{line}"),
+        log: log.write,
+        log_format: settings.log_format()?.word(),
         tell: supervisor::tell,
         ..levada_server::Settings::default()
     };
     levada_server::run(listeners, shutdown, server)?;
-    eprintln!("Everything is on disk, bye");
     Ok(())
 }
 
@@ -87,32 +115,36 @@ fn has_no_password(settings: &Settings) -> bool {
 }
 
 /// Where HTTP is spoken, if there is a port for it.
-fn http_listener(settings: &Settings) -> Result<Option<Arc<TcpListener>>> {
+fn http_listener(settings: &Settings, log: Log) -> Result<Option<Arc<TcpListener>>> {
     if settings.http_port == 0 {
         return Ok(None);
     }
     let address = (settings.http_bind, settings.http_port);
     let listener = TcpListener::bind(address)
         .with_context(|| format!("cannot listen on {}:{}", address.0, address.1))?;
-    eprintln!("Metrics at http://{}:{}/metrics", address.0, address.1);
+    let url = format!("http://{}:{}/metrics", address.0, address.1);
+    log.say(&LogEvent::new(LogName::HttpListening, format!("Metrics at {url}")).text("url", &url));
     Ok(Some(Arc::new(listener)))
 }
 
 /// The dashboard, if it can be a client: of a port without TLS, since for the other it would need
 /// a certificate of its own. It comes from loopback, so that the server would take whoever uses it
 /// for somebody on this machine; without a password it is for those alone.
-fn pages(settings: &Settings, listeners: &[TcpListener]) -> Result<Option<levada_server::Pages>> {
+fn pages(
+    settings: &Settings,
+    listeners: &[TcpListener],
+    log: Log,
+) -> Result<Option<levada_server::Pages>> {
+    let off = |why: &str| {
+        log.say(&LogEvent::new(LogName::DashboardOff, format!("No dashboard: {why}")));
+        Ok(None)
+    };
     let is_clear = settings.port != 0 || settings.tls_port == 0;
     let Some(listener) = listeners.first().filter(|_| is_clear) else {
-        eprintln!(
-            "No dashboard: it needs a port without TLS. `levada dashboard --url rediss://...` \
-             does not"
-        );
-        return Ok(None);
+        return off("it needs a port without TLS. `levada dashboard --url rediss://...` does not");
     };
     if !settings.http_bind.is_loopback() && has_no_password(settings) {
-        eprintln!("No dashboard: other machines reach http-bind, and there is no password");
-        return Ok(None);
+        return off("other machines reach http-bind, and there is no password");
     }
     let mut address = listener.local_addr().context("cannot tell where it listens")?;
     if address.ip().is_unspecified() {
@@ -122,7 +154,8 @@ fn pages(settings: &Settings, listeners: &[TcpListener]) -> Result<Option<levada
         });
     }
     let pages = dashboard::pages(&format!("redis://{address}"), &settings.http_names)?;
-    eprintln!("Dashboard at http://{}:{}/", settings.http_bind, settings.http_port);
+    let url = format!("http://{}:{}/", settings.http_bind, settings.http_port);
+    log.say(&LogEvent::new(LogName::DashboardOn, format!("Dashboard at {url}")).text("url", &url));
     Ok(Some(pages))
 }
 
@@ -137,22 +170,31 @@ fn shutdown_signal() -> std::io::Result<UnixStream> {
     Ok(reader)
 }
 
-fn announce(settings: &Settings, listeners: &[TcpListener], with_tls: usize) {
-    eprintln!(
-        "Levada {}, speaks Redis {}",
-        env!("CARGO_PKG_VERSION"),
-        levada_server::REDIS_VERSION
+/// Says what it is, and where the data lie.
+fn announce(settings: &Settings, log: Log) {
+    let (version, speaks) = (env!("CARGO_PKG_VERSION"), levada_server::REDIS_VERSION);
+    let directory = settings.dir.display();
+    let message = format!(
+        "Levada {version}, speaks Redis {speaks}. Data in {directory}; acknowledged means on disk"
     );
-    eprintln!("Data in {}", settings.dir.display());
+    let event = LogEvent::new(LogName::Starting, message).text("version", &version);
+    log.say(&event.text("redis_version", &speaks).text("directory", &directory));
     #[cfg(feature = "null")]
     if settings.null {
-        eprintln!("NULL SERVER: what benches send is answered and NOT DONE");
+        let message = "NULL SERVER: what benches send is answered and NOT DONE";
+        log.say(&LogEvent::new(LogName::NullServer, message));
     }
-    eprintln!("Acknowledged means on disk: DURABILITY ALWAYS");
+}
+
+/// Says where clients find it, last: who waits for this line finds all else bound.
+fn announce_listeners(listeners: &[TcpListener], with_tls: usize, log: Log) {
     for (at, listener) in listeners.iter().enumerate() {
         if let Ok(address) = listener.local_addr() {
-            let speaks = if at + with_tls < listeners.len() { "" } else { "with TLS " };
-            eprintln!("Listening {speaks}on {address}");
+            let is_tls = at + with_tls >= listeners.len();
+            let speaks = if is_tls { "with TLS " } else { "" };
+            let message = format!("Listening {speaks}on {address}");
+            let event = LogEvent::new(LogName::Listening, message).text("address", &address);
+            log.say(&event.text("tls", if is_tls { "yes" } else { "no" }));
         }
     }
 }

@@ -11,6 +11,8 @@ use levada_server::{AuthClients, Fault, Policies, TlsSettings};
 use serde::Deserialize;
 use toml::Spanned;
 
+use crate::log::Format;
+
 /// What was given, by flags or by the environment; the file is read on top of the defaults.
 #[derive(Args, Default)]
 pub(crate) struct Given {
@@ -74,6 +76,9 @@ pub(crate) struct Given {
     /// [default: 1GiB]
     #[arg(long, env = "LEVADA_MAXMEMORY_CLIENTS", value_name = "BYTES")]
     maxmemory_clients: Option<String>,
+    /// How the log on stderr is written, an event a line: text or json. [default: text]
+    #[arg(long, env = "LEVADA_LOG_FORMAT", value_name = "WORD")]
+    log_format: Option<String>,
     /// Seconds that new streams track idempotent ids, 1 to 86400. [default: 100]
     #[arg(long, env = "LEVADA_STREAM_IDMP_DURATION", value_name = "SECONDS")]
     stream_idmp_duration: Option<u64>,
@@ -139,6 +144,8 @@ pub(crate) struct Settings {
     pub(crate) maxclients: u64,
     /// As written; see [`Settings::maxmemory_clients`].
     maxmemory_clients: String,
+    /// As written; see [`Settings::log_format`].
+    log_format: String,
     pub(crate) stream_idmp_duration: u64,
     pub(crate) stream_idmp_maxsize: u64,
     stream_policy: Vec<String>,
@@ -184,6 +191,7 @@ impl Default for Settings {
             protected_mode: true,
             maxclients: 10_000,
             maxmemory_clients: "1GiB".to_owned(),
+            log_format: Format::Text.word().to_owned(),
             stream_idmp_duration: 100,
             stream_idmp_maxsize: 100,
             stream_policy: Vec::new(),
@@ -240,6 +248,7 @@ impl Given {
         put(&mut settings.dashboard, self.dashboard);
         put(&mut settings.metrics_streams, self.metrics_streams);
         put(&mut settings.maxmemory_clients, self.maxmemory_clients);
+        put(&mut settings.log_format, self.log_format);
         put(&mut settings.dir, self.dir);
         put(&mut settings.requirepass, self.requirepass);
         put(&mut settings.aclfile, self.aclfile);
@@ -276,6 +285,11 @@ impl Settings {
     pub(crate) fn maxmemory_clients(&self) -> Result<u64> {
         let bytes = bytes(&self.maxmemory_clients).context("maxmemory-clients")?;
         Ok(bytes as u64)
+    }
+
+    /// How the log is written.
+    pub(crate) fn log_format(&self) -> Result<Format> {
+        Format::parse(&self.log_format)
     }
 
     /// Memory for the cache of blocks, in bytes.
@@ -331,6 +345,7 @@ impl Settings {
     fn check(&self) -> Result<()> {
         self.tls()?;
         self.maxmemory_clients()?;
+        self.log_format()?;
         if self.metrics_streams > 10_000 {
             bail!("metrics-streams is {}: it must be at most 10000", self.metrics_streams);
         }
@@ -475,6 +490,12 @@ impl fmt::Display for Settings {
             "# Memory for the buffers of all connections; 0 for no bound.\n\
              maxmemory-clients = {}\n",
             quoted(&self.maxmemory_clients)
+        )?;
+        writeln!(
+            f,
+            "# How the log on stderr is written, an event a line: text or json.\n\
+             log-format = {}\n",
+            quoted(&self.log_format)
         )?;
         writeln!(
             f,
@@ -682,6 +703,20 @@ mod tests {
         check("headroom-bytes", "8MiB", true);
         check("headroom-bytes", "7MiB", false);
         check("headroom-bytes", "1025GiB", false);
+    }
+
+    #[test]
+    fn the_log_is_for_people_or_for_programs() {
+        let check = |word: &str, expect: Option<Format>| {
+            let settings = Settings { log_format: word.to_owned(), ..Settings::default() };
+            assert_eq!(settings.check().and_then(|()| settings.log_format()).ok(), expect);
+        };
+        check("text", Some(Format::Text));
+        check("json", Some(Format::Json));
+        check("JSON", None);
+        let wrong = Settings { log_format: "xml".to_owned(), ..Settings::default() };
+        let error = wrong.check().expect_err("unknown").to_string();
+        assert_eq!(error, "log-format is xml: it must be text or json");
     }
 
     #[test]

@@ -30,6 +30,8 @@ mod stream;
 mod text;
 mod visit;
 
+pub use text::time as utc;
+
 use std::convert::Infallible;
 
 use axum::Router;

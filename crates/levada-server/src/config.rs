@@ -88,6 +88,7 @@ const PARAMETERS: &[Parameter] = &[
     parameter("dir", Kind::Text, Access::Protected, ""),
     parameter("group-policy", Kind::Text, Access::Immutable, ""),
     parameter("headroom-bytes", BYTES, Access::Immutable, "33554432"),
+    parameter("log-format", Kind::Word(&["text", "json"]), Access::Immutable, "text"),
     parameter("maxclients", Kind::Integer { min: 1, max: 4_294_967_295 }, Access::Free, "10000"),
     parameter("maxmemory", BYTES, Access::Free, "0"),
     parameter("maxmemory-clients", BYTES, Access::Free, "1073741824"),

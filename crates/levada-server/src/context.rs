@@ -13,6 +13,7 @@ use crate::client_limits::ClientLimits;
 use crate::config::Config;
 use crate::connection::Connections;
 use crate::engine::{Answer, ClientId, Now, Outcome, Shard};
+use crate::log_event::{LogEvent, LogName};
 use crate::observe::SlowLog;
 use crate::out::Release;
 use crate::output::Output;
@@ -113,6 +114,11 @@ impl State {
         }
     }
 
+    /// Puts an event into the server's log.
+    pub(crate) fn log(&self, event: &LogEvent) {
+        (self.settings.log)(event, self.clock.now().wall_ms);
+    }
+
     /// The next random number: xorshift64*, seeded from outside.
     pub(crate) fn random(&mut self) -> u64 {
         self.random ^= self.random >> 12;
@@ -149,10 +155,11 @@ impl State {
         if !self.settings.reload.swap(false, Ordering::Relaxed) || self.tls.is_none() {
             return;
         }
-        (self.settings.log)(&match self.load_tls(&[]) {
-            Ok(()) => "The certificates were read again".to_owned(),
-            Err(why) => format!("The certificates stay as they are: {why}"),
-        });
+        let event = match self.load_tls(&[]) {
+            Ok(()) => LogEvent::new(LogName::TlsReloaded, "The certificates were read again"),
+            Err(why) => LogEvent::tls_not_reloaded(&why),
+        };
+        self.log(&event);
     }
 
     /// Lets settings hold that CONFIG SET has changed.

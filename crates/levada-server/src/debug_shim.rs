@@ -7,6 +7,7 @@
 compile_error!("the feature debug-shim is for tests: no release build may have it");
 
 use crate::context::Context;
+use crate::log_event::{LogEvent, LogName};
 use crate::server::Reload;
 use crate::spec::{Channels, CommandSpec, Keys, Request, Run, Then, category, flag};
 use crate::wire_error::WireError;
@@ -57,7 +58,8 @@ const BASE: CommandSpec = CommandSpec {
 
 #[expect(clippy::unnecessary_wraps, reason = "the type of every command")]
 fn log(context: &mut Context<'_>, request: &Request<'_>) -> Result<Then, WireError> {
-    (context.state.settings.log)(&String::from_utf8_lossy(request.args[2]));
+    let message = String::from_utf8_lossy(request.args[2]);
+    context.state.log(&LogEvent::new(LogName::DebugMessage, message));
     context.output.write().ok();
     Ok(Then::Done)
 }

@@ -20,6 +20,7 @@ mod engine;
 mod entries;
 mod http;
 mod key_access;
+mod log_event;
 mod metrics;
 #[cfg(feature = "null")]
 mod null;
@@ -48,6 +49,7 @@ mod wire_error;
 
 pub use command::table as command_table;
 pub use http::{Pages, serve_pages};
+pub use log_event::{LogEvent, LogLevel, LogName, LogValue};
 pub use metrics::{Kind as MetricKind, Metric, TABLE as METRICS};
 pub use policies::{Fault, Policies};
 pub use server::run;

@@ -10,6 +10,7 @@ use levada_engine::shard::ShardSettings;
 use levada_engine::store::local::LocalSettings;
 
 use crate::http::Pages;
+use crate::log_event::LogEvent;
 use crate::policies::Policies;
 use crate::tls::TlsSettings;
 
@@ -75,8 +76,10 @@ pub struct Settings {
     /// Answers what benches send without doing it, to find the ceiling of a machine.
     #[cfg(feature = "null")]
     pub null: bool,
-    /// Takes lines for people: that it is ready, what went wrong.
-    pub log: fn(&str),
+    /// Takes events that operators act on, each with the Unix time in milliseconds.
+    pub log: fn(&LogEvent, u64),
+    /// What CONFIG GET shows as `log-format`: how `log` writes them down.
+    pub log_format: &'static str,
     /// Hears how far the server is, from its loop, which waits for it to return.
     pub tell: fn(Moment),
 }
@@ -124,7 +127,8 @@ impl Default for Settings {
             seed: 1,
             #[cfg(feature = "null")]
             null: false,
-            log: |line| eprintln!("{line}"),
+            log: |event, _| eprintln!("{}: {}", event.name.text(), event.message),
+            log_format: "text",
             tell: |_| {},
         }
     }

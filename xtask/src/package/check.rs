@@ -18,9 +18,8 @@ use crate::{peers, workspace};
 
 /// Longest wait for an answer.
 const ANSWER_MAX: Duration = Duration::from_secs(30);
-/// What may lack under `CI=true` too: the image of Debian that CI runs in is one without systemd
-/// and without shellcheck.
-const MAY_LACK: [&str; 2] = ["systemd-analyze", "shellcheck"];
+/// What may lack under `CI=true` too: the image of Debian that CI runs in is one without systemd.
+const MAY_LACK: [&str; 1] = ["systemd-analyze"];
 
 /// Checks packages of every kind that were made of these parts.
 pub(super) fn run(parts: &Parts, made: &[PathBuf]) -> Result<Outcome> {

@@ -10,6 +10,9 @@ use anyhow::{Context as _, Result, bail, ensure};
 use yaml_rust2::{Yaml, YamlLoader};
 
 use super::parts::output;
+use crate::peer::Peer;
+use crate::transcript::connection::Connection;
+use crate::transcript::reply::Reply;
 use crate::workspace;
 
 /// Checks them with a binary that knows the settings.
@@ -23,6 +26,11 @@ pub(super) fn check(levada: &Path) -> Result<()> {
         if let Some(settings) = document["data"]["levada.toml"].as_str() {
             understood(levada, settings).with_context(|| path.clone())?;
         }
+    }
+    let triggers: Vec<_> = kubernetes.iter().flat_map(|(_, document)| triggers(document)).collect();
+    ensure!(!triggers.is_empty(), "no trigger for KEDA");
+    for trigger in triggers {
+        answered(levada, &Scaled::of(trigger)?)?;
     }
     container(levada)?;
     println!("{} documents for Kubernetes, and the container: settings known", kubernetes.len());
@@ -88,6 +96,125 @@ fn objects(documents: &[(String, Yaml)]) -> Result<()> {
         }
     }
     probes(&template["spec"]["containers"][0])
+}
+
+/// Fields that KEDA's `redis-streams` knows, beside those that name variables of the environment.
+const TRIGGER_FIELDS: [&str; 13] = [
+    "address",
+    "host",
+    "port",
+    "username",
+    "password",
+    "stream",
+    "consumerGroup",
+    "pendingEntriesCount",
+    "streamLength",
+    "lagCount",
+    "activationLagCount",
+    "databaseIndex",
+    "enableTLS",
+];
+
+/// The triggers of a `ScaledObject` that ask a stream.
+fn triggers(document: &Yaml) -> impl Iterator<Item = &Yaml> {
+    let is_scaled = document["kind"].as_str() == Some("ScaledObject");
+    let all = document["spec"]["triggers"].as_vec().filter(|_| is_scaled);
+    all.into_iter().flatten().filter(|it| it["type"].as_str() == Some("redis-streams"))
+}
+
+/// What a trigger scales by, and so what the scaler asks.
+#[derive(Debug, PartialEq, Eq)]
+struct Scaled<'a> {
+    stream: &'a str,
+    group: Option<&'a str>,
+    by: By,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum By {
+    Lag,
+    Pending,
+    Length,
+}
+
+impl<'a> Scaled<'a> {
+    /// As the scaler reads it: all fields are text, and one that it does not know it passes over.
+    fn of(trigger: &'a Yaml) -> Result<Self> {
+        let metadata = trigger["metadata"].as_hash().context("a trigger without metadata")?;
+        let mut fields = BTreeMap::new();
+        for (name, value) in metadata {
+            let name = name.as_str().context("a field of a trigger")?;
+            let value = value.as_str().with_context(|| format!("{name} must be text: quote it"))?;
+            let known = TRIGGER_FIELDS.contains(&name.trim_end_matches("FromEnv"));
+            ensure!(known, "redis-streams of KEDA knows no {name}");
+            fields.insert(name, value);
+        }
+        let has = |name: &str| fields.contains_key(name);
+        ensure!(has("address") || has("host") && has("port"), "address, or host and port");
+        for name in ["lagCount", "pendingEntriesCount", "streamLength", "activationLagCount"] {
+            if let Some(value) = fields.get(name) {
+                value.parse::<u64>().with_context(|| format!("{name} is {value}"))?;
+            }
+        }
+        let group = fields.get("consumerGroup").copied();
+        let by = match group {
+            Some(_) if has("lagCount") => By::Lag,
+            Some(_) => By::Pending,
+            None => By::Length,
+        };
+        ensure!(by != By::Length || !has("lagCount"), "lagCount needs consumerGroup");
+        Ok(Self { stream: fields.get("stream").context("a trigger without stream")?, group, by })
+    }
+}
+
+/// The server answers what the scaler asks, with the figure that it looks for: of three entries one
+/// is pending, and two are lag.
+fn answered(levada: &Path, scaled: &Scaled<'_>) -> Result<()> {
+    let peer = Peer::program(levada)?;
+    let mut connection = Connection::open(peer.address)?;
+    let (stream, group) = (scaled.stream, scaled.group.unwrap_or("other"));
+    for id in ["1-1", "2-1", "3-1"] {
+        connection.call(&["XADD", stream, id, "f", "v"])?;
+    }
+    connection.call(&["XGROUP", "CREATE", stream, group, "0"])?;
+    let read = ["XREADGROUP", "GROUP", group, "c", "COUNT", "1", "STREAMS", stream, ">"];
+    connection.call(&read)?;
+    let version = connection.call(&["INFO", "server"])?;
+    let version = String::from_utf8_lossy(version.text().unwrap_or_default()).into_owned();
+    ensure!(version.contains("redis_version:8."), "lag is asked from version 7 on: {version}");
+    let (asked, expect) = match scaled.by {
+        By::Lag => (vec!["XINFO", "GROUPS", stream], 2),
+        By::Pending => (vec!["XPENDING", stream, group], 1),
+        By::Length => (vec!["XLEN", stream], 3),
+    };
+    let answer = connection.call(&asked)?;
+    let found = match (scaled.by, &answer) {
+        (By::Lag, Reply::Array(groups)) => groups.iter().find_map(|it| lag_of(it, group)),
+        (By::Pending, Reply::Array(parts)) => parts.first().and_then(integer),
+        _ => integer(&answer),
+    };
+    ensure!(found == Some(expect), "{asked:?} answers {answer:?}, and not {expect}");
+    Ok(())
+}
+
+/// The lag in a row of XINFO GROUPS, if it is that of the group.
+fn lag_of(row: &Reply, group: &str) -> Option<i64> {
+    let Reply::Array(parts) = row else {
+        return None;
+    };
+    let field = |name: &str| {
+        let mut pairs = parts.chunks_exact(2);
+        pairs.find(|pair| pair[0].text() == Some(name.as_bytes())).map(|pair| &pair[1])
+    };
+    let is_meant = field("name")?.text() == Some(group.as_bytes());
+    field("lag").and_then(integer).filter(|_| is_meant)
+}
+
+fn integer(reply: &Reply) -> Option<i64> {
+    match reply {
+        Reply::Integer(number) => Some(*number),
+        _ => None,
+    }
 }
 
 /// Every label of a selector is one of the pod.
@@ -177,6 +304,37 @@ mod tests {
         };
         assert!(probes(&of("http")).is_ok());
         assert!(probes(&of("metrics")).is_err());
+    }
+
+    #[test]
+    fn a_trigger_is_read_as_the_scaler_reads_it() {
+        let of = |fields: &str| -> Result<String> {
+            let trigger = yaml(&format!("metadata: {{ stream: s, {fields} }}"));
+            Scaled::of(&trigger).map(|scaled| format!("{:?} {:?}", scaled.group, scaled.by))
+        };
+        let group = "address: 'levada:6379', consumerGroup: g";
+        let check = |fields: &str, expect: &str| assert_eq!(of(fields).unwrap(), expect);
+        check(&format!("{group}, lagCount: '5'"), "Some(\"g\") Lag");
+        check(&format!("{group}, pendingEntriesCount: '5'"), "Some(\"g\") Pending");
+        check("host: levada, port: '6379', streamLength: '5'", "None Length");
+        for wrong in [
+            format!("{group}, lag: '5'"),
+            format!("{group}, lagCount: 5"),
+            format!("{group}, lagCount: many"),
+            "consumerGroup: g, lagCount: '5'".to_owned(),
+            "address: 'levada:6379', lagCount: '5'".to_owned(),
+        ] {
+            assert!(of(&wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_scaled_object_asks_for_the_lag_of_a_group() {
+        let documents = load(&workspace::root().join("deploy/kubernetes")).unwrap();
+        let mut found = documents.iter().flat_map(|(_, document)| triggers(document));
+        let scaled = Scaled::of(found.next().unwrap()).unwrap();
+        assert_eq!(scaled, Scaled { stream: "orders", group: Some("billing"), by: By::Lag });
+        assert!(found.next().is_none());
     }
 
     #[test]

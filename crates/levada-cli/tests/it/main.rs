@@ -9,7 +9,10 @@
 //! - `fill`: streams with all that can be in one, from a seed.
 //! - `groups`: groups, consumers, and what is pending.
 //! - `guide`: the commands of the guide pages, as they stand there.
+//! - `hostile`: what hostile clients take of a process.
 //! - `janitor`: trims, and tells what is amiss.
+//! - `log`: what the server says, in both formats.
+//! - `restart`: by SIGTERM, under load.
 //! - `tls`: nothing else is spoken, to redis-cli and to each subcommand; certificates that change.
 //! - `operate`: lag, tail, dead letters, colour, completions.
 //! - `replay`: a part of a stream again, and groups that are set back.
@@ -32,10 +35,13 @@ mod deploy;
 mod fill;
 mod groups;
 mod guide;
+mod hostile;
 mod janitor;
+mod log;
 mod operate;
 mod policies;
 mod replay;
+mod restart;
 mod rig;
 mod schedule;
 mod settings_page;

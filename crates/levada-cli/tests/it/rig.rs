@@ -67,7 +67,7 @@ impl Server {
         let mut server = Self { port: 0, directory, child };
         server.port = loop {
             let line = lines.next()?.expect("text");
-            if let Some(address) = line.strip_prefix("Listening on ") {
+            if let Some((_, address)) = line.split_once("Listening on ") {
                 break address.rsplit(':').next().and_then(|port| port.parse().ok()).expect("port");
             }
         };
@@ -132,6 +132,14 @@ impl Server {
         self.child.kill().expect("our child");
         self.child.wait().expect("our child");
         std::mem::take(&mut self.directory)
+    }
+
+    /// Memory of the process.
+    pub(crate) fn resident_bytes(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.child.id());
+        let status = std::fs::read_to_string(path).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("told");
+        line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") << 10
     }
 
     pub(crate) fn connect(&self) -> Connection {

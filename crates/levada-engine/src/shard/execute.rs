@@ -1,11 +1,11 @@
 //! One command: decide, log, apply, say what the answer waits for.
 
 use levada_core::{
-    command::{Command, Key},
+    command::{Command, Key, Xadd},
     decide::{self, Blocks, Context, Decision, Need, Refusal},
     effect::Effect,
     error::Error as Refused,
-    keyspace::KeyNumber,
+    keyspace::{KeyNumber, Value},
     machine::{Applied, At},
     stream::Stream,
 };
@@ -219,6 +219,12 @@ impl<S: Store> Shard<S> {
 
     /// An error shows state too (that a key is missing, or holds something else).
     pub(super) fn refuse(&mut self, command: &Command<'_>, refused: Refused) -> Answer {
+        if let Command::Xadd(Xadd { key, .. }) = command
+            && let Some((number, object)) = self.machine.keys.find(*key)
+            && matches!(object.value, Value::Stream(_))
+        {
+            self.counts.reject(number);
+        }
         let wait = self.wait_for(command, false);
         Answer { result: Err(refused), wait }
     }
@@ -240,6 +246,7 @@ impl<S: Store> Shard<S> {
         }
         let at = At { position: self.last_lsn + 1, now_ms: self.now_ms };
         let applied = self.machine.apply(effect, at);
+        self.counts.note(effect, &self.machine);
         if let Err(error) = self.tell_store(applied) {
             self.failed.get_or_insert(error);
         }

@@ -16,6 +16,7 @@
 
 mod channels;
 mod checkpoint;
+mod counts;
 mod durability;
 mod events;
 mod execute;
@@ -48,6 +49,7 @@ use self::{
 pub use self::{
     channels::{Delivery, Listening, NAME_BYTES, NAMES_BYTES_MAX, Subscriptions},
     checkpoint::Checkpoints,
+    counts::Counts,
     events::Events,
     notices::{Notice, Noticed},
     reads::{BlockAccess, BlockHere, Entry},
@@ -228,6 +230,7 @@ pub struct Shard<S> {
     schedules: Schedules,
     expired_keys: u64,
     evicted_keys: u64,
+    counts: Counts,
     /// Monotonic microseconds of the last look at the space on the device; `None` where blocks
     /// were handed over since.
     looked_us: Option<u64>,
@@ -563,6 +566,11 @@ impl<S: Store> Shard<S> {
     /// Counts expired and evicted keys from 0 again.
     pub fn reset_counts(&mut self) {
         (self.expired_keys, self.evicted_keys) = (0, 0);
+    }
+
+    /// What happened to single streams and groups since the start.
+    pub fn counts(&self) -> &Counts {
+        &self.counts
     }
 
     /// Numbers for INFO and metrics.

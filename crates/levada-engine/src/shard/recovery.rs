@@ -9,7 +9,7 @@ use std::{
 use levada_core::{effect, keyspace::KeyNumber, machine::At, snapshot};
 
 use super::{
-    Due, Recovery, Shard, ShardSettings, channels::Channels, checkpoint::Checkpointing,
+    Counts, Due, Recovery, Shard, ShardSettings, channels::Channels, checkpoint::Checkpointing,
     schedule::Schedules, scrub::Scrubbing, seen::Seen, tend::Tending, transaction::Watches,
     waiters::Waiters,
 };
@@ -74,6 +74,7 @@ impl<S: Store> Shard<S> {
             schedules: Schedules::default(),
             expired_keys: 0,
             evicted_keys: 0,
+            counts: Counts::default(),
             looked_us: None,
             scrubbing: Scrubbing::default(),
             notices: VecDeque::new(),

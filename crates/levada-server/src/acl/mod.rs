@@ -18,6 +18,7 @@ use std::path::Path;
 use self::log::Log;
 pub(crate) use self::selector::{Denied, Reason, Wish};
 use self::user::{User, hexadecimal};
+use crate::log_event::{LogEvent, LogName};
 use crate::registry::Registry;
 use crate::wire_error::WireError;
 
@@ -46,8 +47,11 @@ pub(crate) struct Acl {
 }
 
 /// Attempts of one kind that failed, as far as the server's log has not told of them.
-#[derive(Default, Debug)]
+#[derive(Debug)]
 pub(crate) struct Failures {
+    name: LogName,
+    /// What they were at.
+    attempts: &'static str,
     count: u64,
     last: String,
     told_ms: Option<u64>,
@@ -57,20 +61,26 @@ impl Failures {
     /// Milliseconds between two lines.
     const EVERY_MS: u64 = 60_000;
 
+    pub(crate) fn new(name: LogName, attempts: &'static str) -> Self {
+        Self { name, attempts, count: 0, last: String::new(), told_ms: None }
+    }
+
     pub(crate) fn note(&mut self, last: String) {
         self.count += 1;
         self.last = last;
     }
 
-    /// A line for the log, now and then. `attempts` says what they were at.
-    pub(crate) fn tell(&mut self, attempts: &str, now_ms: u64) -> Option<String> {
+    /// An event for the log, now and then.
+    pub(crate) fn tell(&mut self, now_ms: u64) -> Option<LogEvent> {
         let due = self.told_ms.is_none_or(|told| now_ms >= told + Self::EVERY_MS);
         if self.count == 0 || !due {
             return None;
         }
         self.told_ms = Some(now_ms);
         let count = std::mem::take(&mut self.count);
-        Some(format!("{count} failed attempts to {attempts}, the last {}", self.last))
+        let Self { name, attempts, last, .. } = self;
+        let message = format!("{count} failed attempts to {attempts}, the last {last}");
+        Some(LogEvent::new(*name, message).number("count", count).text("last", &last))
     }
 }
 
@@ -82,7 +92,7 @@ impl Acl {
             names: BTreeMap::from([(DEFAULT.to_vec(), UserNumber::DEFAULT)]),
             all_channels: false,
             log: Log::default(),
-            failures: Failures::default(),
+            failures: Failures::new(LogName::LoginsFailed, "authenticate"),
         }
     }
 

@@ -136,18 +136,19 @@ fn passwords_are_compared_whole() {
 
 #[test]
 fn failed_attempts_are_told_at_once_and_then_once_a_minute() {
-    let mut failures = Failures::default();
-    assert_eq!(failures.tell("authenticate", 0), None);
+    let mut failures = Failures::new(LogName::LoginsFailed, "authenticate");
+    let tell = |failures: &mut Failures, now_ms| failures.tell(now_ms).map(|it| it.message);
+    assert_eq!(tell(&mut failures, 0), None);
     failures.note("of a".into());
     assert_eq!(
-        failures.tell("authenticate", 10).expect("a line"),
+        tell(&mut failures, 10).expect("a line"),
         "1 failed attempts to authenticate, the last of a"
     );
     failures.note("of b".into());
     failures.note("of c".into());
-    assert_eq!(failures.tell("authenticate", 60_009), None);
+    assert_eq!(tell(&mut failures, 60_009), None);
     assert_eq!(
-        failures.tell("authenticate", 60_010).expect("a line"),
+        tell(&mut failures, 60_010).expect("a line"),
         "2 failed attempts to authenticate, the last of c"
     );
 }

@@ -12,6 +12,7 @@ use crate::acl::user::{User, is_name, merge};
 use crate::acl::{DEFAULT, Reason, Wish, random_password};
 use crate::context::Context;
 use crate::dispatch::{Refused, resolve};
+use crate::log_event::{LogEvent, LogName};
 use crate::number::parse_i64;
 use crate::output::Output;
 use crate::spec::{Answer, CommandSpec, Request, Run, Then, category, flag};
@@ -329,7 +330,12 @@ const NO_FILE: WireError = WireError::Fixed(
 fn save(context: &mut Context<'_>, _: &Request<'_>) -> Result<Then, WireError> {
     let path = context.state.settings.aclfile.clone().ok_or(NO_FILE)?;
     if let Err(error) = file::save(&path, context.state.acl.users()) {
-        (context.state.settings.log)(&format!("cannot write {}: {error}", path.display()));
+        let message = format!("Cannot write {}: {error}; users are as they were", path.display());
+        context.state.log(
+            &LogEvent::new(LogName::AclNotSaved, message)
+                .text("file", &path.display())
+                .text("error", &error),
+        );
         return Err(WireError::Fixed(
             "ERR There was an error trying to save the ACLs. Please check the server logs for \
              more information",

@@ -59,8 +59,8 @@ fn note_failure(context: &mut Context<'_>, object: &[u8], user: &[u8]) {
     context.state.note_refusal(refused, context.now.wall_ms);
     context.state.acl.failures.note(format!("of {shown} from {address}"));
     let now_ms = context.now.monotonic_ms();
-    if let Some(line) = context.state.acl.failures.tell("authenticate", now_ms) {
-        (context.state.settings.log)(&line);
+    if let Some(event) = context.state.acl.failures.tell(now_ms) {
+        context.state.log(&event);
     }
 }
 

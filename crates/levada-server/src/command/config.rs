@@ -7,6 +7,7 @@ use levada_engine::shard::ShardSettings;
 use super::{BASE, CONTAINER, OPERATOR, help_flags};
 use crate::context::Context;
 use crate::engine::Events;
+use crate::log_event::LogEvent;
 use crate::spec::{CommandSpec, Request, Run, Then};
 use crate::wire_error::WireError;
 
@@ -94,7 +95,7 @@ fn set(context: &mut Context<'_>, request: &Request<'_>) -> Result<Then, WireErr
     if pairs.iter().step_by(2).any(|name| name.to_ascii_lowercase().starts_with(b"tls-")) {
         // The same names again read the files again.
         context.state.load_tls(pairs).map_err(|why| {
-            (context.state.settings.log)(&format!("TLS stays as it is: {why}"));
+            context.state.log(&LogEvent::tls_not_reloaded(&why));
             let text = "Unable to update TLS configuration. Check server logs.";
             WireError::setting("tls-cert-file", text)
         })?;

@@ -152,6 +152,10 @@ pub const TABLE: &[Metric] = &[
         "levada_stream_released_unread_total",
         "Entries that went before every group had read them.",
     )),
+    of_stream(counter(
+        "levada_stream_appends_rejected_total",
+        "Appends to a stream that were refused since the start, but for want of space.",
+    )),
     of_group(gauge("levada_group_lag", "Entries that a group was not given yet.")),
     of_group(gauge(
         "levada_group_lag_seconds",
@@ -165,6 +169,10 @@ pub const TABLE: &[Metric] = &[
     of_group(gauge(
         "levada_group_pending_redelivered",
         "Those delivered more than once; not told above 10,000 pending.",
+    )),
+    of_group(counter(
+        "levada_group_redelivered_total",
+        "Entries delivered again since the start: by `>`, XCLAIM or XAUTOCLAIM.",
     )),
     of_group(gauge("levada_group_offered", "Entries that wait to be delivered again.")),
     of_group(gauge("levada_group_consumers", "Consumers of a group.")),

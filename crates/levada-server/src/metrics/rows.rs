@@ -1,10 +1,10 @@
 //! Streams and groups as they are told: the first so many one by one, the others as one.
 
-use std::sync::Arc;
-
 use levada_core::group::Group;
 use levada_core::id::StreamId;
+use levada_core::keyspace::KeyNumber;
 use levada_core::stream::Stream;
+use levada_engine::shard::Counts;
 
 use super::text::{Text, label};
 use super::{metric, quotient};
@@ -29,6 +29,7 @@ struct StreamRow {
     added: u64,
     groups: u64,
     released_unread: u64,
+    rejected: u64,
 }
 
 /// A group, or the sum of several; ages are those of the oldest.
@@ -48,6 +49,15 @@ struct GroupRow {
     dead_letters_blocked: u64,
     dropped: u64,
     released_unread: u64,
+    redelivered_ever: u64,
+}
+
+/// A stream, its number, and what was counted of it.
+#[derive(Clone, Copy)]
+pub(super) struct Counted<'a> {
+    pub(super) number: KeyNumber,
+    pub(super) stream: &'a Stream,
+    pub(super) counts: &'a Counts,
 }
 
 /// See the module.
@@ -79,7 +89,14 @@ impl Rows {
     }
 
     /// Adds a stream with its groups. About how many blocks were looked at.
-    pub(super) fn add(&mut self, database: u8, name: &[u8], stream: &Stream, now_ms: u64) -> usize {
+    pub(super) fn add(
+        &mut self,
+        database: u8,
+        name: &[u8],
+        counted: Counted<'_>,
+        now_ms: u64,
+    ) -> usize {
+        let Counted { number, stream, counts } = counted;
         self.count += 1;
         let database = database.to_string();
         let name = label(name).filter(|_| self.streams.len() < self.streams_max);
@@ -95,64 +112,40 @@ impl Rows {
         row.added += stream.entries_added;
         row.groups += stream.groups.len() as u64;
         row.released_unread += stream.released_unread;
+        row.rejected += counts.rejected(number);
         let mut looked_at = 1;
-        for (group_name, _, group) in stream.groups.iter() {
-            looked_at +=
-                self.add_group(&database, name.as_deref(), (group_name, group), stream, now_ms);
+        for (group_name, group_number, group) in stream.groups.iter() {
+            let row = self.group_row(&database, name.as_deref(), group_name);
+            row.redelivered_ever += counts.redelivered(number, group_number);
+            looked_at += row.add(group, stream, now_ms);
         }
         looked_at
     }
 
-    fn add_group(
-        &mut self,
-        database: &str,
-        stream_name: Option<&str>,
-        (name, group): (&Arc<[u8]>, &Group),
-        stream: &Stream,
-        now_ms: u64,
-    ) -> usize {
+    /// The row of a group: its own while there is room.
+    fn group_row(&mut self, database: &str, stream: Option<&str>, name: &[u8]) -> &mut GroupRow {
         let room = self.groups.len() < self.streams_max.saturating_mul(GROUPS_PER_STREAM);
-        let row = match (stream_name, label(name)) {
+        match (stream, label(name)) {
             (Some(stream), Some(name)) if room => {
                 let (database, stream) = (database.to_owned(), stream.to_owned());
                 self.groups.push(GroupRow { database, stream, name, ..GroupRow::default() });
                 self.groups.last_mut().expect("it was put there")
             }
             _ => &mut self.other_groups,
-        };
-        let (lag, block, blocks) = behind(stream, group);
-        let age = |since_ms: u64| now_ms.saturating_sub(since_ms);
-        row.lag += lag;
-        if lag > 0 {
-            row.lag_ms = row.lag_ms.max(age(stream.appended_ms(block)));
         }
-        row.pending += group.pending.len();
-        let oldest = group.pending.oldest_above(0).map_or(0, age);
-        row.pending_oldest_ms = row.pending_oldest_ms.max(oldest);
-        if group.pending.len() <= PENDING_LOOKED_AT_MAX {
-            let pending = group.pending.iter_from(StreamId::MIN);
-            let again = pending.filter(|entry| entry.count > 1).count() as u64;
-            row.redelivered = Some(row.redelivered.unwrap_or(0) + again);
-        }
-        row.offered += group.offers.offered.len() as u64;
-        row.consumers += group.consumers.len() as u64;
-        row.dead_letters += group.dead_letters;
-        row.dead_letters_blocked += group.offers.condemned.len() as u64;
-        row.dropped += group.dropped;
-        row.released_unread += group.released_unread;
-        blocks + usize::try_from(group.pending.len().min(PENDING_LOOKED_AT_MAX) / 16).unwrap_or(0)
     }
 
     /// Writes all of it.
     pub(super) fn write(&self, text: &mut Text) {
         let other = (self.count > self.streams.len() as u64).then_some(&self.other_streams);
         let rows = || self.streams.iter().chain(other);
-        let streams: [Named<StreamRow, u64>; 5] = [
+        let streams: [Named<StreamRow, u64>; 6] = [
             ("levada_stream_length", |row| row.length),
             ("levada_stream_bytes", |row| row.bytes),
             ("levada_stream_added_total", |row| row.added),
             ("levada_stream_groups", |row| row.groups),
             ("levada_stream_released_unread_total", |row| row.released_unread),
+            ("levada_stream_appends_rejected_total", |row| row.rejected),
         ];
         for (name, value) in streams {
             let samples = rows().map(|row| (vec![&*row.database, &*row.name], value(row)));
@@ -167,7 +160,7 @@ impl Rows {
             self.streams.iter().map(|row| row.groups).sum::<u64>() + self.other_streams.groups;
         let other = (all > groups).then_some(&self.other_groups);
         #[expect(clippy::cast_precision_loss, reason = "for people and for graphs")]
-        let numbers: [Named<GroupRow, Option<f64>>; 11] = [
+        let numbers: [Named<GroupRow, Option<f64>>; 12] = [
             ("levada_group_lag", |row| Some(row.lag as f64)),
             ("levada_group_lag_seconds", |row| Some(quotient(row.lag_ms, 1_000))),
             ("levada_group_pending", |row| Some(row.pending as f64)),
@@ -175,6 +168,7 @@ impl Rows {
                 Some(quotient(row.pending_oldest_ms, 1_000))
             }),
             ("levada_group_pending_redelivered", |row| row.redelivered.map(|count| count as f64)),
+            ("levada_group_redelivered_total", |row| Some(row.redelivered_ever as f64)),
             ("levada_group_offered", |row| Some(row.offered as f64)),
             ("levada_group_consumers", |row| Some(row.consumers as f64)),
             ("levada_group_dead_letters_total", |row| Some(row.dead_letters as f64)),
@@ -190,6 +184,33 @@ impl Rows {
             });
             text.many(metric(name), samples);
         }
+    }
+}
+
+impl GroupRow {
+    /// Adds a group. About how many blocks were looked at.
+    fn add(&mut self, group: &Group, stream: &Stream, now_ms: u64) -> usize {
+        let (lag, block, blocks) = behind(stream, group);
+        let age = |since_ms: u64| now_ms.saturating_sub(since_ms);
+        self.lag += lag;
+        if lag > 0 {
+            self.lag_ms = self.lag_ms.max(age(stream.appended_ms(block)));
+        }
+        self.pending += group.pending.len();
+        let oldest = group.pending.oldest_above(0).map_or(0, age);
+        self.pending_oldest_ms = self.pending_oldest_ms.max(oldest);
+        if group.pending.len() <= PENDING_LOOKED_AT_MAX {
+            let pending = group.pending.iter_from(StreamId::MIN);
+            let again = pending.filter(|entry| entry.count > 1).count() as u64;
+            self.redelivered = Some(self.redelivered.unwrap_or(0) + again);
+        }
+        self.offered += group.offers.offered.len() as u64;
+        self.consumers += group.consumers.len() as u64;
+        self.dead_letters += group.dead_letters;
+        self.dead_letters_blocked += group.offers.condemned.len() as u64;
+        self.dropped += group.dropped;
+        self.released_unread += group.released_unread;
+        blocks + usize::try_from(group.pending.len().min(PENDING_LOOKED_AT_MAX) / 16).unwrap_or(0)
     }
 }
 

@@ -3,8 +3,9 @@
 use levada_core::keyspace::{KeyNumber, Value};
 use levada_core::limits::DATABASES;
 use levada_core::machine::Machine;
+use levada_engine::shard::Counts;
 
-use super::rows::Rows;
+use super::rows::{Counted, Rows};
 use super::{Text, metric};
 
 /// Keys and groups that are looked at in one step, or as many blocks.
@@ -25,7 +26,7 @@ impl Scrape {
     }
 
     /// Goes on; whether that was the end.
-    pub(crate) fn step(&mut self, machine: &Machine, now_ms: u64) -> bool {
+    pub(crate) fn step(&mut self, machine: &Machine, counts: &Counts, now_ms: u64) -> bool {
         let mut looked_at = 0;
         while self.database < DATABASES {
             for (number, name) in machine.keys.iter_from(self.database, self.from) {
@@ -39,6 +40,7 @@ impl Scrape {
                 };
                 let over = object.expires_at_ms.is_some_and(|at_ms| at_ms < now_ms);
                 if let (Value::Stream(stream), false) = (&object.value, over) {
+                    let stream = Counted { number, stream, counts };
                     looked_at += self.rows.add(self.database, name, stream, now_ms);
                 }
             }

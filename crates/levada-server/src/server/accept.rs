@@ -1,5 +1,6 @@
 //! New connections, and who may make them.
 
+use std::fmt::Display;
 use std::io;
 use std::net;
 use std::os::unix::net::UnixStream as StdUnixStream;
@@ -16,6 +17,7 @@ use super::{Counted, LISTENER, SHUTDOWN, Server};
 use crate::connection::Connection;
 use crate::context::State;
 use crate::engine::Now;
+use crate::log_event::{LogEvent, LogName};
 use crate::out::Out;
 use crate::session::Session;
 use crate::socket::Socket;
@@ -23,7 +25,13 @@ use crate::wire_error::WireError;
 
 /// Microseconds until accepting is tried again after the system had no room.
 pub(super) const RETRY_US: u64 = 50_000;
-/// Connections accepted in one go.
+/// What other machines were at that protected mode turned away.
+pub(super) const UNPROTECTED: &str =
+    "connect from other machines without a password (protected-mode)";
+/// Connections that the system keeps until they are accepted; it may be set to keep fewer
+/// (`net.core.somaxconn`). Behind it clients try again by themselves, after a second at first.
+const BACKLOG: i32 = 1_024;
+/// Connections accepted in one go: those that are served already have their turns between.
 const ACCEPTED_MAX: usize = 256;
 
 /// The address that other machines can reach, if there is one.
@@ -63,6 +71,8 @@ pub(super) fn register(
     let mut registered = Vec::new();
     for (at, listener) in listeners.into_iter().enumerate() {
         listener.set_nonblocking(true)?;
+        // Again, since the standard library has asked for room for 128.
+        rustix::net::listen(&listener, BACKLOG)?;
         let mut listener = TcpListener::from_std(listener);
         poll.registry().register(&mut listener, Token(LISTENER - at), Interest::READABLE)?;
         registered.push(listener);
@@ -79,7 +89,9 @@ impl Server {
         for at in 0..self.listeners.len() {
             for accepted in 0.. {
                 if accepted == ACCEPTED_MAX {
+                    // The system tells once of all that came: sleeping would let them wait.
                     self.accept_again = true;
+                    self.was_woken = true;
                     break;
                 }
                 if !self.may_strangers_come(now) {
@@ -128,9 +140,13 @@ impl Server {
             return;
         }
         self.note_room(clients_max);
-        let open = !self.state.acl.needs_password();
-        if open && self.state.is_protected() && !address.ip().is_loopback() {
+        let is_open = !self.state.acl.needs_password();
+        if is_kept_out(is_open, self.state.is_protected(), address.ip()) {
             self.state.stats.connections_refused += 1;
+            self.peers_refused.note(format!("from {address}"));
+            if let Some(event) = self.peers_refused.tell(now.monotonic_ms()) {
+                self.state.log(&event);
+            }
             refuse(stream, &WireError::PROTECTED);
             return;
         }
@@ -139,21 +155,21 @@ impl Server {
         let mut stream = match Socket::new(stream, tls) {
             Ok(stream) => stream,
             Err(error) => {
-                (self.state.settings.log)(&format!("cannot begin TLS: {error}"));
+                self.note_failed(address, "it cannot begin TLS", &error);
                 return;
             }
         };
         let local_address = stream.local_address().unwrap_or(address);
         let token = self.connections.reserve();
         if let Err(error) = stream.register(self.poll.registry(), token) {
-            (self.state.settings.log)(&format!("cannot watch a connection: {error}"));
+            self.note_failed(address, "it cannot be watched", &error);
             self.connections.release(token);
             return;
         }
         let id = self.next_client;
         self.next_client += 1;
         self.state.stats.connections += 1;
-        let authenticated = !self.state.acl.needs_password();
+        let authenticated = is_open;
         let now_ms = now.monotonic_ms();
         if !authenticated || stream.is_tls() {
             self.add_stranger(id);
@@ -180,10 +196,62 @@ impl Server {
     }
 }
 
+impl Server {
+    /// Says that a connection could not be served though it was accepted.
+    fn note_failed(&self, address: net::SocketAddr, what: &str, error: &impl Display) {
+        let message = format!("A connection from {address} ends at once: {what}: {error}");
+        let event = LogEvent::new(LogName::ConnectionFailed, message);
+        self.state.log(&event.text("address", &address).text("error", &error));
+    }
+}
+
+/// Whether protected mode turns an address away: nobody would ask it for a password.
+fn is_kept_out(is_open: bool, is_protected: bool, address: net::IpAddr) -> bool {
+    is_open && is_protected && !address.is_loopback()
+}
+
 /// Says why a connection is not taken, and ends it.
 fn refuse(mut stream: TcpStream, why: &WireError) {
     let mut text = Vec::new();
     Writer::new(&mut text, Protocol::Resp2).error(why.text());
     // If the client does not take it, the closed connection says enough.
     let _ = io::Write::write(&mut stream, &text);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::rig;
+
+    #[test]
+    fn a_crowd_finds_room_and_is_accepted_without_a_sleep() {
+        let (mut server, address, _rest) = rig::opened("crowd");
+        // All of them wait at once: nobody is accepted before the loop runs.
+        let crowd: Vec<_> = (0..300).map(|_| rig::client(address)).collect();
+        let mut events = mio::Events::with_capacity(16);
+        while server.connections.len() == 0 {
+            server.iterate(&mut events).expect("runs");
+        }
+        assert_eq!(server.connections.len(), ACCEPTED_MAX, "others have their turns between");
+        assert!(server.was_woken, "it would sleep although more wait");
+        server.iterate(&mut events).expect("runs");
+        assert_eq!(server.connections.len(), crowd.len());
+        assert!(!server.was_woken);
+    }
+
+    #[test]
+    fn protected_mode_keeps_other_machines_out_unless_they_are_asked_for_a_password() {
+        let check = |address: &str, is_open: bool, is_protected: bool, expect: bool| {
+            let address = address.parse().expect("an address");
+            assert_eq!(is_kept_out(is_open, is_protected, address), expect, "{address}");
+        };
+        for machine in ["192.0.2.1", "10.0.0.1", "2001:db8::1", "fe80::1"] {
+            check(machine, true, true, true);
+            check(machine, false, true, false);
+            check(machine, true, false, false);
+        }
+        for own in ["127.0.0.1", "127.9.9.9", "::1"] {
+            check(own, true, true, false);
+        }
+    }
 }

@@ -67,7 +67,7 @@ impl Server {
         let Some(scrape) = &mut questions.scrape else {
             return;
         };
-        if !scrape.step(self.shard.machine(), now.wall_ms) {
+        if !scrape.step(self.shard.machine(), self.shard.counts(), now.wall_ms) {
             return;
         }
         let scrape = self.questions.scrape.take();

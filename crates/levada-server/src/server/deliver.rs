@@ -30,9 +30,9 @@ impl Server {
             write(connection, &delivery);
             let limit = self.state.limits.output.of(&connection.session);
             let beyond = limit.is_beyond(connection.out.queued_bytes());
-            if let Some(text) = self.state.memory.note(connection, beyond) {
+            if let Some(event) = self.state.memory.note(connection, beyond) {
                 self.state.stats.clients_beyond_limit += 1;
-                (self.state.settings.log)(&text);
+                self.state.log(&event);
             }
         }
         self.relieve_memory();

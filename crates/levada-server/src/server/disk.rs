@@ -7,6 +7,7 @@ use levada_core::error::Error as Refused;
 use levada_engine::store::Store as _;
 
 use super::Server;
+use crate::log_event::{LogEvent, LogName};
 
 /// What has been said and not been taken back.
 #[derive(Default, Debug)]
@@ -22,24 +23,35 @@ impl Server {
     /// Says when the disk becomes full, and when it no longer is; and what the scrub has found.
     pub(super) fn note_disk(&mut self) {
         if let Some(Refused::Corrupt { key, first, last }) = self.shard.found_damaged() {
-            (self.state.settings.log)(&format!(
-                "damaged on disk: stream {}, ids {first} to {last}; everything else is served. \
-                 `levada verify` says more",
-                key.escape_ascii()
-            ));
+            let stream = key.escape_ascii();
+            let message = format!(
+                "Damaged on disk: stream {stream}, ids {first} to {last}; everything else is \
+                 served. `levada verify` says more"
+            );
+            let event = LogEvent::new(LogName::BlockDamaged, message).text("stream", &stream);
+            self.state.log(&event.text("first", &first).text("last", &last));
         }
         let space = self.shard.store().space();
         if std::mem::replace(&mut self.said.full, space.is_full) == space.is_full {
             return;
         }
         let (free, kept) = (space.free_bytes >> 20, space.reserve_bytes >> 20);
-        (self.state.settings.log)(&match space.is_full {
-            true => format!(
-                "The disk is full ({free} MiB free, {kept} MiB kept in reserve): what needs space \
-                 is refused with OOMDISK; reading, acknowledging, deleting and trimming go on"
+        let event = match space.is_full {
+            true => LogEvent::new(
+                LogName::DiskFull,
+                format!(
+                    "The disk is full ({free} MiB free, {kept} MiB kept in reserve): what needs \
+                     space is refused with OOMDISK; reading, acknowledging, deleting and trimming \
+                     go on"
+                ),
             ),
-            false => format!("The disk has space again ({free} MiB free): everything is accepted"),
-        });
+            false => LogEvent::new(
+                LogName::DiskHasSpace,
+                format!("The disk has space again ({free} MiB free): everything is accepted"),
+            ),
+        };
+        let event = event.number("free_bytes", space.free_bytes);
+        self.state.log(&event.number("reserve_bytes", space.reserve_bytes));
     }
 
     /// Says that a connection is refused, unless that was said; and of which bound it is beyond.
@@ -53,9 +65,11 @@ impl Server {
             }
             false => "maxclients allows no more",
         };
-        (self.state.settings.log)(&format!(
+        let message = format!(
             "New connections are refused: {clients_max} are open, and {why}; those are served"
-        ));
+        );
+        let event = LogEvent::new(LogName::ConnectionsRefused, message);
+        self.state.log(&event.number("connections_max", clients_max));
     }
 
     /// Takes that back when there is clearly room again, or it would be said with each that goes.
@@ -67,16 +81,18 @@ impl Server {
     /// Says that accepting has to pause, unless that was said.
     pub(super) fn note_pause(&mut self, error: &io::Error) {
         if !std::mem::replace(&mut self.said.paused, true) {
-            (self.state.settings.log)(&format!(
-                "Accepting connections pauses: {error}; those that are open are served"
-            ));
+            let message =
+                format!("Accepting connections pauses: {error}; those that are open are served");
+            let event = LogEvent::new(LogName::AcceptingPaused, message);
+            self.state.log(&event.text("error", &error));
         }
     }
 
     /// Says that it goes on.
     pub(super) fn note_accepted(&mut self) {
         if std::mem::take(&mut self.said.paused) {
-            (self.state.settings.log)("Accepting connections goes on");
+            let message = "Accepting connections goes on";
+            self.state.log(&LogEvent::new(LogName::AcceptingResumed, message));
         }
     }
 }

@@ -7,6 +7,7 @@
 use super::Server;
 use crate::client_limits::OutputLimit;
 use crate::connection::Connection;
+use crate::log_event::{LogEvent, LogName};
 
 /// Bytes that all strangers may take together.
 const STRANGERS_BYTES_MAX: usize = 24 << 20;
@@ -33,7 +34,7 @@ pub(crate) struct Counted {
 impl ClientsMemory {
     /// Counts a connection anew; it ends if it takes too much for a stranger, or beyond its hard
     /// limit. What is to be said of that.
-    pub(super) fn note(&mut self, connection: &mut Connection, beyond: bool) -> Option<String> {
+    pub(super) fn note(&mut self, connection: &mut Connection, beyond: bool) -> Option<LogEvent> {
         self.forget(connection);
         let (bytes, is_stranger) = (connection.memory_bytes(), connection.is_stranger());
         connection.counted = Counted { bytes, is_stranger, ..connection.counted };
@@ -45,8 +46,7 @@ impl ClientsMemory {
             return None;
         }
         connection.broken = true;
-        let (id, queued) = (connection.session.id, connection.out.queued_bytes());
-        beyond.then(|| format!("closing client {id}: it does not read, {queued} bytes wait for it"))
+        beyond.then(|| connection.beyond_limit())
     }
 
     /// A connection goes.
@@ -58,6 +58,19 @@ impl ClientsMemory {
 }
 
 impl Connection {
+    /// What the log says when it ends because it does not read.
+    pub(super) fn beyond_limit(&self) -> LogEvent {
+        let (session, queued_bytes) = (&self.session, self.out.queued_bytes() as u64);
+        let (id, address) = (session.id, session.address);
+        let message = format!(
+            "Client {id} of {address} ends: {queued_bytes} bytes wait and it does not read"
+        );
+        LogEvent::new(LogName::ClientBeyondLimit, message)
+            .number("client", id)
+            .text("address", &address)
+            .number("queued_bytes", queued_bytes)
+    }
+
     /// Whether it has been beyond its soft limit for longer than it may.
     pub(super) fn is_beyond_soft(&mut self, limit: OutputLimit, now_ms: u64) -> bool {
         let beyond = limit.is_beyond_soft(self.out.queued_bytes());
@@ -73,9 +86,9 @@ impl Server {
     pub(super) fn count_memory(&mut self, connection: &mut Connection) {
         let limit = self.state.limits.output.of(&connection.session);
         let beyond = limit.is_beyond(connection.out.queued_bytes());
-        if let Some(text) = self.state.memory.note(connection, beyond) {
+        if let Some(event) = self.state.memory.note(connection, beyond) {
             self.state.stats.clients_beyond_limit += 1;
-            (self.state.settings.log)(&text);
+            self.state.log(&event);
         }
     }
 
@@ -94,9 +107,24 @@ impl Server {
                 return;
             };
             self.state.stats.clients_evicted += 1;
-            let text = format!("closing a client that takes {bytes} bytes: maxmemory-clients");
-            (self.state.settings.log)(&text);
+            if let Some(connection) = self.connections.get_mut(token) {
+                let event = evicted(connection, bytes as u64);
+                self.state.log(&event);
+            }
             self.close(token);
         }
     }
+}
+
+/// What the log says of a client that gives way.
+fn evicted(connection: &Connection, bytes: u64) -> LogEvent {
+    let (id, address) = (connection.session.id, connection.session.address);
+    let message = format!(
+        "Client {id} of {address} ends: it takes {bytes} bytes, the most of all, and all together \
+         take more than maxmemory-clients"
+    );
+    LogEvent::new(LogName::ClientEvicted, message)
+        .number("client", id)
+        .text("address", &address)
+        .number("bytes", bytes)
 }

@@ -23,6 +23,8 @@ mod notices;
 mod pause;
 #[cfg(feature = "debug-shim")]
 mod reload;
+#[cfg(test)]
+mod rig;
 mod served;
 mod strangers;
 mod sweep;
@@ -57,6 +59,7 @@ use crate::context::State;
 use crate::engine::{Answer, BlockAccess, ClientId, Event, Lsn, Now, Shard};
 use crate::entries::Source;
 use crate::http::Stage;
+use crate::log_event::{LogEvent, LogName};
 use crate::metrics::Commits;
 use crate::out::{Out, Release};
 use crate::session::{Reason, Replies};
@@ -81,14 +84,9 @@ pub fn run(
     shutdown: StdUnixStream,
     settings: Settings,
 ) -> Result<(), Error> {
-    let log = settings.log;
     let server = Server::open(listeners, shutdown, settings)?;
-    log("Ready to accept connections");
-    let result = server.serve();
-    if let Err(error) = &result {
-        log(&format!("the engine has stopped: {error}"));
-    }
-    result
+    server.state.log(&LogEvent::new(LogName::Ready, "Ready to accept connections"));
+    server.serve()
 }
 
 /// See the module.
@@ -115,6 +113,7 @@ struct Server {
     waiting: Waiting,
     strangers: Strangers,
     handshakes_failed: Failures,
+    peers_refused: Failures,
     questions: Questions,
     stage: Stage,
     commits: Commits,
@@ -126,7 +125,8 @@ struct Server {
     next_client: u64,
     /// A listener has more connections than could be accepted.
     accept_again: bool,
-    /// The disk, or whoever else works beside the loop, has woken it behind its look at them.
+    /// The next iteration must not sleep: the disk, or whoever else works beside the loop, has
+    /// woken it behind its look at them, or more connections wait than were accepted.
     was_woken: bool,
     stopping: bool,
     said: disk::Said,
@@ -193,7 +193,8 @@ impl Server {
             touched: Vec::new(),
             waiting: Waiting::default(),
             strangers: Strangers::default(),
-            handshakes_failed: Failures::default(),
+            handshakes_failed: Failures::new(LogName::HandshakesFailed, "speak TLS"),
+            peers_refused: Failures::new(LogName::PeersRefused, accept::UNPROTECTED),
             questions,
             stage,
             commits: Commits::new(commits_from),
@@ -229,6 +230,8 @@ impl Server {
             self.flush();
         }
         self.stage.set(Stage::STOPPING);
+        let message = "Told to stop: what is left to do is the last checkpoint";
+        self.state.log(&LogEvent::new(LogName::Stopping, message));
         tell(Moment::Stopping);
         self.shard.shut_down(self.state.clock.now())?;
         self.flush_released();
@@ -444,6 +447,7 @@ fn initial_config(listeners: &[net::TcpListener], settings: &Settings) -> Config
     config.put("bind", bind.join(" "));
     settings.tls.describe(&addresses, &mut config);
     config.put("dir", settings.directory.display().to_string());
+    config.put("log-format", settings.log_format.to_owned());
     config.put("maxclients", settings.clients_max.to_string());
     config.put("requirepass", settings.requirepass.clone());
     config.put("protected-mode", if settings.protected_mode { "yes" } else { "no" }.to_owned());

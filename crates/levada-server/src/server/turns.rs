@@ -235,53 +235,19 @@ fn recycle<'a>(mut args: Vec<&[u8]>) -> Vec<&'a [u8]> {
 #[cfg(test)]
 mod tests {
     use std::io::{Read, Write};
-    use std::net::{TcpListener, TcpStream};
-    use std::os::unix::net::UnixStream;
-    use std::path::PathBuf;
 
     use super::*;
-    use crate::settings::Settings;
+    use crate::server::rig;
 
     /// Longest wait for the disk: only a failing test waits that long.
     const PATIENCE_US: u64 = 20_000_000;
     const XADD: &[u8] = b"*5\r\n$4\r\nXADD\r\n$1\r\ns\r\n$1\r\n*\r\n$1\r\nf\r\n$1\r\nv\r\n";
 
-    /// The directory, which goes away with the test, and the other end of the signal to stop.
-    struct Rest(PathBuf, #[expect(dead_code, reason = "its end would be the signal")] UnixStream);
-
-    impl Drop for Rest {
-        fn drop(&mut self) {
-            let _ = std::fs::remove_dir_all(&self.0);
-        }
-    }
-
-    /// A server whose loop is run by hand, and two clients that it has accepted.
-    fn opened(name: &str) -> (Server, [TcpStream; 2], Rest) {
-        let directory = std::env::temp_dir().join(format!("levada-{name}-{}", std::process::id()));
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let address = listener.local_addr().expect("bound");
-        let (stop, signal) = UnixStream::pair().expect("a pair");
-        let settings = Settings {
-            directory: directory.clone(),
-            log_file_bytes: 32 << 20,
-            // Syncs leave the loop, so that the disk wakes it.
-            inline_sync_us_max: 0,
-            log: |_| {},
-            ..Settings::default()
-        };
-        let mut server = Server::open(vec![listener], signal, settings).expect("opens");
-        let clients = [0, 1].map(|_| TcpStream::connect(address).expect("listens"));
-        let mut events = Events::with_capacity(16);
-        while server.connections.iter_mut().count() < 2 {
-            server.iterate(&mut events).expect("runs");
-            server.flush();
-        }
-        (server, clients, Rest(directory, stop))
-    }
-
     #[test]
     fn what_comes_during_a_turn_shares_its_batch_and_the_disk_is_not_forgotten() {
-        let (mut server, [mut one, mut two], _rest) = opened("gather");
+        let (mut server, address, _rest) = rig::opened("gather");
+        let [mut one, mut two] = [0, 1].map(|_| rig::client(address));
+        server.run_until(|server| server.connections.iter().count() == 2);
         let mut events = Events::with_capacity(16);
         let before = server.shard.current();
         let now = server.state.clock.now();

@@ -1,5 +1,7 @@
 //! Bounds that no client may cross, whatever it sends.
 
+use std::io::{ErrorKind, Write as _};
+
 use crate::rig::{Server, request};
 
 #[test]
@@ -71,14 +73,44 @@ fn connections_beyond_the_descriptors_are_refused_whatever_maxclients_says() {
 
 #[test]
 fn a_stranger_who_never_reads_has_little_answered() {
-    let server = Server::start_with(|settings| settings.requirepass = "secret".into());
-    let mut client = server.client();
-    let refusal = "-NOAUTH Authentication required.\r\n";
-    let requests = 2_000;
-    client.send_bytes("GET k\r\n".repeat(requests).as_bytes());
+    let server = Server::start_with(|settings| {
+        settings.requirepass = "secret".into();
+        settings.strangers_ms_max = 3_600_000;
+    });
+    let mut good = server.client();
+    good.check("AUTH secret", "+OK\r\n");
+    let mut stranger = server.client();
+    let (asked, refusal) = ("GET k\r\n", "-NOAUTH Authentication required.\r\n");
+    stranger.check("GET k", refusal);
+    // Until the sockets between the two take no more: replies in that direction, and requests in
+    // the other. Only then does anything wait in the server.
+    stranger.stream.set_nonblocking(true).expect("it can");
+    let requests = asked.repeat(1_000);
+    let (mut sent, mut looks) = (0_usize, 0);
+    while looks < 20 {
+        let begin = sent % requests.len();
+        let full = match stranger.stream.write(&requests.as_bytes()[begin..]) {
+            Ok(count) => {
+                sent += count;
+                false
+            }
+            Err(error) => error.kind() == ErrorKind::WouldBlock,
+        };
+        good.send("CLIENT LIST ID 2");
+        let line = good.take_bulk();
+        let waits = line.split(' ').find_map(|fact| fact.strip_prefix("obl=")).expect("told");
+        let waits: usize = waits.parse().expect("a number");
+        assert!(waits <= 1_024 + refusal.len(), "{line}");
+        looks += usize::from(full && waits > 0);
+    }
+    stranger.stream.set_nonblocking(false).expect("it can");
     // However few are answered ahead of the reader, all are in the end.
-    client.expect("refusals", &refusal.repeat(requests));
-    client.check("AUTH secret", "+OK\r\n");
+    for _ in 0..sent / asked.len() {
+        stranger.expect("a refusal", refusal);
+    }
+    stranger.send_bytes(&asked.as_bytes()[sent % asked.len()..]);
+    stranger.expect("the last refusal", refusal);
+    stranger.check("AUTH secret", "+OK\r\n");
 }
 
 #[test]

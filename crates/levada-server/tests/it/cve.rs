@@ -163,6 +163,39 @@ fn cve_2021_32675_a_stranger_may_announce_little() {
     client.expect("after AUTH", "-ERR unknown command 'x'");
 }
 
+/// What a buffer takes grows with what came, not with what was announced: announcements alone take
+/// less than 16 MB, of strangers and of those whom the server knows. For the memory of a whole
+/// process see `levada-cli/tests/it/hostile.rs`.
+#[test]
+fn cve_2021_32675_announcements_take_no_memory() {
+    let server = Server::start_with(|settings| settings.requirepass = "secret".into());
+    let mut good = server.client();
+    good.check("AUTH secret", "+OK\r\n");
+    let count = 200;
+    let announced: Vec<_> = (0..count)
+        .map(|n| {
+            let mut client = server.client();
+            if n % 2 == 0 {
+                client.send_bytes(b"*10\r\n$16384\r\nx");
+            } else {
+                client.check("AUTH secret", "+OK\r\n");
+                client.send_bytes(b"*1048576\r\n$16777216\r\nx");
+            }
+            client
+        })
+        .collect();
+    // All have been read: the others' announcements wait in the server, not in a socket.
+    let waiting = |good: &mut Client| {
+        good.send("CLIENT LIST");
+        let lines = reply(good).remove(0);
+        lines.lines().filter(|line| !line.contains(" qbuf=0 ")).count()
+    };
+    while waiting(&mut good) < count {}
+    let taken: u64 = good.info("memory", "mem_clients_normal").parse().expect("a number");
+    assert!(taken < 16 << 20, "{taken} bytes for {count} announcements");
+    drop(announced);
+}
+
 #[test]
 fn cve_2025_21605_who_never_reads_is_not_answered_without_end() {
     let server = Server::start();
@@ -253,6 +286,95 @@ fn cve_2026_23479_a_sleeper_may_end_at_every_step() {
             drop(sleeper);
             good.check("PING", "+PONG\r\n");
         }
+    }
+}
+
+/// A reader of `s` who sleeps, and listens to the channel `a`, which only RESP3 allows at once.
+fn sleeper(server: &Server, good: &mut Client) -> Client {
+    let mut sleeper = server.client();
+    sleeper.send("HELLO 3");
+    sleeper.send("SUBSCRIBE a");
+    sleeper.send("XREADGROUP GROUP g c BLOCK 0 STREAMS s >");
+    good.wait_for("clients", "blocked_clients", "1");
+    sleeper
+}
+
+#[test]
+fn cve_2026_23479_a_sleeper_may_go_at_the_limit_of_its_class() {
+    let server = Server::start();
+    let mut good = server.client();
+    good.send_bytes(&request(&[
+        b"CONFIG",
+        b"SET",
+        b"client-output-buffer-limit",
+        b"pubsub 256kb 0 0",
+    ]));
+    good.expect("CONFIG SET", "+OK\r\n");
+    good.check("XGROUP CREATE s g $ MKSTREAM", "+OK\r\n");
+    // More than the sockets between take for who does not read.
+    let message = vec![b'm'; 12 << 20];
+    let publish = request(&[b"PUBLISH", b"a", &message]);
+    let (multi, exec) = (request(&[b"MULTI"]), request(&[b"EXEC"]));
+    let append = request(&[b"XADD", b"s", b"*", b"f", b"v"]);
+    // It goes while it sleeps; in the unit that wakes it, before that and behind it.
+    let units = [
+        publish.clone(),
+        [&multi[..], &publish, &append, &exec].concat(),
+        [&multi[..], &append, &publish, &exec].concat(),
+        [&append[..], &publish].concat(),
+        [&publish[..], &append].concat(),
+    ];
+    for (at, unit) in units.iter().enumerate() {
+        let gone = sleeper(&server, &mut good);
+        good.send_bytes(unit);
+        for _ in 0..[1, 4, 4, 2, 2][at] {
+            reply(&mut good);
+        }
+        let count = (at + 1).to_string();
+        good.wait_for("stats", "client_output_buffer_limit_disconnections", &count);
+        good.wait_for("clients", "blocked_clients", "0");
+        drop(gone);
+        // What came after it is for others.
+        good.send("XADD s * f last");
+        reply(&mut good);
+        good.send("XREADGROUP GROUP g d COUNT 100 STREAMS s >");
+        assert_eq!(reply(&mut good).last().map(String::as_str), Some("last"));
+        good.wait_for("clients", "connected_clients", "1");
+    }
+}
+
+#[test]
+fn cve_2026_23479_a_sleeper_may_be_evicted_for_its_memory() {
+    let server = Server::start();
+    let mut good = server.client();
+    good.check("CLIENT NO-EVICT ON", "+OK\r\n");
+    good.check("XGROUP CREATE s g $ MKSTREAM", "+OK\r\n");
+    let steps: [&[&str]; 3] = [
+        &["CONFIG SET maxmemory-clients 64kb", "XADD s * f v"],
+        &["XADD s * f v", "CONFIG SET maxmemory-clients 64kb"],
+        &["MULTI", "XADD s * f v", "XADD s * f w", "EXEC", "CONFIG SET maxmemory-clients 64kb"],
+    ];
+    for (at, lines) in steps.iter().enumerate() {
+        let mut gone = sleeper(&server, &mut good);
+        // What it sends ahead waits in its buffer while it sleeps.
+        let ahead = request(&[b"SET", b"k", &vec![b'v'; 200 << 10]]);
+        gone.send_bytes(&ahead);
+        let hoards = |good: &mut Client| -> usize {
+            good.info("memory", "mem_clients_normal").parse().expect("a number")
+        };
+        while hoards(&mut good) < ahead.len() {}
+        lines.iter().for_each(|line| good.send(line));
+        lines.iter().for_each(|_| drop(reply(&mut good)));
+        good.wait_for("stats", "evicted_clients", &(at + 1).to_string());
+        good.wait_for("clients", "blocked_clients", "0");
+        good.wait_for("clients", "connected_clients", "1");
+        drop(gone);
+        good.check("CONFIG SET maxmemory-clients 0", "+OK\r\n");
+        good.check("DEL k", ":0\r\n");
+        good.send("XADD s * f last");
+        reply(&mut good);
+        good.send("XREADGROUP GROUP g d COUNT 100 STREAMS s >");
+        assert_eq!(reply(&mut good).last().map(String::as_str), Some("last"));
     }
 }
 

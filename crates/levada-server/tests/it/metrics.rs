@@ -77,6 +77,48 @@ fn streams_and_groups_are_told_with_their_figures() {
 }
 
 #[test]
+fn what_is_delivered_again_and_what_is_refused_is_counted_by_group_and_by_stream() {
+    let (server, address) = start(|settings| settings.metrics_streams_max = 1);
+    let mut client = server.client();
+    let small = "-ERR The ID specified in XADD is equal or smaller than the target stream top item";
+    for key in ["s", "t"] {
+        client.check(&format!("XADD {key} 1-1 f v"), "$3\r\n1-1\r\n");
+        client.check(&format!("XADD {key} 1-1 f v"), &format!("{small}\r\n"));
+        client.check(&format!("XGROUP CREATE {key} g 0"), "+OK\r\n");
+        client.send(&format!("XREADGROUP GROUP g c STREAMS {key} >"));
+        while client.take_line() != b"v\r\n" {}
+        let entry = "*1\r\n*2\r\n$3\r\n1-1\r\n*2\r\n$1\r\nf\r\n$1\r\nv\r\n";
+        // Who only asks for ids, and who reads its own again, is given nothing anew.
+        client.check(&format!("XCLAIM {key} g d 0 1-1 JUSTID"), "*1\r\n$3\r\n1-1\r\n");
+        client.check(&format!("XCLAIM {key} g d 0 1-1"), entry);
+        client.check(&format!("XACK {key} g 1-1"), ":1\r\n");
+    }
+    let text = get(address, "/metrics");
+    for (name, told, other) in [
+        (
+            "levada_group_redelivered_total",
+            "{db=\"0\",stream=\"s\",group=\"g\"}",
+            "{db=\"\",stream=\"(other)\",group=\"(other)\"}",
+        ),
+        (
+            "levada_stream_appends_rejected_total",
+            "{db=\"0\",stream=\"s\"}",
+            "{db=\"\",stream=\"(other)\"}",
+        ),
+    ] {
+        assert_eq!(sample(&text, &format!("{name}{told}")), "1");
+        assert_eq!(sample(&text, &format!("{name}{other}")), "1");
+    }
+    // Another stream of that name begins anew; the other one is the oldest now.
+    client.check("DEL s", ":1\r\n");
+    client.check("XADD s 1-1 f v", "$3\r\n1-1\r\n");
+    let text = get(address, "/metrics");
+    let rejected = "levada_stream_appends_rejected_total";
+    assert_eq!(sample(&text, &format!("{rejected}{{db=\"0\",stream=\"t\"}}")), "1");
+    assert_eq!(sample(&text, &format!("{rejected}{{db=\"\",stream=\"(other)\"}}")), "0");
+}
+
+#[test]
 fn every_metric_of_the_table_has_a_head_and_nothing_else_has() {
     let (server, address) = start(|_| {});
     let mut client = server.client();

@@ -1,7 +1,7 @@
 //! A server in this process, and clients that compare replies byte for byte.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -28,22 +28,29 @@ impl Server {
     }
 
     pub(crate) fn start_with(change: impl FnOnce(&mut Settings)) -> Self {
-        // Unique among the tests of this process; the process number among processes.
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("levada-server-test-{}-{number}", std::process::id());
-        Self::start_in(&std::env::temp_dir().join(name), change)
+        Self::start_in(&fresh_directory(), change)
+    }
+
+    /// One that other machines could reach; `address` is that of loopback.
+    pub(crate) fn start_exposed(change: impl FnOnce(&mut Settings)) -> Self {
+        let mut server = Self::start_on("0.0.0.0:0", &fresh_directory(), change);
+        server.address.set_ip(Ipv4Addr::LOCALHOST.into());
+        server
     }
 
     fn start_in(directory: &Path, change: impl FnOnce(&mut Settings)) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        Self::start_on("127.0.0.1:0", directory, change)
+    }
+
+    fn start_on(bound: &str, directory: &Path, change: impl FnOnce(&mut Settings)) -> Self {
+        let listener = TcpListener::bind(bound).expect("a free port");
         let address = listener.local_addr().expect("bound");
         let (stop, signal) = UnixStream::pair().expect("a pair");
         let mut settings = Settings {
             directory: directory.to_owned(),
             cache_bytes: 1 << 20,
             log_file_bytes: 32 << 20,
-            log: |_| {},
+            log: |_, _| {},
             ..Settings::default()
         };
         change(&mut settings);
@@ -75,7 +82,12 @@ impl Server {
     }
 
     pub(crate) fn client(&self) -> Client {
-        let stream = TcpStream::connect(self.address).expect("it listens");
+        Self::client_at(self.address)
+    }
+
+    /// A client of another address.
+    pub(crate) fn client_at(address: SocketAddr) -> Client {
+        let stream = TcpStream::connect(address).expect("it listens");
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
         stream.set_nodelay(true).expect("no delay");
         Client { stream, unread: Vec::new() }
@@ -92,6 +104,13 @@ impl Drop for Server {
             let _ = std::fs::remove_dir_all(&self.directory);
         }
     }
+}
+
+fn fresh_directory() -> PathBuf {
+    // Unique among the tests of this process; the process number among processes.
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    std::env::temp_dir().join(format!("levada-server-test-{}-{number}", std::process::id()))
 }
 
 /// A connection.

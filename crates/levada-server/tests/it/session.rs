@@ -1,6 +1,6 @@
 //! Who may do what, and how connections end.
 
-use std::net::TcpListener;
+use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::os::unix::net::UnixStream;
 
 use levada_engine::error::ErrorKind;
@@ -52,10 +52,42 @@ fn requests_in_one_pipeline_with_auth_are_judged_one_by_one() {
 fn other_machines_need_a_password() {
     let listener = TcpListener::bind("0.0.0.0:0").expect("a free port");
     let (_stop, signal) = UnixStream::pair().expect("a pair");
-    let settings = Settings { log: |_| {}, ..Settings::default() };
+    let settings = Settings { log: |_, _| {}, ..Settings::default() };
     let error = levada_server::run(vec![listener], signal, settings).expect_err("refused");
     assert_eq!(error.kind, ErrorKind::Invalid);
     assert!(error.message.contains("--requirepass"), "{error}");
+}
+
+/// An address of this machine that is not loopback, if it has one: that from which it would send.
+fn own_address() -> Option<IpAddr> {
+    let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
+    // Nothing is sent: the system only looks where it would go. The address is one for documents.
+    socket.connect("192.0.2.1:9").ok()?;
+    let address = socket.local_addr().ok()?.ip();
+    (!address.is_loopback() && !address.is_unspecified()).then_some(address)
+}
+
+#[test]
+fn protected_mode_turns_other_addresses_away_once_no_password_is_asked_for() {
+    let Some(own) = own_address() else {
+        eprintln!("SKIPPED: this machine has no address beside loopback");
+        return;
+    };
+    let server = Server::start_exposed(|settings| settings.requirepass = "secret".into());
+    let from_outside = || Server::client_at(SocketAddr::new(own, server.address.port()));
+    let mut client = server.client();
+    client.check("AUTH secret", "+OK\r\n");
+    from_outside().check("PING", "-NOAUTH Authentication required.\r\n");
+    // Neither the start nor ACL SETUSER allows this at once; in two steps it can be brought about.
+    client.check("CONFIG SET protected-mode no", "+OK\r\n");
+    client.check("ACL SETUSER default nopass", "+OK\r\n");
+    from_outside().check("PING", "+PONG\r\n");
+    client.check("CONFIG SET protected-mode yes", "+OK\r\n");
+    let mut kept_out = from_outside();
+    let line = String::from_utf8_lossy(&kept_out.take_line()).into_owned();
+    assert!(line.starts_with("-DENIED Redis is running in protected mode"), "{line}");
+    kept_out.expect_end();
+    server.client().check("PING", "+PONG\r\n");
 }
 
 #[test]
