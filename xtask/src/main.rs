@@ -14,6 +14,7 @@ mod hostile;
 mod kills;
 mod mount;
 mod order;
+mod pgo;
 mod retention;
 mod schedule;
 mod toolkit_chaos;
@@ -88,6 +89,8 @@ cargo xtask VERB
                             RETENTION ACKED with a stopped group: nothing lost, bytes on disk
   transfer [--entries 1000000] [--redis PROGRAM]
                             a stream with groups from Redis to Levada and back, compared
+  pgo                       records how often which code runs under load, for the compiler of
+                            what is packaged: by hand, for each version
   guide [--binary FILE] [PAGE ...]
                             runs the commands of README and guide, and compares what they print
   package [deb|pip|npm|tar|sbom|all] [--target T] [--binary FILE] [--check]
@@ -134,6 +137,7 @@ fn main() -> ExitCode {
         "transfer" => transfer::run(rest),
         "compare" => compare::run(rest),
         "guide" => guide::run(rest).map(|outcome| ci::say(&outcome)),
+        "pgo" => pgo::run(rest),
         "package" => package::run(rest).map(|outcome| ci::say(&outcome)),
         "ci" => ci::run_all(),
         "help" | "--help" | "-h" => {

@@ -41,14 +41,47 @@ pub fn build_examples(examples: &[&str]) -> Result<PathBuf> {
     run_build(&[], examples, &[]).map(|place| place.join("examples"))
 }
 
+/// Cargo's profile for what is packaged.
+const DIST: &str = "dist";
+
+/// How often which code runs under load, as `cargo xtask pgo` recorded it: what is packaged is
+/// optimised for that. It fits the crates and the compiler that it was recorded with, by version.
+pub fn recorded() -> PathBuf {
+    let version = env!("CARGO_PKG_VERSION");
+    let rust = env!("CARGO_PKG_RUST_VERSION");
+    root().join("packaging/pgo").join(format!("levada-{version}-rust-{rust}.profdata"))
+}
+
 /// Builds the server alone, without the features of tests, with a profile of Cargo's; answers where
 /// it is.
 pub fn build_levada(profile: &str, options: &[&str]) -> Result<PathBuf> {
+    let mut flags = String::new();
+    if profile == DIST {
+        let (path, shown) = (recorded(), recorded().display().to_string());
+        ensure!(path.exists(), "{shown} is missing: cargo xtask pgo records it");
+        flags = format!("-Cprofile-use={shown}");
+    }
+    compile_levada(profile, options, &flags, &target_dir())
+}
+
+/// Builds what is packaged so that it counts how often which code runs, below a directory of its
+/// own; answers where it is. It writes its counts when it ends, to the path in `LLVM_PROFILE_FILE`.
+pub fn build_counting(options: &[&str], place: &Path) -> Result<PathBuf> {
+    compile_levada(DIST, options, "-Cprofile-generate", place)
+}
+
+/// `flags` come behind those of the environment.
+fn compile_levada(profile: &str, options: &[&str], flags: &str, place: &Path) -> Result<PathBuf> {
     let mut cargo = cargo();
     cargo.args(["build", "--quiet", "--profile", profile, "-p", "levada-cli"]).args(options);
+    cargo.arg("--target-dir").arg(place);
+    if !flags.is_empty() {
+        let others = std::env::var("RUSTFLAGS").unwrap_or_default();
+        cargo.env("RUSTFLAGS", format!("{others} {flags}").trim_start());
+    }
     ensure!(cargo.status()?.success(), "levada does not build");
     let target = options.iter().skip_while(|option| **option != "--target").nth(1);
-    let place = target.map_or_else(target_dir, |target| target_dir().join(target));
+    let place = target.map_or_else(|| place.to_owned(), |target| place.join(target));
     Ok(place.join(profile).join("levada"))
 }
 
@@ -80,4 +113,17 @@ pub fn build_test(package: &str, name: &str) -> Result<PathBuf> {
         }
     }
     anyhow::bail!("cargo built no test {name} of {package}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_packaged_has_a_recording_of_its_version() {
+        let path = recorded();
+        let bytes = std::fs::read(&path).expect("cargo xtask pgo has recorded it");
+        // The magic of an indexed profile, as LLVM's InstrProf.h has it.
+        assert!(bytes.starts_with(b"\xfflprofi\x81"), "{}", path.display());
+    }
 }

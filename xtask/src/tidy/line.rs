@@ -7,16 +7,18 @@ use super::source::blank;
 const COLUMNS_MAX: usize = 100;
 /// Largest file, in bytes.
 const SIZE_BYTES_MAX: usize = 100 << 10;
-/// Files that may be larger: they are written by tools.
-const SIZE_EXEMPT: &[&str] = &["Cargo.lock"];
+/// Files, and directories of files, that may be larger: they are written by tools.
+const SIZE_EXEMPT: &[&str] = &["Cargo.lock", "packaging/pgo/"];
 /// Words that mean "not done". Spelled in two parts, for this file is checked too.
 const MARKS: &[&str] = &[concat!("FIX", "ME"), concat!("TO", "DO"), concat!("XX", "X")];
 
 /// No blobs.
 pub(crate) fn size(file: &File) -> Option<String> {
-    let is_too_large =
-        file.size_bytes() > SIZE_BYTES_MAX && !SIZE_EXEMPT.contains(&file.path.as_str());
-    is_too_large.then(|| {
+    let is_exempt = SIZE_EXEMPT.iter().any(|exempt| match exempt.ends_with('/') {
+        true => file.path.starts_with(exempt),
+        false => file.path == *exempt,
+    });
+    (file.size_bytes() > SIZE_BYTES_MAX && !is_exempt).then(|| {
         format!("{}: {} KiB; keep blobs out of the repository", file.path, file.size_bytes() >> 10)
     })
 }
@@ -92,6 +94,8 @@ mod tests {
     fn blobs_are_refused_but_the_lock_file_is_not() {
         let text = "x".repeat(SIZE_BYTES_MAX + 1);
         assert!(size(&File::new("a.bin", &text)).is_some());
+        assert!(size(&File::new("Cargo.lock.bin", &text)).is_some());
         assert!(size(&File::new("Cargo.lock", &text)).is_none());
+        assert!(size(&File::new("packaging/pgo/a.profdata", &text)).is_none());
     }
 }

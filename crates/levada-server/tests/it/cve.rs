@@ -363,7 +363,8 @@ fn cve_2026_23479_a_sleeper_may_be_evicted_for_its_memory() {
             good.info("memory", "mem_clients_normal").parse().expect("a number")
         };
         while hoards(&mut good) < ahead.len() {}
-        lines.iter().for_each(|line| good.send(line));
+        // One write and one turn: who is woken by it has not run on yet.
+        good.send_bytes(format!("{}\r\n", lines.join("\r\n")).as_bytes());
         lines.iter().for_each(|_| drop(reply(&mut good)));
         good.wait_for("stats", "evicted_clients", &(at + 1).to_string());
         good.wait_for("clients", "blocked_clients", "0");
