@@ -35,18 +35,29 @@ impl ClientsMemory {
     /// Counts a connection anew; it ends if it takes too much for a stranger, or beyond its hard
     /// limit. What is to be said of that.
     pub(super) fn note(&mut self, connection: &mut Connection, beyond: bool) -> Option<LogEvent> {
+        self.count(connection);
+        let Counted { bytes, is_stranger, .. } = connection.counted;
+        let is_crowded =
+            self.strangers_bytes > STRANGERS_BYTES_MAX && bytes > STRANGER_BYTES_SPARED;
+        if is_stranger && is_crowded {
+            // It ends when all have had their turns, and each of them may bring as much.
+            (connection.broken, connection.closing) = (true, true);
+            connection.input = Vec::new();
+            self.count(connection);
+        }
+        if connection.broken || !beyond {
+            return None;
+        }
+        connection.broken = true;
+        Some(connection.beyond_limit())
+    }
+
+    fn count(&mut self, connection: &mut Connection) {
         self.forget(connection);
         let (bytes, is_stranger) = (connection.memory_bytes(), connection.is_stranger());
         connection.counted = Counted { bytes, is_stranger, ..connection.counted };
         self.bytes += bytes;
         self.strangers_bytes += if is_stranger { bytes } else { 0 };
-        let crowded = self.strangers_bytes > STRANGERS_BYTES_MAX && bytes > STRANGER_BYTES_SPARED;
-        let goes = beyond || is_stranger && crowded;
-        if connection.broken || !goes {
-            return None;
-        }
-        connection.broken = true;
-        beyond.then(|| connection.beyond_limit())
     }
 
     /// A connection goes.
@@ -127,4 +138,48 @@ fn evicted(connection: &Connection, bytes: u64) -> LogEvent {
         .number("client", id)
         .text("address", &address)
         .number("bytes", bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use mio::Events;
+
+    use super::*;
+    use crate::connection::READ_BYTES;
+    use crate::server::{rig, turns};
+
+    const STRANGERS: usize = 250;
+
+    #[test]
+    fn strangers_take_little_together_however_many_have_their_turns_at_once() {
+        let (mut server, address, _rest) = rig::opened("strangers");
+        let mut strangers: Vec<_> = (0..STRANGERS).map(|_| rig::client(address)).collect();
+        server.run_until(|server| server.connections.len() == STRANGERS);
+        for connection in server.connections.iter_mut() {
+            connection.session.authenticated = false;
+            connection.decoder.set_limits(turns::limits(false));
+        }
+        let value = [&b"$16384\r\n"[..], &[b'x'; 16 << 10], b"\r\n"].concat();
+        let unfinished = [b"*10\r\n".to_vec(), value.repeat(9)].concat();
+        assert!(STRANGERS * unfinished.len() > STRANGERS_BYTES_MAX + (8 << 20));
+        for stranger in &mut strangers {
+            stranger.write_all(&unfinished).expect("the system takes it");
+        }
+        // Whoever is too much is sent away by a flush: there is none between.
+        let mut events = Events::with_capacity(STRANGERS);
+        let mut most = 0;
+        while most < STRANGERS_BYTES_MAX - (1 << 20) {
+            server.iterate(&mut events).expect("runs");
+            most = most.max(server.state.memory.bytes);
+        }
+        for _ in 0..4 {
+            server.was_woken = true;
+            server.iterate(&mut events).expect("runs");
+            most = most.max(server.state.memory.bytes);
+        }
+        // The one that is too much was counted before it was let go.
+        assert!(most <= STRANGERS_BYTES_MAX + 4 * READ_BYTES, "{most} bytes");
+    }
 }
