@@ -79,14 +79,7 @@ pub(crate) fn group(
 
 /// What of an answer is there: `None` where the key or the group is not.
 pub(crate) fn there<T>(answer: RedisResult<T>) -> RedisResult<Option<T>> {
-    match answer {
-        Ok(answer) => Ok(Some(answer)),
-        Err(error) => {
-            let text = error.to_string();
-            let is_gone = text.contains("no such key") || text.contains("NOGROUP");
-            if is_gone { Ok(None) } else { Err(error) }
-        }
-    }
+    unless(answer, |error| error.contains("no such key") || error.contains("NOGROUP"))
 }
 
 /// Asks what only Levada knows; `None` from a plain Redis.
@@ -94,14 +87,18 @@ pub(crate) fn own<T: FromRedisValue>(
     connection: &mut Connection,
     command: &Cmd,
 ) -> RedisResult<Option<T>> {
-    match command.query(connection) {
+    unless(command.query(connection), |error| {
+        let error = error.to_lowercase();
+        error.contains("unknown command") || error.contains("unknown subcommand")
+    })
+}
+
+/// An answer, or `None` in place of an error that only says that there is none.
+fn unless<T>(answer: RedisResult<T>, says_none: fn(&str) -> bool) -> RedisResult<Option<T>> {
+    match answer {
         Ok(answer) => Ok(Some(answer)),
-        Err(error) => {
-            let text = error.to_string().to_lowercase();
-            let is_unknown =
-                text.contains("unknown command") || text.contains("unknown subcommand");
-            if is_unknown { Ok(None) } else { Err(error) }
-        }
+        Err(error) if says_none(&error.to_string()) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 

@@ -16,7 +16,7 @@ use levada_engine::clock::Clock;
 use levada_server::{LogEvent, LogValue};
 use rustix::fs::fstat;
 
-use crate::say;
+use crate::{say, when};
 
 /// How events are written down.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -84,7 +84,7 @@ fn is_journal() -> bool {
 
 fn text(event: &LogEvent, at_ms: Option<u64>) -> String {
     let LogEvent { name, message, .. } = event;
-    let time = at_ms.map(|ms| rfc3339(ms) + " ").unwrap_or_default();
+    let time = at_ms.map(|ms| when::time(ms) + " ").unwrap_or_default();
     let message = say::shown(message.as_bytes());
     format!("{time}{} {}: {message}\n", name.level().word(), name.text())
 }
@@ -94,7 +94,7 @@ fn json(event: &LogEvent, at_ms: u64) -> String {
     let quoted = |text: &str| serde_json::Value::from(text).to_string();
     let mut line = format!(
         "{{\"time\":\"{}\",\"level\":\"{}\",\"event\":\"{}\",\"message\":{}",
-        rfc3339(at_ms),
+        when::time(at_ms),
         name.level().word(),
         name.text(),
         quoted(message)
@@ -107,12 +107,6 @@ fn json(event: &LogEvent, at_ms: u64) -> String {
         write!(line, ",\"{field}\":{value}").expect("a string takes all");
     }
     line + "}\n"
-}
-
-/// A time in UTC, to the millisecond.
-fn rfc3339(ms: u64) -> String {
-    let ms = i64::try_from(ms).unwrap_or(i64::MAX);
-    levada_dashboard::utc(ms).replacen(' ', "T", 1) + "Z"
 }
 
 #[cfg(test)]

@@ -30,8 +30,6 @@ mod stream;
 mod text;
 mod visit;
 
-pub use text::time as utc;
-
 use std::convert::Infallible;
 
 use axum::Router;

@@ -36,7 +36,7 @@ pub(crate) fn beginning(bytes: &[u8], max: usize) -> (String, usize) {
 }
 
 /// A time in milliseconds since 1970, in UTC, as `2026-11-21 20:05:01.123`.
-pub fn time(ms: i64) -> String {
+pub(crate) fn time(ms: i64) -> String {
     let (days, rest) = (ms.div_euclid(86_400_000), ms.rem_euclid(86_400_000));
     let (year, month, day) = civil(days);
     let (hours, minutes) = (rest / 3_600_000, rest / 60_000 % 60);

@@ -50,12 +50,8 @@ impl Counts {
             }
             Effect::KeyRemoved { key } => {
                 self.rejected.remove(key);
-                while let Some((group, _)) =
-                    self.redelivered.range((*key, 0)..=(*key, u32::MAX)).next()
-                {
-                    let group = *group;
-                    self.redelivered.remove(&group);
-                }
+                let groups = (*key, 0)..=(*key, u32::MAX);
+                self.redelivered.extract_if(groups, |_, _| true).for_each(drop);
             }
             Effect::Flushed { .. } => {
                 self.rejected.retain(|key, _| machine.keys.get(*key).is_some());

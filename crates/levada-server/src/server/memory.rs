@@ -36,6 +36,8 @@ impl ClientsMemory {
     /// limit. What is to be said of that.
     pub(super) fn note(&mut self, connection: &mut Connection, beyond: bool) -> Option<LogEvent> {
         self.count(connection);
+        let is_news = beyond && !connection.broken;
+        connection.broken |= beyond;
         let Counted { bytes, is_stranger, .. } = connection.counted;
         let is_crowded =
             self.strangers_bytes > STRANGERS_BYTES_MAX && bytes > STRANGER_BYTES_SPARED;
@@ -45,11 +47,7 @@ impl ClientsMemory {
             connection.input = Vec::new();
             self.count(connection);
         }
-        if connection.broken || !beyond {
-            return None;
-        }
-        connection.broken = true;
-        Some(connection.beyond_limit())
+        is_news.then(|| connection.beyond_limit())
     }
 
     fn count(&mut self, connection: &mut Connection) {
