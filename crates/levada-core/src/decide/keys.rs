@@ -28,19 +28,19 @@ pub(super) fn decide<'a>(context: Context<'_>, command: &Command<'a>) -> Decided
             Ok(Decision::answer(Reply::Status(object.map_or("none", type_name))))
         }
         Command::Keys(database, pattern) => {
-            let all = context.machine.keys.iter_from(*database, KeyNumber(0));
-            let names = all.filter(|(_, name)| glob::matches(pattern, name));
+            let names = present(context, *database);
+            let names = names.filter(|(_, name)| glob::matches(pattern, name));
             let names = names.map(|(_, name)| Arc::from(name.as_slice())).collect();
             Ok(Decision::answer(Reply::Names(names)))
         }
         Command::Scan(asked) => Ok(Decision::answer(scan(context, asked))),
         Command::Dbsize(database) => {
-            Ok(Decision::answer(integer(context.machine.keys.len(*database) as u64)))
+            Ok(Decision::answer(integer(count_present(context, *database))))
         }
         Command::Randomkey(database, random) => {
-            let count = context.machine.keys.len(*database) as u64;
+            let count = count_present(context, *database);
             let nth = usize::try_from(random.checked_rem(count).unwrap_or(0)).unwrap_or(0);
-            let key = context.machine.keys.iter_from(*database, KeyNumber(0)).nth(nth);
+            let key = present(context, *database).nth(nth);
             let reply = key.map_or(Reply::Nil, |(_, name)| Reply::Bytes(name.as_slice().into()));
             Ok(Decision::answer(reply))
         }
@@ -76,6 +76,28 @@ pub(super) fn decide<'a>(context: Context<'_>, command: &Command<'a>) -> Decided
     }
 }
 
+/// Keys that are over are removed a bounded number a turn, and not while the disk is full: what shows
+/// the whole keyspace leaves them out by itself.
+fn is_over(context: Context<'_>, key: KeyNumber) -> bool {
+    let expires_at_ms = context.machine.keys.get(key).and_then(|object| object.expires_at_ms);
+    expires_at_ms.is_some_and(|at_ms| at_ms < context.now_ms)
+}
+
+fn present<'a>(
+    context: Context<'a>,
+    database: u8,
+) -> impl Iterator<Item = (KeyNumber, &'a Name)> + 'a {
+    let all = context.machine.keys.iter_from(database, KeyNumber(0));
+    all.filter(move |(key, _)| !is_over(context, *key))
+}
+
+fn count_present(context: Context<'_>, database: u8) -> u64 {
+    let keys = &context.machine.keys;
+    let over = keys.iter_expiring().take_while(|(at_ms, _)| *at_ms < context.now_ms);
+    let over = over.filter(|(_, key)| keys.get(*key).is_some_and(|held| held.database == database));
+    (keys.len(database) - over.count()) as u64
+}
+
 fn type_name(object: &Object) -> &'static str {
     match object.value {
         Value::Text(_) => "string",
@@ -106,7 +128,8 @@ fn scan(context: Context<'_>, asked: &Scan<'_>) -> Reply {
     let mut rest = keys.iter_from(asked.database, KeyNumber(asked.cursor));
     let take = usize::try_from(asked.count).unwrap_or(usize::MAX);
     let fits = |(number, name): &(KeyNumber, &Name)| {
-        asked.pattern.is_none_or(|pattern| glob::matches(pattern, name))
+        !is_over(context, *number)
+            && asked.pattern.is_none_or(|pattern| glob::matches(pattern, name))
             && asked.kind.is_none_or(|kind| {
                 let name = keys.get(*number).map_or("none", type_name);
                 kind.eq_ignore_ascii_case(name.as_bytes())

@@ -1,6 +1,8 @@
 //! What the search found, as short traces that failed before they were mended.
 
-use levada_core::command::{Command, Key, Mset, Set, SetExpiry, SetWhen};
+use std::sync::Arc;
+
+use levada_core::command::{Command, Key, Mset, Scan, Set, SetExpiry, SetWhen};
 use levada_core::error::Error;
 use levada_core::reply::Reply;
 use levada_engine::clock::Now;
@@ -310,6 +312,36 @@ fn what_is_written_is_not_evicted_for_it() {
     let pairs = vec![(key(b"d"), &[b'v'; 400][..]), (key(b"b"), &[b'w'; 400][..])];
     let mset = Mset { pairs, exists: None, expiry: SetExpiry::Clear };
     assert_eq!(run(&Command::Mset(mset)), Err(Error::OutOfMemory));
+}
+
+/// Keys that are over were shown until they were removed, which a full disk puts off, and which takes
+/// turns where they are many.
+#[test]
+fn what_shows_all_keys_leaves_out_what_is_over_before_it_is_removed() {
+    let store = Recording::with_delay(0);
+    let mut shard = Shard::recover(store, Recovered::default(), ShardSettings::default(), 0)
+        .expect("nothing is there");
+    let mut run = |wall_ms, command: &Command<'_>| {
+        let now = Now { wall_ms, monotonic_us: wall_ms * 1000 };
+        shard.commit(now).expect("memory does not fail");
+        match shard.execute(now, ClientId(1), command) {
+            Outcome::Done(answer) => answer.result,
+            Outcome::NeedBlocks => panic!("strings need no blocks"),
+        }
+    };
+    for n in 0..5000_u16 {
+        let (key, when) = (Key { database: 0, name: &n.to_be_bytes() }, SetWhen::default());
+        let expiry = if n == 4000 { SetExpiry::Clear } else { SetExpiry::At(45) };
+        let set = Set { key, value: b"v", when, expiry, get: false };
+        assert_eq!(run(1, &Command::Set(set)), Ok(Reply::Ok));
+    }
+    assert_eq!(run(45, &Command::Dbsize(0)), Ok(Reply::Integer(5000)));
+    let left: Arc<[u8]> = 4000_u16.to_be_bytes()[..].into();
+    let scan = Scan { database: 0, cursor: 0, pattern: None, count: 10_000, kind: None };
+    assert_eq!(run(100, &Command::Dbsize(0)), Ok(Reply::Integer(1)));
+    assert_eq!(run(100, &Command::Scan(scan)), Ok(Reply::Scanned(0, vec![left.clone()])));
+    assert_eq!(run(100, &Command::Keys(0, b"*")), Ok(Reply::Names(vec![left.clone()])));
+    assert_eq!(run(100, &Command::Randomkey(0, 6)), Ok(Reply::Bytes(left)));
 }
 
 fn check(tail_bytes_max: u64, steps: &[Step]) {
