@@ -307,9 +307,6 @@ const BATCH_BYTES: usize = 8 << 20;
 /// For each of these microseconds of a sync's time one more may be under way at once: on a fast
 /// device several cost more than what they save.
 const OVERLAP_SYNC_US: usize = 500;
-/// A batch of so many bytes is synced by others even on a fast device: handing it over costs little
-/// beside what the loop does meanwhile.
-const OVERLAP_BATCH_BYTES: usize = 256 << 10;
 /// How long relaxed records may stay unsynced, and the durable mark of the log behind.
 const IDLE_US: u64 = 100_000;
 /// How often the space on the device is looked at.
@@ -398,6 +395,11 @@ impl<S: Store> Shard<S> {
         self.last_durable_wish
     }
 
+    /// Whether the coming commit makes anything durable at once.
+    pub fn will_sync(&self) -> bool {
+        self.urgency == Urgency::Durable || self.awaited > self.last_durable_wish
+    }
+
     /// The position that everything handed in so far will have.
     pub fn position(&self) -> Lsn {
         self.last_lsn + u64::from(!self.batch.is_empty())
@@ -463,9 +465,7 @@ impl<S: Store> Shard<S> {
         let inline_us_max = self.settings.inline_sync_us_max;
         let lane = match self.store.sync_us_average() {
             None if inline_us_max > 0 => return,
-            Some(us) if us <= inline_us_max && self.batch.len() < OVERLAP_BATCH_BYTES => {
-                Lane::Inline
-            }
+            Some(us) if us <= inline_us_max => Lane::Inline,
             us => {
                 let us = usize::try_from(us.unwrap_or(0)).unwrap_or(usize::MAX);
                 self.store.set_syncs_max(us / OVERLAP_SYNC_US);

@@ -61,12 +61,11 @@ impl Server {
     /// Before changes are made durable: whether more has come meanwhile, which then shares their
     /// batch instead of waiting for it and for its own (ADR 21).
     fn gather(&mut self, events: &mut Events, now: Now) -> bool {
-        let has_changes = self.shard.position() > self.shard.current();
         let has_time = || {
             let us = self.state.clock.now().monotonic_us.saturating_sub(now.monotonic_us);
             us < GATHERING_US_MAX
         };
-        if !has_changes || !has_time() || self.poll.poll(events, Some(Duration::ZERO)).is_err() {
+        if !self.shard.will_sync() || !has_time() || self.poll.poll(events, Some(Duration::ZERO)).is_err() {
             return false;
         }
         // The next iteration looks at the disk, and must not sleep before it does.
@@ -292,5 +291,16 @@ mod tests {
         server.flush();
         assert!(one.read(&mut replies).expect("a reply") > 20);
         assert!(two.read(&mut replies).expect("a reply") > 20);
+
+        // What may be synced later waits for nothing, and nothing is saved by more of it.
+        one.write_all(b"XCFGSET s DURABILITY INTERVAL\r\n").expect("sent");
+        server.run_until(|server| server.shard.durable() >= before + 3);
+        one.write_all(XADD).expect("sent");
+        server.poll.poll(&mut events, None).expect("something has come");
+        server.note_readiness(&events, now);
+        server.take_turns(now).expect("runs");
+        assert!(server.shard.position() > server.shard.current());
+        two.write_all(XADD).expect("sent");
+        assert!(!server.gather(&mut events, at_once));
     }
 }

@@ -607,6 +607,23 @@ fn what_may_wait_is_synced_when_it_is_half_of_what_may_be_under_way() {
     assert_eq!(store.durable(), store.written(), "seven times 8 KiB are more than half");
 }
 
+/// A second of what may wait was synced while the caller stood still.
+#[test]
+fn what_takes_long_to_sync_is_synced_by_others() {
+    let settings = LocalSettings { log_file_bytes: 4 << 20, ..small() };
+    for (batches, at_once) in [(3, true), (4, false)] {
+        let (mut store, _) =
+            LocalStore::open(CrashDisk::new(1), settings.clone()).expect("empty");
+        for _ in 0..batches {
+            store.commit(1, &[0; 64 << 10], Urgency::Written).expect("a sound disk");
+        }
+        let end = store.commit(1, &[], Urgency::Durable).expect("a sound disk");
+        assert_eq!(store.durable() == end, at_once, "{batches} batches");
+        settle(&mut store);
+        assert_eq!(store.durable(), end);
+    }
+}
+
 #[test]
 fn the_first_error_is_the_last() {
     let mut store = filled(2);

@@ -1,6 +1,7 @@
 //! The end of the log: appending batches and making them durable.
 //!
-//! Two ways, chosen by the owner, who measures. **Inline**: one operation writes and syncs.
+//! Two ways. **Inline**, where the owner, who measures, allows it and there is little to sync: one
+//! operation writes and syncs.
 //! **Pipelined**: the write is inline, and syncs in flight on the background lane each cover
 //! everything that was written when they began. They begin in the order of the log and count in
 //! that order: a sync that has ended makes nothing durable until all that began before it have
@@ -50,6 +51,10 @@ pub(in super::super) struct Position {
 
 /// Bytes of a batch up to which its memory is kept for the next one.
 const BUFFER_BYTES_KEPT: u64 = 2 << 20;
+
+/// So many bytes are synced by others even on a fast device: handing them over costs little beside
+/// what the caller does meanwhile.
+const INLINE_BYTES_MAX: u64 = 256 << 10;
 
 /// See the module.
 #[derive(Debug)]
@@ -194,8 +199,7 @@ impl Log {
         if self.at.offset + size > self.len {
             self.rotate(io)?;
         }
-        let inline =
-            urgency == Urgency::Durable && self.lane == Lane::Inline && self.syncing.is_empty();
+        let inline = urgency == Urgency::Durable && self.syncs_inline(size);
         if inline {
             self.sync_earlier(io)?;
         }
@@ -311,7 +315,7 @@ impl Log {
 
     /// Syncs what is wanted and not durable, or begins to, as far as there may be more syncs.
     fn sync<D: Disk>(&mut self, io: &mut Io<D>) -> Result<(), Error> {
-        if self.lane == Lane::Inline && self.syncing.is_empty() && self.wanted > self.durable {
+        if self.wanted > self.durable && self.syncs_inline(0) {
             self.sync_earlier(io)?;
             let current = self.current();
             return self.sync_now(io, current);
@@ -324,6 +328,12 @@ impl Log {
             self.next_sync += 1;
         }
         Ok(())
+    }
+
+    /// Whether the caller syncs what is not durable and `more`.
+    fn syncs_inline(&self, more: u64) -> bool {
+        let bytes = self.at.bytes - self.durable_bytes + more;
+        self.lane == Lane::Inline && self.syncing.is_empty() && bytes < INLINE_BYTES_MAX
     }
 
     /// What the next sync in flight is to cover, if one is wanted, by a handle that no other uses.
