@@ -162,16 +162,12 @@ impl Machine {
         }
     }
 
-    /// What brings the tails of all streams down to so many bytes: those that have rested longest
-    /// are sealed. Looks at every key, so it is for when a budget is exceeded.
-    pub fn seal_rested_tails(&self, bytes: u64) -> Vec<Effect<'static>> {
+    /// Streams whose tails, sealed, bring those of all down to so many bytes: those that have rested
+    /// longest, the longest last. Looks at every key, so it is for when a budget is exceeded.
+    pub fn rested_tails(&self, bytes: u64) -> Vec<KeyNumber> {
         let tail = |key: KeyNumber| {
-            let object = self.keys.get(key)?;
-            let Value::Stream(stream) = &object.value else {
-                return None;
-            };
-            let bytes = stream.tail().bytes().len() as u64;
-            (bytes > 0).then_some((object.changed, key, bytes))
+            let bytes = self.tail_bytes_of(key);
+            (bytes > 0).then(|| Some((self.keys.get(key)?.changed, key, bytes))).flatten()
         };
         let mut tails: Vec<_> = self.keys.numbers().into_iter().filter_map(tail).collect();
         tails.sort_unstable();
@@ -181,7 +177,14 @@ impl Machine {
             left -= held;
             more
         });
-        rested.map(|(_, key, _)| Effect::Sealed { key }).collect()
+        let mut rested: Vec<_> = rested.map(|(_, key, _)| key).collect();
+        rested.reverse();
+        rested
+    }
+
+    /// Bytes of a stream's tail; 0 where there is none.
+    pub fn tail_bytes_of(&self, key: KeyNumber) -> u64 {
+        self.stream_of(key).map_or(0, |stream| stream.tail().bytes().len() as u64)
     }
 
     /// Carries an effect out. It was decided on this very state, or is replayed on it: an effect

@@ -325,15 +325,26 @@ impl<S: Store> Shard<S> {
         }
     }
 
-    /// Seals tails beyond their budget, down to three quarters of it, so that it is seldom done.
+    /// Seals tails beyond their budget, down to three quarters of it, so that it is seldom done: of
+    /// many streams some a turn, so that nobody waits for all of them, unless producers outrun that.
     pub(super) fn keep_tail_budget(&mut self) {
-        let bytes_max = self.settings.tail_bytes_max;
+        const TURN_BYTES: u64 = 1 << 20;
         if self.is_full() {
             return;
         }
-        if self.machine.tail_bytes() > bytes_max {
-            for effect in self.machine.seal_rested_tails(bytes_max / 4 * 3) {
-                self.perform(&effect);
+        let (bytes_max, held) = (self.settings.tail_bytes_max, self.machine.tail_bytes());
+        let wanted = bytes_max / 4 * 3;
+        if held <= wanted {
+            self.resting.clear();
+        }
+        let enough = held.saturating_sub(TURN_BYTES).min(bytes_max.saturating_add(bytes_max / 4));
+        while self.machine.tail_bytes() > enough {
+            if self.resting.is_empty() && self.machine.tail_bytes() > bytes_max {
+                self.resting = self.machine.rested_tails(wanted);
+            }
+            let Some(key) = self.resting.pop() else { break };
+            if self.machine.tail_bytes_of(key) > 0 {
+                self.perform(&Effect::Sealed { key });
             }
         }
     }

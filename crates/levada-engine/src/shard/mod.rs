@@ -235,6 +235,8 @@ pub struct Shard<S> {
     /// were handed over since.
     looked_us: Option<u64>,
     scrubbing: Scrubbing,
+    /// Streams whose tails are to be sealed for their budget, the next one last.
+    resting: Vec<KeyNumber>,
     /// What an operator is to be told.
     notices: VecDeque<Notice>,
     /// An error of the store in the middle of a turn; the turn's commit returns it.
@@ -559,7 +561,8 @@ impl<S: Store> Shard<S> {
         let interval = self.next_interval_us();
         let rests = self.last_lsn <= self.last_durable_wish && self.store.is_idle();
         let idle = (!rests).then_some(self.last_commit_us + IDLE_US);
-        let late = [claim, tends, seen, due, interval, checkpoint, full, idle];
+        let sealing = (!self.resting.is_empty() && !self.is_full()).then_some(now.monotonic_us);
+        let late = [claim, tends, seen, due, interval, checkpoint, full, idle, sealing];
         [waits, expiry, over].into_iter().chain(late).flatten().min()
     }
 

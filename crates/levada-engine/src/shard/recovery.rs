@@ -77,6 +77,7 @@ impl<S: Store> Shard<S> {
             counts: Counts::default(),
             looked_us: None,
             scrubbing: Scrubbing::default(),
+            resting: Vec::new(),
             notices: VecDeque::new(),
             failed: None,
         };

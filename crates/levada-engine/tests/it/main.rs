@@ -18,5 +18,6 @@ mod restores;
 mod schedules;
 mod seen;
 mod strings;
+mod tails;
 mod verify;
 mod watches;

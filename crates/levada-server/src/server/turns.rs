@@ -65,7 +65,10 @@ impl Server {
             let us = self.state.clock.now().monotonic_us.saturating_sub(now.monotonic_us);
             us < GATHERING_US_MAX
         };
-        if !self.shard.will_sync() || !has_time() || self.poll.poll(events, Some(Duration::ZERO)).is_err() {
+        if !self.shard.will_sync()
+            || !has_time()
+            || self.poll.poll(events, Some(Duration::ZERO)).is_err()
+        {
             return false;
         }
         // The next iteration looks at the disk, and must not sleep before it does.

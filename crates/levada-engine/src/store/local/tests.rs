@@ -612,8 +612,7 @@ fn what_may_wait_is_synced_when_it_is_half_of_what_may_be_under_way() {
 fn what_takes_long_to_sync_is_synced_by_others() {
     let settings = LocalSettings { log_file_bytes: 4 << 20, ..small() };
     for (batches, at_once) in [(3, true), (4, false)] {
-        let (mut store, _) =
-            LocalStore::open(CrashDisk::new(1), settings.clone()).expect("empty");
+        let (mut store, _) = LocalStore::open(CrashDisk::new(1), settings.clone()).expect("empty");
         for _ in 0..batches {
             store.commit(1, &[0; 64 << 10], Urgency::Written).expect("a sound disk");
         }
