@@ -74,7 +74,7 @@ enum Command {
     /// Shows the dead letters of a group, gives them back, or throws them away.
     #[command(subcommand, after_help = letters::EXIT_CODES)]
     Dlq(letters::Verb),
-    /// Shows what is scheduled, or cancels it.
+    /// Schedules an entry, shows what is scheduled, or cancels it.
     #[command(subcommand, after_help = schedule::EXIT_CODES)]
     Schedule(schedule::Verb),
     /// Serves the dashboard of a server, Levada or a plain Redis, to browsers.
