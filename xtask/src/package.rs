@@ -12,6 +12,7 @@ mod manifests;
 mod npm;
 mod parts;
 mod sbom;
+mod systemd;
 mod tarball;
 mod tree;
 mod wheel;

@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 
 use super::parts::{Parts, VERSION, output};
-use super::{KINDS, make, manifests};
+use super::{KINDS, make, manifests, systemd};
 use crate::ci::{self, Outcome};
 use crate::peer::Peer;
 use crate::{peers, workspace};
@@ -35,6 +35,9 @@ pub(super) fn run(parts: &Parts, made: &[PathBuf]) -> Result<Outcome> {
     manifests::check(&root.join("usr/bin/levada"))?;
     unit(&root, &mut lacking)?;
     scripts(&root, &mut lacking)?;
+    if let Outcome::Skipped(why) = systemd::check(find(".deb")?)? {
+        println!("SKIPPED: the service under systemd: {why}");
+    }
     wheel(find(".whl")?, &work.path().join("venv"), &mut lacking)?;
     npm(find(".tgz")?, &work.path().join("npm"), &mut lacking)?;
     installer(find(".tar.gz")?, &work.path().join("tar"))?;
