@@ -36,6 +36,11 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
+/// That of musl asks the system for each large buffer anew: ADR 23.
+#[cfg(target_env = "musl")]
+#[global_allocator]
+static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+
 /// Redis Streams that keep what they accepted.
 #[derive(Parser)]
 #[command(version, name = "levada", max_term_width = 100)]

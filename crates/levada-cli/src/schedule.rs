@@ -1,5 +1,5 @@
-//! `levada schedule`: what a Levada will append when it is due, given to it, shown and taken back. A
-//! plain Redis has no schedules, and that is said.
+//! `levada schedule`: what a Levada will append when it is due, given to it, shown and taken back.
+//! A plain Redis has no schedules, and that is said.
 
 use std::io::Write as _;
 use std::process::ExitCode;

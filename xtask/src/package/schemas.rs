@@ -1,6 +1,6 @@
 //! The files for Kubernetes against the schemas that Kubernetes publishes, strictly: what a cluster
-//! would refuse or drop is found here. The schemas come with the Python package kubernetes-validate,
-//! which is put into the cache of the clients; KEDA's objects have none in it.
+//! would refuse or drop is found here. The schemas come with the Python package
+//! kubernetes-validate, which is put into the cache of the clients; KEDA's objects have none in it.
 
 use std::fs;
 use std::path::Path;

@@ -2,8 +2,8 @@
 //!
 //! The system is made of namespaces above the files of this machine (`systemd/setup.sh`): what it
 //! writes goes into memory, it has a network of its own, and nothing of it stays. What must be seen
-//! in it is in `systemd/observe.sh`. It needs root, systemd, cgroup2 and overlayfs; where one lacks,
-//! that is said.
+//! in it is in `systemd/observe.sh`. It needs root, systemd, cgroup2 and overlayfs; where one
+//! lacks, that is said.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -7,8 +7,8 @@ use levada_server::{CommandSpec, command_table};
 
 use crate::rig::{Client, Server};
 
-/// The subcommands that HELP names: first words of the lines behind the first that are not indented;
-/// `(no subcommand)` is none.
+/// The subcommands that HELP names: first words of the lines behind the first that are not
+/// indented; `(no subcommand)` is none.
 /// `None` where the container answers an error instead.
 fn named(client: &mut Client, container: &str) -> Option<BTreeSet<String>> {
     client.send(&format!("{container} HELP"));
