@@ -98,7 +98,8 @@ fn compile_levada(
     if let Some(target) = target {
         cargo.args(["--target", target]);
         let compiler = format!("CC_{}", target.replace('-', "_"));
-        if is_static(target) && !peers::has("musl-gcc") && std::env::var_os(&compiler).is_none() {
+        let is_ours = is_static(target) && target.starts_with(std::env::consts::ARCH);
+        if is_ours && !peers::has("musl-gcc") && std::env::var_os(&compiler).is_none() {
             // The ordinary one does for the little C that there is.
             cargo.env(compiler, "cc");
         }
