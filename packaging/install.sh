@@ -34,8 +34,8 @@ done
 [ "$(uname -s)" = Linux ] || fail "there is a binary for Linux only; build it with cargo"
 if [ -z "$target" ]; then
     case "$(uname -m)" in
-        x86_64) target=x86_64-unknown-linux-gnu ;;
-        aarch64 | arm64) target=aarch64-unknown-linux-gnu ;;
+        x86_64) target=x86_64-unknown-linux-musl ;;
+        aarch64 | arm64) target=aarch64-unknown-linux-musl ;;
         *) fail "there is no binary for $(uname -m); build it with cargo" ;;
     esac
 fi

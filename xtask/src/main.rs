@@ -89,8 +89,9 @@ cargo xtask VERB
                             RETENTION ACKED with a stopped group: nothing lost, bytes on disk
   transfer [--entries 1000000] [--redis PROGRAM]
                             a stream with groups from Redis to Levada and back, compared
-  pgo                       records how often which code runs under load, for the compiler of
-                            what is packaged: by hand, for each version
+  pgo [--target T]          records how often which code runs under load, for the compiler of
+                            what is packaged: by hand, for each version, and for
+                            x86_64-unknown-linux-musl, too
   guide [--binary FILE] [PAGE ...]
                             runs the commands of README and guide, and compares what they print
   package [deb|pip|npm|tar|sbom|all] [--target T] [--binary FILE] [--check]

@@ -7,11 +7,14 @@
 
 mod archive;
 mod check;
+mod container;
 mod deb;
 mod manifests;
 mod npm;
 mod parts;
 mod sbom;
+mod schemas;
+mod systemd;
 mod tarball;
 mod tree;
 mod wheel;
@@ -63,28 +66,30 @@ impl Options {
     }
 }
 
+/// What of it is for any Linux, and so has a static binary unless a target is named.
+const STATIC: [&str; 1] = ["tar"];
+
+/// Packages that have the same binary.
+#[derive(Debug)]
+struct Batch {
+    parts: Parts,
+    kinds: Vec<&'static str>,
+}
+
 /// Makes packages in `target/package`, or checks all of them.
 pub fn run(arguments: &[String]) -> Result<Outcome> {
     let options = Options::parse(arguments)?;
     if options.check && !peers::has("dpkg-deb") {
         return ci::lacking("dpkg-deb is not installed");
     }
-    let binary = if let Some(binary) = &options.binary {
-        binary.clone()
-    } else {
-        // A check asks for no more than the binary that other stages of CI build.
-        let profile = if options.check { "release" } else { "dist" };
-        build(profile, options.target.as_deref())?
-    };
-    let parts = Parts::gather(&binary, options.target.as_deref())?;
+    let batches = gather(&options)?;
     let place = workspace::target_dir().join("package");
-    let kinds = if options.check { &KINDS[..] } else { &options.kinds };
-    let made = make(&parts, kinds, &place)?;
+    let made = make(&batches, &place)?;
     for path in &made {
         println!("{} ({} KiB)", path.display(), fs::metadata(path)?.len() >> 10);
     }
     match options.check {
-        true => check::run(&parts, &made),
+        true => check::run(&batches, &made),
         false => Ok(Outcome::Passed),
     }
 }
@@ -94,25 +99,73 @@ pub fn stage() -> Result<Outcome> {
     run(&["all".to_owned(), "--check".to_owned()])
 }
 
-/// Builds the binary; answers where it is.
-fn build(profile: &str, target: Option<&str>) -> Result<PathBuf> {
-    let target = target.map_or(Vec::new(), |target| vec!["--target", target]);
-    workspace::build_levada(profile, &[&["--locked"], &target[..]].concat())
+/// The binaries that are asked for, each with what goes with it.
+fn gather(options: &Options) -> Result<Vec<Batch>> {
+    let kinds = if options.check { &KINDS[..] } else { &options.kinds };
+    let of = |target: Option<&str>, kinds: Vec<&'static str>| -> Result<Batch> {
+        let binary = match &options.binary {
+            Some(binary) => binary.clone(),
+            None => build(options, target)?,
+        };
+        Ok(Batch { parts: Parts::gather(&binary, target)?, kinds })
+    };
+    if options.target.is_some() || options.binary.is_some() {
+        return Ok(vec![of(options.target.as_deref(), kinds.to_vec())?]);
+    }
+    let target = static_target()?;
+    let (mut statics, mut others): (Vec<_>, Vec<_>) =
+        kinds.iter().partition(|kind| STATIC.contains(kind));
+    if let Err(error) = workspace::add_target(&target) {
+        let why = format!("no static binary: {error:#}");
+        ci::lacking(&why)?;
+        println!("SKIPPED: {why}");
+        others.append(&mut statics);
+    }
+    let mut batches = Vec::new();
+    if !others.is_empty() {
+        batches.push(of(None, others)?);
+    }
+    if !statics.is_empty() {
+        // The list of what it is made of is another one.
+        let sbom = kinds.iter().copied().filter(|kind| *kind == "sbom");
+        batches.push(of(Some(&target), statics.into_iter().chain(sbom).collect())?);
+    }
+    Ok(batches)
 }
 
-/// Makes packages of these kinds in a directory; answers their files, and writes their sums.
-fn make(parts: &Parts, kinds: &[&str], place: &Path) -> Result<Vec<PathBuf>> {
+/// The target for static binaries for processors like this one.
+fn static_target() -> Result<String> {
+    let host = parts::host()?;
+    let processor = host.split('-').next().context("a target names its processor")?;
+    Ok(format!("{processor}-unknown-linux-musl"))
+}
+
+/// Builds the binary; answers where it is.
+fn build(options: &Options, target: Option<&str>) -> Result<PathBuf> {
+    // A check asks for no more than the binary that other stages of CI build.
+    let profile = if options.check { "release" } else { "dist" };
+    // This machine's own target, when it is named, is a target like any other to Cargo, which would
+    // give functions other names than the recording has.
+    let host = parts::host()?;
+    let target = target.filter(|target| *target != host);
+    workspace::build_levada(profile, target, &["--locked"])
+}
+
+/// Makes all packages in a directory; answers their files, and writes their sums.
+fn make(batches: &[Batch], place: &Path) -> Result<Vec<PathBuf>> {
     fs::create_dir_all(place)?;
     let mut made = Vec::new();
-    for kind in kinds {
-        let path = match *kind {
-            "deb" => deb::make(parts, place)?,
-            "pip" => wheel::make(parts, place)?,
-            "npm" => npm::make(parts, place)?,
-            "tar" => tarball::make(parts, place)?,
-            _ => sbom::make(parts, place)?,
-        };
-        made.push(path);
+    for Batch { parts, kinds } in batches {
+        for kind in kinds {
+            let path = match *kind {
+                "deb" => deb::make(parts, place)?,
+                "pip" => wheel::make(parts, place)?,
+                "npm" => npm::make(parts, place)?,
+                "tar" => tarball::make(parts, place)?,
+                _ => sbom::make(parts, place)?,
+            };
+            made.push(path);
+        }
     }
     made.sort();
     let sum = |path: &PathBuf| -> Result<String> {

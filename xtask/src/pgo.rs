@@ -1,4 +1,4 @@
-//! `cargo xtask pgo`: records how often which code runs under load, for the compiler.
+//! `cargo xtask pgo [--target T]`: records how often which code runs under load, for the compiler.
 //!
 //! A server that counts is built as it is packaged, loaded with the cases of `levada bench`, ended
 //! and started again, so that recovery counts, too; the same with the server without an engine, so
@@ -33,22 +33,27 @@ const REST: [&str; 7] = [
 
 /// Records, and writes the file.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
-    if let Some(argument) = arguments.first() {
-        bail!("{argument:?}: cargo xtask pgo takes nothing");
-    }
+    let target = match arguments {
+        [] => None,
+        [flag, target] if flag == "--target" => Some(target.as_str()),
+        other => bail!("{other:?}: cargo xtask pgo takes --target and no more"),
+    };
     let merger = merger()?;
     let place = workspace::target_dir().join("pgo");
     let counts = place.join("counts");
     if counts.exists() {
         std::fs::remove_dir_all(&counts)?;
     }
-    let levada = workspace::build_counting(&["--locked"], &place)?;
+    let levada = workspace::build_counting(target, &["--locked"], &place)?;
     count(Kind::Levada, &levada, &[&APPENDS[..], &REST[..]].concat(), &counts)?;
-    // It takes the place of the other.
-    let null = workspace::build_counting(&["--locked", "--features", "null"], &place)?;
-    count(Kind::Null, &null, &APPENDS, &counts)?;
+    // Nothing else than this machine's own is compared with the null server.
+    if target.is_none() {
+        // It takes the place of the other.
+        let null = workspace::build_counting(target, &["--locked", "--features", "null"], &place)?;
+        count(Kind::Null, &null, &APPENDS, &counts)?;
+    }
 
-    let recorded = workspace::recorded();
+    let recorded = workspace::recorded(target);
     std::fs::create_dir_all(recorded.parent().context("it has a directory")?)?;
     let files = std::fs::read_dir(&counts)?.map(|entry| Ok(entry?.path()));
     let files = files.collect::<Result<Vec<PathBuf>>>()?;

@@ -51,7 +51,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
             }
         }
     }
-    let levada = workspace::build_levada("release", &[])?;
+    let levada = workspace::build_levada("release", None, &[])?;
     redis.iter().try_for_each(|program| prove(&levada, program, entries))
 }
 

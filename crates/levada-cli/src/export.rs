@@ -11,7 +11,8 @@ use crate::transfer::{self, Options};
 #[derive(Args)]
 pub(crate) struct Export {
     /// The Levada that has the data.
-    #[arg(long, value_name = "URL", default_value = "redis://127.0.0.1:6379")]
+    #[arg(long, env = "LEVADA_URL", hide_env_values = true, value_name = "URL")]
+    #[arg(default_value = "redis://127.0.0.1:6379")]
     from: String,
     /// The server that takes them: redis://[user:password@]HOST[:PORT][/DB].
     #[arg(long, value_name = "URL")]

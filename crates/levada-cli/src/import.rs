@@ -19,7 +19,8 @@ pub(crate) struct Import {
     #[arg(long, value_name = "FILE", group = "source", conflicts_with_all = ["jobs", "keep_open"])]
     rdb: Option<PathBuf>,
     /// The Levada that takes them, in the databases in which they were.
-    #[arg(long, value_name = "URL", default_value = "redis://127.0.0.1:6379")]
+    #[arg(long, env = "LEVADA_URL", hide_env_values = true, value_name = "URL")]
+    #[arg(default_value = "redis://127.0.0.1:6379")]
     to: String,
     #[command(flatten)]
     options: Options,

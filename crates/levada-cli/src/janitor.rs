@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use clap::Args;
 use levada::{Broker, Janitor, Report};
+use levada_core::schedule;
 
 use crate::say;
 use crate::table::{self, Cell, Column, Table, Tone};
@@ -28,7 +29,8 @@ pub(crate) struct Given {
     /// `redis-cluster://HOST,HOST`.
     #[arg(long, env = "LEVADA_URL", hide_env_values = true, value_name = "URL")]
     url: String,
-    /// A stream, or a pattern of streams; may be given several times.
+    /// A stream, or a pattern of streams; may be given several times. Where a Levada keeps what is
+    /// scheduled is left out, unless it is named.
     #[arg(long = "stream", value_name = "PATTERN", default_value = "*")]
     streams: Vec<String>,
     /// A group that every stream will have: nothing is removed before it has joined. May be given
@@ -97,6 +99,11 @@ async fn sweep(given: &Given, broker: &Broker, janitor: &Janitor) -> Result<usiz
     }
     streams.sort_unstable();
     streams.dedup();
+    if broker.capabilities().schedule {
+        // What waits for its time has no groups, and nobody is to read it there.
+        let is_schedule = |stream: &String| schedule::target_of(stream.as_bytes()).is_some();
+        streams.retain(|stream| given.streams.contains(stream) || !is_schedule(stream));
+    }
     let (mut reports, mut swept) = (Vec::new(), Ok(()));
     for stream in streams {
         match janitor.sweep(&stream).await {

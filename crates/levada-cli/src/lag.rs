@@ -3,7 +3,7 @@
 
 use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use clap::Args;
@@ -160,7 +160,9 @@ fn row(connection: &mut Connection, stream: &[u8], group: &[u8], facts: &Facts) 
     let mut next = cmd("XRANGE");
     next.arg(stream).arg(format!("({last}")).arg("+").arg("COUNT").arg(1);
     let found: Vec<(String, Value)> = next.query(connection).context("XRANGE")?;
-    row.oldest_undelivered_ms = found.first().and_then(|(id, _)| age_ms(id));
+    if let Some((id, _)) = found.first() {
+        row.oldest_undelivered_ms = age_ms(id, facts::now_ms(connection)?);
+    }
     let mut pending = cmd("XPENDING");
     pending.arg(stream).arg(group).arg("-").arg("+").arg(1);
     let found: Vec<(String, Vec<u8>, i64, u64)> = pending.query(connection).context("XPENDING")?;
@@ -169,11 +171,10 @@ fn row(connection: &mut Connection, stream: &[u8], group: &[u8], facts: &Facts) 
     Ok(row)
 }
 
-/// How long ago an id was given out, if the server gave it.
-fn age_ms(id: &str) -> Option<u64> {
+/// How long ago an id was given out, if the server gave it by its clock.
+fn age_ms(id: &str, now_ms: u64) -> Option<u64> {
     let ms: u64 = id.split('-').next()?.parse().ok()?;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
-    u64::try_from(now.as_millis()).ok()?.checked_sub(ms)
+    now_ms.checked_sub(ms)
 }
 
 fn show(given: &Given, rows: &[Row]) -> std::io::Result<()> {

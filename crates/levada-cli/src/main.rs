@@ -36,6 +36,11 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
+/// That of musl asks the system for each large buffer anew: ADR 23.
+#[cfg(target_env = "musl")]
+#[global_allocator]
+static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+
 /// Redis Streams that keep what they accepted.
 #[derive(Parser)]
 #[command(version, name = "levada", max_term_width = 100)]
@@ -74,7 +79,7 @@ enum Command {
     /// Shows the dead letters of a group, gives them back, or throws them away.
     #[command(subcommand, after_help = letters::EXIT_CODES)]
     Dlq(letters::Verb),
-    /// Shows what is scheduled, or cancels it.
+    /// Schedules an entry, shows what is scheduled, or cancels it.
     #[command(subcommand, after_help = schedule::EXIT_CODES)]
     Schedule(schedule::Verb),
     /// Serves the dashboard of a server, Levada or a plain Redis, to browsers.

@@ -1,5 +1,5 @@
-//! `levada schedule`: what a Levada will append when it is due, shown and taken back. A plain Redis
-//! has no schedules, and that is said.
+//! `levada schedule`: what a Levada will append when it is due, given to it, shown and taken back.
+//! A plain Redis has no schedules, and that is said.
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -29,10 +29,30 @@ const COUNT_MAX: u64 = 1_000;
 
 #[derive(Subcommand)]
 pub(crate) enum Verb {
+    /// Gives an entry to the server, to be appended when it is due, and prints its handle.
+    Add(Add),
     /// Shows what is scheduled, the next first.
     List(List),
     /// Takes entries out of a schedule.
     Cancel(Cancel),
+}
+
+#[derive(Args)]
+#[command(group = clap::ArgGroup::new("due").required(true))]
+pub(crate) struct Add {
+    /// The stream that it will be appended to.
+    stream: String,
+    /// Fields and values in turn.
+    #[arg(value_name = "FIELD VALUE", required = true, allow_negative_numbers = true)]
+    fields: Vec<String>,
+    /// When: a time such as 2026-11-22T10:00:00Z, or unix milliseconds. One that is past is now.
+    #[arg(long, value_name = "TIME", group = "due", value_parser = when::moment_ms)]
+    at: Option<u64>,
+    /// How long from now by the server's clock: 500ms, 30s, 15m, 2h or 7d.
+    #[arg(long = "in", value_name = "SPAN", group = "due", value_parser = when::span)]
+    within: Option<u64>,
+    #[command(flatten)]
+    server: say::Server,
 }
 
 #[derive(Args)]
@@ -52,7 +72,7 @@ pub(crate) struct List {
 pub(crate) struct Cancel {
     /// The stream that it would be appended to.
     stream: String,
-    /// The handle of one, as `list` and XSCHED ADD tell it; may be given several times.
+    /// The handle of one, as `add`, `list` and XSCHED ADD tell it; may be given several times.
     #[arg(value_name = "HANDLE", required = true)]
     handles: Vec<String>,
     #[command(flatten)]
@@ -73,9 +93,35 @@ struct Scheduled {
 /// Does it; the exit code is one of [`EXIT_CODES`].
 pub(crate) fn run(verb: &Verb) -> Result<ExitCode> {
     match verb {
+        Verb::Add(given) => add(given),
         Verb::List(given) => list(given),
         Verb::Cancel(given) => cancel(given),
     }
+}
+
+fn add(given: &Add) -> Result<ExitCode> {
+    if !given.fields.len().is_multiple_of(2) {
+        eprintln!("levada: a field has no value: write FIELD VALUE [FIELD VALUE ...]");
+        return Ok(ExitCode::from(2));
+    }
+    let mut connection = given.server.connect()?;
+    let mut add = cmd("XSCHED");
+    add.arg("ADD").arg(&given.stream);
+    match (given.at, given.within) {
+        (Some(at_ms), _) => add.arg("AT").arg(at_ms),
+        (None, within_ms) => add.arg("IN").arg(within_ms.unwrap_or(0)),
+    };
+    add.arg(&given.fields);
+    let handle: Option<String> = facts::own(&mut connection, &add).context("XSCHED ADD")?;
+    let Some(handle) = handle else {
+        return Ok(none());
+    };
+    let said = match given.server.json {
+        true => json!({ "stream": given.stream, "handle": handle }).to_string(),
+        false => handle,
+    };
+    say::is_heard(writeln!(std::io::stdout(), "{said}"))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn list(given: &List) -> Result<ExitCode> {

@@ -1,7 +1,15 @@
 //! Times as people write and read them: spans, ages, moments, and the ids that moments stand for.
 //! No clock is read here.
 
+use std::num::NonZeroU8;
+
 use levada::MessageId;
+use time::OffsetDateTime;
+use time::format_description::well_known::iso8601::{Config, EncodedConfig, TimePrecision};
+use time::format_description::well_known::{Iso8601, Rfc3339};
+
+/// Nanoseconds of a millisecond.
+const NANOSECONDS: i128 = 1_000_000;
 
 /// What a span may end with, and how many milliseconds that is. `ms` is tried before `s`; behind it
 /// stands what an age is shown in, the largest first.
@@ -84,91 +92,29 @@ pub(crate) fn age(ms: Option<u64>) -> String {
     }
 }
 
+/// Three digits behind the seconds, and `Z`.
+const MILLISECONDS: EncodedConfig = Config::DEFAULT
+    .set_time_precision(TimePrecision::Second { decimal_digits: NonZeroU8::new(3) })
+    .encode();
+
 /// A time in UTC, as `2026-11-22T10:00:00.000Z`; years of five digits are milliseconds.
 pub(crate) fn time(ms: u64) -> String {
-    const YEAR_10000: u64 = 253_402_300_800_000;
-    if ms >= YEAR_10000 {
-        return ms.to_string();
-    }
-    // The year and the day of it by counting: at most eight thousand steps.
-    let (mut days, mut year) = (ms / 86_400_000, 1970);
-    while days >= days_of_year(year) {
-        days -= days_of_year(year);
-        year += 1;
-    }
-    let mut month = 1;
-    while days >= days_of_month(year, month) {
-        days -= days_of_month(year, month);
-        month += 1;
-    }
-    let (hours, minutes) = (ms / 3_600_000 % 24, ms / 60_000 % 60);
-    let (seconds, ms, day) = (ms / 1_000 % 60, ms % 1_000, days + 1);
-    format!("{year:04}-{month:02}-{day:02}T{hours:02}:{minutes:02}:{seconds:02}.{ms:03}Z")
+    let time = OffsetDateTime::from_unix_timestamp_nanos(i128::from(ms) * NANOSECONDS);
+    let text = time.ok().and_then(|time| time.format(&Iso8601::<MILLISECONDS>).ok());
+    text.unwrap_or_else(|| ms.to_string())
 }
 
-/// Unix milliseconds of `2026-11-22T10:00:00.5+01:00`; a leap second is the one before it, and what
-/// is finer than a millisecond is left out. `None` for what is none, and before 1970.
+/// Unix milliseconds of `2026-11-22T10:00:00.5+01:00`, or as they are.
+pub(crate) fn moment_ms(text: &str) -> Result<u64, String> {
+    let bad = || format!("{text:?} is neither a time such as 2026-11-22T10:00:00Z, nor unix ms");
+    text.parse().ok().or_else(|| rfc_3339(text)).ok_or_else(bad)
+}
+
+/// Unix milliseconds of `2026-11-22T10:00:00.5+01:00`; a leap second is the moment before it, and
+/// what is finer than a millisecond is left out. `None` for what is none, and before 1970.
 fn rfc_3339(text: &str) -> Option<u64> {
-    let text = text.to_ascii_uppercase();
-    let (date, rest) = text.split_once('T')?;
-    let zone = rest.find(['Z', '+', '-'])?;
-    let (clock, zone) = rest.split_at(zone);
-    let [year, month, day] = numbers(date, '-', [4, 2, 2])?;
-    let (clock, part) = clock.split_once('.').unwrap_or((clock, "0"));
-    let [hours, minutes, seconds] = numbers(clock, ':', [2, 2, 2])?;
-    let is_part = !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
-    let ms: u64 = format!("{part:0<3}").get(..3)?.parse().ok()?;
-    let fits = year >= 1970
-        && (1..=12).contains(&month)
-        && (1..=days_of_month(year, month)).contains(&day)
-        && hours < 24
-        && minutes < 60
-        && seconds <= 60
-        && is_part;
-    if !fits {
-        return None;
-    }
-    let years: u64 = (1970..year).map(days_of_year).sum();
-    let months: u64 = (1..month).map(|month| days_of_month(year, month)).sum();
-    let minutes = ((years + months + day - 1) * 24 + hours) * 60 + minutes;
-    let local = (minutes * 60 + seconds.min(59)) * 1_000 + ms;
-    let sign = zone.get(..1)?;
-    if zone == "Z" {
-        return Some(local);
-    }
-    let [hours, minutes] = numbers(zone.get(1..)?, ':', [2, 2])?;
-    if hours >= 24 || minutes >= 60 {
-        return None;
-    }
-    let offset = (hours * 60 + minutes) * 60_000;
-    if sign == "-" { Some(local + offset) } else { local.checked_sub(offset) }
-}
-
-/// Numbers of so many digits each, and nothing else.
-fn numbers<const N: usize>(text: &str, between: char, digits: [usize; N]) -> Option<[u64; N]> {
-    let parts: Vec<&str> = text.split(between).collect();
-    let fits = |(part, digits): (&&str, &usize)| {
-        part.len() == *digits && part.bytes().all(|byte| byte.is_ascii_digit())
-    };
-    if parts.len() != N || !parts.iter().zip(&digits).all(fits) {
-        return None;
-    }
-    let numbers: Vec<u64> = parts.iter().map_while(|part| part.parse().ok()).collect();
-    numbers.try_into().ok()
-}
-
-fn days_of_year(year: u64) -> u64 {
-    if days_of_month(year, 2) == 29 { 366 } else { 365 }
-}
-
-fn days_of_month(year: u64, month: u64) -> u64 {
-    let is_leap = year.is_multiple_of(4) && !year.is_multiple_of(100) || year.is_multiple_of(400);
-    match month {
-        2 if is_leap => 29,
-        2 => 28,
-        4 | 6 | 9 | 11 => 30,
-        _ => 31,
-    }
+    let time = OffsetDateTime::parse(text, &Rfc3339).ok()?;
+    u64::try_from(time.unix_timestamp_nanos().div_euclid(NANOSECONDS)).ok()
 }
 
 #[cfg(test)]
@@ -190,7 +136,7 @@ mod tests {
         check("2024-02-29T23:59:59.5Z", Some(Moment::At(1_709_251_199_500)));
         check("2026-11-22T10:00:00.1234+01:30", Some(Moment::At(1_795_336_200_123)));
         check("2026-11-22t10:00:00-01:00", Some(Moment::At(1_795_345_200_000)));
-        check("2016-12-31T23:59:60Z", Some(Moment::At(1_483_228_799_000)));
+        check("2016-12-31T23:59:60Z", Some(Moment::At(1_483_228_799_999)));
         for bad in ["", "x", "5-", "-5", "5-6-7", "15", "m", "15y", "1.5h", "99999999999999999d"] {
             check(bad, if bad == "15" { Some(Moment::Id(15, None)) } else { None });
         }
@@ -222,6 +168,19 @@ mod tests {
         check("4s", "6000-0", "6000-18446744073709551615");
         check("1h", "0-0", "0-18446744073709551615");
         check("-", "0-0", "0-0");
+    }
+
+    #[test]
+    fn a_time_may_be_given_in_milliseconds() {
+        let check = |text: &str, expect: Option<u64>| {
+            assert_eq!(moment_ms(text).ok(), expect, "{text}");
+        };
+        check("0", Some(0));
+        check("4102444800000", Some(4_102_444_800_000));
+        check("2100-01-01T00:00:00Z", Some(4_102_444_800_000));
+        check("-1", None);
+        check("15m", None);
+        check("1-1", None);
     }
 
     #[test]

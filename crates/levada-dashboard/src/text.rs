@@ -1,5 +1,16 @@
 //! Bytes, times and numbers as people read them.
 
+use std::num::NonZeroU8;
+
+use time::format_description::well_known::Iso8601;
+use time::format_description::well_known::iso8601::{
+    Config, EncodedConfig, FormattedComponents, TimePrecision,
+};
+use time::{OffsetDateTime, PrimitiveDateTime};
+
+/// Nanoseconds of a millisecond.
+const NANOSECONDS: i128 = 1_000_000;
+
 /// Bytes as text: what could steer or reorder what stands around it is escaped; line breaks and
 /// tabs stay. What is no text is shown with its bytes escaped. Templates escape markup.
 pub(crate) fn shown(bytes: &[u8]) -> String {
@@ -35,65 +46,31 @@ pub(crate) fn beginning(bytes: &[u8], max: usize) -> (String, usize) {
     (shown(begin), bytes.len() - begin.len())
 }
 
-/// A time in milliseconds since 1970, in UTC, as `2026-11-21 20:05:01.123`.
+/// Three digits behind the seconds, and no zone.
+const MILLISECONDS: EncodedConfig = Config::DEFAULT
+    .set_formatted_components(FormattedComponents::DateTime)
+    .set_time_precision(TimePrecision::Second { decimal_digits: NonZeroU8::new(3) })
+    .encode();
+
+/// A time in milliseconds since 1970, in UTC, as `2026-11-21 20:05:01.123`; nothing for years of
+/// more than four digits.
 pub(crate) fn time(ms: i64) -> String {
-    let (days, rest) = (ms.div_euclid(86_400_000), ms.rem_euclid(86_400_000));
-    let (year, month, day) = civil(days);
-    let (hours, minutes) = (rest / 3_600_000, rest / 60_000 % 60);
-    let (seconds, ms) = (rest / 1_000 % 60, rest % 1_000);
-    format!("{year:04}-{month:02}-{day:02} {hours:02}:{minutes:02}:{seconds:02}.{ms:03}")
+    let time = OffsetDateTime::from_unix_timestamp_nanos(i128::from(ms) * NANOSECONDS);
+    let text = time.ok().and_then(|time| time.format(&Iso8601::<MILLISECONDS>).ok());
+    text.unwrap_or_default().replace('T', " ")
 }
 
-/// The time in an id.
+/// The time in an id; ids of years with five digits are made up, and have none.
 pub(crate) fn time_of_id(id: &str) -> String {
-    match id.split('-').next().and_then(|ms| ms.parse().ok()) {
-        // Years of five digits are ids that somebody made up.
-        Some(ms) if ms < 253_402_300_800_000 => time(ms),
-        _ => String::new(),
-    }
+    id.split('-').next().and_then(|ms| ms.parse().ok()).map(time).unwrap_or_default()
 }
 
 /// Milliseconds since 1970 of `2026-11-21T20:05`, with or without seconds and their parts, in UTC.
 pub(crate) fn parse_time(text: &str) -> Option<i64> {
-    let (date, clock) = text.trim().trim_end_matches('Z').split_once(['T', ' '])?;
-    let mut date = date.splitn(3, '-').map(|part| part.parse::<i64>().ok());
-    let (year, month, day) = (date.next()??, date.next()??, date.next()??);
-    let (clock, part) = clock.split_once('.').unwrap_or((clock, "0"));
-    let mut clock = clock.splitn(3, ':').map(|part| part.parse::<i64>().ok());
-    let (hours, minutes) = (clock.next()??, clock.next()??);
-    let seconds = clock.next().unwrap_or(Some(0))?;
-    let ms: i64 = format!("{part:0<3}").get(..3)?.parse().ok()?;
-    let fits = (1970..=9999).contains(&year)
-        && (1..=12).contains(&month)
-        && (1..=31).contains(&day)
-        && (0..24).contains(&hours)
-        && (0..60).contains(&minutes)
-        && (0..60).contains(&seconds);
-    fits.then(|| {
-        let minutes = (days(year, month, day) * 24 + hours) * 60 + minutes;
-        (minutes * 60 + seconds) * 1_000 + ms
-    })
-}
-
-/// Days since 1970 of a date, and back: years begin in March, so that the leap day is the last.
-fn days(year: i64, month: i64, day: i64) -> i64 {
-    let year = if month <= 2 { year - 1 } else { year };
-    let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    year * 365 + year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400) + of_year
-        - 719_468
-}
-
-fn civil(days: i64) -> (i64, i64, i64) {
-    let days = days + 719_468;
-    let era = days.div_euclid(146_097);
-    let of_era = days.rem_euclid(146_097);
-    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
-    (year, month, day)
+    let text = text.trim().trim_end_matches('Z').replace(' ', "T");
+    let time = PrimitiveDateTime::parse(&text, &Iso8601::PARSING).ok()?.assume_utc();
+    let ms = i64::try_from(time.unix_timestamp_nanos().div_euclid(NANOSECONDS)).ok()?;
+    (ms >= 0).then_some(ms)
 }
 
 /// A time span in its two largest units.

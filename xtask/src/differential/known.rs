@@ -40,10 +40,12 @@ pub(crate) const KNOWN: &[Known] = &[
     },
     Known {
         name: "help",
-        why: "OBJECT HELP says the same in other words",
+        why: "OBJECT HELP says the same in other words, and XGROUP HELP names our subcommands, too",
         ends: false,
         is_for: |_| true,
-        matches: |step, _, _| step.lower(0) == b"object" && step.lower(1) == b"help",
+        matches: |step, _, _| {
+            [&b"object"[..], b"xgroup"].contains(&&*step.lower(0)) && step.lower(1) == b"help"
+        },
     },
     Known {
         name: "encoding",

@@ -12,9 +12,6 @@ use super::page;
 
 /// The file of chapters.
 const SUMMARY: &str = "docs/SUMMARY.md";
-/// Pages whose blocks for a shell need not say why they are not run: each subcommand has tests of
-/// its own, and so have the metrics.
-const UNEXPLAINED: [&str; 2] = ["docs/operate/cli.md", "docs/operate/metrics.md"];
 
 /// Languages whose examples compile because they stand word for word, but for the indent, in files
 /// that do, and those files.
@@ -34,7 +31,7 @@ pub fn check(root: &Path) -> Result<()> {
     let mut wrong = complaints(&texts, &exists);
     for (page, text) in &texts {
         let is_of_guide = page.starts_with("docs/") || page == "README.md";
-        if is_of_guide && !UNEXPLAINED.contains(&page.as_str()) {
+        if is_of_guide {
             wrong.extend(page::unexplained(page, text));
         }
         for (language, files) in COMPILED.iter().filter(|_| is_of_guide) {

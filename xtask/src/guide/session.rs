@@ -29,7 +29,7 @@ const ATTEMPTS_MAX: u32 = 3;
 
 /// `levada serve` goes on behind the command that started it, and begins when the one before has
 /// let go of data and port: a process that was killed loses its program before its files, and those
-/// go with the last of its threads. `import` and `export` go to port 6379 where they are not told.
+/// go with the last of its threads.
 const LEVADA: &str = r#"#!/bin/sh
 has_ended() {
     [ ! -d "/proc/$1" ] && return
@@ -42,11 +42,6 @@ if [ "$1" = serve ]; then
     echo $$ > "$GUIDE/pid"
     exec "$GUIDE_LEVADA" "$@" >> "$GUIDE/log" 2>&1
 fi
-case "$1 $*" in
-    "import "*" --to "* | "export "*" --from "*) ;;
-    "import "*) set -- "$@" --to "$LEVADA_URL" ;;
-    "export "*) set -- "$@" --from "$LEVADA_URL" ;;
-esac
 echo $$ >> "$GUIDE/others"
 if [ "$1" = dashboard ]; then
     exec "$GUIDE_LEVADA" "$@" >> "$GUIDE/log" 2>&1

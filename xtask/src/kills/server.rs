@@ -112,10 +112,10 @@ impl Kind {
     pub(crate) fn program(self, profile: &str) -> Result<PathBuf> {
         match self {
             Self::Peer(program, _) => program.path(),
-            Self::Levada => workspace::build_levada(profile, &[]),
+            Self::Levada => workspace::build_levada(profile, None, &[]),
             Self::Null => {
                 // The next build of the real one takes the place of this one.
-                let built = workspace::build_levada(profile, &["--features", "null"])?;
+                let built = workspace::build_levada(profile, None, &["--features", "null"])?;
                 let kept = built.with_file_name("levada-null");
                 // Renamed, as the one that is there may be running.
                 let fresh = built.with_file_name(format!("levada-null-{}", std::process::id()));

@@ -3,15 +3,15 @@
 
 use std::fs;
 use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::parts::{Parts, VERSION, output};
-use super::{KINDS, make, manifests};
+use super::parts::{VERSION, output};
+use super::{Batch, KINDS, container, make, manifests, schemas, systemd};
 use crate::ci::{self, Outcome};
 use crate::peer::Peer;
 use crate::{peers, workspace};
@@ -21,10 +21,10 @@ const ANSWER_MAX: Duration = Duration::from_secs(30);
 /// What may lack under `CI=true` too: the image of Debian that CI runs in is one without systemd.
 const MAY_LACK: [&str; 1] = ["systemd-analyze"];
 
-/// Checks packages of every kind that were made of these parts.
-pub(super) fn run(parts: &Parts, made: &[PathBuf]) -> Result<Outcome> {
+/// Checks packages of every kind that were made of these batches.
+pub(super) fn run(batches: &[Batch], made: &[PathBuf]) -> Result<Outcome> {
     let work = stage::Directory::new("levada-installed")?;
-    let again = make(parts, &KINDS, &work.path().join("again"))?;
+    let again = make(batches, &work.path().join("again"))?;
     same_bytes(made, &again)?;
     let find = |end: &str| -> Result<&Path> {
         let is_meant = |path: &&PathBuf| path.to_string_lossy().ends_with(end);
@@ -33,11 +33,26 @@ pub(super) fn run(parts: &Parts, made: &[PathBuf]) -> Result<Outcome> {
     let mut lacking = Vec::new();
     let root = debian(find(".deb")?, &work.path().join("deb"))?;
     manifests::check(&root.join("usr/bin/levada"))?;
+    if let Outcome::Skipped(why) = schemas::check()? {
+        println!("SKIPPED: the schemas of Kubernetes: {why}");
+        lacking.push("kubernetes-validate");
+    }
     unit(&root, &mut lacking)?;
     scripts(&root, &mut lacking)?;
+    if let Outcome::Skipped(why) = systemd::check(find(".deb")?)? {
+        println!("SKIPPED: the service under systemd: {why}");
+    }
     wheel(find(".whl")?, &work.path().join("venv"), &mut lacking)?;
     npm(find(".tgz")?, &work.path().join("npm"), &mut lacking)?;
-    installer(find(".tar.gz")?, &work.path().join("tar"))?;
+    let unpacked = installer(find(".tar.gz")?, &work.path().join("tar"))?;
+    let is_static = |batch: &Batch| workspace::is_static(&batch.parts.target);
+    let container = match batches.iter().any(is_static) {
+        true => container::check(&unpacked)?,
+        false => Outcome::Skipped("there is no static binary".to_owned()),
+    };
+    if let Outcome::Skipped(why) = container {
+        println!("SKIPPED: the container: {why}");
+    }
     work.remove()?;
     lacking.iter().for_each(|program| println!("SKIPPED: {program} is not installed"));
     match lacking.iter().find(|program| !MAY_LACK.contains(program)) {
@@ -56,7 +71,7 @@ fn has(program: &'static str, lacking: &mut Vec<&'static str>) -> bool {
 }
 
 fn same_bytes(made: &[PathBuf], again: &[PathBuf]) -> Result<()> {
-    ensure!(made.len() == KINDS.len() && again.len() == KINDS.len(), "{made:?}, {again:?}");
+    ensure!(made.len() >= KINDS.len() && again.len() == made.len(), "{made:?}, {again:?}");
     for (one, other) in made.iter().zip(again) {
         ensure!(one.file_name() == other.file_name(), "{} is no pair", one.display());
         let is_same = fs::read(one)? == fs::read(other)?;
@@ -149,8 +164,8 @@ fn npm(package: &Path, prefix: &Path, lacking: &mut Vec<&'static str>) -> Result
     serves("npm", &prefix.join("node_modules/.bin/levada"))
 }
 
-/// The installer puts into place what has its sum, and nothing else.
-fn installer(package: &Path, place: &Path) -> Result<()> {
+/// The installer puts into place what has its sum, and nothing else. Answers the program.
+fn installer(package: &Path, place: &Path) -> Result<PathBuf> {
     let (from, to) = (place.join("from"), place.join("to"));
     fs::create_dir_all(&from)?;
     let name = package.file_name().context("a file")?.to_string_lossy().into_owned();
@@ -167,7 +182,8 @@ fn installer(package: &Path, place: &Path) -> Result<()> {
     };
     let said = install(&to)?;
     ensure!(said.status.success(), "install.sh: {}", String::from_utf8_lossy(&said.stderr));
-    serves("tar", &to.join("bin/levada"))?;
+    let levada = to.join("bin/levada");
+    serves("tar", &levada)?;
     let mut bytes = fs::read(from.join(&name))?;
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
@@ -175,27 +191,34 @@ fn installer(package: &Path, place: &Path) -> Result<()> {
     let other = place.join("other");
     ensure!(!install(&other)?.status.success(), "install.sh takes an archive that was changed");
     ensure!(!other.exists(), "install.sh leaves something of an archive that was changed");
-    Ok(())
+    Ok(levada)
 }
 
-/// Starts the levada that was installed, appends an entry to it, and reads it back.
+/// Starts the levada that was installed, and uses it.
 fn serves(kind: &str, levada: &Path) -> Result<()> {
     let said = output(Command::new(levada).arg("--version"))?;
     let said = String::from_utf8_lossy(&said).trim().to_owned();
     ensure!(said == format!("levada {VERSION}"), "{kind}: {said}");
     let peer = Peer::program(levada).with_context(|| format!("{kind}: {}", levada.display()))?;
-    let mut stream = TcpStream::connect(peer.address)?;
+    answers(kind, peer.address, &[])?;
+    println!("{kind}: installed, serves");
+    Ok(())
+}
+
+/// Says what is to be said first, appends an entry to a server, and reads it back.
+pub(super) fn answers(kind: &str, address: SocketAddr, first: &[(&str, &str)]) -> Result<()> {
+    let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(ANSWER_MAX))?;
-    for (request, expect) in [
+    let use_it = [
         ("XADD installed 1-1 by package", "$3\r\n1-1\r\n"),
         ("XRANGE installed - +", "*1\r\n*2\r\n$3\r\n1-1\r\n*2\r\n$2\r\nby\r\n$7\r\npackage\r\n"),
-    ] {
+    ];
+    for (request, expect) in first.iter().chain(&use_it) {
         write!(stream, "{request}\r\n")?;
         let mut answer = vec![0; expect.len()];
         stream.read_exact(&mut answer).with_context(|| format!("{kind}: {request}"))?;
         let answer = String::from_utf8_lossy(&answer).into_owned();
-        ensure!(answer == expect, "{kind}: {request} answers {answer:?}");
+        ensure!(answer == *expect, "{kind}: {request} answers {answer:?}");
     }
-    println!("{kind}: installed, serves");
     Ok(())
 }

@@ -60,9 +60,12 @@ impl Parts {
         };
         let completions = ["bash", "zsh", "fish"].map(complete);
         let binary = stripped(binary, &work.path().join("stripped"))?;
+        let asks = interpreter(&binary);
+        let is_meant = asks.is_none() == workspace::is_static(&target);
+        ensure!(is_meant, "a binary for {target} that asks for {asks:?}");
         work.remove()?;
         Ok(Self {
-            glibc: newest_glibc(&binary),
+            glibc: asks.and_then(|_| newest_glibc(&binary)),
             epoch: epoch()?,
             man,
             completions: completions.into_iter().collect::<Result<_>>()?,
@@ -105,7 +108,7 @@ pub(super) fn output(command: &mut Command) -> Result<Vec<u8>> {
 }
 
 /// The machine that rustc builds for by itself.
-fn host() -> Result<String> {
+pub(super) fn host() -> Result<String> {
     let said = output(Command::new("rustc").args(["--version", "--verbose"]))?;
     let said = String::from_utf8_lossy(&said).into_owned();
     let line = said.lines().find_map(|line| line.strip_prefix("host: "));
@@ -138,6 +141,23 @@ fn stripped(binary: &Path, to: &Path) -> Result<Vec<u8>> {
     Ok(fs::read(to)?)
 }
 
+/// The dynamic linker that a binary asks for (`PT_INTERP` of ELF with 64 bits); `None` if it is
+/// static, and needs no library of the system.
+fn interpreter(binary: &[u8]) -> Option<String> {
+    const PT_INTERP: u64 = 3;
+    let number = |at: usize, bytes: usize| -> Option<u64> {
+        let field = binary.get(at..at + bytes)?;
+        Some(field.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte)))
+    };
+    let place = |at: usize| -> Option<usize> { number(at, 8)?.try_into().ok() };
+    let (table, size, count) = (place(0x20)?, number(0x36, 2)?, number(0x38, 2)?);
+    let mut heads = (0..count).map(|nth| table + usize::try_from(nth * size).unwrap_or(usize::MAX));
+    let head = heads.find(|head| number(*head, 4) == Some(PT_INTERP))?;
+    let (begin, length) = (place(head + 8)?, place(head + 0x20)?);
+    let path = binary.get(begin..begin + length)?;
+    Some(String::from_utf8_lossy(path).trim_end_matches('\0').to_owned())
+}
+
 /// The highest `GLIBC_2.x` that stands anywhere in a binary. What asks for it stands among the
 /// names of the dynamic linker; one that merely is mentioned makes the answer safe, not wrong.
 fn newest_glibc(binary: &[u8]) -> Option<(u32, u32)> {
@@ -154,6 +174,16 @@ fn newest_glibc(binary: &[u8]) -> Option<(u32, u32)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_binary_asks_for_is_found() {
+        // This test is for the machine that it is built on, as programs are by themselves.
+        let this = fs::read(std::env::current_exe().unwrap()).unwrap();
+        let asks = interpreter(&this).unwrap();
+        assert!(asks.starts_with("/lib") && asks.contains("ld-linux"), "{asks}");
+        assert_eq!(interpreter(&this[..0x40]), None);
+        assert_eq!(interpreter(b""), None);
+    }
 
     #[test]
     fn the_newest_glibc_is_found() {

@@ -12,7 +12,7 @@ pub(crate) struct Bench {
     /// What to measure; without it all cases.
     #[arg(value_enum)]
     pub(crate) cases: Vec<Case>,
-    /// The server, as redis://HOST:PORT.
+    /// The server, as redis://HOST:PORT; it is emptied, and so `LEVADA_URL` does not name it.
     #[arg(long, default_value = "redis://127.0.0.1:6379")]
     pub(crate) url: String,
     /// Yes, everything on that server may go: every case begins with FLUSHALL.

@@ -43,6 +43,45 @@ fn every_metric_that_is_asked_for_exists() {
     assert!(!exists("levada_group_lags") && !exists("levada_commit_seconds"), "the test can fail");
 }
 
+/// Metrics that are neither on a panel nor in an alert: who looks for a cause asks for them.
+const NOT_SHOWN: [&str; 22] = [
+    "levada_recovery_batches",
+    "levada_clients_max",
+    "levada_clients_buffer_bytes",
+    "levada_connections_total",
+    "levada_commands_failed_total",
+    "levada_batch_request_bytes_total",
+    "levada_batches_waiting",
+    "levada_checkpoints_total",
+    "levada_changes_since_checkpoint",
+    "levada_disk_reserve_bytes",
+    "levada_scrub_blocks_total",
+    "levada_scrub_passes_total",
+    "levada_cache_bytes",
+    "levada_keys",
+    "levada_strings_bytes",
+    "levada_expired_keys_total",
+    "levada_evicted_keys_total",
+    "levada_streams",
+    "levada_streams_told",
+    "levada_stream_groups",
+    "levada_stream_released_unread_total",
+    "levada_group_consumers",
+];
+
+#[test]
+fn every_metric_is_shown_or_said_not_to_be() {
+    let texts = ["deploy/prometheus/alerts.yml", "deploy/grafana/levada.json"].map(read);
+    let asked: BTreeSet<_> = texts.iter().flat_map(|text| names(text)).collect();
+    let is_asked = |name: &str| {
+        let parts = ["", "_bucket", "_sum", "_count"];
+        parts.iter().any(|part| asked.contains(&*format!("{name}{part}")))
+    };
+    let told = METRICS.iter().map(|metric| metric.name);
+    let not_shown: Vec<_> = told.filter(|name| !is_asked(name)).collect();
+    assert_eq!(not_shown, NOT_SHOWN, "on a panel, in an alert, or in the list");
+}
+
 #[test]
 fn every_metric_has_its_line_in_the_guide() {
     let page = read("docs/operate/metrics.md");

@@ -2,7 +2,7 @@
 
 use std::process::{Command, Output};
 
-use crate::rig::Server;
+use crate::rig::{Server, ask};
 
 fn janitor(server: &Server, more: &[&str]) -> Output {
     let url = format!("redis://127.0.0.1:{}", server.port);
@@ -52,4 +52,23 @@ fn what_is_acknowledged_goes_and_thresholds_are_told() {
         .output()
         .expect("levada starts");
     assert_eq!(nowhere.status.code(), Some(2));
+}
+
+#[test]
+fn what_is_scheduled_alerts_nobody() {
+    let server = Server::levada();
+    let mut connection = server.connect();
+    ask(&mut connection, "XGROUP CREATE orders g $ MKSTREAM");
+    ask(&mut connection, "XSCHED ADD orders AT 4102444800000 act greet");
+    let quiet = janitor(&server, &[]);
+    assert_eq!((quiet.status.code(), &report(&quiet)["stream"]), (Some(0), &"orders".into()));
+    // Who asks for it by its name has a reason.
+    let named = janitor(&server, &["--stream", "{orders}:sched"]);
+    assert_eq!(report(&named)["stream"], "{orders}:sched");
+    // What only looks like one in a Redis is a stream like any other.
+    let Some(redis) = Server::redis() else {
+        return;
+    };
+    ask(&mut redis.connect(), "XADD {orders}:sched 1-1 f v");
+    assert_eq!(report(&janitor(&redis, &[]))["stream"], "{orders}:sched");
 }

@@ -1,7 +1,8 @@
 //! What operators run: `lag`, `tail`, `dlq`, `config --json`, colour, completions and pages. The
 //! first three on Levada and on a Redis.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpListener;
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
@@ -42,6 +43,38 @@ fn lag_is_told_and_thresholds_are_exit_codes() {
     }
     levada(&["lag", "--url", "redis://127.0.0.1:1"], 1);
     levada(&["lag", "--fail-above", "x"], 2);
+}
+
+/// Answers one connection as a Redis whose clock stands at 61 seconds after 1970, and which has a
+/// stream with an entry of its first second.
+fn answer_as_of_1970(listener: &TcpListener) {
+    let (mut stream, _) = listener.accept().expect("levada connects");
+    let mut input = BufReader::new(stream.try_clone().expect("a second handle")).lines();
+    let mut line = move || input.next().transpose().expect("text");
+    while let Some(header) = line() {
+        let count: usize = header.trim_start_matches('*').parse().expect("a request");
+        let words: Vec<_> = (0..count).map(|_| line().and_then(|_| line())).collect();
+        let answer = match words[0].as_deref().expect("a command") {
+            "SCAN" => "*2\r\n$1\r\n0\r\n*1\r\n$1\r\ns\r\n",
+            "XINFO" => "*1\r\n*4\r\n+name\r\n$1\r\ng\r\n+last-delivered-id\r\n$3\r\n0-0\r\n",
+            "XLAG" => "-ERR unknown command 'XLAG'\r\n",
+            "XRANGE" => "*1\r\n*2\r\n$6\r\n1000-0\r\n*2\r\n$1\r\nf\r\n$1\r\nv\r\n",
+            "XPENDING" => "*0\r\n",
+            "TIME" => "*2\r\n$2\r\n61\r\n$1\r\n0\r\n",
+            _ => "+OK\r\n",
+        };
+        stream.write_all(answer.as_bytes()).expect("levada reads");
+    }
+}
+
+#[test]
+fn ages_are_told_by_the_clock_of_the_server() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let url = format!("redis://{}", listener.local_addr().expect("bound"));
+    let server = std::thread::spawn(move || answer_as_of_1970(&listener));
+    let rows = objects(&["lag", "--json", "--url", &url], 0);
+    assert_eq!(rows[0]["oldest_undelivered_ms"], 60_000, "{rows:?}");
+    server.join().expect("it answered all");
 }
 
 #[test]

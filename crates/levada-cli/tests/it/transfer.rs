@@ -1,5 +1,7 @@
 //! What is carried, what is refused, what survives being killed.
 
+use std::process::Command;
+
 use crate::fill::{Random, fill};
 use crate::rig::{Server, ask, import, import_killed, levada, state, transfer};
 
@@ -25,6 +27,23 @@ fn random_streams_come_over_and_back() {
         let said = import(&source, &ours, &[], 0);
         assert!(said.contains(&format!("({} present)", before.len())), "{said}");
     }
+}
+
+#[test]
+fn both_faces_know_our_server_by_the_environment() {
+    let (there, ours) = (Server::levada(), Server::levada());
+    ask(&mut there.connect(), "XADD s 1-1 f v");
+    let run = |arguments: &[&str]| {
+        let mut levada = Command::new(env!("CARGO_BIN_EXE_levada"));
+        let output = levada.args(arguments).env("LEVADA_URL", ours.url()).output();
+        let output = output.expect("levada runs");
+        assert!(output.status.success(), "{output:?}");
+    };
+    run(&["import", "--from", &there.url()]);
+    assert_eq!(state(&ours, true), state(&there, true));
+    ask(&mut ours.connect(), "XADD more 1-1 f v");
+    run(&["export", "--to", &there.url()]);
+    assert_eq!(state(&there, true), state(&ours, true));
 }
 
 #[test]

@@ -183,7 +183,7 @@ pub const TABLE: &[Metric] = &[
     of_group(gauge("levada_group_dead_letters_blocked", "Entries that cannot be moved there.")),
     of_group(counter(
         "levada_group_dropped_total",
-        "Entries dropped after their last delivery, without a dead letter.",
+        "Entries that a limit with ON-LIMIT TRIM removed before the group had acknowledged them.",
     )),
     of_group(counter(
         "levada_group_released_unread_total",

@@ -53,6 +53,7 @@ TRACKING: Redis' unknown-command error. See docs/adr/0006.
   are pending, past entries of which none was to be claimed or reported; what a call claims and
   reports is the same.
 - A write whose sync failed gets no reply: its connection is closed, and the server ends.
+- `XGROUP HELP` names our subcommands among Redis' own.
 - An entry or string is at most 16 MiB; one XREADGROUP hands out at most a million entries of one
   stream, with or without COUNT.
 ";

@@ -4,6 +4,7 @@
 //! - `session`: who may do what, and how connections end
 //! - `blocking`: readers that wait
 //! - `channels`: messages and who listens
+//! - `help`: that HELP names every subcommand
 //! - `life`: starts, ends, restarts
 
 mod blocking;
@@ -12,6 +13,7 @@ mod channels;
 mod compat;
 mod cve;
 mod encrypted;
+mod help;
 mod life;
 mod limits;
 mod metrics;
