@@ -162,8 +162,9 @@ impl Machine {
         }
     }
 
-    /// Streams whose tails, sealed, bring those of all down to so many bytes: those that have rested
-    /// longest, the longest last. Looks at every key, so it is for when a budget is exceeded.
+    /// Streams whose tails, sealed, bring those of all down to so many bytes: those that have
+    /// rested longest, the longest last. Looks at every key, so it is for when a budget is
+    /// exceeded.
     pub fn rested_tails(&self, bytes: u64) -> Vec<KeyNumber> {
         let tail = |key: KeyNumber| {
             let bytes = self.tail_bytes_of(key);

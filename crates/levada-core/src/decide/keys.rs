@@ -76,17 +76,14 @@ pub(super) fn decide<'a>(context: Context<'_>, command: &Command<'a>) -> Decided
     }
 }
 
-/// Keys that are over are removed a bounded number a turn, and not while the disk is full: what shows
-/// the whole keyspace leaves them out by itself.
+/// Keys that are over are removed a bounded number a turn, and not while the disk is full: what
+/// shows the whole keyspace leaves them out by itself.
 fn is_over(context: Context<'_>, key: KeyNumber) -> bool {
     let expires_at_ms = context.machine.keys.get(key).and_then(|object| object.expires_at_ms);
     expires_at_ms.is_some_and(|at_ms| at_ms < context.now_ms)
 }
 
-fn present<'a>(
-    context: Context<'a>,
-    database: u8,
-) -> impl Iterator<Item = (KeyNumber, &'a Name)> + 'a {
+fn present(context: Context<'_>, database: u8) -> impl Iterator<Item = (KeyNumber, &Name)> {
     let all = context.machine.keys.iter_from(database, KeyNumber(0));
     all.filter(move |(key, _)| !is_over(context, *key))
 }

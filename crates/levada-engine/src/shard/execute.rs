@@ -325,8 +325,9 @@ impl<S: Store> Shard<S> {
         }
     }
 
-    /// Seals tails beyond their budget, down to three quarters of it, so that it is seldom done: of
-    /// many streams some a turn, so that nobody waits for all of them, unless producers outrun that.
+    /// Seals tails beyond their budget, down to three quarters of it, so that it is seldom done:
+    /// of many streams some a turn, so that nobody waits for all of them, unless producers outrun
+    /// that.
     pub(super) fn keep_tail_budget(&mut self) {
         const TURN_BYTES: u64 = 1 << 20;
         if self.is_full() {

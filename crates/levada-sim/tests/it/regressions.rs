@@ -314,8 +314,8 @@ fn what_is_written_is_not_evicted_for_it() {
     assert_eq!(run(&Command::Mset(mset)), Err(Error::OutOfMemory));
 }
 
-/// Keys that are over were shown until they were removed, which a full disk puts off, and which takes
-/// turns where they are many.
+/// Keys that are over were shown until they were removed, which a full disk puts off, and which
+/// takes turns where they are many.
 #[test]
 fn what_shows_all_keys_leaves_out_what_is_over_before_it_is_removed() {
     let store = Recording::with_delay(0);

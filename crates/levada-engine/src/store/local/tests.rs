@@ -614,7 +614,7 @@ fn what_takes_long_to_sync_is_synced_by_others() {
     for (batches, at_once) in [(3, true), (4, false)] {
         let (mut store, _) = LocalStore::open(CrashDisk::new(1), settings.clone()).expect("empty");
         for _ in 0..batches {
-            store.commit(1, &[0; 64 << 10], Urgency::Written).expect("a sound disk");
+            store.commit(1, &vec![0; 64 << 10], Urgency::Written).expect("a sound disk");
         }
         let end = store.commit(1, &[], Urgency::Durable).expect("a sound disk");
         assert_eq!(store.durable() == end, at_once, "{batches} batches");
