@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
-use levada_server::{AuthClients, Fault, Policies, TlsSettings};
+use levada_server::{AuthClients, AuthClientsUser, Fault, Policies, TlsSettings};
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -40,6 +40,10 @@ pub(crate) struct Given {
     /// Whether clients must show a certificate: yes, no, optional. [default: yes]
     #[arg(long, env = "LEVADA_TLS_AUTH_CLIENTS", value_name = "WORD")]
     tls_auth_clients: Option<String>,
+    /// Whom a client is that shows a certificate: CN, the user of its common name if there is one;
+    /// off, whom AUTH says. [default: off]
+    #[arg(long, env = "LEVADA_TLS_AUTH_CLIENTS_USER", value_name = "WORD")]
+    tls_auth_clients_user: Option<String>,
     /// Port for HTTP: the dashboard, /metrics, /livez and /readyz; 0 for none. [default: 0]
     #[arg(long, env = "LEVADA_HTTP_PORT", value_name = "PORT")]
     http_port: Option<u16>,
@@ -131,6 +135,8 @@ pub(crate) struct Settings {
     pub(crate) tls_ca_cert_file: PathBuf,
     /// As written; see [`Settings::tls`].
     tls_auth_clients: String,
+    /// As written; see [`Settings::tls`].
+    tls_auth_clients_user: String,
     pub(crate) http_port: u16,
     pub(crate) http_bind: IpAddr,
     pub(crate) http_names: Vec<String>,
@@ -179,6 +185,7 @@ impl Default for Settings {
             tls_key_file: PathBuf::new(),
             tls_ca_cert_file: PathBuf::new(),
             tls_auth_clients: AuthClients::default().word().to_owned(),
+            tls_auth_clients_user: AuthClientsUser::default().word().to_owned(),
             http_port: 0,
             http_bind: IpAddr::from([127, 0, 0, 1]),
             http_names: Vec::new(),
@@ -242,6 +249,7 @@ impl Given {
         put(&mut settings.tls_key_file, self.tls_key_file);
         put(&mut settings.tls_ca_cert_file, self.tls_ca_cert_file);
         put(&mut settings.tls_auth_clients, self.tls_auth_clients);
+        put(&mut settings.tls_auth_clients_user, self.tls_auth_clients_user);
         put(&mut settings.http_port, self.http_port);
         put(&mut settings.http_bind, self.http_bind);
         put(&mut settings.http_names, self.http_names);
@@ -324,7 +332,7 @@ impl Settings {
 
     /// TLS as the server takes it: one listener for each address, if there is a port for it.
     pub(crate) fn tls(&self) -> Result<TlsSettings> {
-        let word = &self.tls_auth_clients;
+        let (word, user) = (&self.tls_auth_clients, &self.tls_auth_clients_user);
         Ok(TlsSettings {
             listeners: if self.tls_port == 0 { 0 } else { self.bind.len() },
             cert_file: self.tls_cert_file.clone(),
@@ -332,6 +340,9 @@ impl Settings {
             ca_cert_file: self.tls_ca_cert_file.clone(),
             auth_clients: AuthClients::parse(word).with_context(|| {
                 format!("tls-auth-clients is {word}: it must be yes, no or optional")
+            })?,
+            auth_clients_user: AuthClientsUser::parse(user).with_context(|| {
+                format!("tls-auth-clients-user is {user}: it must be CN or off")
             })?,
         })
     }
@@ -554,12 +565,15 @@ impl Settings {
              # Certificates in PEM with which those of clients are signed.\n\
              tls-ca-cert-file = {}\n\n\
              # Whether clients must show a certificate: yes, no, optional.\n\
-             tls-auth-clients = {}\n",
+             tls-auth-clients = {}\n\n\
+             # Whom a client is that shows one: CN, the user of its common name; off, whom AUTH \
+             says.\ntls-auth-clients-user = {}\n",
             self.tls_port,
             file(&self.tls_cert_file),
             file(&self.tls_key_file),
             file(&self.tls_ca_cert_file),
-            quoted(&self.tls_auth_clients)
+            quoted(&self.tls_auth_clients),
+            quoted(&self.tls_auth_clients_user)
         )?;
         writeln!(
             f,

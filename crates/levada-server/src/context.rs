@@ -8,7 +8,7 @@ use levada_engine::clock::Clock;
 use levada_resp::Writer;
 use rustls::ServerConfig;
 
-use crate::acl::Acl;
+use crate::acl::{Acl, UserNumber};
 use crate::client_limits::ClientLimits;
 use crate::config::Config;
 use crate::connection::Connections;
@@ -130,6 +130,12 @@ impl State {
     /// Whether nobody else than this machine may be served without a password.
     pub(crate) fn is_protected(&self) -> bool {
         self.exposed && self.config.get("protected-mode") == "yes"
+    }
+
+    /// A connection is a user from now on, who was asked for a password or vouched for.
+    pub(crate) fn log_in(&mut self, session: &mut Session, user: UserNumber) {
+        session.authenticated = true;
+        session.user = user;
     }
 
     /// The users of the settings or of their file. An error says what is wrong with them.

@@ -157,6 +157,11 @@ impl Acl {
         user.admits(password).then_some(number).flatten()
     }
 
+    /// The user of this name whom somebody else vouches for, as long as it may come in at all.
+    pub(crate) fn vouched(&self, name: &[u8]) -> Option<UserNumber> {
+        self.find(name).filter(|number| self.user(*number).is_some_and(|user| user.enabled))
+    }
+
     /// Whether a user may run a request. Nobody may who was removed.
     pub(crate) fn check(&self, number: UserNumber, wish: &Wish<'_>) -> Result<(), Denied> {
         let denied = Denied { reason: Reason::Command, at: 0 };

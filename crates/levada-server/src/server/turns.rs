@@ -85,9 +85,13 @@ impl Server {
             if connection.input.capacity() == 0 {
                 connection.input = self.buffers.pop().unwrap_or_default();
             }
+            let was_greeting = connection.stream.is_handshaking();
             match connection.read(&mut self.scratch, now) {
                 Ok(count) => self.state.stats.bytes_in += count as u64,
                 Err(error) => self.note_read_error(&mut connection, &error),
+            }
+            if was_greeting && !connection.stream.is_handshaking() {
+                self.introduce(&mut connection, now);
             }
         }
         connection.out.lend_buffer(&mut self.buffers);

@@ -4,10 +4,12 @@
 //! - `session`: who may do what, and how connections end
 //! - `blocking`: readers that wait
 //! - `channels`: messages and who listens
+//! - `encrypted`, `certified`: TLS, and whom a certificate stands for
 //! - `life`: starts, ends, restarts
 
 mod blocking;
 mod bounds;
+mod certified;
 mod channels;
 mod compat;
 mod cve;
