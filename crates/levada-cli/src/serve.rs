@@ -86,6 +86,8 @@ fn serve(settings: &Settings, log: Log) -> Result<()> {
         metrics_streams_max: settings.metrics_streams,
         clients_bytes_max: settings.maxmemory_clients()?,
         clients_max: settings.maxclients,
+        clients_per_address_max: settings.maxclients_per_address,
+        clients_per_user_max: settings.maxclients_per_user,
         connections_max,
         idmp_duration_s: settings.stream_idmp_duration,
         idmp_iids_max: settings.stream_idmp_maxsize,

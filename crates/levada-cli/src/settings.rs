@@ -75,6 +75,12 @@ pub(crate) struct Given {
     /// Connections at once. [default: 10000]
     #[arg(long, env = "LEVADA_MAXCLIENTS", value_name = "COUNT")]
     maxclients: Option<u64>,
+    /// Connections at once from one address; 0 for no bound. [default: 0]
+    #[arg(long, env = "LEVADA_MAXCLIENTS_PER_ADDRESS", value_name = "COUNT")]
+    maxclients_per_address: Option<u64>,
+    /// Connections at once that are logged in as one user; 0 for no bound. [default: 0]
+    #[arg(long, env = "LEVADA_MAXCLIENTS_PER_USER", value_name = "COUNT")]
+    maxclients_per_user: Option<u64>,
     /// Memory for the buffers of all connections: behind it those go that take most; 0 for no
     /// bound.
     /// [default: 1GiB]
@@ -148,6 +154,8 @@ pub(crate) struct Settings {
     pub(crate) aclfile: PathBuf,
     pub(crate) protected_mode: bool,
     pub(crate) maxclients: u64,
+    pub(crate) maxclients_per_address: u64,
+    pub(crate) maxclients_per_user: u64,
     /// As written; see [`Settings::maxmemory_clients`].
     maxmemory_clients: String,
     /// As written; see [`Settings::log_format`].
@@ -197,6 +205,8 @@ impl Default for Settings {
             aclfile: PathBuf::new(),
             protected_mode: true,
             maxclients: 10_000,
+            maxclients_per_address: 0,
+            maxclients_per_user: 0,
             maxmemory_clients: "1GiB".to_owned(),
             log_format: Format::Text.word().to_owned(),
             stream_idmp_duration: 100,
@@ -262,6 +272,8 @@ impl Given {
         put(&mut settings.aclfile, self.aclfile);
         put(&mut settings.protected_mode, self.protected_mode);
         put(&mut settings.maxclients, self.maxclients);
+        put(&mut settings.maxclients_per_address, self.maxclients_per_address);
+        put(&mut settings.maxclients_per_user, self.maxclients_per_user);
         put(&mut settings.stream_idmp_duration, self.stream_idmp_duration);
         put(&mut settings.stream_idmp_maxsize, self.stream_idmp_maxsize);
         put(&mut settings.dedup_bytes_max, self.dedup_bytes_max);
@@ -495,7 +507,12 @@ impl fmt::Display for Settings {
             "# Whether other machines are served with a password only.\nprotected-mode = {}\n",
             self.protected_mode
         )?;
-        writeln!(f, "# Connections at once.\nmaxclients = {}\n", self.maxclients)?;
+        writeln!(
+            f,
+            "# Connections at once; from one address, and logged in as one user: 0 for no bound.\n\
+             maxclients = {}\nmaxclients-per-address = {}\nmaxclients-per-user = {}\n",
+            self.maxclients, self.maxclients_per_address, self.maxclients_per_user
+        )?;
         writeln!(
             f,
             "# Memory for the buffers of all connections; 0 for no bound.\n\

@@ -53,6 +53,7 @@ const fn parameter(
 
 const SLOWER_THAN: Kind = Kind::Integer { min: -1, max: i64::MAX };
 const COUNT: Kind = Kind::Integer { min: 0, max: i64::MAX };
+const CLIENTS: Kind = Kind::Integer { min: 0, max: 4_294_967_295 };
 const BYTES: Kind = Kind::Bytes { min: 0, max: i64::MAX as u64 };
 const SCRUB: Kind = Kind::Bytes { min: 0, max: 1 << 30 };
 const CHANNELS: &[&str] = &["allchannels", "resetchannels"];
@@ -91,6 +92,8 @@ const PARAMETERS: &[Parameter] = &[
     parameter("headroom-bytes", BYTES, Access::Immutable, "33554432"),
     parameter("log-format", Kind::Word(&["text", "json"]), Access::Immutable, "text"),
     parameter("maxclients", Kind::Integer { min: 1, max: 4_294_967_295 }, Access::Free, "10000"),
+    parameter("maxclients-per-address", CLIENTS, Access::Free, "0"),
+    parameter("maxclients-per-user", CLIENTS, Access::Free, "0"),
     parameter("maxmemory", BYTES, Access::Free, "0"),
     parameter("maxmemory-clients", BYTES, Access::Free, "1073741824"),
     parameter("maxmemory-policy", Kind::Word(POLICIES), Access::Free, "noeviction"),

@@ -18,6 +18,7 @@ mod describe_client;
 mod dispatch;
 mod engine;
 mod entries;
+mod head_count;
 mod http;
 mod key_access;
 mod log_event;

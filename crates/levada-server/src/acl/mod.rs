@@ -26,7 +26,7 @@ use crate::wire_error::WireError;
 pub(crate) const DEFAULT: &[u8] = b"default";
 
 /// Number of a user.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct UserNumber(usize);
 
 impl UserNumber {

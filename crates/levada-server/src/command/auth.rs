@@ -43,8 +43,7 @@ pub(super) fn authenticate(
         note_failure(context, request.arg(0), user);
         return Err(WireError::WRONG_PASSWORD);
     };
-    context.state.log_in(context.session, number);
-    Ok(())
+    context.state.log_in(context.session, number)
 }
 
 /// For ACL LOG, and for the server's own log, which is not written more than once a minute.

@@ -150,6 +150,11 @@ impl Server {
             refuse(stream, &WireError::PROTECTED);
             return;
         }
+        if !self.state.heads.has_room(address.ip(), self.state.limits.per_address_max) {
+            self.state.stats.connections_refused += 1;
+            refuse(stream, &WireError::MAX_CLIENTS_OF_ADDRESS);
+            return;
+        }
         // Only a slower start of a reply is lost if it fails.
         let _ = stream.set_nodelay(true);
         let mut stream = match Socket::new(stream, tls) {
@@ -169,6 +174,7 @@ impl Server {
         let id = self.next_client;
         self.next_client += 1;
         self.state.stats.connections += 1;
+        self.state.heads.arrive(address.ip());
         let authenticated = is_open;
         let now_ms = now.monotonic_ms();
         if !authenticated || stream.is_tls() {

@@ -449,6 +449,12 @@ fn initial_config(listeners: &[net::TcpListener], settings: &Settings) -> Config
     config.put("dir", settings.directory.display().to_string());
     config.put("log-format", settings.log_format.to_owned());
     config.put("maxclients", settings.clients_max.to_string());
+    for (name, clients_max) in [
+        ("maxclients-per-address", settings.clients_per_address_max),
+        ("maxclients-per-user", settings.clients_per_user_max),
+    ] {
+        config.put(name, clients_max.to_string());
+    }
     config.put("requirepass", settings.requirepass.clone());
     config.put("protected-mode", if settings.protected_mode { "yes" } else { "no" }.to_owned());
     let aclfile = settings.aclfile.as_ref().map(|path| path.display().to_string());

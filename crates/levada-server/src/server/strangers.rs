@@ -7,6 +7,8 @@
 use std::collections::VecDeque;
 use std::io;
 
+use levada_resp::Writer;
+
 use super::turns::limits;
 use super::{Server, accept};
 use crate::acl::log::Refusal;
@@ -15,6 +17,7 @@ use crate::command::shown_name;
 use crate::connection::Connection;
 use crate::describe_client::Described;
 use crate::engine::Now;
+use crate::out::Release;
 
 /// How long a stranger is spared, in milliseconds.
 const SPARED_MS: u64 = 1_000;
@@ -85,8 +88,16 @@ impl Server {
             self.state.note_refusal(refused, now.wall_ms);
             return;
         };
-        self.state.log_in(&mut connection.session, user);
-        connection.decoder.set_limits(limits(true));
+        match self.state.log_in(&mut connection.session, user) {
+            Ok(()) => connection.decoder.set_limits(limits(true)),
+            Err(error) => {
+                self.state.stats.connections_refused += 1;
+                let protocol = connection.session.protocol;
+                Writer::new(connection.out.target(), protocol).error(error.text());
+                connection.out.mark(Release::default());
+                connection.closing = true;
+            }
+        }
     }
 
     /// A connection could not be read: it ends. If it was to speak TLS, the log says why.

@@ -243,6 +243,20 @@ fn who_is_not_asked_for_a_certificate_is_nobody_by_it() {
     check(&mut client, "ACL WHOAMI", "$7\r\ndefault\r\n");
 }
 
+#[test]
+fn a_user_with_enough_connections_takes_no_certificate() {
+    let authority = Authority::new();
+    let server = authority.server(&[SHOP], |settings| settings.clients_per_user_max = 1);
+    let mut first = authority.connect(&server, &common("shop"));
+    check(&mut first, "PING", "+PONG\r\n");
+    let mut second = authority.connect(&server, &common("shop"));
+    let text = "-ERR max number of clients reached for this user (maxclients-per-user)\r\n";
+    check(&mut second, "PING", text);
+    assert!(ask(&mut second, &[b"PING"], b"+PONG\r\n").is_err(), "it ends");
+    check(&mut first, "RESET", "+RESET\r\n");
+    check(&mut authority.connect(&server, &common("shop")), "PING", "+PONG\r\n");
+}
+
 /// What INFO says of counters.
 fn info(client: &mut Secure) -> String {
     client.write_all(&request(&[b"INFO", b"stats"])).expect("sent");
