@@ -52,7 +52,7 @@ impl HeadCount {
     pub(crate) fn depart(&mut self, session: &mut Session) {
         self.leave(session);
         let address = session.address.ip().to_canonical();
-        take_one(&mut self.addresses, address);
+        take_one(&mut self.addresses, &address);
     }
 
     /// A connection is a user from now on, unless that would be one more beside `max`; 0 for no
@@ -77,7 +77,7 @@ impl HeadCount {
     /// A connection is no user any more.
     pub(crate) fn leave(&mut self, session: &mut Session) {
         if let Some(user) = session.counted_as.take() {
-            take_one(&mut self.users, user);
+            take_one(&mut self.users, &user);
         }
     }
 
@@ -91,11 +91,11 @@ fn is_below<K: Eq + Hash>(counts: &HashMap<K, u64>, key: &K, max: u64) -> bool {
     max == 0 || counts.get(key).is_none_or(|count| *count < max)
 }
 
-fn take_one<K: Eq + Hash>(counts: &mut HashMap<K, u64>, key: K) {
-    if let Some(count) = counts.get_mut(&key) {
+fn take_one<K: Eq + Hash>(counts: &mut HashMap<K, u64>, key: &K) {
+    if let Some(count) = counts.get_mut(key) {
         *count -= 1;
         if *count == 0 {
-            counts.remove(&key);
+            counts.remove(key);
         }
     }
 }
