@@ -42,6 +42,7 @@ type Stage = (&'static str, fn(&mut Report) -> Result<Outcome>);
 const STAGES: &[Stage] = &[
     ("peers", |_| install_peers()),
     ("check", |_| check().map(|()| Outcome::Passed)),
+    ("dependencies", |_| crate::deny::run()),
     ("test", |report| {
         report.tests = test()?;
         Ok(Outcome::Passed)
