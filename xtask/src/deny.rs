@@ -1,8 +1,8 @@
-//! `cargo xtask deny`: what other people's code may enter the build, by `deny.toml`: licences, sources,
-//! crates that are not wanted, and advisories.
+//! `cargo xtask deny`: what other people's code may enter the build, by `deny.toml`: licences,
+//! sources, crates that are not wanted, and advisories.
 //!
-//! Advisories stand in a database that is fetched anew each time. Where it cannot be reached the rest
-//! is judged, and it is said that nobody looked at them: that is no failure of the code.
+//! Advisories stand in a database that is fetched anew each time. Where it cannot be reached the
+//! rest is judged, and it is said that nobody looked at them: that is no failure of the code.
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -19,8 +19,8 @@ const UNREACHED: &str = "failed to fetch advisory database";
 pub fn run() -> Result<Outcome> {
     let Some(program) = peers::cargo_deny() else {
         return lacking(
-            "cargo-deny is not installed (cargo xtask peers): nobody looked at licences, sources and \
-             advisories of what is linked",
+            "cargo-deny is not installed (cargo xtask peers): nobody looked at licences, sources \
+             and advisories of what is linked",
         );
     };
     let said = check(&program, &["licenses", "bans", "sources"])?;
@@ -33,8 +33,8 @@ pub fn run() -> Result<Outcome> {
     }
     ensure!(text(&said).contains(UNREACHED), "an advisory is open:\n{}", text(&said));
     Ok(Outcome::Skipped(
-        "NOBODY LOOKED AT ADVISORIES: their database cannot be reached; licences, sources and crates \
-         passed"
+        "NOBODY LOOKED AT ADVISORIES: their database cannot be reached; licences, sources and \
+         crates passed"
             .to_owned(),
     ))
 }

@@ -5,8 +5,10 @@
 //! cost no more than [`BYTES_MAX`] of memory, where `maxmemory-clients` is [`CLIENTS_BYTES_MAX`].
 //!
 //! How long the good client waits is measured three times by turns: alone, while the attackers are
-//! at another server of the same kind, and while they are at its own. The second is what the machine
-//! costs, whose processors attackers and attacked share; what the third is beyond it the server owes.
+//! at another server of the same kind, and while they are at its own. The second is what the
+//! machine
+//! costs, whose processors attackers and attacked share; what the third is beyond it the server
+//! owes.
 //! It is judged with `--apart` alone, where the server has the first processor, before everybody
 //! else, and the good client goes before all others on the rest: the p99 at its own is at most
 //! [`TIMES_MAX`] times that at the other.
@@ -91,7 +93,8 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
 }
 
 /// Rounds of a good client alone, beside attackers of the decoy, and beside attackers of its own
-/// server, by turns, so that whatever else the machine does meets all three. Prints the medians; how
+/// server, by turns, so that whatever else the machine does meets all three. Prints the medians;
+/// how
 /// many times longer than beside the decoy's it waited, if that is too long.
 fn compare(
     good: &mut Good,
@@ -229,7 +232,8 @@ fn stand_apart(server: u32, decoy: u32) -> Result<()> {
     prefer(std::process::id())
 }
 
-/// Lets a process go before all that are not preferred: what else the machine does would be measured
+/// Lets a process go before all that are not preferred: what else the machine does would be
+/// measured
 /// otherwise. Threads that begin later are as others.
 fn prefer(process: u32) -> Result<()> {
     let id = process.to_string();

@@ -135,8 +135,8 @@ impl State {
         self.exposed && self.config.get("protected-mode") == "yes"
     }
 
-    /// A connection is a user from now on, who was asked for a password or vouched for. If that user
-    /// has as many as it may have it stays who it was.
+    /// A connection is a user from now on, who was asked for a password or vouched for. If that
+    /// user has as many as it may have it stays who it was.
     pub(crate) fn log_in(
         &mut self,
         session: &mut Session,

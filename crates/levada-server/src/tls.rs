@@ -187,8 +187,8 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     }
 }
 
-/// The name that a certificate gives its owner: the first common name of its subject, byte for byte.
-/// There is none where it is empty, or in an encoding whose bytes are no text.
+/// The name that a certificate gives its owner: the first common name of its subject, byte for
+/// byte. There is none where it is empty, or in an encoding whose bytes are no text.
 pub(crate) fn common_name(certificate: &CertificateDer<'_>) -> Option<Vec<u8>> {
     let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
     let name = certificate.subject().iter_common_name().next()?.attr_value();

@@ -322,7 +322,8 @@ impl Selector {
         if parent.contains(&b'|') {
             return Err(Fault::ArgumentOfSubcommand);
         }
-        // A rule is written down as a word of a line of text: what is none would be another one there.
+        // A rule is written down as a word of a line of text: what is none would be another one
+        // there.
         let is_word = std::str::from_utf8(sub)
             .is_ok_and(|sub| !sub.contains(|it: char| it.is_control() || it.is_whitespace()));
         if sub.is_empty() || !is_word {

@@ -31,7 +31,8 @@ pub(super) const UNPROTECTED: &str =
 /// Connections that the system keeps until they are accepted; it may be set to keep fewer
 /// (`net.core.somaxconn`). Behind it clients try again by themselves, after a second at first.
 const BACKLOG: i32 = 1_024;
-/// Connections accepted in one iteration from each listener: those that are served already have their turns between.
+/// Connections accepted in one iteration from each listener: those that are served already have
+/// their turns between.
 const ACCEPTED_MAX: usize = 4;
 
 /// The address that other machines can reach, if there is one.
@@ -131,28 +132,9 @@ impl Server {
         tls: Option<Arc<ServerConfig>>,
         now: Now,
     ) {
-        let clients_max = self.state.config.number("maxclients");
-        let clients_max = clients_max.min(self.state.settings.connections_max);
-        if self.connections.len() as u64 >= clients_max {
+        if let Some(why) = self.refusal(address, now) {
             self.state.stats.connections_refused += 1;
-            self.note_refusal(clients_max);
-            refuse(stream, &WireError::MAX_CLIENTS);
-            return;
-        }
-        self.note_room(clients_max);
-        let is_open = !self.state.acl.needs_password();
-        if is_kept_out(is_open, self.state.is_protected(), address.ip()) {
-            self.state.stats.connections_refused += 1;
-            self.peers_refused.note(format!("from {address}"));
-            if let Some(event) = self.peers_refused.tell(now.monotonic_ms()) {
-                self.state.log(&event);
-            }
-            refuse(stream, &WireError::PROTECTED);
-            return;
-        }
-        if !self.state.heads.has_room(address.ip(), self.state.limits.per_address_max) {
-            self.state.stats.connections_refused += 1;
-            refuse(stream, &WireError::MAX_CLIENTS_OF_ADDRESS);
+            refuse(stream, &why);
             return;
         }
         // Only a slower start of a reply is lost if it fails.
@@ -175,7 +157,7 @@ impl Server {
         self.next_client += 1;
         self.state.stats.connections += 1;
         self.state.heads.arrive(address.ip());
-        let authenticated = is_open;
+        let authenticated = !self.state.acl.needs_password();
         let now_ms = now.monotonic_ms();
         if !authenticated || stream.is_tls() {
             self.add_stranger(id);
@@ -204,6 +186,28 @@ impl Server {
 }
 
 impl Server {
+    /// Why a connection from an address is not taken, if it is not.
+    fn refusal(&mut self, address: net::SocketAddr, now: Now) -> Option<WireError> {
+        let clients_max = self.state.config.number("maxclients");
+        let clients_max = clients_max.min(self.state.settings.connections_max);
+        if self.connections.len() as u64 >= clients_max {
+            self.note_refusal(clients_max);
+            return Some(WireError::MAX_CLIENTS);
+        }
+        self.note_room(clients_max);
+        let is_open = !self.state.acl.needs_password();
+        if is_kept_out(is_open, self.state.is_protected(), address.ip()) {
+            self.peers_refused.note(format!("from {address}"));
+            if let Some(event) = self.peers_refused.tell(now.monotonic_ms()) {
+                self.state.log(&event);
+            }
+            return Some(WireError::PROTECTED);
+        }
+        let per_address_max = self.state.limits.per_address_max;
+        let has_room = self.state.heads.has_room(address.ip(), per_address_max);
+        (!has_room).then_some(WireError::MAX_CLIENTS_OF_ADDRESS)
+    }
+
     /// Says that a connection could not be served though it was accepted.
     fn note_failed(&self, address: net::SocketAddr, what: &str, error: &impl Display) {
         let message = format!("A connection from {address} ends at once: {what}: {error}");

@@ -9,10 +9,10 @@
 //! -> send every reply whose position is durable, one write per connection
 //! ```
 //!
-//! Invariants: a connection is in `ready` or `patient` at most once; between two iterations no connection is
-//! taken out; a reply that may not leave yet is in `waiting`, so that ten thousand idle connections
-//! cost nothing. An error of the engine ends the loop: replies that were not sent by then never
-//! are, and their connections are closed.
+//! Invariants: a connection is in `ready` or `patient` at most once; between two iterations no
+//! connection is taken out; a reply that may not leave yet is in `waiting`, so that ten thousand
+//! idle connections cost nothing. An error of the engine ends the loop: replies that were not sent
+//! by then never are, and their connections are closed.
 
 mod accept;
 mod answer;
@@ -32,7 +32,7 @@ mod strangers;
 mod sweep;
 mod turns;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::io::{self, Read};
 use std::net;
 use std::os::unix::net::UnixStream as StdUnixStream;
@@ -50,6 +50,7 @@ use mio::{Events, Poll, Token, Waker};
 use self::answer::Questions;
 use self::flush::Waiting;
 pub(crate) use self::memory::{ClientsMemory, Counted};
+use self::patience::Patient;
 #[cfg(feature = "debug-shim")]
 pub(crate) use self::reload::Reload;
 use self::served::Shared;
@@ -105,9 +106,7 @@ struct Server {
     /// Connections that have something to do, by token.
     ready: Vec<usize>,
     /// The same of strangers, and of those whose replies are long: see `patience`.
-    patient: VecDeque<usize>,
-    /// What the turns of all others took, in microseconds, when somebody was last patient.
-    turns_us: u64,
+    patient: Patient,
     /// Those whose turn it is, and those whose replies are being sent; empty between, kept for
     /// their memory.
     turns: Vec<usize>,
@@ -178,8 +177,7 @@ impl Server {
         let stage = Stage::new();
         let questions = Questions::open(&state.settings, &waker, &stage).map_err(sockets)?;
         let shard = recover(&waker, &state.settings, shard_settings)?;
-        let recovered = state.clock.now().monotonic_us;
-        let recovery_us = recovered.saturating_sub(state.started.monotonic_us);
+        let recovery_us = state.clock.now().monotonic_us - state.started.monotonic_us;
         let commits_from = shard.current();
         let (listeners, shutdown) =
             accept::register(&poll, listeners, shutdown).map_err(sockets)?;
@@ -193,8 +191,7 @@ impl Server {
             state,
             connections: Connections::default(),
             ready: Vec::new(),
-            patient: VecDeque::new(),
-            turns_us: 0,
+            patient: Patient::default(),
             turns: Vec::new(),
             flushing: Vec::new(),
             released: Vec::new(),
@@ -273,8 +270,9 @@ impl Server {
         self.wake_sleepers(now);
         self.end_pause(now);
         self.run_turns(events, now)?;
-        if !self.patient.is_empty() {
-            self.turns_us = self.state.clock.now().monotonic_us.saturating_sub(now.monotonic_us);
+        if !self.patient.tokens.is_empty() {
+            self.patient.turns_us =
+                self.state.clock.now().monotonic_us.saturating_sub(now.monotonic_us);
         }
         self.say_notices();
         self.state.reload_tls_if_told();
@@ -284,7 +282,7 @@ impl Server {
 
     /// How long nothing may happen.
     fn timeout(&self, now: Now) -> Duration {
-        let waits = !self.ready.is_empty() || !self.patient.is_empty();
+        let waits = !self.ready.is_empty() || !self.patient.tokens.is_empty();
         if waits && !self.shard.is_congested() || self.questions.is_busy() {
             return Duration::ZERO;
         }
@@ -358,7 +356,7 @@ impl Server {
         {
             connection.queued = true;
             match connection.is_patient() {
-                true => self.patient.push_back(token),
+                true => self.patient.tokens.push_back(token),
                 false => self.ready.push(token),
             }
         }

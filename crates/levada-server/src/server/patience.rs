@@ -1,40 +1,51 @@
-//! Who must be patient: strangers, and connections that asked for more than a turn gives, of bytes or
-//! of time.
+//! Who must be patient: strangers, and connections that asked for more than a turn gives, of bytes
+//! or of time.
 //!
 //! Both can be many at once and cost the loop much: a stranger a connection that is made and
-//! closed, perhaps a handshake; a long reply the blocks that are read and the bytes that are written. If each had its
-//! turn in every iteration, all others would wait for all of them. So they stand in a queue of
-//! their own, of which an iteration takes some: one at least, and no more when their time is over.
-//! That is half of what all others have just had, so that long replies flow beside a full load, and
-//! [`PATIENT_US_MIN`] where nobody had much. What they are answered leaves at once, before the loop asks for news; with a commit
-//! in between a single one of them would make all others wait twice.
+//! closed, perhaps a handshake; a long reply the blocks that are read and the bytes that are
+//! written. If each had its turn in every iteration, all others would wait for all of them. So they
+//! stand in a queue of their own, of which an iteration takes some: one at least, and no more when
+//! their time is over. That is half of what all others have just had, so that long replies flow
+//! beside a full load, and [`PATIENT_US_MIN`] where nobody had much. What they are answered leaves
+//! at once, before the loop asks for news; with a commit in between a single one of them would make
+//! all others wait twice.
 //!
 //! Nobody starves: who is in front has the next turn, and behind each come all others once.
+
+use std::collections::VecDeque;
 
 use levada_engine::error::Error;
 
 use super::Server;
 
-/// Microseconds of an iteration that patient connections have, but for the last one's turn: at least,
-/// and at most.
+/// Microseconds of an iteration that patient connections have, but for the last one's turn: at
+/// least, and at most.
 const PATIENT_US_MIN: u64 = 50;
 const PATIENT_US_MAX: u64 = 1_000;
+
+/// Those who have something to do, by token.
+#[derive(Default)]
+pub(super) struct Patient {
+    pub(super) tokens: VecDeque<usize>,
+    /// What the turns of all others took, in microseconds, when somebody was last patient.
+    pub(super) turns_us: u64,
+}
 
 impl Server {
     /// The turns of some patient connections, with what they are answered; whether there were any.
     pub(super) fn take_patient_turns(&mut self) -> Result<bool, Error> {
-        if self.patient.is_empty() || self.shard.is_congested() {
+        if self.patient.tokens.is_empty() || self.shard.is_congested() {
             return Ok(false);
         }
         let now = self.state.clock.now();
-        let patient_us = (self.turns_us / 2).clamp(PATIENT_US_MIN, PATIENT_US_MAX);
+        let patient_us = (self.patient.turns_us / 2).clamp(PATIENT_US_MIN, PATIENT_US_MAX);
         let until_us = now.monotonic_us + patient_us;
         // Who has more to do comes again in the next iteration.
-        for _ in 0..self.patient.len() {
+        for _ in 0..self.patient.tokens.len() {
             if self.shard.is_congested() {
                 break;
             }
-            let Some(token) = self.patient.pop_front() else {
+            let Some(token) = self.patient.tokens.pop_front() else {
                 break;
             };
             self.take_turn(token, now)?;
@@ -83,7 +94,11 @@ mod tests {
         server.run_until(|server| server.connections.len() == CROWD + 1);
         server.run_until(|server| sent(server).iter().all(|bytes| *bytes > 0));
         let before = sent(&server);
-        assert!(server.patient.len() > CROWD / 2, "{} have more to do", server.patient.len());
+        assert!(
+            server.patient.tokens.len() > CROWD / 2,
+            "{} have more to do",
+            server.patient.tokens.len()
+        );
         client.write_all(b"PING\r\n").expect("sent");
         let mut events = Events::with_capacity(CROWD);
         server.iterate(&mut events).expect("runs");

@@ -68,9 +68,9 @@ impl Server {
         }
     }
 
-    /// A connection has just agreed on keys: with `tls-auth-clients-user CN` it is the user whom its
-    /// certificate names. Where there is none, or it is off, it stays who it was, which ACL LOG tells;
-    /// where that user has enough connections it ends.
+    /// A connection has just agreed on keys: with `tls-auth-clients-user CN` it is the user whom
+    /// its certificate names. Where there is none, or it is off, it stays who it was, which ACL LOG
+    /// tells; where that user has enough connections it ends.
     pub(super) fn introduce(&mut self, connection: &mut Connection, now: Now) {
         if self.state.config.get("tls-auth-clients-user") != "CN" {
             return;

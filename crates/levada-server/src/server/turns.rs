@@ -18,8 +18,8 @@ use crate::session::Reason;
 const BATCH_BYTES: usize = 1 << 20;
 /// Bytes of replies behind which others have their turn, however much one has asked for.
 const TURN_BYTES: u64 = 128 << 10;
-/// How often a turn asks what time it is, in requests, and the microseconds behind which others have
-/// theirs: some requests cost a thousand times what others do.
+/// How often a turn asks what time it is, in requests, and the microseconds behind which others
+/// have theirs: some requests cost a thousand times what others do.
 const TIMED_EVERY: usize = 64;
 const TURN_US_MAX: u64 = 2_000;
 /// The same for who has to be patient.
