@@ -11,12 +11,14 @@ use levada_core::effect::{Effect, decode_batch};
 pub type Target = fn(&[u8]);
 
 /// All targets, by the names of their corpora.
-pub const TARGETS: [(&str, Target); 9] = [
+pub const TARGETS: [(&str, Target); 11] = [
     ("decode", levada_resp::property::decode_any),
     ("reply", levada_resp::property::reply_any),
     ("rdb", rdb),
     ("effects", effects),
     ("config", levada_server::property::config_any),
+    ("acl", levada_server::property::acl_any),
+    ("http", http),
     ("log", store::log),
     ("segment", store::segment),
     ("checkpoint", store::checkpoint),
@@ -37,6 +39,13 @@ pub fn seed(name: &str) -> Option<Vec<u8>> {
 fn rdb(bytes: &[u8]) {
     levada_rdb::property::payload_any(bytes);
     levada_rdb::property::file_any(bytes);
+}
+
+/// What of a request for HTTP is read here: names of hosts, queries, forms, origins. Its head is
+/// parsed by hyper, which is fuzzed where it is made.
+fn http(bytes: &[u8]) {
+    levada_server::property::host_any(bytes);
+    levada_dashboard::property::query_any(bytes);
 }
 
 /// Any effects of a batch: what can be read is what was written.

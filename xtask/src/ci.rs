@@ -42,6 +42,7 @@ type Stage = (&'static str, fn(&mut Report) -> Result<Outcome>);
 const STAGES: &[Stage] = &[
     ("peers", |_| install_peers()),
     ("check", |_| check().map(|()| Outcome::Passed)),
+    ("dependencies", |_| crate::deny::run()),
     ("test", |report| {
         report.tests = test()?;
         Ok(Outcome::Passed)
@@ -77,7 +78,8 @@ const STAGES: &[Stage] = &[
     ("retention", |_| verb(&["retention", "--entries", "60000"])),
     ("bit flips", |_| sim(&["flips", "1000", "1"])),
     ("hostile clients", |_| {
-        verb(&["hostile", "--strangers", "200", "--insiders", "20", "--seconds", "2"])
+        let few = ["--strangers", "200", "--insiders", "20", "--rounds", "1", "--seconds", "2"];
+        verb(&[&["hostile"][..], &few].concat())
     }),
     ("dedup", |_| verb(&["dedup", "--appends", "100000"])),
     ("toolkit", |_| crate::toolkit::run(&[])),

@@ -11,6 +11,7 @@ pub mod ci;
 pub mod clients;
 pub mod conformance;
 pub mod costs;
+pub mod deny;
 pub mod differential;
 pub mod guide;
 pub mod package;

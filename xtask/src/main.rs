@@ -68,8 +68,9 @@ cargo xtask VERB
                             any bytes into a decoder or a reader of files, under libFuzzer
   footprint [--entries 10000000] [--server levada|redis|everysec]
                             memory, disk and restart of one long stream
-  hostile [--strangers 1000] [--insiders 100] [--seconds 10] [--program FILE] [--apart]
+  hostile [--strangers 1000] [--insiders 100] [--rounds 5] [--seconds 2] [--program FILE] [--apart]
                             attackers with and without a password, and a client that is served
+  deny                      licences, sources and advisories of what is linked, by cargo-deny
   dedup [--appends 10000000]
                             idempotent appends with repetitions and a kill -9: count, memory, reload
   compare [--only CASE,...] [--rounds 5] [--seconds 2] [--wait-quiet] [--resume] [--dry]
@@ -128,6 +129,7 @@ fn main() -> ExitCode {
         "dedup" => dedup::run(rest),
         "fuzz" => fuzz::run(rest),
         "footprint" => footprint::run(rest),
+        "deny" => xtask::deny::run().map(|outcome| ci::say(&outcome)),
         "hostile" => hostile::run(rest),
         "differential" => differential::run(rest),
         "toolkit" => toolkit::run(rest).map(|outcome| ci::say(&outcome)),

@@ -154,6 +154,9 @@ pub fn install() -> Result<()> {
         }
         println!("{program}: there");
     }
+    if let Err(error) = install_cargo_deny(&cache) {
+        lacking.push(format!("cargo-deny: {error:#}"));
+    }
     if let Err(error) = install_postgres() {
         lacking.push(format!("{POSTGRES}: {error:#}"));
     }
@@ -161,6 +164,21 @@ pub fn install() -> Result<()> {
         lacking.push(format!("{CLICKHOUSE}: {error:#}"));
     }
     ensure!(lacking.is_empty(), "lacking:\n{}", lacking.join("\n"));
+    Ok(())
+}
+
+/// What `deny.toml` is checked with, if it is installed.
+pub fn cargo_deny() -> Option<PathBuf> {
+    let program = cache().ok()?.join(programs::CARGO_DENY.path());
+    program.is_file().then_some(program)
+}
+
+fn install_cargo_deny(cache: &Path) -> Result<()> {
+    if cargo_deny().is_none() {
+        println!("cargo-deny: installing");
+        programs::install(cache, &programs::CARGO_DENY)?;
+    }
+    println!("cargo-deny: {}", cargo_deny().context("the package has no cargo-deny")?.display());
     Ok(())
 }
 

@@ -65,14 +65,7 @@ fn serve(settings: &Settings, log: Log) -> Result<()> {
     let reload = Arc::default();
     signal_hook::flag::register(SIGHUP, Arc::clone(&reload)).context("cannot watch for signals")?;
     let shutdown = shutdown_signal().context("cannot watch for signals")?;
-    let connections_max = descriptors::connections_max(settings.maxclients)?;
-    if connections_max < settings.maxclients {
-        let message = format!(
-            "At most {connections_max} connections: the limit of open files allows no more"
-        );
-        let event = LogEvent::new(LogName::ConnectionsCapped, message);
-        log.say(&event.number("connections_max", connections_max));
-    }
+    let connections_max = connections_max(settings, log)?;
     let server = levada_server::Settings {
         directory: settings.dir.clone(),
         requirepass: settings.requirepass.clone(),
@@ -86,6 +79,8 @@ fn serve(settings: &Settings, log: Log) -> Result<()> {
         metrics_streams_max: settings.metrics_streams,
         clients_bytes_max: settings.maxmemory_clients()?,
         clients_max: settings.maxclients,
+        clients_per_address_max: settings.maxclients_per_address,
+        clients_per_user_max: settings.maxclients_per_user,
         connections_max,
         idmp_duration_s: settings.stream_idmp_duration,
         idmp_iids_max: settings.stream_idmp_maxsize,
@@ -106,6 +101,19 @@ fn serve(settings: &Settings, log: Log) -> Result<()> {
     };
     levada_server::run(listeners, shutdown, server)?;
     Ok(())
+}
+
+/// Connections for which there are descriptors; says so where that is fewer than are wanted.
+fn connections_max(settings: &Settings, log: Log) -> Result<u64> {
+    let connections_max = descriptors::connections_max(settings.maxclients)?;
+    if connections_max < settings.maxclients {
+        let message = format!(
+            "At most {connections_max} connections: the limit of open files allows no more"
+        );
+        let event = LogEvent::new(LogName::ConnectionsCapped, message);
+        log.say(&event.number("connections_max", connections_max));
+    }
+    Ok(connections_max)
 }
 
 /// Whether other machines must not be let in, since nobody would ask them for a password.

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use levada_server::{AuthClients, Policies, TlsSettings};
+use levada_server::{AuthClients, AuthClientsUser, Policies, TlsSettings};
 use serde::Deserialize;
 
 use self::places::Places;
@@ -44,6 +44,10 @@ pub(crate) struct Given {
     /// Whether clients must show a certificate: yes, no, optional. [default: yes]
     #[arg(long, env = "LEVADA_TLS_AUTH_CLIENTS", value_name = "WORD")]
     tls_auth_clients: Option<String>,
+    /// Whom a client is that shows a certificate: CN, the user of its common name if there is one;
+    /// off, whom AUTH says. [default: off]
+    #[arg(long, env = "LEVADA_TLS_AUTH_CLIENTS_USER", value_name = "WORD")]
+    tls_auth_clients_user: Option<String>,
     /// Port for HTTP: the dashboard, /metrics, /livez and /readyz; 0 for none. [default: 0]
     #[arg(long, env = "LEVADA_HTTP_PORT", value_name = "PORT")]
     http_port: Option<u16>,
@@ -75,6 +79,12 @@ pub(crate) struct Given {
     /// Connections at once. [default: 10000]
     #[arg(long, env = "LEVADA_MAXCLIENTS", value_name = "COUNT")]
     maxclients: Option<u64>,
+    /// Connections at once from one address; 0 for no bound. [default: 0]
+    #[arg(long, env = "LEVADA_MAXCLIENTS_PER_ADDRESS", value_name = "COUNT")]
+    maxclients_per_address: Option<u64>,
+    /// Connections at once that are logged in as one user; 0 for no bound. [default: 0]
+    #[arg(long, env = "LEVADA_MAXCLIENTS_PER_USER", value_name = "COUNT")]
+    maxclients_per_user: Option<u64>,
     /// Memory for the buffers of all connections: behind it those go that take most; 0 for no
     /// bound.
     /// [default: 1GiB]
@@ -135,6 +145,8 @@ pub(crate) struct Settings {
     pub(crate) tls_ca_cert_file: PathBuf,
     /// As written; see [`Settings::tls`].
     tls_auth_clients: String,
+    /// As written; see [`Settings::tls`].
+    tls_auth_clients_user: String,
     pub(crate) http_port: u16,
     pub(crate) http_bind: IpAddr,
     pub(crate) http_names: Vec<String>,
@@ -146,6 +158,8 @@ pub(crate) struct Settings {
     pub(crate) aclfile: PathBuf,
     pub(crate) protected_mode: bool,
     pub(crate) maxclients: u64,
+    pub(crate) maxclients_per_address: u64,
+    pub(crate) maxclients_per_user: u64,
     /// As written; see [`Settings::maxmemory_clients`].
     maxmemory_clients: String,
     /// As written; see [`Settings::log_format`].
@@ -183,6 +197,7 @@ impl Default for Settings {
             tls_key_file: PathBuf::new(),
             tls_ca_cert_file: PathBuf::new(),
             tls_auth_clients: AuthClients::default().word().to_owned(),
+            tls_auth_clients_user: AuthClientsUser::default().word().to_owned(),
             http_port: 0,
             http_bind: IpAddr::from([127, 0, 0, 1]),
             http_names: Vec::new(),
@@ -194,6 +209,8 @@ impl Default for Settings {
             aclfile: PathBuf::new(),
             protected_mode: true,
             maxclients: 10_000,
+            maxclients_per_address: 0,
+            maxclients_per_user: 0,
             maxmemory_clients: "1GiB".to_owned(),
             log_format: Format::Text.word().to_owned(),
             stream_idmp_duration: 100,
@@ -246,6 +263,7 @@ impl Given {
         put(&mut settings.tls_key_file, self.tls_key_file);
         put(&mut settings.tls_ca_cert_file, self.tls_ca_cert_file);
         put(&mut settings.tls_auth_clients, self.tls_auth_clients);
+        put(&mut settings.tls_auth_clients_user, self.tls_auth_clients_user);
         put(&mut settings.http_port, self.http_port);
         put(&mut settings.http_bind, self.http_bind);
         put(&mut settings.http_names, self.http_names);
@@ -258,6 +276,8 @@ impl Given {
         put(&mut settings.aclfile, self.aclfile);
         put(&mut settings.protected_mode, self.protected_mode);
         put(&mut settings.maxclients, self.maxclients);
+        put(&mut settings.maxclients_per_address, self.maxclients_per_address);
+        put(&mut settings.maxclients_per_user, self.maxclients_per_user);
         put(&mut settings.stream_idmp_duration, self.stream_idmp_duration);
         put(&mut settings.stream_idmp_maxsize, self.stream_idmp_maxsize);
         put(&mut settings.dedup_bytes_max, self.dedup_bytes_max);
@@ -328,7 +348,7 @@ impl Settings {
 
     /// TLS as the server takes it: one listener for each address, if there is a port for it.
     pub(crate) fn tls(&self) -> Result<TlsSettings> {
-        let word = &self.tls_auth_clients;
+        let (word, user) = (&self.tls_auth_clients, &self.tls_auth_clients_user);
         Ok(TlsSettings {
             listeners: if self.tls_port == 0 { 0 } else { self.bind.len() },
             cert_file: self.tls_cert_file.clone(),
@@ -336,6 +356,9 @@ impl Settings {
             ca_cert_file: self.tls_ca_cert_file.clone(),
             auth_clients: AuthClients::parse(word).with_context(|| {
                 format!("tls-auth-clients is {word}: it must be yes, no or optional")
+            })?,
+            auth_clients_user: AuthClientsUser::parse(user).with_context(|| {
+                format!("tls-auth-clients-user is {user}: it must be CN or off")
             })?,
         })
     }

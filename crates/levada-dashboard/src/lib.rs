@@ -21,6 +21,8 @@ mod letters;
 mod limits;
 mod overview;
 mod page;
+#[doc(hidden)]
+pub mod property;
 mod query;
 mod schedule;
 mod server;

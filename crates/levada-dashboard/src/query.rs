@@ -33,6 +33,11 @@ impl Pairs {
         pairs
     }
 
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// The first of this name; empty without one.
     pub(crate) fn get(&self, name: &str) -> &[u8] {
         self.all(name).next().unwrap_or_default()

@@ -35,6 +35,9 @@ pub(crate) struct ClientLimits {
     /// Bytes that the buffers of all clients may take together; 0 for no bound.
     pub(crate) clients_bytes_max: u64,
     pub(crate) output: OutputLimits,
+    /// Connections that an address may have, and that may be logged in as one user; 0 for no bound.
+    pub(crate) per_address_max: u64,
+    pub(crate) per_user_max: u64,
 }
 
 impl ClientLimits {
@@ -45,6 +48,8 @@ impl ClientLimits {
         Self {
             clients_bytes_max: config.number("maxmemory-clients"),
             output: output.unwrap_or(none),
+            per_address_max: config.number("maxclients-per-address"),
+            per_user_max: config.number("maxclients-per-user"),
         }
     }
 }

@@ -53,10 +53,12 @@ const fn parameter(
 
 const SLOWER_THAN: Kind = Kind::Integer { min: -1, max: i64::MAX };
 const COUNT: Kind = Kind::Integer { min: 0, max: i64::MAX };
+const CLIENTS: Kind = Kind::Integer { min: 0, max: 4_294_967_295 };
 const BYTES: Kind = Kind::Bytes { min: 0, max: i64::MAX as u64 };
 const SCRUB: Kind = Kind::Bytes { min: 0, max: 1 << 30 };
 const CHANNELS: &[&str] = &["allchannels", "resetchannels"];
 const AUTH_CLIENTS: &[&str] = &["no", "yes", "optional"];
+const AUTH_CLIENTS_USER: &[&str] = &["CN", "off"];
 const OUTPUT_LIMITS: &str = "normal 0 0 0 slave 268435456 67108864 60 pubsub 33554432 8388608 60";
 const POLICIES: &[&str] = &[
     "volatile-lru",
@@ -90,6 +92,8 @@ const PARAMETERS: &[Parameter] = &[
     parameter("headroom-bytes", BYTES, Access::Immutable, "33554432"),
     parameter("log-format", Kind::Word(&["text", "json"]), Access::Immutable, "text"),
     parameter("maxclients", Kind::Integer { min: 1, max: 4_294_967_295 }, Access::Free, "10000"),
+    parameter("maxclients-per-address", CLIENTS, Access::Free, "0"),
+    parameter("maxclients-per-user", CLIENTS, Access::Free, "0"),
     parameter("maxmemory", BYTES, Access::Free, "0"),
     parameter("maxmemory-clients", BYTES, Access::Free, "1073741824"),
     parameter("maxmemory-policy", Kind::Word(POLICIES), Access::Free, "noeviction"),
@@ -113,6 +117,7 @@ const PARAMETERS: &[Parameter] = &[
     parameter("sync-interval", Kind::Integer { min: 1, max: 3_600_000 }, Access::Free, "1000"),
     parameter("timeout", Kind::Integer { min: 0, max: 2_147_483_647 }, Access::Free, "0"),
     parameter("tls-auth-clients", Kind::Word(AUTH_CLIENTS), Access::Free, "yes"),
+    parameter("tls-auth-clients-user", Kind::Word(AUTH_CLIENTS_USER), Access::Free, "off"),
     parameter("tls-ca-cert-file", Kind::Text, Access::Free, ""),
     parameter("tls-cert-file", Kind::Text, Access::Free, ""),
     parameter("tls-key-file", Kind::Text, Access::Free, ""),
@@ -236,10 +241,13 @@ impl Kind {
                 }
                 Some(value) => Ok(value.to_string()),
             },
-            Self::Word(words) if words.contains(&word.as_str()) => Ok(word),
-            Self::Word(words) => {
-                Err(format!("argument(s) must be one of the following: {}", words.join(", ")))
-            }
+            Self::Word(words) => match words.iter().find(|known| known.eq_ignore_ascii_case(&word))
+            {
+                Some(known) => Ok((*known).to_owned()),
+                None => {
+                    Err(format!("argument(s) must be one of the following: {}", words.join(", ")))
+                }
+            },
             Self::Events => match Events::parse(text) {
                 Some(events) => Ok(events.to_string()),
                 None => Err("Invalid event class character. Use 'Ag$lshzxeKEtmdn'.".to_owned()),

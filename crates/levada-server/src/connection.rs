@@ -42,6 +42,8 @@ pub(crate) struct Connection {
     pub(crate) writable: bool,
     /// It is in the list of connections to look at.
     pub(crate) queued: bool,
+    /// Its last turn was not enough for what it asked for: a long reply is on its way.
+    pub(crate) is_heavy: bool,
     /// A command waits for blocks, or a reply does: nothing is run until the engine says so.
     pub(crate) awaits_blocks: bool,
     /// A command waits for the end of a pause.
@@ -78,6 +80,11 @@ impl Connection {
     /// Whether nobody has vouched for it yet.
     pub(crate) fn is_stranger(&self) -> bool {
         !self.session.authenticated || self.stream.is_handshaking()
+    }
+
+    /// Whether others go before it.
+    pub(crate) fn is_patient(&self) -> bool {
+        self.is_heavy || self.is_stranger()
     }
 
     /// Reads once, behind what is already there. `scratch` is lent for it.

@@ -8,11 +8,12 @@ use levada_engine::clock::Clock;
 use levada_resp::Writer;
 use rustls::ServerConfig;
 
-use crate::acl::Acl;
+use crate::acl::{Acl, UserNumber};
 use crate::client_limits::ClientLimits;
 use crate::config::Config;
 use crate::connection::Connections;
 use crate::engine::{Answer, ClientId, Now, Outcome, Shard};
+use crate::head_count::HeadCount;
 use crate::log_event::{LogEvent, LogName};
 use crate::observe::SlowLog;
 use crate::out::Release;
@@ -68,6 +69,7 @@ pub(crate) struct State {
     pub(crate) pause: Option<Pause>,
     pub(crate) acl: Acl,
     pub(crate) limits: ClientLimits,
+    pub(crate) heads: HeadCount,
     pub(crate) memory: ClientsMemory,
     /// What listeners with TLS speak.
     pub(crate) tls: Option<Arc<ServerConfig>>,
@@ -93,6 +95,7 @@ impl State {
             stats: Stats::new(registry.len()),
             acl: Acl::new(&registry),
             limits: ClientLimits::of(&config),
+            heads: HeadCount::new(),
             memory: ClientsMemory::default(),
             tls: None,
             registry,
@@ -130,6 +133,22 @@ impl State {
     /// Whether nobody else than this machine may be served without a password.
     pub(crate) fn is_protected(&self) -> bool {
         self.exposed && self.config.get("protected-mode") == "yes"
+    }
+
+    /// A connection is a user from now on, who was asked for a password or vouched for. If that
+    /// user has as many as it may have it stays who it was.
+    pub(crate) fn log_in(
+        &mut self,
+        session: &mut Session,
+        user: UserNumber,
+    ) -> Result<(), WireError> {
+        let name = crate::command::shown_name(self.acl.name(user));
+        if !self.heads.enter(session, (user, &name), self.limits.per_user_max) {
+            return Err(WireError::MAX_CLIENTS_OF_USER);
+        }
+        session.authenticated = true;
+        session.user = user;
+        Ok(())
     }
 
     /// The users of the settings or of their file. An error says what is wrong with them.

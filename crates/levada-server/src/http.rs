@@ -285,7 +285,7 @@ fn text(status: StatusCode, body: impl Into<Bytes>) -> Answer {
 
 /// Whether a request that reached loopback was meant for it: a page of another name that points
 /// here, as browsers can be told to open, says that name.
-fn is_own_name(host: &str) -> bool {
+pub(crate) fn is_own_name(host: &str) -> bool {
     let is_address = |text: &str| {
         let text = text.trim_start_matches('[').trim_end_matches(']');
         text.parse::<IpAddr>().is_ok()

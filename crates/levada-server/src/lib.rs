@@ -18,6 +18,7 @@ mod describe_client;
 mod dispatch;
 mod engine;
 mod entries;
+mod head_count;
 mod http;
 mod key_access;
 mod log_event;
@@ -55,7 +56,7 @@ pub use policies::{Fault, Policies};
 pub use server::run;
 pub use settings::{Moment, Settings};
 pub use spec::{Channels, CommandSpec, Keys, access, category, flag};
-pub use tls::{AuthClients, TlsSettings};
+pub use tls::{AuthClients, AuthClientsUser, TlsSettings};
 
 /// The version of Redis whose replies these are.
 pub const REDIS_VERSION: &str = "8.6.3";

@@ -81,6 +81,8 @@ names! {
     BlockDamaged, "block_damaged", Error;
     /// No more connections fit.
     ConnectionsRefused, "connections_refused", Warning;
+    /// An address or a user has as many connections as it may have.
+    ClientsCrowd, "clients_crowd", Warning;
     /// Another machine came, and there is no password.
     PeersRefused, "peers_refused", Warning;
     /// The system has no room for more connections.

@@ -27,7 +27,7 @@ use crate::wire_error::WireError;
 /// Bytes above which a connection's pieces and further commands wait for the socket.
 pub(crate) const BUFFERED_BYTES_MAX: usize = 1 << 20;
 /// Bytes of a long reply that are written in one turn: others wait for it meanwhile.
-const DRAWN_BYTES_MAX: usize = 256 << 10;
+const DRAWN_BYTES_MAX: usize = 32 << 10;
 /// The same for the replies inside EXEC: what one command shows must not be lost to the next one.
 const AHEAD_BYTES_MAX: usize = 32 << 20;
 

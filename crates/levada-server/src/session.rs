@@ -26,6 +26,8 @@ pub(crate) struct Session {
     pub(crate) database: u8,
     pub(crate) authenticated: bool,
     pub(crate) user: UserNumber,
+    /// As whom it logged in and is counted, if it did.
+    pub(crate) counted_as: Option<UserNumber>,
     pub(crate) name: Vec<u8>,
     pub(crate) library_name: Vec<u8>,
     pub(crate) library_version: Vec<u8>,
@@ -120,6 +122,7 @@ impl Session {
             database: 0,
             authenticated,
             user: UserNumber::DEFAULT,
+            counted_as: None,
             name: Vec::new(),
             library_name: Vec::new(),
             library_version: Vec::new(),

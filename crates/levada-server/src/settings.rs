@@ -39,6 +39,10 @@ pub struct Settings {
     pub metrics_streams_max: usize,
     /// Connections at once, at least 1.
     pub clients_max: u64,
+    /// Connections at once from one address (`maxclients-per-address`); 0 for no bound.
+    pub clients_per_address_max: u64,
+    /// Connections at once that are logged in as one user (`maxclients-per-user`); 0 for no bound.
+    pub clients_per_user_max: u64,
     /// Bytes that the buffers of all connections may take together (`maxmemory-clients`); 0 for no
     /// bound.
     pub clients_bytes_max: u64,
@@ -110,6 +114,8 @@ impl Default for Settings {
             tls: TlsSettings::default(),
             reload: Arc::default(),
             clients_max: 10_000,
+            clients_per_address_max: 0,
+            clients_per_user_max: 0,
             clients_bytes_max: 1 << 30,
             connections_max: u64::MAX,
             strangers_max: 1_024,

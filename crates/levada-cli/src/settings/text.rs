@@ -40,7 +40,12 @@ impl fmt::Display for Settings {
             "# Whether other machines are served with a password only.\nprotected-mode = {}\n",
             self.protected_mode
         )?;
-        writeln!(f, "# Connections at once.\nmaxclients = {}\n", self.maxclients)?;
+        writeln!(
+            f,
+            "# Connections at once; from one address, and logged in as one user: 0 for no bound.\n\
+             maxclients = {}\nmaxclients-per-address = {}\nmaxclients-per-user = {}\n",
+            self.maxclients, self.maxclients_per_address, self.maxclients_per_user
+        )?;
         writeln!(
             f,
             "# Memory for the buffers of all connections; 0 for no bound.\n\
@@ -110,12 +115,15 @@ impl Settings {
              # Certificates in PEM with which those of clients are signed.\n\
              tls-ca-cert-file = {}\n\n\
              # Whether clients must show a certificate: yes, no, optional.\n\
-             tls-auth-clients = {}\n",
+             tls-auth-clients = {}\n\n\
+             # Whom a client is that shows one: CN, the user of its common name; off, whom AUTH \
+             says.\ntls-auth-clients-user = {}\n",
             self.tls_port,
             file(&self.tls_cert_file),
             file(&self.tls_key_file),
             file(&self.tls_ca_cert_file),
-            quoted(&self.tls_auth_clients)
+            quoted(&self.tls_auth_clients),
+            quoted(&self.tls_auth_clients_user)
         )?;
         writeln!(
             f,

@@ -44,7 +44,7 @@ pub(crate) fn load(
 }
 
 /// The user of a line; `None` of an empty one.
-fn parse_line(
+pub(crate) fn parse_line(
     registry: &Registry,
     line: &[u8],
     all_channels: bool,

@@ -18,6 +18,8 @@ pub(crate) enum Refusal {
     Denied(Reason),
     /// A password.
     Auth,
+    /// To be the user whom a certificate names.
+    Certificate,
 }
 
 impl Refusal {
@@ -28,6 +30,7 @@ impl Refusal {
             Self::Denied(Reason::Key) => "key",
             Self::Denied(Reason::Channel) => "channel",
             Self::Auth => "auth",
+            Self::Certificate => "tls-cert",
         }
     }
 }
@@ -55,6 +58,7 @@ pub(crate) struct Counts {
     pub(crate) command: u64,
     pub(crate) key: u64,
     pub(crate) channel: u64,
+    pub(crate) certificate: u64,
 }
 
 /// See the module.
@@ -72,6 +76,7 @@ impl Log {
     pub(crate) fn note(&mut self, mut entry: Entry, len_max: usize) {
         *match entry.refusal {
             Refusal::Auth => &mut self.counts.auth,
+            Refusal::Certificate => &mut self.counts.certificate,
             Refusal::Denied(Reason::Command) => &mut self.counts.command,
             Refusal::Denied(Reason::Key) => &mut self.counts.key,
             Refusal::Denied(Reason::Channel) => &mut self.counts.channel,

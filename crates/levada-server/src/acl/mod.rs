@@ -26,7 +26,7 @@ use crate::wire_error::WireError;
 pub(crate) const DEFAULT: &[u8] = b"default";
 
 /// Number of a user.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct UserNumber(usize);
 
 impl UserNumber {
@@ -155,6 +155,11 @@ impl Acl {
         let nobody = User::new(name, false);
         let user = number.and_then(|number| self.user(number)).unwrap_or(&nobody);
         user.admits(password).then_some(number).flatten()
+    }
+
+    /// The user of this name whom somebody else vouches for, as long as it may come in at all.
+    pub(crate) fn vouched(&self, name: &[u8]) -> Option<UserNumber> {
+        self.find(name).filter(|number| self.user(*number).is_some_and(|user| user.enabled))
     }
 
     /// Whether a user may run a request. Nobody may who was removed.

@@ -107,6 +107,7 @@ impl Context<'_> {
         for other in self.others.iter_mut().filter(|other| is_meant(&other.session)) {
             other.session.authenticated = false;
             other.session.user = UserNumber::DEFAULT;
+            self.state.heads.leave(&mut other.session);
             other.broken = true;
             self.state.wake.push(other.token);
         }

@@ -322,7 +322,11 @@ impl Selector {
         if parent.contains(&b'|') {
             return Err(Fault::ArgumentOfSubcommand);
         }
-        if sub.is_empty() {
+        // A rule is written down as a word of a line of text: what is none would be another one
+        // there.
+        let is_word = std::str::from_utf8(sub)
+            .is_ok_and(|sub| !sub.contains(|it: char| it.is_control() || it.is_whitespace()));
+        if sub.is_empty() || !is_word {
             return Err(Fault::Syntax);
         }
         if registry.spec(number).subcommands.is_empty() {

@@ -1,6 +1,6 @@
 //! Rules in, rights out, and the same rules again.
 
-use super::selector::{Selector, Wish};
+use super::selector::{Fault, Selector, Wish};
 use super::user::{User, merge};
 use super::*;
 use crate::command_table;
@@ -186,4 +186,14 @@ fn a_file_is_taken_whole_or_not_at_all() {
 fn a_selector_that_is_empty_allows_nothing() {
     let registry = Registry::new(command_table());
     assert_eq!(Selector::parse(&registry, b"  "), Ok(Selector::NONE));
+}
+
+#[test]
+fn a_first_argument_that_is_no_word_of_text_is_refused() {
+    let registry = Registry::new(crate::command::table());
+    let mut user = User::new(b"u", false);
+    for rule in [&b"+select|\xca"[..], b"+select|1\nuser evil on", b"+select|1 2", b"+select|\0"] {
+        assert_eq!(user.apply(&registry, rule, false), Err(Fault::Syntax), "{rule:?}");
+    }
+    assert_eq!(user.apply(&registry, "+select|\u{e9}1".as_bytes(), false), Ok(()));
 }

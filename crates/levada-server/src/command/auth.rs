@@ -43,9 +43,7 @@ pub(super) fn authenticate(
         note_failure(context, request.arg(0), user);
         return Err(WireError::WRONG_PASSWORD);
     };
-    context.session.authenticated = true;
-    context.session.user = number;
-    Ok(())
+    context.state.log_in(context.session, number)
 }
 
 /// For ACL LOG, and for the server's own log, which is not written more than once a minute.
@@ -54,7 +52,7 @@ fn note_failure(context: &mut Context<'_>, object: &[u8], user: &[u8]) {
     let client = Described::own(context).line(context.state, context.now);
     let in_transaction = context.in_transaction || context.session.transaction.is_some();
     let (refusal, user) = (Refusal::Auth, user.to_vec());
-    let shown = user.get(..SHOWN_BYTES_MAX).unwrap_or(&user).escape_ascii().to_string();
+    let shown = shown_name(&user);
     let refused = Refused { refusal, in_transaction, object, user, client };
     context.state.note_refusal(refused, context.now.wall_ms);
     context.state.acl.failures.note(format!("of {shown} from {address}"));
@@ -62,6 +60,11 @@ fn note_failure(context: &mut Context<'_>, object: &[u8], user: &[u8]) {
     if let Some(event) = context.state.acl.failures.tell(now_ms) {
         context.state.log(&event);
     }
+}
+
+/// The name of a user that somebody claims to be, as far as the server's log shows it.
+pub(crate) fn shown_name(user: &[u8]) -> String {
+    user.get(..SHOWN_BYTES_MAX).unwrap_or(user).escape_ascii().to_string()
 }
 
 /// Bytes of a user's name in the log.

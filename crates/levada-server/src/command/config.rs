@@ -92,7 +92,8 @@ fn set(context: &mut Context<'_>, request: &Request<'_>) -> Result<Then, WireErr
         return Err(WireError::setting("requirepass", why));
     }
     let before = context.state.tls.clone();
-    if pairs.iter().step_by(2).any(|name| name.to_ascii_lowercase().starts_with(b"tls-")) {
+    let is_read = |name: &[u8]| name.starts_with(b"tls-") && name != b"tls-auth-clients-user";
+    if pairs.iter().step_by(2).any(|name| is_read(&name.to_ascii_lowercase())) {
         // The same names again read the files again.
         context.state.load_tls(pairs).map_err(|why| {
             context.state.log(&LogEvent::tls_not_reloaded(&why));

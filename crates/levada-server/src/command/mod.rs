@@ -77,6 +77,7 @@ mod xsched;
 mod xsetid;
 mod xtrim;
 
+pub(crate) use self::auth::shown_name;
 pub(crate) use self::info::resident_bytes;
 pub(crate) use self::xcfgset::options as stream_options;
 pub(crate) use self::xgroup::policy::options as group_options;

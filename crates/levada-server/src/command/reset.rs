@@ -44,6 +44,7 @@ fn run(context: &mut Context<'_>, _: &Request<'_>) -> Result<Then, WireError> {
     session.no_touch = false;
     session.authenticated = !context.state.acl.needs_password();
     session.user = UserNumber::DEFAULT;
+    context.state.heads.leave(session);
     context.output.set_protocol(Protocol::Resp2);
     context.output.write().simple("RESET");
     Ok(Then::Done)

@@ -31,8 +31,9 @@ pub(super) const UNPROTECTED: &str =
 /// Connections that the system keeps until they are accepted; it may be set to keep fewer
 /// (`net.core.somaxconn`). Behind it clients try again by themselves, after a second at first.
 const BACKLOG: i32 = 1_024;
-/// Connections accepted in one go: those that are served already have their turns between.
-const ACCEPTED_MAX: usize = 256;
+/// Connections accepted in one iteration from each listener: those that are served already have
+/// their turns between.
+const ACCEPTED_MAX: usize = 4;
 
 /// The address that other machines can reach, if there is one.
 pub(super) fn exposed(listeners: &[net::TcpListener]) -> Result<Option<net::SocketAddr>, Error> {
@@ -131,23 +132,9 @@ impl Server {
         tls: Option<Arc<ServerConfig>>,
         now: Now,
     ) {
-        let clients_max = self.state.config.number("maxclients");
-        let clients_max = clients_max.min(self.state.settings.connections_max);
-        if self.connections.len() as u64 >= clients_max {
+        if let Some(why) = self.refusal(address, now) {
             self.state.stats.connections_refused += 1;
-            self.note_refusal(clients_max);
-            refuse(stream, &WireError::MAX_CLIENTS);
-            return;
-        }
-        self.note_room(clients_max);
-        let is_open = !self.state.acl.needs_password();
-        if is_kept_out(is_open, self.state.is_protected(), address.ip()) {
-            self.state.stats.connections_refused += 1;
-            self.peers_refused.note(format!("from {address}"));
-            if let Some(event) = self.peers_refused.tell(now.monotonic_ms()) {
-                self.state.log(&event);
-            }
-            refuse(stream, &WireError::PROTECTED);
+            refuse(stream, &why);
             return;
         }
         // Only a slower start of a reply is lost if it fails.
@@ -169,7 +156,8 @@ impl Server {
         let id = self.next_client;
         self.next_client += 1;
         self.state.stats.connections += 1;
-        let authenticated = is_open;
+        self.state.heads.arrive(address.ip());
+        let authenticated = !self.state.acl.needs_password();
         let now_ms = now.monotonic_ms();
         if !authenticated || stream.is_tls() {
             self.add_stranger(id);
@@ -187,6 +175,7 @@ impl Server {
             has_request: false,
             writable: true,
             queued: false,
+            is_heavy: false,
             awaits_blocks: false,
             paused: false,
             closing: false,
@@ -197,6 +186,28 @@ impl Server {
 }
 
 impl Server {
+    /// Why a connection from an address is not taken, if it is not.
+    fn refusal(&mut self, address: net::SocketAddr, now: Now) -> Option<WireError> {
+        let clients_max = self.state.config.number("maxclients");
+        let clients_max = clients_max.min(self.state.settings.connections_max);
+        if self.connections.len() as u64 >= clients_max {
+            self.note_refusal(clients_max);
+            return Some(WireError::MAX_CLIENTS);
+        }
+        self.note_room(clients_max);
+        let is_open = !self.state.acl.needs_password();
+        if is_kept_out(is_open, self.state.is_protected(), address.ip()) {
+            self.peers_refused.note(format!("from {address}"));
+            if let Some(event) = self.peers_refused.tell(now.monotonic_ms()) {
+                self.state.log(&event);
+            }
+            return Some(WireError::PROTECTED);
+        }
+        let per_address_max = self.state.limits.per_address_max;
+        let has_room = self.state.heads.has_room(address.ip(), per_address_max);
+        (!has_room).then_some(WireError::MAX_CLIENTS_OF_ADDRESS)
+    }
+
     /// Says that a connection could not be served though it was accepted.
     fn note_failed(&self, address: net::SocketAddr, what: &str, error: &impl Display) {
         let message = format!("A connection from {address} ends at once: {what}: {error}");
@@ -227,14 +238,17 @@ mod tests {
     fn a_crowd_finds_room_and_is_accepted_without_a_sleep() {
         let (mut server, address, _rest) = rig::opened("crowd");
         // All of them wait at once: nobody is accepted before the loop runs.
-        let crowd: Vec<_> = (0..300).map(|_| rig::client(address)).collect();
+        let crowd: Vec<_> = (0..=ACCEPTED_MAX * 75).map(|_| rig::client(address)).collect();
         let mut events = mio::Events::with_capacity(16);
         while server.connections.len() == 0 {
             server.iterate(&mut events).expect("runs");
         }
-        assert_eq!(server.connections.len(), ACCEPTED_MAX, "others have their turns between");
-        assert!(server.was_woken, "it would sleep although more wait");
-        server.iterate(&mut events).expect("runs");
+        for accepted in 1..crowd.len().div_ceil(ACCEPTED_MAX) {
+            let len = accepted * ACCEPTED_MAX;
+            assert_eq!(server.connections.len(), len, "others have their turns between");
+            assert!(server.was_woken, "it would sleep although more wait");
+            server.iterate(&mut events).expect("runs");
+        }
         assert_eq!(server.connections.len(), crowd.len());
         assert!(!server.was_woken);
     }

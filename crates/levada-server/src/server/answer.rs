@@ -117,6 +117,7 @@ impl Server {
             ("command", counts.command),
             ("key", counts.key),
             ("channel", counts.channel),
+            ("certificate", counts.certificate),
         ];
         let samples = denied.into_iter().map(|(reason, count)| (vec![reason], count));
         text.many(metric("levada_denied_total"), samples);

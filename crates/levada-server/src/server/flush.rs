@@ -104,6 +104,7 @@ impl Server {
             let id = session.id;
             self.state.monitors.retain(|monitor| *monitor != id);
         }
+        self.state.heads.depart(session);
         self.shard.forget(ClientId(session.id));
         self.state.memory.forget(&connection);
         connection.stream.close(self.poll.registry());

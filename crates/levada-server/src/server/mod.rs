@@ -1,17 +1,18 @@
 //! The loop: one thread, which owns the engine and every connection.
 //!
 //! ```text
-//! wait for sockets, time or the disk
+//! some who have to be patient have their turn: who is a stranger, or has asked for much
+//! -> wait for sockets, time or the disk
 //! -> every ready connection has its turn: read once, run what is whole; so do those on whose
 //!    sockets something has come meanwhile, for they share the sync
 //! -> commit: all changes of the iteration are one batch of the log
 //! -> send every reply whose position is durable, one write per connection
 //! ```
 //!
-//! Invariants: a connection is in `ready` at most once; between two iterations no connection is
-//! taken out; a reply that may not leave yet is in `waiting`, so that ten thousand idle connections
-//! cost nothing. An error of the engine ends the loop: replies that were not sent by then never
-//! are, and their connections are closed.
+//! Invariants: a connection is in `ready` or `patient` at most once; between two iterations no
+//! connection is taken out; a reply that may not leave yet is in `waiting`, so that ten thousand
+//! idle connections cost nothing. An error of the engine ends the loop: replies that were not sent
+//! by then never are, and their connections are closed.
 
 mod accept;
 mod answer;
@@ -20,6 +21,7 @@ mod disk;
 mod flush;
 mod memory;
 mod notices;
+mod patience;
 mod pause;
 #[cfg(feature = "debug-shim")]
 mod reload;
@@ -48,6 +50,7 @@ use mio::{Events, Poll, Token, Waker};
 use self::answer::Questions;
 use self::flush::Waiting;
 pub(crate) use self::memory::{ClientsMemory, Counted};
+use self::patience::Patient;
 #[cfg(feature = "debug-shim")]
 pub(crate) use self::reload::Reload;
 use self::served::Shared;
@@ -102,6 +105,8 @@ struct Server {
     connections: Connections,
     /// Connections that have something to do, by token.
     ready: Vec<usize>,
+    /// The same of strangers, and of those whose replies are long: see `patience`.
+    patient: Patient,
     /// Those whose turn it is, and those whose replies are being sent; empty between, kept for
     /// their memory.
     turns: Vec<usize>,
@@ -187,6 +192,7 @@ impl Server {
             state,
             connections: Connections::default(),
             ready: Vec::new(),
+            patient: Patient::default(),
             turns: Vec::new(),
             flushing: Vec::new(),
             released: Vec::new(),
@@ -239,6 +245,8 @@ impl Server {
     }
 
     fn iterate(&mut self, events: &mut Events) -> Result<(), Error> {
+        // What they changed is committed below.
+        self.was_woken |= self.take_patient_turns()?;
         let timeout = match std::mem::take(&mut self.was_woken) {
             true => Duration::ZERO,
             false => self.timeout(self.state.clock.now()),
@@ -256,10 +264,17 @@ impl Server {
         self.answer_questions(now);
         self.note_disk();
         self.drain_events(now);
-        self.note_readiness(events, now);
+        self.note_readiness(events);
+        if std::mem::take(&mut self.accept_again) {
+            self.accept(now);
+        }
         self.wake_sleepers(now);
         self.end_pause(now);
         self.run_turns(events, now)?;
+        if !self.patient.tokens.is_empty() {
+            self.patient.turns_us =
+                self.state.clock.now().monotonic_us.saturating_sub(now.monotonic_us);
+        }
         self.say_notices();
         self.state.reload_tls_if_told();
         self.sweep(now);
@@ -268,7 +283,8 @@ impl Server {
 
     /// How long nothing may happen.
     fn timeout(&self, now: Now) -> Duration {
-        if !self.ready.is_empty() && !self.shard.is_congested() || self.questions.is_busy() {
+        let waits = !self.ready.is_empty() || !self.patient.tokens.is_empty();
+        if waits && !self.shard.is_congested() || self.questions.is_busy() {
             return Duration::ZERO;
         }
         let mut sleep_us = SLEEP_MS_MAX * 1000;
@@ -304,14 +320,12 @@ impl Server {
     }
 
     /// Takes note of what the system says about sockets.
-    fn note_readiness(&mut self, events: &Events, now: Now) {
+    fn note_readiness(&mut self, events: &Events) {
         for event in events {
             match event.token() {
                 SHUTDOWN => self.note_shutdown(),
                 DISK => {}
-                Token(token) if token > LISTENER - self.listeners.len() => {
-                    self.accept_again = true;
-                }
+                token if self.is_listener(token) => self.accept_again = true,
                 Token(token) => {
                     let Some(connection) = self.connections.get_mut(token) else {
                         continue;
@@ -324,10 +338,10 @@ impl Server {
                 }
             }
         }
-        if self.accept_again {
-            self.accept_again = false;
-            self.accept(now);
-        }
+    }
+
+    fn is_listener(&self, token: Token) -> bool {
+        (LISTENER - self.listeners.len() + 1..=LISTENER).contains(&token.0)
     }
 
     fn note_shutdown(&mut self) {
@@ -342,7 +356,10 @@ impl Server {
             && !connection.queued
         {
             connection.queued = true;
-            self.ready.push(token);
+            match connection.is_patient() {
+                true => self.patient.tokens.push_back(token),
+                false => self.ready.push(token),
+            }
         }
     }
 
@@ -449,6 +466,12 @@ fn initial_config(listeners: &[net::TcpListener], settings: &Settings) -> Config
     config.put("dir", settings.directory.display().to_string());
     config.put("log-format", settings.log_format.to_owned());
     config.put("maxclients", settings.clients_max.to_string());
+    for (name, clients_max) in [
+        ("maxclients-per-address", settings.clients_per_address_max),
+        ("maxclients-per-user", settings.clients_per_user_max),
+    ] {
+        config.put(name, clients_max.to_string());
+    }
     config.put("requirepass", settings.requirepass.clone());
     config.put("protected-mode", if settings.protected_mode { "yes" } else { "no" }.to_owned());
     let aclfile = settings.aclfile.as_ref().map(|path| path.display().to_string());

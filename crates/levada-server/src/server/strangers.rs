@@ -7,9 +7,17 @@
 use std::collections::VecDeque;
 use std::io;
 
+use levada_resp::Writer;
+
+use super::turns::limits;
 use super::{Server, accept};
+use crate::acl::log::Refusal;
+use crate::acl::revoke::Refused;
+use crate::command::shown_name;
 use crate::connection::Connection;
+use crate::describe_client::Described;
 use crate::engine::Now;
+use crate::out::Release;
 
 /// How long a stranger is spared, in milliseconds.
 const SPARED_MS: u64 = 1_000;
@@ -56,6 +64,38 @@ impl Server {
             if let Some(token) = oldest.filter(|oldest| oldest.is_stranger()).map(|it| it.token) {
                 self.state.stats.strangers_dropped += 1;
                 self.close(token);
+            }
+        }
+    }
+
+    /// A connection has just agreed on keys: with `tls-auth-clients-user CN` it is the user whom
+    /// its certificate names. Where there is none, or it is off, it stays who it was, which ACL LOG
+    /// tells; where that user has enough connections it ends.
+    pub(super) fn introduce(&mut self, connection: &mut Connection, now: Now) {
+        if self.state.config.get("tls-auth-clients-user") != "CN" {
+            return;
+        }
+        let Some(name) = connection.stream.peer_name() else {
+            return;
+        };
+        let Some(user) = self.state.acl.vouched(&name) else {
+            let (refusal, object) = (Refusal::Certificate, &b""[..]);
+            let address = connection.session.address;
+            let last = format!("of {} by certificate from {address}", shown_name(&name));
+            self.state.acl.failures.note(last);
+            let client = Described::of(connection).line(&self.state, now);
+            let refused = Refused { refusal, in_transaction: false, object, user: name, client };
+            self.state.note_refusal(refused, now.wall_ms);
+            return;
+        };
+        match self.state.log_in(&mut connection.session, user) {
+            Ok(()) => connection.decoder.set_limits(limits(true)),
+            Err(error) => {
+                self.state.stats.connections_refused += 1;
+                let protocol = connection.session.protocol;
+                Writer::new(connection.out.target(), protocol).error(error.text());
+                connection.out.mark(Release::default());
+                connection.closing = true;
             }
         }
     }

@@ -22,6 +22,7 @@ impl Server {
             self.state.acl.failures.tell(now_ms),
             self.handshakes_failed.tell(now_ms),
             self.peers_refused.tell(now_ms),
+            self.state.heads.tell(now_ms),
         ];
         failures.iter().flatten().for_each(|event| self.state.log(event));
         let timeout_ms = match self.state.config.number("timeout") {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use levada_engine::clock::Clock;
 use levada_engine::error::Error;
 use levada_resp::{Limits, Progress, Writer};
 use mio::Events;
@@ -17,6 +18,13 @@ use crate::session::Reason;
 const BATCH_BYTES: usize = 1 << 20;
 /// Bytes of replies behind which others have their turn, however much one has asked for.
 const TURN_BYTES: u64 = 128 << 10;
+/// How often a turn asks what time it is, in requests, and the microseconds behind which others
+/// have theirs: some requests cost a thousand times what others do.
+const TIMED_EVERY: usize = 64;
+const TURN_US_MAX: u64 = 2_000;
+/// The same for who has to be patient.
+const PATIENT_TIMED_EVERY: usize = 1;
+const PATIENT_TURN_US_MAX: u64 = 50;
 /// Bytes of a request: the largest value, and room for the words around it. What a request changes
 /// must fit into a file of the log.
 const REQUEST_BYTES_MAX: usize = 18 << 20;
@@ -48,13 +56,19 @@ impl Server {
         let mut turns = std::mem::take(&mut self.turns);
         std::mem::swap(&mut turns, &mut self.ready);
         for token in turns.drain(..) {
-            self.turn(token, now);
-            self.drain_events(now);
-            if self.uncommitted_bytes > BATCH_BYTES {
-                self.commit(now)?;
-            }
+            self.take_turn(token, now)?;
         }
         self.turns = turns;
+        Ok(())
+    }
+
+    /// One turn, with what follows from it for others.
+    pub(super) fn take_turn(&mut self, token: usize, now: Now) -> Result<(), Error> {
+        self.turn(token, now);
+        self.drain_events(now);
+        if self.uncommitted_bytes > BATCH_BYTES {
+            self.commit(now)?;
+        }
         Ok(())
     }
 
@@ -71,9 +85,10 @@ impl Server {
         {
             return false;
         }
-        // The next iteration looks at the disk, and must not sleep before it does.
-        self.was_woken |= events.iter().any(|event| event.token() == DISK);
-        self.note_readiness(events, now);
+        // The next iteration looks at the disk and accepts, and must not sleep before it does.
+        let later = |token| token == DISK || self.is_listener(token);
+        self.was_woken |= events.iter().any(|event| later(event.token()));
+        self.note_readiness(events);
         !self.ready.is_empty()
     }
 
@@ -87,9 +102,13 @@ impl Server {
             if connection.input.capacity() == 0 {
                 connection.input = self.buffers.pop().unwrap_or_default();
             }
+            let was_greeting = connection.stream.is_handshaking();
             match connection.read(&mut self.scratch, now) {
                 Ok(count) => self.state.stats.bytes_in += count as u64,
                 Err(error) => self.note_read_error(&mut connection, &error),
+            }
+            if was_greeting && !connection.stream.is_handshaking() {
+                self.introduce(&mut connection, now);
             }
         }
         connection.out.lend_buffer(&mut self.buffers);
@@ -115,6 +134,7 @@ impl Server {
         let mut args = recycle(std::mem::take(&mut self.args));
         let mut consumed = 0;
         let enough = connection.out.position() + TURN_BYTES;
+        let mut time = TurnTime::of(connection);
         loop {
             if connection.out.is_drawing() && !draw(connection, &mut self.shard) {
                 break;
@@ -122,7 +142,8 @@ impl Server {
             // A short request may change much: more of them wait until the disk has room.
             let congested = self.shard.is_congested();
             let ready = connection.is_ready() && connection.has_request;
-            if !ready || congested || connection.out.position() > enough {
+            let enough = connection.out.position() > enough;
+            if !ready || congested || enough || time.is_over(&self.state.clock) {
                 break;
             }
             let rest = &input[consumed..];
@@ -153,6 +174,8 @@ impl Server {
                 }
             }
         }
+        let wrote_much = connection.out.is_drawing() || connection.out.position() > enough;
+        connection.is_heavy = wrote_much || time.over;
         self.args = recycle(args);
         self.uncommitted_bytes += consumed;
         input.drain(..consumed);
@@ -207,6 +230,36 @@ impl Server {
     }
 }
 
+/// When a turn has lasted long enough, whatever it has written. Asking the time costs as much as a
+/// small command, so it is asked now and then.
+struct TurnTime {
+    every: usize,
+    us_max: u64,
+    asked: usize,
+    until_us: Option<u64>,
+    over: bool,
+}
+
+impl TurnTime {
+    fn of(connection: &Connection) -> Self {
+        let (every, us_max) = match connection.is_patient() {
+            true => (PATIENT_TIMED_EVERY, PATIENT_TURN_US_MAX),
+            false => (TIMED_EVERY, TURN_US_MAX),
+        };
+        Self { every, us_max, asked: 0, until_us: None, over: false }
+    }
+
+    /// Before each request.
+    fn is_over(&mut self, clock: &Clock) -> bool {
+        self.asked += 1;
+        if self.asked.is_multiple_of(self.every) {
+            let now_us = clock.now().monotonic_us;
+            self.over = now_us >= *self.until_us.get_or_insert(now_us + self.us_max);
+        }
+        self.over
+    }
+}
+
 /// Writes on a long reply; whether it is written whole.
 pub(super) fn draw(connection: &mut Connection, shard: &mut Shard) -> bool {
     let mut blocks = Blocks { shard, client: ClientId(connection.session.id) };
@@ -246,6 +299,29 @@ mod tests {
     const XADD: &[u8] = b"*5\r\n$4\r\nXADD\r\n$1\r\ns\r\n$1\r\n*\r\n$1\r\nf\r\n$1\r\nv\r\n";
 
     #[test]
+    fn who_must_be_patient_has_a_short_turn_and_its_rest_later() {
+        const REQUESTS: usize = 9_000;
+        let (mut server, address, _rest) = rig::opened("short-turn");
+        let mut client = rig::client(address);
+        server.run_until(|server| server.connections.len() == 1);
+        client.write_all(&b"PING\r\n".repeat(REQUESTS)).expect("sent");
+        let now = server.state.clock.now();
+        let connection = server.connections.by_client(1).expect("it is there");
+        let (token, before) = (connection.token, connection.session.commands);
+        connection.is_heavy = true;
+        connection.readable = true;
+        server.take_turn(token, now).expect("runs");
+        let connection = server.connections.by_client(1).expect("it is there");
+        let ran = connection.session.commands - before;
+        assert!((1..REQUESTS as u64).contains(&ran), "{ran} in one turn");
+        assert!(connection.is_heavy && connection.has_request);
+        server.run_until(|server| {
+            let connection = server.connections.by_client(1).expect("it is there");
+            connection.session.commands == REQUESTS as u64 && !connection.is_heavy
+        });
+    }
+
+    #[test]
     fn what_comes_during_a_turn_shares_its_batch_and_the_disk_is_not_forgotten() {
         let (mut server, address, _rest) = rig::opened("gather");
         let [mut one, mut two] = [0, 1].map(|_| rig::client(address));
@@ -260,7 +336,7 @@ mod tests {
         one.write_all(XADD).expect("sent");
         assert!(!server.gather(&mut events, at_once), "nothing has changed yet: what for?");
         server.poll.poll(&mut events, None).expect("something has come");
-        server.note_readiness(&events, now);
+        server.note_readiness(&events);
         server.take_turns(now).expect("runs");
         assert_eq!(server.shard.position(), before + 1);
         // Loopback has it in the other socket when this returns.
@@ -274,7 +350,7 @@ mod tests {
         // disk.
         one.write_all(XADD).expect("sent");
         server.poll.poll(&mut events, None).expect("something has come");
-        server.note_readiness(&events, now);
+        server.note_readiness(&events);
         server.commit(now).expect("one batch");
         assert_eq!(server.shard.current(), before + 1);
         server.take_turns(now).expect("runs");
@@ -300,7 +376,7 @@ mod tests {
         server.run_until(|server| server.shard.durable() >= before + 3);
         one.write_all(XADD).expect("sent");
         server.poll.poll(&mut events, None).expect("something has come");
-        server.note_readiness(&events, now);
+        server.note_readiness(&events);
         server.take_turns(now).expect("runs");
         assert!(server.shard.position() > server.shard.current());
         two.write_all(XADD).expect("sent");

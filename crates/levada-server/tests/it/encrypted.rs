@@ -7,7 +7,7 @@ use std::net::TcpStream;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use levada_server::{AuthClients, Settings, TlsSettings};
+use levada_server::{AuthClients, AuthClientsUser, Settings, TlsSettings};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{
@@ -16,7 +16,7 @@ use rustls::{
 
 use crate::rig::{Server, request};
 
-type Secure = StreamOwned<ClientConnection, TcpStream>;
+pub(crate) type Secure = StreamOwned<ClientConnection, TcpStream>;
 
 fn file(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/it/tls").join(name)
@@ -35,6 +35,7 @@ fn start_with(auth_clients: AuthClients, change: impl FnOnce(&mut Settings)) -> 
             key_file: file("one.key.pem"),
             ca_cert_file: file("two.cert.pem"),
             auth_clients,
+            auth_clients_user: AuthClientsUser::Off,
         };
     })
 }
@@ -80,7 +81,7 @@ fn connect_with(server: &Server, change: impl FnOnce(&mut ClientConfig)) -> Secu
     open(server, config)
 }
 
-fn open(server: &Server, config: ClientConfig) -> Secure {
+pub(crate) fn open(server: &Server, config: ClientConfig) -> Secure {
     let name = ServerName::try_from("localhost").expect("a name");
     let connection = ClientConnection::new(Arc::new(config), name).expect("a client");
     let stream = TcpStream::connect(server.address).expect("it listens");
@@ -88,7 +89,7 @@ fn open(server: &Server, config: ClientConfig) -> Secure {
     StreamOwned::new(connection, stream)
 }
 
-fn ask(client: &mut Secure, args: &[&[u8]], reply: &[u8]) -> std::io::Result<()> {
+pub(crate) fn ask(client: &mut Secure, args: &[&[u8]], reply: &[u8]) -> std::io::Result<()> {
     client.write_all(&request(args))?;
     let mut got = vec![0; reply.len()];
     client.read_exact(&mut got)?;

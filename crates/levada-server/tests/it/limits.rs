@@ -1,5 +1,7 @@
 //! What clients may take: each of them, and all together.
 
+use std::net::SocketAddr;
+
 use crate::rig::{Client, Server, request};
 
 /// Waits until INFO says that so many were closed.
@@ -87,4 +89,81 @@ fn strangers_together_take_little() {
     let taken: u64 = client.info("memory", "mem_clients_normal").parse().expect("a number");
     assert!(taken < 40 << 20, "{taken} bytes");
     drop(strangers);
+}
+
+/// A client that comes from another address of this machine.
+fn client_from(server: &Server, own: [u8; 4]) -> Client {
+    use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
+    let socket = socket(AddressFamily::INET, SocketType::STREAM, None).expect("a socket");
+    bind(&socket, &SocketAddr::from((own, 0))).expect("loopback has it");
+    connect(&socket, &server.address).expect("it listens");
+    Client::of(socket.into())
+}
+
+const CROWDED_ADDRESS: &str =
+    "-ERR max number of clients reached for this address (maxclients-per-address)\r\n";
+const CROWDED_USER: &str =
+    "-ERR max number of clients reached for this user (maxclients-per-user)\r\n";
+
+#[test]
+fn an_address_has_so_many_connections_and_others_are_not_hurt() {
+    let server = Server::start_with(|settings| settings.clients_per_address_max = 2);
+    let mut client = server.client();
+    client.check("CONFIG GET maxclients-per-address", "*2\r\n$22\r\nmaxclients-per-address\r\n");
+    client.expect("its value", "$1\r\n2\r\n");
+    let mut second = server.client();
+    second.check("PING", "+PONG\r\n");
+    let mut third = server.client();
+    third.expect("no room", CROWDED_ADDRESS);
+    third.expect_end();
+    client_from(&server, [127, 0, 0, 2]).check("PING", "+PONG\r\n");
+    assert_eq!(client.info("stats", "rejected_connections"), "1");
+    drop(second);
+    client.wait_for("clients", "connected_clients", "1");
+    let mut fourth = server.client();
+    fourth.check("PING", "+PONG\r\n");
+    // Who is in stays when the bound falls below that.
+    client.check("CONFIG SET maxclients-per-address 1", "+OK\r\n");
+    fourth.check("PING", "+PONG\r\n");
+    server.client().expect("no room", CROWDED_ADDRESS);
+    client.check("CONFIG SET maxclients-per-address 0", "+OK\r\n");
+    for _ in 0..5 {
+        server.client().check("PING", "+PONG\r\n");
+    }
+}
+
+#[test]
+fn a_user_has_so_many_connections_whatever_they_were_before() {
+    let server = Server::start_with(|settings| {
+        settings.clients_per_user_max = 1;
+        settings.requirepass = "secret".into();
+        settings.users = vec!["a on >a ~* +@all".into(), "b on >b ~* +@all".into()];
+    });
+    let mut first = server.client();
+    first.check("AUTH a a", "+OK\r\n");
+    first.check("AUTH a a", "+OK\r\n");
+    let mut second = server.client();
+    second.check("AUTH a a", CROWDED_USER);
+    second.check("PING", "-NOAUTH Authentication required.\r\n");
+    second.check("HELLO 3 AUTH a a", CROWDED_USER);
+    second.check("AUTH b b", "+OK\r\n");
+    second.check("AUTH a a", CROWDED_USER);
+    second.check("ACL WHOAMI", "$1\r\nb\r\n");
+    // Whatever ends it makes room: to be another, to be nobody, to go, to be thrown out.
+    first.check("AUTH secret", "+OK\r\n");
+    second.check("AUTH a a", "+OK\r\n");
+    second.check("RESET", "+RESET\r\n");
+    let mut third = server.client();
+    third.check("AUTH a a", "+OK\r\n");
+    drop(third);
+    first.wait_for("clients", "connected_clients", "2");
+    second.check("AUTH a a", "+OK\r\n");
+    first.check("ACL DELUSER a", ":1\r\n");
+    second.expect_end();
+    first.check("ACL SETUSER a on >a +@all ~*", "+OK\r\n");
+    let mut fourth = server.client();
+    fourth.check("AUTH a a", "+OK\r\n");
+    server.client().check("AUTH secret", CROWDED_USER);
+    first.check("CONFIG SET maxclients-per-user 0", "+OK\r\n");
+    server.client().check("AUTH secret", "+OK\r\n");
 }

@@ -5,10 +5,12 @@
 //! - `blocking`: readers that wait
 //! - `channels`: messages and who listens
 //! - `help`: that HELP names every subcommand
+//! - `encrypted`, `certified`: TLS, and whom a certificate stands for
 //! - `life`: starts, ends, restarts
 
 mod blocking;
 mod bounds;
+mod certified;
 mod channels;
 mod compat;
 mod cve;

@@ -87,10 +87,16 @@ impl Server {
 
     /// A client of another address.
     pub(crate) fn client_at(address: SocketAddr) -> Client {
-        let stream = TcpStream::connect(address).expect("it listens");
+        Client::of(TcpStream::connect(address).expect("it listens"))
+    }
+}
+
+impl Client {
+    /// A connection that is made.
+    pub(crate) fn of(stream: TcpStream) -> Self {
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
         stream.set_nodelay(true).expect("no delay");
-        Client { stream, unread: Vec::new() }
+        Self { stream, unread: Vec::new() }
     }
 }
 

@@ -1,0 +1,112 @@
+//! Who must be patient: strangers, and connections that asked for more than a turn gives, of bytes
+//! or of time.
+//!
+//! Both can be many at once and cost the loop much: a stranger a connection that is made and
+//! closed, perhaps a handshake; a long reply the blocks that are read and the bytes that are
+//! written. If each had its turn in every iteration, all others would wait for all of them. So they
+//! stand in a queue of their own, of which an iteration takes some: one at least, and no more when
+//! their time is over. That is half of what all others have just had, so that long replies flow
+//! beside a full load, and [`PATIENT_US_MIN`] where nobody had much. What they are answered leaves
+//! at once, before the loop asks for news; with a commit in between a single one of them would make
+//! all others wait twice.
+//!
+//! Nobody starves: who is in front has the next turn, and behind each come all others once.
+
+use std::collections::VecDeque;
+
+use levada_engine::error::Error;
+
+use super::Server;
+
+/// Microseconds of an iteration that patient connections have, but for the last one's turn: at
+/// least, and at most.
+const PATIENT_US_MIN: u64 = 50;
+const PATIENT_US_MAX: u64 = 1_000;
+
+/// Those who have something to do, by token.
+#[derive(Default)]
+pub(super) struct Patient {
+    pub(super) tokens: VecDeque<usize>,
+    /// What the turns of all others took, in microseconds, when somebody was last patient.
+    pub(super) turns_us: u64,
+}
+
+impl Server {
+    /// The turns of some patient connections, with what they are answered; whether there were any.
+    pub(super) fn take_patient_turns(&mut self) -> Result<bool, Error> {
+        if self.patient.tokens.is_empty() || self.shard.is_congested() {
+            return Ok(false);
+        }
+        let now = self.state.clock.now();
+        let patient_us = (self.patient.turns_us / 2).clamp(PATIENT_US_MIN, PATIENT_US_MAX);
+        let until_us = now.monotonic_us + patient_us;
+        // Who has more to do comes again in the next iteration.
+        for _ in 0..self.patient.tokens.len() {
+            if self.shard.is_congested() {
+                break;
+            }
+            let Some(token) = self.patient.tokens.pop_front() else {
+                break;
+            };
+            self.take_turn(token, now)?;
+            self.flush();
+            if self.state.clock.now().monotonic_us >= until_us {
+                break;
+            }
+        }
+        Ok(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+
+    use mio::Events;
+
+    use crate::server::{Server, rig};
+
+    const CROWD: usize = 100;
+
+    /// Bytes that each of the crowd was sent.
+    fn sent(server: &Server) -> Vec<u64> {
+        server.connections.iter().skip(1).map(|it| it.session.bytes_out).collect()
+    }
+
+    #[test]
+    fn who_asks_for_little_does_not_wait_for_all_who_ask_for_much() {
+        let (mut server, address, _rest) = rig::opened("patience");
+        let mut client = rig::client(address);
+        server.run_until(|server| server.connections.len() == 1);
+        let value = vec![b'x'; 2 << 20];
+        let set = [b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$2097152\r\n", &value[..], b"\r\n"].concat();
+        let mut sender = client.try_clone().expect("the same socket");
+        let sending = std::thread::spawn(move || sender.write_all(&set).expect("taken"));
+        let durable = |server: &mut Server| server.shard.durable() > 0;
+        server.run_until(|server| server.connections.iter().any(|it| it.session.commands == 1));
+        server.run_until(durable);
+        sending.join().expect("sent");
+        let mut crowd: Vec<_> = (0..CROWD).map(|_| rig::client(address)).collect();
+        for one in &mut crowd {
+            one.write_all(&b"GET k\r\n".repeat(8)).expect("sent");
+        }
+        // Each has begun, and none is done: nobody reads, and a socket takes several turns' bytes.
+        server.run_until(|server| server.connections.len() == CROWD + 1);
+        server.run_until(|server| sent(server).iter().all(|bytes| *bytes > 0));
+        let before = sent(&server);
+        assert!(
+            server.patient.tokens.len() > CROWD / 2,
+            "{} have more to do",
+            server.patient.tokens.len()
+        );
+        client.write_all(b"PING\r\n").expect("sent");
+        let mut events = Events::with_capacity(CROWD);
+        server.iterate(&mut events).expect("runs");
+        server.flush();
+        let mut replies = [0; 64];
+        let count = client.read(&mut replies).expect("both replies");
+        assert_eq!(replies[..count], *b"+OK\r\n+PONG\r\n");
+        let served = before.iter().zip(sent(&server)).filter(|(before, now)| *before < now);
+        assert!((1..CROWD / 2).contains(&served.count()), "some go on, and not all of them");
+    }
+}
