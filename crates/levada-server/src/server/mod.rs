@@ -177,8 +177,7 @@ impl Server {
         let stage = Stage::new();
         let questions = Questions::open(&state.settings, &waker, &stage).map_err(sockets)?;
         let shard = recover(&waker, &state.settings, shard_settings)?;
-        let recovered = state.clock.now().monotonic_us;
-        let recovery_us = recovered.saturating_sub(state.started.monotonic_us);
+        let recovery_us = state.clock.now().monotonic_us - state.started.monotonic_us;
         let commits_from = shard.current();
         let (listeners, shutdown) =
             accept::register(&poll, listeners, shutdown).map_err(sockets)?;
