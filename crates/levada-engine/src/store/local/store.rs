@@ -211,7 +211,7 @@ impl<D: Disk> LocalStore<D> {
             checkpoint.phase = Phase::Syncing;
         }
         self.log.want(&mut self.io, checkpoint.position.lsn)?;
-        let blocks = self.blocks.sync_frozen(&mut self.io, &checkpoint.frozen)?;
+        let blocks = self.blocks.sync_frozen(&mut self.io, &mut checkpoint.frozen)?;
         let log = self.log.durable() >= checkpoint.position.lsn;
         if blocks && log && matches!(checkpoint.phase, Phase::Synced) {
             self.name(checkpoint)?;

@@ -6,7 +6,7 @@
 //! it open.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     io,
 };
 
@@ -33,8 +33,9 @@ const SYNCS_MAX: usize = 8;
 pub(in super::super) struct Frozen {
     /// The last write at that moment.
     barrier: u64,
-    /// Files that are not clean, with their last write.
-    dirty: Vec<(SegmentId, u64)>,
+    /// Files that are not clean, with their last write: what is before the first of which that is
+    /// not durable is.
+    dirty: VecDeque<(SegmentId, u64)>,
     /// Files without a live block, with their objects.
     pub(super) dead: Vec<(SegmentId, ObjectNumber)>,
 }
@@ -48,7 +49,11 @@ pub(super) struct SegmentFiles {
     /// The pack file to which is appended.
     pack: Option<SegmentId>,
     open: usize,
-    /// Counts uses, for the order of closing.
+    /// Open files that nothing is under way for, by their last use: what may be closed, and what
+    /// has to be synced before.
+    clean: BTreeMap<u64, SegmentId>,
+    unclean: BTreeMap<u64, SegmentId>,
+    /// Counts uses, for the order of closing; no two are alike.
     uses: u64,
     last_write: u64,
     /// Writes that have not completed.
@@ -112,6 +117,8 @@ impl SegmentFiles {
             next: next.max(last + 1),
             pack,
             open: 0,
+            clean: BTreeMap::new(),
+            unclean: BTreeMap::new(),
             uses: 0,
             last_write: 0,
             writes: BTreeSet::new(),
@@ -180,18 +187,17 @@ impl SegmentFiles {
     pub(super) fn writing(&mut self, id: SegmentId) -> u64 {
         self.last_write += 1;
         self.writes.insert(self.last_write);
-        if let Some(file) = self.files.get_mut(&id) {
+        let last_write = self.last_write;
+        self.change(id, |file| {
             file.writes += 1;
-            file.last_write = self.last_write;
-        }
-        self.last_write
+            file.last_write = last_write;
+        });
+        last_write
     }
 
     pub(super) fn written(&mut self, id: SegmentId, sequence: u64) {
         self.writes.remove(&sequence);
-        if let Some(file) = self.files.get_mut(&id) {
-            file.writes -= 1;
-        }
+        self.change(id, |file| file.writes -= 1);
     }
 
     /// A block of a file is gone.
@@ -208,12 +214,8 @@ impl SegmentFiles {
         id: SegmentId,
         object: ObjectNumber,
     ) -> Result<FileId, Error> {
-        self.uses += 1;
-        let uses = self.uses;
-        if let Some(file) = self.files.get_mut(&id)
-            && let Some(open) = file.open
-        {
-            file.used = uses;
+        if let Some(open) = self.files.get(&id).and_then(|file| file.open) {
+            self.note_open(id, open);
             return Ok(open);
         }
         self.make_room(io);
@@ -224,13 +226,14 @@ impl SegmentFiles {
 
     /// What a checkpoint that begins now covers.
     pub(super) fn freeze(&mut self) -> Frozen {
-        let mut frozen = Frozen { barrier: self.last_write, dirty: Vec::new(), dead: Vec::new() };
+        let mut frozen =
+            Frozen { barrier: self.last_write, dirty: VecDeque::new(), dead: Vec::new() };
         for (id, file) in &mut self.files {
             if file.live == 0 && !file.condemned {
                 file.condemned = true;
                 frozen.dead.push((*id, file.object));
             } else if file.last_write > file.synced {
-                frozen.dirty.push((*id, file.last_write));
+                frozen.dirty.push_back((*id, file.last_write));
             }
         }
         if frozen.dead.iter().any(|(id, _)| self.pack == Some(*id)) {
@@ -243,27 +246,31 @@ impl SegmentFiles {
     pub(super) fn sync_frozen<D: Disk>(
         &mut self,
         io: &mut Io<D>,
-        frozen: &Frozen,
+        frozen: &mut Frozen,
     ) -> Result<bool, Error> {
         let written = |first: &u64| *first > frozen.barrier;
         if !self.writes.first().is_none_or(written) {
             return Ok(false);
         }
-        let mut done = true;
-        for (id, last_write) in &frozen.dirty {
-            let Some(file) = self.files.get(id) else {
+        let is_durable = |files: &BTreeMap<_, SegmentFile>, (id, last_write): &(SegmentId, u64)| {
+            files.get(id).is_none_or(|file| file.synced >= *last_write)
+        };
+        while frozen.dirty.pop_front_if(|first| is_durable(&self.files, first)).is_some() {}
+        // Few are looked at beyond those under way: they end about as they began.
+        for dirty in &frozen.dirty {
+            if self.syncs >= SYNCS_MAX {
+                break;
+            }
+            let Some(file) = self.files.get(&dirty.0) else {
                 continue;
             };
-            if file.synced < *last_write {
-                done = false;
-                if !file.syncing && self.syncs < SYNCS_MAX {
-                    let object = file.object;
-                    self.open(io, *id, object)?;
-                    self.begin_sync(io, *id, frozen.barrier);
-                }
+            if !file.syncing && file.synced < dirty.1 {
+                let object = file.object;
+                self.open(io, dirty.0, object)?;
+                self.begin_sync(io, dirty.0, frozen.barrier);
             }
         }
-        Ok(done)
+        Ok(frozen.dirty.is_empty())
     }
 
     pub(super) fn synced(
@@ -273,9 +280,11 @@ impl SegmentFiles {
         result: io::Result<Vec<u8>>,
     ) -> Result<(), Error> {
         self.syncs -= 1;
-        if let Some(file) = self.files.get_mut(&id) {
+        self.change(id, |file| {
             file.syncing = false;
             file.synced = file.synced.max(sequence);
+        });
+        if let Some(file) = self.files.get(&id) {
             let path = id.path(file.object);
             result.map_err(|error| Error::io("cannot sync", &path, &error))?;
         }
@@ -289,10 +298,8 @@ impl SegmentFiles {
         dead: &[(SegmentId, ObjectNumber)],
     ) -> Result<(), Error> {
         for (id, object) in dead {
-            if let Some(open) = self.files.remove(id).and_then(|file| file.open) {
-                io.close(open);
-                self.open -= 1;
-            }
+            self.close(io, *id);
+            self.files.remove(id);
             io.unlink(&id.path(*object))?;
         }
         Ok(())
@@ -320,10 +327,41 @@ impl SegmentFiles {
 
     fn note_open(&mut self, id: SegmentId, open: FileId) {
         self.uses += 1;
-        if let Some(file) = self.files.get_mut(&id) {
+        let uses = self.uses;
+        let mut opened = 0;
+        self.change(id, |file| {
+            opened = usize::from(file.open.is_none());
             file.open = Some(open);
-            file.used = self.uses;
-            self.open += 1;
+            file.used = uses;
+        });
+        self.open += opened;
+    }
+
+    /// Changes a file, and keeps the lists of those at rest true.
+    fn change(&mut self, id: SegmentId, change: impl FnOnce(&mut SegmentFile)) {
+        let Some(file) = self.files.get_mut(&id) else {
+            return;
+        };
+        let before = file.used;
+        change(file);
+        let at_rest = file.open.is_some() && file.writes == 0 && !file.syncing;
+        let is_clean = file.last_write <= file.synced;
+        for (list, is_its) in [(&mut self.clean, is_clean), (&mut self.unclean, !is_clean)] {
+            if list.get(&before) == Some(&id) {
+                list.remove(&before);
+            }
+            if at_rest && is_its {
+                list.insert(file.used, id);
+            }
+        }
+    }
+
+    fn close<D: Disk>(&mut self, io: &mut Io<D>, id: SegmentId) {
+        let mut open = None;
+        self.change(id, |file| open = file.open.take());
+        if let Some(open) = open {
+            io.close(open);
+            self.open -= 1;
         }
     }
 
@@ -333,19 +371,10 @@ impl SegmentFiles {
         if self.open < self.open_max {
             return;
         }
-        let at_rest = |file: &SegmentFile| file.open.is_some() && file.writes == 0 && !file.syncing;
-        let oldest = |files: &BTreeMap<SegmentId, SegmentFile>, clean: bool| {
-            let fit = |file: &SegmentFile| (file.last_write <= file.synced) == clean;
-            let fit = files.iter().filter(|(_, f)| at_rest(f) && fit(f));
-            fit.min_by_key(|(_, file)| file.used).map(|(id, _)| *id)
-        };
-        if let Some(id) = oldest(&self.files, true) {
-            if let Some(open) = self.files.get_mut(&id).and_then(|file| file.open.take()) {
-                io.close(open);
-                self.open -= 1;
-            }
+        if let Some(id) = self.clean.values().next().copied() {
+            self.close(io, id);
         } else if self.syncs < SYNCS_MAX
-            && let Some(id) = oldest(&self.files, false)
+            && let Some(id) = self.unclean.values().next().copied()
         {
             self.begin_sync(io, id, 0);
         }
@@ -353,17 +382,14 @@ impl SegmentFiles {
 
     /// Begins a sync of an open file, of whose writes those up to `completed` have completed.
     fn begin_sync<D: Disk>(&mut self, io: &mut Io<D>, id: SegmentId, completed: u64) {
-        if let Some(file) = self.files.get_mut(&id)
-            && let Some(open) = file.open
-        {
-            let covers = match file.writes {
-                0 => file.last_write,
-                _ => completed,
-            };
-            file.syncing = true;
-            self.syncs += 1;
-            let purpose = Purpose::SegmentSync(id, covers);
-            io.begin(Operation::Sync { file: open }, purpose);
-        }
+        let Some((open, covers)) = self.files.get(&id).and_then(|file| {
+            let covers = if file.writes == 0 { file.last_write } else { completed };
+            Some((file.open?, covers))
+        }) else {
+            return;
+        };
+        self.change(id, |file| file.syncing = true);
+        self.syncs += 1;
+        io.begin(Operation::Sync { file: open }, Purpose::SegmentSync(id, covers));
     }
 }

@@ -503,7 +503,7 @@ impl Blocks {
     pub(super) fn sync_frozen<D: Disk>(
         &mut self,
         io: &mut Io<D>,
-        frozen: &Frozen,
+        frozen: &mut Frozen,
     ) -> Result<bool, Error> {
         self.files.sync_frozen(io, frozen)
     }
