@@ -38,6 +38,13 @@ pub struct Object {
     pub value: Value,
 }
 
+impl Object {
+    /// Whether its time is over: it is removed soon, and counts as missing until then.
+    pub fn is_expired(&self, now_ms: u64) -> bool {
+        self.expires_at_ms.is_some_and(|at_ms| at_ms < now_ms)
+    }
+}
+
 /// What a key holds.
 #[derive(Clone, Debug)]
 pub enum Value {
@@ -174,6 +181,12 @@ impl Keyspace {
     /// Keys by the time at which they expire, nearest first.
     pub fn iter_expiring(&self) -> impl Iterator<Item = (u64, KeyNumber)> + '_ {
         self.expiring.iter().copied()
+    }
+
+    /// Keys whose time is over, nearest first, which are still there.
+    pub fn iter_expired(&self, now_ms: u64) -> impl Iterator<Item = KeyNumber> + '_ {
+        let expired = self.expiring.iter().take_while(move |(at_ms, _)| *at_ms < now_ms);
+        expired.map(|(_, key)| *key)
     }
 
     /// All keys by number.

@@ -167,8 +167,8 @@ impl Machine {
     /// exceeded.
     pub fn rested_tails(&self, bytes: u64) -> Vec<KeyNumber> {
         let tail = |key: KeyNumber| {
-            let bytes = self.tail_bytes_of(key);
-            (bytes > 0).then(|| Some((self.keys.get(key)?.changed, key, bytes))).flatten()
+            let (changed, bytes) = (self.keys.get(key)?.changed, self.tail_bytes_of(key));
+            (bytes > 0).then_some((changed, key, bytes))
         };
         let mut tails: Vec<_> = self.keys.numbers().into_iter().filter_map(tail).collect();
         tails.sort_unstable();

@@ -79,8 +79,7 @@ pub(super) fn decide<'a>(context: Context<'_>, command: &Command<'a>) -> Decided
 /// Keys that are over are removed a bounded number a turn, and not while the disk is full: what
 /// shows the whole keyspace leaves them out by itself.
 fn is_over(context: Context<'_>, key: KeyNumber) -> bool {
-    let expires_at_ms = context.machine.keys.get(key).and_then(|object| object.expires_at_ms);
-    expires_at_ms.is_some_and(|at_ms| at_ms < context.now_ms)
+    context.machine.keys.get(key).is_some_and(|object| object.is_expired(context.now_ms))
 }
 
 fn present(context: Context<'_>, database: u8) -> impl Iterator<Item = (KeyNumber, &Name)> {
@@ -90,8 +89,8 @@ fn present(context: Context<'_>, database: u8) -> impl Iterator<Item = (KeyNumbe
 
 fn count_present(context: Context<'_>, database: u8) -> u64 {
     let keys = &context.machine.keys;
-    let over = keys.iter_expiring().take_while(|(at_ms, _)| *at_ms < context.now_ms);
-    let over = over.filter(|(_, key)| keys.get(*key).is_some_and(|held| held.database == database));
+    let here = |key: &KeyNumber| keys.get(*key).is_some_and(|held| held.database == database);
+    let over = keys.iter_expired(context.now_ms).filter(here);
     (keys.len(database) - over.count()) as u64
 }
 

@@ -47,8 +47,7 @@ impl<S: Store> Shard<S> {
         if self.is_full() && !self.in_transaction && command.needs_space() {
             return Outcome::Done(Answer { result: Err(Refused::DiskFull), wait: Wait::Nothing });
         }
-        let first = self.machine.keys.iter_expiring().next();
-        if first.is_some_and(|(at_ms, _)| at_ms < self.now_ms) {
+        if self.machine.keys.iter_expired(self.now_ms).next().is_some() {
             match command.sees_whole_keyspace() {
                 true => self.expire_due(),
                 false => command.for_each_key(|key| self.expire_key(key)),
@@ -280,10 +279,9 @@ impl<S: Store> Shard<S> {
 
     /// Removes a key that has expired, before a command looks at it.
     pub(super) fn expire_key(&mut self, key: Key<'_>) {
-        let found = self.machine.keys.find(key);
-        let expired = found
-            .filter(|(_, object)| object.expires_at_ms.is_some_and(|at_ms| at_ms < self.now_ms));
-        if let Some((key, _)) = expired {
+        if let Some((key, object)) = self.machine.keys.find(key)
+            && object.is_expired(self.now_ms)
+        {
             self.drop_expired(key);
         }
     }
@@ -305,9 +303,7 @@ impl<S: Store> Shard<S> {
         if self.is_full() && !self.store.has_log_room(self.batch.len()) {
             return;
         }
-        let expiring = self.machine.keys.iter_expiring();
-        let due = expiring.take_while(|(at_ms, _)| *at_ms < self.now_ms);
-        let due: Vec<_> = due.take(KEYS_MAX).map(|(_, key)| key).collect();
+        let due: Vec<_> = self.machine.keys.iter_expired(self.now_ms).take(KEYS_MAX).collect();
         due.into_iter().for_each(|key| self.drop_expired(key));
     }
 

@@ -38,7 +38,7 @@ impl Scrape {
                 let Some(object) = machine.keys.get(number) else {
                     continue;
                 };
-                let over = object.expires_at_ms.is_some_and(|at_ms| at_ms < now_ms);
+                let over = object.is_expired(now_ms);
                 if let (Value::Stream(stream), false) = (&object.value, over) {
                     let stream = Counted { number, stream, counts };
                     looked_at += self.rows.add(self.database, name, stream, now_ms);
