@@ -245,7 +245,7 @@ impl Server {
 
     fn iterate(&mut self, events: &mut Events) -> Result<(), Error> {
         // What they changed is committed below.
-        self.was_woken |= self.take_patient_turns()?;
+        self.was_woken |= self.take_patient_turns(self.state.clock.now())?;
         let timeout = match std::mem::take(&mut self.was_woken) {
             true => Duration::ZERO,
             false => self.timeout(self.state.clock.now()),
