@@ -123,7 +123,7 @@ fn use_it(disk: MemoryDisk) -> Result<(), Error> {
 fn open(disk: MemoryDisk) -> Result<Shard<LocalStore<MemoryDisk>>, Error> {
     let local = LocalSettings {
         log_file_bytes: 64 << 10,
-        pack_blocks: 0,
+        pack_bytes: 0,
         cache_bytes: 0,
         reserve_bytes: 0,
         headroom_bytes: 0,

@@ -455,7 +455,7 @@ pub(crate) fn local_settings(random: &mut Random) -> LocalSettings {
         shard: 0,
         log_file_bytes: 64 << 10,
         segment_bytes: *random.pick(&[1 << 10, 4 << 10, 64 << 10]),
-        pack_blocks: *random.pick(&[0, 1, 4]),
+        pack_bytes: *random.pick(&[0, 300, 3000]),
         cache_bytes: *random.pick(&[0, 500, 4000]),
         open_files_max: 2,
         checkpoint_payload_bytes: *random.pick(&[200, 1000, 5000]),

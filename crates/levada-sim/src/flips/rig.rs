@@ -35,7 +35,7 @@ pub(super) fn settings() -> LocalSettings {
     LocalSettings {
         log_file_bytes: 128 << 10,
         segment_bytes: 100 << 10,
-        pack_blocks: 2,
+        pack_bytes: 4 << 10,
         cache_bytes: 0,
         ..LocalSettings::default()
     }

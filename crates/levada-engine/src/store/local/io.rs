@@ -42,6 +42,8 @@ pub(super) enum Purpose {
     Reserve,
     /// A block that nobody asked for, read to see whether it is whole.
     Scrub(BlockKey, Location),
+    /// A block that is to be written to another place.
+    Rewrite(BlockKey, Location),
 }
 
 /// See the module.

@@ -13,8 +13,9 @@ pub struct LocalSettings {
     pub log_file_bytes: u64,
     /// Length at which a segment or pack file is followed by the next.
     pub segment_bytes: u64,
-    /// Blocks of an object below this number go to pack files that objects share.
-    pub pack_blocks: u64,
+    /// Bytes in blocks from which on an object has files of its own, which grow with it (ADR 24).
+    /// The blocks of others stand in pack files that they share.
+    pub pack_bytes: u64,
     /// Memory for blocks that were read or written lately, in bytes.
     pub cache_bytes: usize,
     /// Segment and pack files that stay open.
@@ -37,7 +38,7 @@ impl Default for LocalSettings {
             shard: 0,
             log_file_bytes: 64 << 20,
             segment_bytes: 64 << 20,
-            pack_blocks: 4,
+            pack_bytes: 1 << 20,
             cache_bytes: 64 << 20,
             open_files_max: 128,
             checkpoint_payload_bytes: 64 << 20,

@@ -153,7 +153,12 @@ impl<D: Disk> LocalStore<D> {
                 Purpose::Scrub(key, location) => {
                     self.blocks.scrubbed(key, location, &result);
                 }
-                Purpose::BlockRead(key, location) => self.blocks.read(key, location, result),
+                Purpose::BlockRead(key, location) => {
+                    self.blocks.read(&mut self.io, key, location, result);
+                }
+                Purpose::Rewrite(key, location) => {
+                    self.blocks.reread(&mut self.io, key, location, result)?;
+                }
                 Purpose::SegmentSync(file, sequence) => {
                     self.blocks.synced(file, sequence, result)?;
                 }
@@ -302,6 +307,17 @@ impl<D: Disk> LocalStore<D> {
         Ok(())
     }
 
+    /// Goes on with writing packs anew. On a full disk one at a time, in space that is free: it
+    /// comes back with a checkpoint.
+    fn rewrite(&mut self) -> Result<(), Error> {
+        let live_bytes_max = match self.space.is_full {
+            false => u64::MAX,
+            true if self.blocks.has_dead() => 0,
+            true => self.space.free_bytes / 2,
+        };
+        self.blocks.rewrite(&mut self.io, live_bytes_max)
+    }
+
     /// Whether a checkpoint would give space back.
     fn frees_space(&self) -> bool {
         let since = self.log.position().payload - self.manifest.position.payload;
@@ -356,6 +372,9 @@ impl<D: Disk> Store for LocalStore<D> {
     fn poll(&mut self) -> Result<Progress, Error> {
         self.attempt(Self::finish_io)?;
         self.attempt(Self::advance_checkpoint)?;
+        if self.blocks.has_sparse() {
+            self.attempt(Self::rewrite)?;
+        }
         let now = (self.written(), self.durable());
         let committed = std::mem::replace(&mut self.reported, now) != now;
         Ok(Progress { fetched: self.blocks.report(), committed })

@@ -1,6 +1,7 @@
 //! A store against a model, over a disk that crashes; and what each rule of recovery is for.
 
 mod crash_disk;
+mod space;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -24,7 +25,7 @@ fn small() -> LocalSettings {
     LocalSettings {
         log_file_bytes: 64 << 10,
         segment_bytes: 16 << 10,
-        pack_blocks: 2,
+        pack_bytes: 1 << 10,
         cache_bytes: 4 << 10,
         open_files_max: 3,
         ..LocalSettings::default()
@@ -666,20 +667,6 @@ fn log_files_and_spares_have_their_length_from_the_beginning() {
         .partition(|path| path.contains("spare"));
     assert_eq!((spares.len(), logs.len()), (1, 1));
     assert!(spares.into_iter().chain(logs).all(|path| len(path) == 64 << 10));
-}
-
-#[test]
-fn blocks_go_on_in_the_segment_that_was_open() {
-    let settings = LocalSettings { pack_blocks: 0, ..small() };
-    let mut disk = MemoryDisk::new();
-    for number in 0..3 {
-        let (mut store, _) = LocalStore::open(disk, settings.clone()).expect("a sound disk");
-        store.put_block(1, number, block(1, number)).expect("a sound disk");
-        store.commit(1, b"effects", Urgency::Durable).expect("a sound disk");
-        checkpoint(&mut store);
-        disk = store.into_disk();
-    }
-    assert_eq!(disk.paths().filter(|path| path.starts_with("segments/")).count(), 1);
 }
 
 #[test]

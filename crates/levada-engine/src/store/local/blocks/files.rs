@@ -16,7 +16,7 @@ use super::{
         io::{Io, Purpose},
         settings::LocalSettings,
     },
-    SegmentId,
+    BlockKey, Location, SegmentId,
     locations::Locations,
 };
 use crate::{
@@ -40,6 +40,16 @@ pub(in super::super) struct Frozen {
     pub(super) dead: Vec<(SegmentId, ObjectNumber)>,
 }
 
+/// Where a block goes.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Home {
+    /// To the blocks of others.
+    Pack,
+    /// Into a file of its object: that to which was appended last, or a new one behind so many
+    /// bytes.
+    Own { current: Option<SegmentId>, bytes_max: u64 },
+}
+
 /// See the module.
 pub(super) struct SegmentFiles {
     files: BTreeMap<SegmentId, SegmentFile>,
@@ -48,6 +58,8 @@ pub(super) struct SegmentFiles {
     next: u64,
     /// The pack file to which is appended.
     pack: Option<SegmentId>,
+    /// Other packs of which less than half lives, and that were not written anew yet.
+    sparse: BTreeSet<SegmentId>,
     open: usize,
     /// Open files that nothing is under way for, by their last use: what may be closed, and what
     /// has to be synced before.
@@ -66,6 +78,9 @@ struct SegmentFile {
     /// Whose file it is; 0 for a pack.
     object: ObjectNumber,
     live: u64,
+    live_bytes: u64,
+    /// The blocks that were put into a pack; some may be gone.
+    keys: Vec<BlockKey>,
     /// Where the next block goes.
     end: u64,
     open: Option<FileId>,
@@ -89,12 +104,14 @@ impl SegmentFiles {
         let mut files: BTreeMap<SegmentId, SegmentFile> = BTreeMap::new();
         for (key, location) in locations.iter() {
             let file = files.entry(location.file).or_default();
-            if !location.file.is_pack() {
-                file.object = key.object;
+            match location.file.is_pack() {
+                true => file.keys.push(key),
+                false => file.object = key.object,
             }
             let end = u64::from(location.offset) + u64::from(location.len);
             file.end = file.end.max(page_up(end));
             file.live += 1;
+            file.live_bytes += u64::from(location.len);
         }
         let mut pack = None;
         for (id, file) in &files {
@@ -110,12 +127,14 @@ impl SegmentFiles {
             }
         }
         let last = files.keys().last().map_or(0, |id| id.number());
-        Self {
+        let packs: Vec<_> = files.keys().copied().filter(|id| id.is_pack()).collect();
+        let mut loaded = Self {
             files,
             segment_bytes: settings.segment_bytes,
             open_max: settings.open_files_max,
             next: next.max(last + 1),
             pack,
+            sparse: BTreeSet::new(),
             open: 0,
             clean: BTreeMap::new(),
             unclean: BTreeMap::new(),
@@ -123,7 +142,11 @@ impl SegmentFiles {
             last_write: 0,
             writes: BTreeSet::new(),
             syncs: 0,
+        };
+        for id in packs {
+            loaded.note_sparse(id);
         }
+        loaded
     }
 
     /// Whether blocks stand in a file of this name.
@@ -150,30 +173,38 @@ impl SegmentFiles {
         self.next
     }
 
-    /// Where the next block of an object goes, of `len` bytes.
+    /// Where the next block of `len` bytes goes: into the pack, or into the `current` file of its
+    /// object unless that has `bytes_max`.
     pub(super) fn add<D: Disk>(
         &mut self,
         io: &mut Io<D>,
-        object: ObjectNumber,
-        pack: bool,
-        current: Option<SegmentId>,
+        key: BlockKey,
+        home: Home,
         len: u32,
-    ) -> Result<(SegmentId, u32), Error> {
-        let current = if pack { self.pack } else { current };
+    ) -> Result<Location, Error> {
+        let (current, bytes_max) = match home {
+            Home::Pack => (self.pack, self.segment_bytes),
+            Home::Own { current, bytes_max } => (current, bytes_max.min(self.segment_bytes)),
+        };
         let open = current.and_then(|id| {
             let file = self.files.get(&id)?;
-            (file.end < self.segment_bytes).then_some((id, file.end))
+            (file.end < bytes_max).then_some((id, file.end))
         });
+        let pack = matches!(home, Home::Pack);
         let (id, end) = match open {
             Some(found) => found,
-            None => (self.create(io, object, pack)?, 0),
+            None => (self.create(io, key.object, pack)?, 0),
         };
         if let Some(file) = self.files.get_mut(&id) {
             file.end += u64::from(len);
             file.live += 1;
+            file.live_bytes += u64::from(len);
+            if pack {
+                file.keys.push(key);
+            }
         }
         let offset = u32::try_from(end).expect("segment_bytes is validated");
-        Ok((id, offset))
+        Ok(Location { file: id, offset, len })
     }
 
     /// What is added to a file from here on begins on a page of its own.
@@ -201,9 +232,45 @@ impl SegmentFiles {
     }
 
     /// A block of a file is gone.
-    pub(super) fn release(&mut self, id: SegmentId) {
-        if let Some(file) = self.files.get_mut(&id) {
+    pub(super) fn release(&mut self, location: Location) {
+        if let Some(file) = self.files.get_mut(&location.file) {
             file.live -= 1;
+            file.live_bytes -= u64::from(location.len);
+        }
+        self.note_sparse(location.file);
+    }
+
+    /// Whether there is a pack to be written anew.
+    pub(super) fn has_sparse(&self) -> bool {
+        !self.sparse.is_empty()
+    }
+
+    /// A pack to be written anew of which at most so many bytes live, and what was put into it. It
+    /// is given out once.
+    pub(super) fn take_sparse(
+        &mut self,
+        live_bytes_max: u64,
+    ) -> Option<(SegmentId, Vec<BlockKey>)> {
+        let fits =
+            |id: &SegmentId| self.files.get(id).is_some_and(|it| it.live_bytes <= live_bytes_max);
+        let id = self.sparse.iter().copied().find(fits)?;
+        self.sparse.remove(&id);
+        Some((id, std::mem::take(&mut self.files.get_mut(&id)?.keys)))
+    }
+
+    /// Writes of blocks that have not completed.
+    pub(super) fn writes_under_way(&self) -> usize {
+        self.writes.len()
+    }
+
+    fn note_sparse(&mut self, id: SegmentId) {
+        let is_sparse = |file: &SegmentFile| {
+            file.live > 0 && !file.keys.is_empty() && file.live_bytes < file.end / 2
+        };
+        if self.pack != Some(id) && self.files.get(&id).is_some_and(is_sparse) {
+            self.sparse.insert(id);
+        } else {
+            self.sparse.remove(&id);
         }
     }
 
@@ -319,8 +386,8 @@ impl SegmentFiles {
         let file = SegmentFile { object, ..SegmentFile::default() };
         self.files.insert(id, file);
         self.note_open(id, open);
-        if pack {
-            self.pack = Some(id);
+        if pack && let Some(full) = self.pack.replace(id) {
+            self.note_sparse(full);
         }
         Ok(id)
     }

@@ -36,6 +36,8 @@ pub(super) struct Locations {
 struct Object {
     /// Ascending by number.
     blocks: VecDeque<(u64, Location)>,
+    /// Bytes of all of them.
+    bytes: u64,
     /// The file to which its blocks are appended.
     current: Option<SegmentId>,
     /// Records since the last checkpoint.
@@ -136,6 +138,11 @@ impl Locations {
         entry.blocks
     }
 
+    /// Bytes of an object's blocks.
+    pub(super) fn bytes(&self, object: ObjectNumber) -> u64 {
+        self.objects.get(&object).map_or(0, |entry| entry.bytes)
+    }
+
     /// The file to which an object's blocks are appended.
     pub(super) fn current(&self, object: ObjectNumber) -> Option<SegmentId> {
         self.objects.get(&object)?.current
@@ -198,8 +205,13 @@ impl Object {
     }
 
     fn put(&mut self, number: u64, location: Location) -> Option<Location> {
+        self.bytes += u64::from(location.len);
         match self.find(number) {
-            Ok(at) => Some(std::mem::replace(&mut self.blocks[at].1, location)),
+            Ok(at) => {
+                let replaced = std::mem::replace(&mut self.blocks[at].1, location);
+                self.bytes -= u64::from(replaced.len);
+                Some(replaced)
+            }
             Err(at) => {
                 self.blocks.insert(at, (number, location));
                 None
@@ -209,7 +221,9 @@ impl Object {
 
     fn drop_before(&mut self, number: u64) -> Vec<(u64, Location)> {
         let (Ok(end) | Err(end)) = self.find(number);
-        self.blocks.drain(..end).collect()
+        let gone: Vec<_> = self.blocks.drain(..end).collect();
+        self.bytes -= gone.iter().map(|(_, location)| u64::from(location.len)).sum::<u64>();
+        gone
     }
 }
 
@@ -266,6 +280,8 @@ mod tests {
                 loaded.load(*object, bytes).expect("its own bytes");
             }
             let all: Vec<_> = locations.iter().collect();
+            let in_one = all.iter().filter(|(key, _)| key.object == 1).count() as u64;
+            assert_eq!((locations.bytes(1), loaded.bytes(1)), (in_one * 9, in_one * 9));
             assert_eq!(loaded.iter().collect::<Vec<_>>(), all);
             let mut whole = Locations::default();
             for (object, _, bytes) in bytes_of(&mut loaded, true) {

@@ -12,6 +12,7 @@ mod cache;
 mod files;
 mod format;
 mod locations;
+mod rewrite;
 mod runs;
 
 use std::{
@@ -23,7 +24,13 @@ use std::{
 
 use levada_core::block::Block;
 
-use self::{cache::Cache, files::SegmentFiles, locations::Locations, runs::Runs};
+use self::{
+    cache::Cache,
+    files::{Home, SegmentFiles},
+    locations::Locations,
+    rewrite::Rewriting,
+    runs::Runs,
+};
 use super::{
     checkpoint::Pieces,
     io::{Io, Purpose},
@@ -102,8 +109,9 @@ pub(super) struct Blocks {
     locations: Locations,
     files: SegmentFiles,
     runs: Runs,
-    /// Blocks below this number go to a pack.
-    pack_below: u64,
+    /// Bytes in blocks from which on an object has files of its own.
+    pack_bytes: u64,
+    rewriting: Option<Rewriting>,
     cache: Cache,
     /// How often a block was found in memory.
     found: Cell<u64>,
@@ -160,7 +168,8 @@ impl Blocks {
             locations,
             files,
             runs: Runs::default(),
-            pack_below: settings.pack_blocks,
+            pack_bytes: settings.pack_bytes,
+            rewriting: None,
             cache: Cache::new(settings.cache_bytes),
             found: Cell::new(0),
             missed: 0,
@@ -203,15 +212,19 @@ impl Blocks {
         let len = format::HEADER + block.bytes().len();
         let len = u32::try_from(len)
             .map_err(|_| Error::new(ErrorKind::Invalid, "a block must be below 4 GiB"))?;
-        let pack = key.number < self.pack_below;
-        let current = self.locations.current(key.object);
-        let (id, offset) = self.files.add(io, key.object, pack, current, len)?;
-        if !pack {
-            self.locations.set_current(key.object, id);
+        let bytes = self.locations.bytes(key.object);
+        let home = if bytes < self.pack_bytes {
+            Home::Pack
+        } else {
+            let current = self.locations.current(key.object);
+            Home::Own { current, bytes_max: bytes }
+        };
+        let location = self.files.add(io, key, home, len)?;
+        if !location.file.is_pack() {
+            self.locations.set_current(key.object, location.file);
         }
-        let location = Location { file: id, offset, len };
         if let Some(replaced) = self.locations.put(key, location) {
-            self.files.release(replaced.file);
+            self.files.release(replaced);
             self.cache.remove(key);
             self.damaged.remove(&key);
         }
@@ -268,10 +281,14 @@ impl Blocks {
 
     /// The block, if it is in memory.
     pub(super) fn cached(&self, key: BlockKey) -> Option<Arc<Block>> {
-        let pinned = self.pinned.get(&key).map(|(_, block)| block);
-        let found = pinned.cloned().or_else(|| self.cache.get(key));
+        let found = self.in_memory(key);
         self.found.update(|count| count + u64::from(found.is_some()));
         found
+    }
+
+    fn in_memory(&self, key: BlockKey) -> Option<Arc<Block>> {
+        let pinned = self.pinned.get(&key).map(|(_, block)| block);
+        pinned.cloned().or_else(|| self.cache.get(key))
     }
 
     /// How often what was asked for was in memory.
@@ -386,11 +403,21 @@ impl Blocks {
     }
 
     /// A read has ended.
-    pub(super) fn read(&mut self, key: BlockKey, location: Location, result: io::Result<Vec<u8>>) {
+    pub(super) fn read<D: Disk>(
+        &mut self,
+        io: &mut Io<D>,
+        key: BlockKey,
+        location: Location,
+        result: io::Result<Vec<u8>>,
+    ) {
         self.reading.remove(&key);
         if self.locations.get(key) != Some(location) {
-            // Dropped or replaced meanwhile: whoever asks again gets the answer of now.
-            self.arriving.push((key, self.cached(key)));
+            // Dropped or replaced meanwhile: the answer is that of now.
+            match self.fetch(io, key) {
+                Fetch::Reading => {}
+                Fetch::Ready(block) => self.arriving.push((key, Some(block))),
+                Fetch::Missing | Fetch::Corrupt => self.arriving.push((key, None)),
+            }
             return;
         }
         let block = result.ok().and_then(|bytes| self.check(key, location, &bytes));
@@ -556,7 +583,7 @@ impl Blocks {
     }
 
     fn forget(&mut self, key: BlockKey, location: Location) {
-        self.files.release(location.file);
+        self.files.release(location);
         self.pinned.remove(&key);
         self.cache.remove(key);
         self.damaged.remove(&key);

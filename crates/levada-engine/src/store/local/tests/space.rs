@@ -1,0 +1,149 @@
+//! Which blocks share files, and how the space of those that are gone comes back (ADR 24).
+
+use super::*;
+
+/// The files of blocks.
+fn segments(store: &LocalStore<MemoryDisk>) -> Vec<String> {
+    let all = store.disk().paths().map(str::to_owned);
+    all.filter(|path| path.starts_with("segments/")).collect()
+}
+
+#[test]
+fn blocks_go_on_in_the_segment_that_was_open() {
+    let files_of = |pack_bytes, opens| {
+        let settings = LocalSettings { pack_bytes, segment_bytes: 64 << 10, ..small() };
+        let (mut store, _) = LocalStore::open(MemoryDisk::new(), settings.clone()).expect("new");
+        for number in 0..15 {
+            store.put_block(1, number, block(1, number)).expect("a sound disk");
+            store.commit(1, b"effects", Urgency::Durable).expect("a sound disk");
+            checkpoint(&mut store);
+            if opens {
+                (store, _) = LocalStore::open(store.into_disk(), settings.clone()).expect("sound");
+            }
+        }
+        segments(&store).len()
+    };
+    for pack_bytes in [0, 64 << 10] {
+        assert_eq!(files_of(pack_bytes, true), files_of(pack_bytes, false));
+    }
+    assert_eq!(files_of(64 << 10, true), 1, "in a pack");
+    assert!((2..15).contains(&files_of(0, true)), "in files that grow with their object");
+}
+
+#[test]
+fn files_are_no_longer_than_what_lives_of_their_object() {
+    let settings = LocalSettings { segment_bytes: 256 << 10, ..small() };
+    let (mut store, _) = LocalStore::open(MemoryDisk::new(), settings).expect("new");
+    let bytes_on_disk = |store: &LocalStore<MemoryDisk>| {
+        let len = |path: &String| store.disk().bytes(path).map_or(0, <[u8]>::len);
+        segments(store).iter().map(len).sum::<usize>()
+    };
+    // Some 8 blocks live, of at most 3,200 bytes each, whatever has gone through.
+    for number in 0..200 {
+        store.put_block(5, number, block(5, number)).expect("a sound disk");
+        store.drop_before(5, number.saturating_sub(7));
+        store.commit(1, b"effects", Urgency::Durable).expect("a sound disk");
+        if number % 10 == 9 {
+            checkpoint(&mut store);
+            checkpoint(&mut store);
+            let bytes = bytes_on_disk(&store);
+            assert!(bytes < 3 * 8 * 3200, "{bytes} behind block {number}");
+        }
+    }
+}
+
+#[test]
+fn packs_of_which_little_lives_are_written_anew() {
+    const OBJECTS: u64 = 60;
+    let settings = LocalSettings { pack_bytes: 64 << 10, cache_bytes: 0, ..small() };
+    let (mut store, _) = LocalStore::open(MemoryDisk::new(), settings.clone()).expect("new");
+    for object in 1..=OBJECTS {
+        store.put_block(object, 0, block(object, 0)).expect("a sound disk");
+    }
+    store.commit(1, b"effects", Urgency::Durable).expect("a sound disk");
+    checkpoint(&mut store);
+    let before = segments(&store);
+    assert!(before.len() > 4, "several packs: {before:?}");
+    let survives = |object: u64| object.is_multiple_of(10);
+    for object in (1..=OBJECTS).filter(|object| !survives(*object)) {
+        store.drop_object(object);
+    }
+    store.commit(1, b"effects", Urgency::Durable).expect("a sound disk");
+    checkpoint(&mut store);
+    settle(&mut store);
+    checkpoint(&mut store);
+    let after = segments(&store);
+    assert!(after.len() <= 2, "the last and the new one: {after:?}");
+    let (mut store, _) = LocalStore::open(store.into_disk(), settings).expect("sound");
+    for object in 1..=OBJECTS {
+        match store.fetch_now(object, 0) {
+            Fetch::Ready(found) if survives(object) => {
+                assert_eq!(found.bytes(), block(object, 0).bytes());
+            }
+            Fetch::Missing if !survives(object) => {}
+            other => panic!("object {object}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn on_a_full_disk_a_pack_is_written_anew_where_there_is_room_for_what_lives() {
+    let after = |free: u64| {
+        let settings = LocalSettings {
+            pack_bytes: 64 << 10,
+            reserve_bytes: 0,
+            headroom_bytes: 64 << 10,
+            ..small()
+        };
+        let (mut store, _) = LocalStore::open(MemoryDisk::new(), settings.clone()).expect("new");
+        for object in 1..=20 {
+            store.put_block(object, 0, block(object, 0)).expect("a sound disk");
+        }
+        store.commit(1, b"effects", Urgency::Durable).expect("a sound disk");
+        checkpoint(&mut store);
+        let before = segments(&store);
+        let mut disk = store.into_disk();
+        let used: usize = disk.paths().map(|path| disk.bytes(path).map_or(0, <[u8]>::len)).sum();
+        // The opening begins a log file.
+        disk.set_capacity(Some(used as u64 + settings.log_file_bytes + free));
+        let (mut store, _) = LocalStore::open(disk, settings).expect("sound");
+        store.look_for_space().expect("a sound disk");
+        assert!(store.space().is_full, "{:?}", store.space());
+        // Some 7.5 KiB of the first pack stay, and most of the second.
+        for object in 5..12 {
+            store.drop_object(object);
+        }
+        settle(&mut store);
+        assert!(!store.is_starved());
+        checkpoint(&mut store);
+        assert!(matches!(store.fetch_now(1, 0), Fetch::Ready(_)));
+        before.iter().filter(|path| !segments(&store).contains(path)).count()
+    };
+    assert_eq!(after(40 << 10), 1);
+    assert_eq!(after(14 << 10), 0, "there is no room for a copy");
+}
+
+#[test]
+fn a_block_that_moved_while_it_was_read_is_read_where_it_is_now() {
+    let settings = LocalSettings { pack_bytes: 64 << 10, cache_bytes: 0, ..small() };
+    for seed in 0..100 {
+        let disk = CrashDisk::new(seed);
+        let (mut store, _) = LocalStore::open(disk, settings.clone()).expect("new");
+        store.put_block(1, 0, block(1, 0)).expect("a sound disk");
+        store.commit(1, b"effects", Urgency::Durable).expect("a sound disk");
+        checkpoint(&mut store);
+        assert!(matches!(store.fetch(1, 0), Fetch::Reading));
+        // The same bytes at another place; perhaps written, and in no cache, before the read ends.
+        store.put_block(1, 0, block(1, 0)).expect("a sound disk");
+        store.checkpoint_begin().expect("none under way");
+        let mut found = 0;
+        for _ in 0..200 {
+            store.wait();
+            if store.poll().expect("a sound disk").fetched.contains(&(1, 0)) {
+                assert!(matches!(store.fetch(1, 0), Fetch::Ready(_)), "seed {seed}");
+                found += 1;
+            }
+        }
+        assert_eq!(found, 1, "seed {seed}");
+    }
+}
