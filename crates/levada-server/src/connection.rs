@@ -44,6 +44,8 @@ pub(crate) struct Connection {
     pub(crate) queued: bool,
     /// Its last turn was not enough for what it asked for: a long reply is on its way.
     pub(crate) is_heavy: bool,
+    /// The window of its last turn: see `server::nap`.
+    pub(crate) window: u32,
     /// A command waits for blocks, or a reply does: nothing is run until the engine says so.
     pub(crate) awaits_blocks: bool,
     /// A command waits for the end of a pause.

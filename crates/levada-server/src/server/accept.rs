@@ -176,6 +176,7 @@ impl Server {
             writable: true,
             queued: false,
             is_heavy: false,
+            window: 0,
             awaits_blocks: false,
             paused: false,
             closing: false,

@@ -20,6 +20,7 @@ mod deliver;
 mod disk;
 mod flush;
 mod memory;
+mod nap;
 mod notices;
 mod patience;
 mod pause;
@@ -50,6 +51,7 @@ use mio::{Events, Poll, Token, Waker};
 use self::answer::Questions;
 use self::flush::Waiting;
 pub(crate) use self::memory::{ClientsMemory, Counted};
+use self::nap::Naps;
 use self::patience::Patient;
 #[cfg(feature = "debug-shim")]
 pub(crate) use self::reload::Reload;
@@ -133,6 +135,7 @@ struct Server {
     /// The next iteration must not sleep: the disk, or whoever else works beside the loop, has
     /// woken it behind its look at them, or more connections wait than were accepted.
     was_woken: bool,
+    naps: Naps,
     stopping: bool,
     said: disk::Said,
     last_sweep_ms: u64,
@@ -170,9 +173,8 @@ impl Server {
             ..ShardSettings::default()
         };
         let mut state = State::new(settings, config, exposed.is_some(), clock);
-        let invalid = |why| Error::new(ErrorKind::Invalid, why);
-        state.load_users().map_err(invalid)?;
-        state.load_tls(&[]).map_err(invalid)?;
+        let loaded = state.load_users().and_then(|()| state.load_tls(&[]));
+        loaded.map_err(|why| Error::new(ErrorKind::Invalid, why))?;
         accept::check_exposure(&state, exposed)?;
         let stage = Stage::new();
         let questions = Questions::open(&state.settings, &waker, &stage).map_err(sockets)?;
@@ -209,6 +211,7 @@ impl Server {
             next_client: 1,
             accept_again: false,
             was_woken: false,
+            naps: Naps::default(),
             stopping: false,
             said: disk::Said::default(),
             last_sweep_ms: 0,
@@ -226,6 +229,7 @@ impl Server {
         self.stage.set(Stage::READY);
         let tell = self.state.settings.tell;
         tell(Moment::Ready);
+        Naps::prepare();
         while !self.stopping {
             self.iterate(&mut events)?;
             #[cfg(feature = "debug-shim")]
@@ -233,6 +237,7 @@ impl Server {
                 self = self.reload_if_asked()?;
             }
             self.flush();
+            self.naps.end(self.state.clock.now().monotonic_us);
         }
         self.stage.set(Stage::STOPPING);
         let message = "Told to stop: what is left to do is the last checkpoint";
@@ -257,6 +262,7 @@ impl Server {
         }
         let now = self.state.clock.now();
         self.state.stats.iterations += 1;
+        self.naps.begin(now.monotonic_us);
         self.shard.poll(now)?;
         self.state.saves.note(self.shard.checkpoints(), &mut self.state.stats, now);
         self.settle_commits();

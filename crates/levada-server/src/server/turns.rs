@@ -7,6 +7,7 @@ use levada_engine::error::Error;
 use levada_resp::{Limits, Progress, Writer};
 use mio::Events;
 
+use super::nap::nap;
 use super::{Blocks, DISK, Server, keep_buffer};
 use crate::connection::Connection;
 use crate::dispatch::{Ran, Turn};
@@ -72,17 +73,24 @@ impl Server {
         Ok(())
     }
 
-    /// Before changes are made durable: whether more has come meanwhile, which then shares their
-    /// batch instead of waiting for it and for its own (ADR 21).
+    /// Before changes are committed: whether more has come meanwhile, which then shares their batch
+    /// instead of waiting for it and for its own (ADR 21). Where nothing is synced that is worth
+    /// waiting for in a crowd (ADR 25).
     fn gather(&mut self, events: &mut Events, now: Now) -> bool {
         let has_time = || {
             let us = self.state.clock.now().monotonic_us.saturating_sub(now.monotonic_us);
             us < GATHERING_US_MAX
         };
-        if !self.shard.will_sync()
-            || !has_time()
-            || self.poll.poll(events, Some(Duration::ZERO)).is_err()
-        {
+        if self.shard.will_sync() {
+            if !has_time() {
+                return false;
+            }
+        } else if self.shard.position() > self.shard.current() && self.naps.is_due() {
+            nap();
+        } else {
+            return false;
+        }
+        if self.poll.poll(events, Some(Duration::ZERO)).is_err() {
             return false;
         }
         // The next iteration looks at the disk and accepts, and must not sleep before it does.
@@ -98,6 +106,7 @@ impl Server {
             return;
         };
         connection.queued = false;
+        self.naps.note_turn(&mut connection.window);
         if connection.readable && !connection.closing {
             if connection.input.capacity() == 0 {
                 connection.input = self.buffers.pop().unwrap_or_default();
@@ -381,5 +390,40 @@ mod tests {
         assert!(server.shard.position() > server.shard.current());
         two.write_all(XADD).expect("sent");
         assert!(!server.gather(&mut events, at_once));
+    }
+
+    #[test]
+    fn a_busy_loop_lets_those_share_a_commit_that_wait_for_no_sync() {
+        let (mut server, address, _rest) = rig::opened("nap");
+        let mut clients: Vec<_> = (0..10).map(|_| rig::client(address)).collect();
+        let xcfgset = b"XADD s 1-1 f v\r\nXCFGSET s DURABILITY INTERVAL\r\n";
+        clients[0].write_all(xcfgset).expect("sent");
+        server.run_until(|server| server.connections.len() == 10 && server.shard.durable() > 1);
+        // All have had turns lately.
+        for round in 1..=20 {
+            for client in &mut clients {
+                client.write_all(b"PING\r\n").expect("sent");
+            }
+            server.run_until(|server| {
+                server.connections.iter().all(|it| it.session.commands >= round)
+            });
+        }
+        let mut events = Events::with_capacity(16);
+        let now = server.state.clock.now();
+        server.naps.end(now.monotonic_us);
+        server.naps.begin(now.monotonic_us);
+        let before = server.shard.current();
+        clients[0].write_all(XADD).expect("sent");
+        server.poll.poll(&mut events, None).expect("something has come");
+        server.note_readiness(&events);
+        server.take_turns(now).expect("runs");
+        assert!(server.shard.position() > before && !server.shard.will_sync());
+        // Loopback has it in the other socket when this returns.
+        clients[1].write_all(XADD).expect("sent");
+        assert!(server.gather(&mut events, now), "it waits for more, and finds it");
+        server.take_turns(now).expect("runs");
+        assert!(!server.gather(&mut events, now), "once");
+        server.commit(now).expect("one batch");
+        assert_eq!(server.shard.current(), before + 1);
     }
 }
