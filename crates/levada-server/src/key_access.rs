@@ -1,8 +1,8 @@
 //! Which keys and which group a request names, and what its command does with each key.
 //!
 //! Access rights, COMMAND GETKEYS and COMMAND INFO all ask here, and what is answered follows from
-//! the command's own [`CommandSpec`] alone. Where a request is so malformed that these cannot be told
-//! there is no answer, never a wrong one.
+//! the command's own [`CommandSpec`] alone. Where a request is so malformed that these cannot be
+//! told there is no answer, never a wrong one.
 
 use crate::number::parse_i64;
 use crate::spec::{CommandSpec, Groups, Keys, flag};
@@ -158,8 +158,8 @@ struct ReadWords {
     streams: usize,
 }
 
-/// Where the group and the word STREAMS stand. Options are walked as the parser of the reads walks them: a
-/// group, a consumer or a number may be spelled like the word.
+/// Where the group and the word STREAMS stand. Options are walked as the parser of the reads walks
+/// them: a group, a consumer or a number may be spelled like a word.
 fn read_words(args: &[&[u8]]) -> Option<ReadWords> {
     let (mut at, mut group) = (1, None);
     loop {

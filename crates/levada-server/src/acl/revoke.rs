@@ -1,8 +1,8 @@
 //! What follows where rights are asked for, refused, or taken away.
 //!
 //! Rights that are taken away hold at once: who listens to a channel that is no longer allowed is
-//! thrown out, a reader that sleeps for a key or in a group that is no longer allowed is woken with an
-//! error, and the connections of a removed user end.
+//! thrown out, a reader that sleeps for a key or in a group that is no longer allowed is woken with
+//! an error, and the connections of a removed user end.
 
 use super::log::{Entry, Refusal};
 use super::{Denied, Reason as Why, UserNumber, Wish};

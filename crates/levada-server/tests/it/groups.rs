@@ -64,8 +64,9 @@ fn a_refusal_is_foretold_and_logged() {
     admin.check("ACL DRYRUN worker XACK s billing 1-1", "+OK\r\n");
     worker.check("AUTH worker x", "+OK\r\n");
     worker.check("XACK s audit 1-1", REFUSED);
-    let logged = "*1\r\n*20\r\n$5\r\ncount\r\n:1\r\n$6\r\nreason\r\n$5\r\ngroup\r\n$7\r\ncontext\r\n\
-                  $8\r\ntoplevel\r\n$6\r\nobject\r\n$5\r\naudit\r\n$8\r\nusername\r\n$6\r\nworker\r\n";
+    let logged = "*1\r\n*20\r\n$5\r\ncount\r\n:1\r\n$6\r\nreason\r\n$5\r\ngroup\r\n\
+                  $7\r\ncontext\r\n$8\r\ntoplevel\r\n$6\r\nobject\r\n$5\r\naudit\r\n\
+                  $8\r\nusername\r\n$6\r\nworker\r\n";
     admin.check("ACL LOG", logged);
     assert_eq!(server.client().info("stats", "acl_access_denied_group"), "1");
 }
@@ -82,9 +83,9 @@ fn a_transaction_asks_when_it_is_queued_and_when_it_runs() {
     worker.check("XGROUP DESTROY s billing", "+QUEUED\r\n");
     worker.check("XLEN s", "+QUEUED\r\n");
     admin.check("ACL SETUSER worker resetgroups", "+OK\r\n");
-    let refused = "-NOPERM ACLs rules changed between the moment the transaction was accumulated and \
-                   the EXEC call. This command is no longer allowed for the following reason: no \
-                   permission to access the group used as an argument\r\n";
+    let refused = "-NOPERM ACLs rules changed between the moment the transaction was accumulated \
+                   and the EXEC call. This command is no longer allowed for the following reason: \
+                   no permission to access the group used as an argument\r\n";
     worker.check("EXEC", &format!("*2\r\n{refused}:1\r\n"));
     admin.check("XGROUP DESTROY s billing", ":1\r\n");
 }
