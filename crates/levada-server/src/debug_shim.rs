@@ -9,7 +9,7 @@ compile_error!("the feature debug-shim is for tests: no release build may have i
 use crate::context::Context;
 use crate::log_event::{LogEvent, LogName};
 use crate::server::Reload;
-use crate::spec::{Channels, CommandSpec, Keys, Request, Run, Then, category, flag};
+use crate::spec::{Channels, CommandSpec, Groups, Keys, Request, Run, Then, category, flag};
 use crate::wire_error::WireError;
 
 pub(crate) const SPEC: CommandSpec = CommandSpec {
@@ -51,6 +51,7 @@ const BASE: CommandSpec = CommandSpec {
     categories: category::ADMIN | category::DANGEROUS,
     keys: Keys::None,
     access: &[],
+    groups: Groups::None,
     channels: Channels::None,
     subcommands: &[],
     run: Run::Container,

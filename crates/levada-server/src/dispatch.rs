@@ -415,6 +415,10 @@ impl Turn<'_> {
         let read = self.blocked_read(&asked.command);
         let block_us = block_ms.saturating_mul(1000);
         let deadline = (block_ms > 0).then(|| self.now.monotonic_us.saturating_add(block_us));
+        let group = match &read {
+            BlockedRead::Xreadgroup(read) => Some(read.group.clone()),
+            BlockedRead::Xread { .. } => None,
+        };
         self.shard.wait(ClientId(self.session.id), read, deadline);
         self.sleep(Blocked {
             spec: request.spec,
@@ -422,6 +426,7 @@ impl Turn<'_> {
             reason: Reason::Read,
             database: request.database,
             keys: asked.names.iter().map(|name| name.to_vec()).collect(),
+            group,
         });
         Ran::Done
     }
@@ -509,6 +514,7 @@ impl Turn<'_> {
                     reason: Reason::Sleep(until.unwrap_or(Reason::FOR_EVER)),
                     database: request.database,
                     keys: Vec::new(),
+                    group: None,
                 });
                 Ran::Done
             }

@@ -1,11 +1,11 @@
-//! Which keys a request names, and what its command does with each.
+//! Which keys and which group a request names, and what its command does with each key.
 //!
 //! Access rights, COMMAND GETKEYS and COMMAND INFO all ask here, and what is answered follows from
-//! the command's own [`CommandSpec`] alone. Where a request is so malformed that its keys cannot be
+//! the command's own [`CommandSpec`] alone. Where a request is so malformed that these cannot be
 //! told there is no answer, never a wrong one.
 
 use crate::number::parse_i64;
-use crate::spec::{CommandSpec, Keys, flag};
+use crate::spec::{CommandSpec, Groups, Keys, flag};
 
 /// What a command does with a key, in the words of Redis' key specifications.
 pub mod access {
@@ -52,6 +52,17 @@ pub(crate) struct KeyUse {
     pub(crate) at: usize,
     /// See [`access`].
     pub(crate) access: u16,
+}
+
+/// Whether a request names a consumer group.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum GroupUse {
+    /// Its command is about none, or about all of a stream.
+    None,
+    /// At this place among the arguments.
+    At(usize),
+    /// It should, and where cannot be told.
+    Unknown,
 }
 
 impl CommandSpec {
@@ -117,24 +128,48 @@ impl CommandSpec {
                 (last < args.len()).then(|| (first..=last).step_by(step).collect())
             }
             Keys::Streams => {
-                let word = streams_word(args)?;
+                let word = read_words(args)?.streams;
                 let behind = args.len() - word - 1;
                 let even = behind > 0 && behind.is_multiple_of(2);
                 even.then(|| (word + 1..=word + behind / 2).collect())
             }
         }
     }
+
+    /// Where the group of a request stands.
+    pub(crate) fn group_use(&self, args: &[&[u8]]) -> GroupUse {
+        let at = match self.groups {
+            Groups::None => return GroupUse::None,
+            Groups::BehindKey => match self.keys {
+                Keys::Range { first, .. } => usize::try_from(first).ok().map(|key| key + 1),
+                Keys::None | Keys::Streams | Keys::Counted { .. } => None,
+            },
+            Groups::Option => read_words(args).and_then(|words| words.group),
+        };
+        at.filter(|at| *at < args.len()).map_or(GroupUse::Unknown, GroupUse::At)
+    }
 }
 
-/// Where the word STREAMS stands. Options are walked as the parser of the reads walks them: a
-/// group, a consumer or a number may be spelled like the word.
-fn streams_word(args: &[&[u8]]) -> Option<usize> {
-    let mut at = 1;
+/// Places of what the options of a read name.
+struct ReadWords {
+    /// The group; of several the last counts.
+    group: Option<usize>,
+    /// The word STREAMS.
+    streams: usize,
+}
+
+/// Where the group and the word STREAMS stand. Options are walked as the parser of the reads walks
+/// them: a group, a consumer or a number may be spelled like a word.
+fn read_words(args: &[&[u8]]) -> Option<ReadWords> {
+    let (mut at, mut group) = (1, None);
     loop {
         at += match args.get(at)?.to_ascii_uppercase().as_slice() {
-            b"STREAMS" => return Some(at),
+            b"STREAMS" => return Some(ReadWords { group, streams: at }),
             b"NOACK" => 1,
-            b"GROUP" => 3,
+            b"GROUP" => {
+                group = Some(at + 1);
+                3
+            }
             b"BLOCK" | b"COUNT" | b"CLAIM" | b"MAXCOUNT" | b"MAXSIZE" => 2,
             _ => return None,
         };
@@ -147,10 +182,136 @@ mod tests {
     use crate::command_table;
 
     fn spec(name: &str) -> &'static CommandSpec {
-        let leaves =
-            command_table().iter().flat_map(|spec| std::iter::once(spec).chain(spec.subcommands));
-        leaves.into_iter().find(|spec| spec.name == name).expect("known")
+        all().find(|spec| spec.name == name).expect("known")
     }
+
+    /// Commands and subcommands.
+    fn all() -> impl Iterator<Item = &'static CommandSpec> {
+        command_table().iter().flat_map(|spec| std::iter::once(spec).chain(spec.subcommands))
+    }
+
+    #[test]
+    fn a_group_is_found_where_it_stands() {
+        let check = |line: &str, expect: GroupUse| {
+            let args: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
+            let registry = crate::registry::Registry::new(command_table());
+            let number = crate::dispatch::resolve(&registry, &args).expect(line);
+            assert_eq!(registry.spec(number).group_use(&args), expect, "{line}");
+        };
+        check("XACK k g 1-1", GroupUse::At(2));
+        check("XGROUP DESTROY k g", GroupUse::At(3));
+        check("XREADGROUP NOACK COUNT group GROUP group c STREAMS k >", GroupUse::At(5));
+        check("XREADGROUP GROUP g group GROUP streams c STREAMS k >", GroupUse::At(5));
+        check("XREADGROUP COUNT 1 BLOCK 5 STREAMS group k >", GroupUse::Unknown);
+        check("XREADGROUP COUNT 1 BLOCK 5 STREAMS GROUP", GroupUse::Unknown);
+        check("XREADGROUP FOO GROUP g c STREAMS k >", GroupUse::Unknown);
+        check("XREADGROUP GROUP g c COUNT STREAMS k >", GroupUse::Unknown);
+        check("XREAD STREAMS GROUP 0", GroupUse::None);
+        check("XINFO GROUPS k", GroupUse::None);
+        check("XADD k * group g", GroupUse::None);
+    }
+
+    /// A command cannot forget to say where its group stands: its syntax tells that it has one.
+    #[test]
+    fn whatever_has_a_group_in_its_syntax_says_where_it_stands() {
+        for spec in all() {
+            let must = required(spec.syntax);
+            let args: Vec<&[u8]> =
+                spec.name.split('|').chain(must.split_whitespace()).map(str::as_bytes).collect();
+            let named = args.iter().position(|word| *word == b"group");
+            let expect = named.map_or(GroupUse::None, GroupUse::At);
+            assert_eq!(spec.group_use(&args), expect, "{} {}", spec.name, spec.syntax);
+            let words = spec.syntax.split(|it: char| !it.is_ascii_alphanumeric());
+            let told = words.map(str::to_ascii_lowercase).any(|word| word.contains("group"));
+            assert_eq!(
+                told,
+                named.is_some(),
+                "{}: the word is `group`, not in brackets",
+                spec.name
+            );
+        }
+    }
+
+    /// A syntax without what stands in brackets.
+    fn required(syntax: &str) -> String {
+        let mut depth = 0;
+        let is_outside = |it: &char| {
+            depth += i32::from(*it == '[');
+            let outside = depth == 0;
+            depth -= i32::from(*it == ']');
+            outside
+        };
+        syntax.chars().filter(is_outside).collect()
+    }
+
+    /// The group that rights are asked for is the group that the engine is asked for.
+    #[test]
+    fn the_group_that_is_reported_is_the_group_that_is_used() {
+        use crate::engine::Now;
+        use crate::registry::Registry;
+        use crate::spec::{Request, Run};
+
+        let registry = Registry::new(command_table());
+        let asked = |args: &[&[u8]]| {
+            let number = crate::dispatch::resolve(&registry, args).expect("a request");
+            let spec = registry.spec(number);
+            let Run::Engine(parse, _) = spec.run else {
+                panic!("{} is not the engine's", spec.name);
+            };
+            let now = Now { wall_ms: 1, monotonic_us: 1000 };
+            let request = Request { args, database: 0, now, spec, random: 0 };
+            let asked = parse(&request).map_err(|error| error.text().into_owned());
+            (spec, format!("{:?}", asked.expect("is right").command))
+        };
+        let mut checked = Vec::new();
+        for line in GROUP_LINES.lines().map(str::trim) {
+            let mut args: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
+            let (spec, before) = asked(&args);
+            let GroupUse::At(at) = spec.group_use(&args) else {
+                panic!("{line} names no group");
+            };
+            args[at] = b"g8";
+            let (_, after) = asked(&args);
+            assert_eq!(before.matches("[103, 55]").count(), 1, "{line}: {before}");
+            assert_eq!(before.replace("[103, 55]", "[103, 56]"), after, "{line}");
+            checked.push(spec.name);
+        }
+        let with_group = all().filter(|spec| spec.groups != Groups::None);
+        let unchecked: Vec<_> =
+            with_group.map(|spec| spec.name).filter(|name| !checked.contains(name)).collect();
+        assert!(unchecked.is_empty(), "no line has {unchecked:?}");
+    }
+
+    /// The group is g7 and nothing else is.
+    const GROUP_LINES: &str = "\
+        XACK k1 g7 1-1
+        XACK k1 g7 wrong
+        XACKDEL k1 g7 IDS 1 1-1
+        XACKDEL k1 g7 IDS 1 wrong
+        XAUTOCLAIM k1 g7 c1 0 0
+        XCLAIM k1 g7 c1 0 1-1
+        XCLAIM k1 g7 c1 wrong 1-1
+        XDLQ LEN k1 g7
+        XDLQ PURGE k1 g7
+        XDLQ RANGE k1 g7
+        XDLQ REDRIVE k1 g7
+        XGROUP CFGGET k1 g7
+        XGROUP CFGSET k1 g7 ACK-WAIT 5
+        XGROUP CREATE k1 g7 0
+        XGROUP CREATECONSUMER k1 g7 c1
+        XGROUP DELCONSUMER k1 g7 c1
+        XGROUP DESTROY k1 g7
+        XGROUP HANDOVER k1 g7 c1 TO c2
+        XGROUP PARKED k1 g7
+        XGROUP SETID k1 g7 0
+        XINFO CONSUMERS k1 g7
+        XLAG k1 g7
+        XNACK k1 g7 FAIL IDS 1 1-1
+        XPENDING k1 g7
+        XPENDING k1 g7 - + 10 c1
+        XREADGROUP GROUP g7 c1 STREAMS k1 >
+        XREADGROUP GROUP g6 c1 GROUP g7 c2 STREAMS k1 >
+        XREADGROUP BLOCK 5 GROUP g7 c1 NOACK STREAMS k1 wrong";
 
     #[test]
     fn a_name_that_is_spelled_like_a_word_does_not_hide_a_key() {

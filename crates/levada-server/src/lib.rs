@@ -55,7 +55,7 @@ pub use metrics::{Kind as MetricKind, Metric, TABLE as METRICS};
 pub use policies::{Fault, Policies};
 pub use server::run;
 pub use settings::{Moment, Settings};
-pub use spec::{Channels, CommandSpec, Keys, access, category, flag};
+pub use spec::{Channels, CommandSpec, Groups, Keys, access, category, flag};
 pub use tls::{AuthClients, AuthClientsUser, TlsSettings};
 
 /// The version of Redis whose replies these are.

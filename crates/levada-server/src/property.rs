@@ -67,6 +67,9 @@ fn acl_line(registry: &Registry, line: &[u8], all_channels: bool) {
         rules.iter().any(|rule| rule.to_ascii_lowercase().windows(word.len()).any(|it| it == word))
     };
     let told = all(b"+@all") || all(b"allcommands");
+    let own = user.rights().next().expect("a user has rights of its own");
+    let has_all_groups = own.describe_groups().is_none();
+    assert!(!user.is_unrestricted() || has_all_groups, "that is not everything");
     assert!(!user.is_unrestricted() || told, "nobody said that it may do everything");
 }
 

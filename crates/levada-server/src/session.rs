@@ -90,6 +90,8 @@ pub(crate) struct Blocked {
     pub(crate) database: u8,
     /// Keys of a read, in order.
     pub(crate) keys: Vec<Vec<u8>>,
+    /// The group of XREADGROUP, for who takes rights away.
+    pub(crate) group: Option<Vec<u8>>,
 }
 
 /// What a sleeping connection waits for.

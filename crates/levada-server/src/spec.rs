@@ -36,6 +36,8 @@ pub struct CommandSpec {
     /// What is done with the first key, the second and so on, the last one standing for all that
     /// follow; see [`access`]. Nothing where that follows from the flags.
     pub access: &'static [u16],
+    /// Where the name of a consumer group stands.
+    pub groups: Groups,
     /// Where channels stand.
     pub channels: Channels,
     /// Of a container.
@@ -69,6 +71,18 @@ pub enum Keys {
         /// Distance.
         step: i32,
     },
+}
+
+/// Where a command names the consumer group that it is about. What tells of all groups of a stream
+/// names none.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Groups {
+    /// Nowhere.
+    None,
+    /// The argument behind its first key.
+    BehindKey,
+    /// Behind the word GROUP, before the word STREAMS.
+    Option,
 }
 
 /// Where the channels of a command stand among its arguments.

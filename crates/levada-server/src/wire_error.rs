@@ -273,7 +273,7 @@ impl WireError {
         Self::quoting("ERR unknown subcommand or wrong number of arguments for '", name, &after)
     }
 
-    /// The user may not run this command, or not with this key or channel.
+    /// The user may not run this command, or not with this key, channel or group.
     pub(crate) fn no_permission(reason: Reason, user: &[u8], command: &str) -> Self {
         match reason {
             Reason::Command => {
@@ -282,6 +282,7 @@ impl WireError {
             }
             Reason::Key => Self::Fixed("NOPERM No permissions to access a key"),
             Reason::Channel => Self::Fixed("NOPERM No permissions to access a channel"),
+            Reason::Group => Self::Fixed("NOPERM No permissions to access a group"),
         }
     }
 
@@ -291,6 +292,7 @@ impl WireError {
             Reason::Command => "execute the command or subcommand",
             Reason::Key => "touch the specified keys",
             Reason::Channel => "access one of the channels used as arguments",
+            Reason::Group => "access the group used as an argument",
         };
         Self::Text(
             format!(

@@ -4,14 +4,14 @@
 //! Behind it, in a comment that readers do not see, stands what they answer, separated by ` | `: an
 //! integer, `OK`, `nil`, `"text"`, `id` for any id, `[n]` for n items, `{n}` for a map of n, or
 //! `-WORDS` with which an error begins; `[4]/{2}` is the one in RESP2 and the other in RESP3. A
-//! page runs on a server of its own, from its first line to its last.
+//! page runs on a server of its own, from its first line to its last. So does the page of users.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
 use std::path::PathBuf;
 
-use levada_server::{CommandSpec, command_table, flag};
+use levada_server::{CommandSpec, Groups, command_table, flag};
 use redis::{Connection, ConnectionLike as _, Value};
 
 use crate::rig::Server;
@@ -45,6 +45,23 @@ fn effectively_once_works_as_it_stands() {
     let run = run(&text);
     assert!(run.wrong.is_empty(), "{}", run.wrong);
     assert!(run.commands >= COMMANDS_MIN, "{} commands", run.commands);
+}
+
+#[test]
+fn the_page_of_users_works_as_it_stands_and_has_every_command_with_a_group() {
+    let text = fs::read_to_string(docs().join("operate/users.md")).expect("a page");
+    for protocol in PROTOCOLS {
+        let run = run_in(&text, protocol);
+        assert!(run.wrong.is_empty(), "{protocol}:\n{}", run.wrong);
+        assert!(run.commands >= COMMANDS_MIN, "{} commands", run.commands);
+    }
+    let rows = text.lines().filter(|line| line.starts_with("| `X"));
+    let told: BTreeSet<_> = rows
+        .filter_map(|line| line.split(" | ").next())
+        .flat_map(|cell| cell.split('`').skip(1).step_by(2).map(str::to_owned))
+        .collect();
+    let with_group = all_commands().filter(|spec| spec.groups != Groups::None);
+    assert_eq!(told, with_group.map(|spec| full_name(&spec)).collect());
 }
 
 #[test]
@@ -110,13 +127,17 @@ fn commands_page() -> String {
 
 /// The commands that the page is about: those that are not Redis', and those with options of ours.
 fn own_commands() -> Vec<CommandSpec> {
-    let all = command_table().iter().flat_map(|spec| match spec.subcommands {
-        [] => vec![*spec],
-        subcommands => subcommands.to_vec(),
-    });
     let is_own =
         |spec: &CommandSpec| spec.since.starts_with("levada ") || EXTENDED.contains(&spec.name);
-    all.filter(is_own).collect()
+    all_commands().filter(is_own).collect()
+}
+
+/// Commands without subcommands, and subcommands.
+fn all_commands() -> impl Iterator<Item = CommandSpec> {
+    command_table().iter().flat_map(|spec| match spec.subcommands {
+        [] => vec![*spec],
+        subcommands => subcommands.to_vec(),
+    })
 }
 
 fn full_name(spec: &CommandSpec) -> String {

@@ -29,6 +29,7 @@ impl Refusal {
             Self::Denied(Reason::Command) => "command",
             Self::Denied(Reason::Key) => "key",
             Self::Denied(Reason::Channel) => "channel",
+            Self::Denied(Reason::Group) => "group",
             Self::Auth => "auth",
             Self::Certificate => "tls-cert",
         }
@@ -42,7 +43,7 @@ pub(crate) struct Entry {
     pub(crate) count: u64,
     pub(crate) refusal: Refusal,
     pub(crate) in_transaction: bool,
-    /// The command, the key or the channel.
+    /// The command, the key, the channel or the group.
     pub(crate) object: Vec<u8>,
     pub(crate) user: Vec<u8>,
     /// Of the last one.
@@ -58,6 +59,7 @@ pub(crate) struct Counts {
     pub(crate) command: u64,
     pub(crate) key: u64,
     pub(crate) channel: u64,
+    pub(crate) group: u64,
     pub(crate) certificate: u64,
 }
 
@@ -80,6 +82,7 @@ impl Log {
             Refusal::Denied(Reason::Command) => &mut self.counts.command,
             Refusal::Denied(Reason::Key) => &mut self.counts.key,
             Refusal::Denied(Reason::Channel) => &mut self.counts.channel,
+            Refusal::Denied(Reason::Group) => &mut self.counts.group,
         } += 1;
         entry.object.truncate(NAME_BYTES_MAX);
         entry.user.truncate(NAME_BYTES_MAX);

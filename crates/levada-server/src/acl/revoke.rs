@@ -1,8 +1,8 @@
 //! What follows where rights are asked for, refused, or taken away.
 //!
 //! Rights that are taken away hold at once: who listens to a channel that is no longer allowed is
-//! thrown out, a reader that sleeps for a key that is no longer allowed is woken with an error, and
-//! the connections of a removed user end.
+//! thrown out, a reader that sleeps for a key or in a group that is no longer allowed is woken with
+//! an error, and the connections of a removed user end.
 
 use super::log::{Entry, Refusal};
 use super::{Denied, Reason as Why, UserNumber, Wish};
@@ -10,7 +10,7 @@ use crate::context::{Context, State};
 use crate::describe_client::Described;
 use crate::dispatch::Turn;
 use crate::engine::{ClientId, Listening};
-use crate::key_access::KeyUse;
+use crate::key_access::{GroupUse, KeyUse};
 use crate::registry::CommandNumber;
 use crate::session::{Reason, Session};
 use crate::wire_error::WireError;
@@ -21,14 +21,17 @@ impl Turn<'_> {
     pub(crate) fn permit(&mut self, number: CommandNumber, args: &[&[u8]]) -> Result<(), Denied> {
         let spec = self.state.registry.spec(number);
         let keys = spec.key_uses(args);
-        let wish = Wish { number, spec, args, keys: keys.as_deref() };
+        let group = spec.group_use(args);
+        let wish = Wish { number, spec, args, keys: keys.as_deref(), group };
         let denied = match self.state.acl.check(self.session.user, &wish) {
             Ok(()) => return Ok(()),
             Err(denied) => denied,
         };
         let object = match denied.reason {
             Why::Command => spec.name.as_bytes(),
-            Why::Key | Why::Channel => args.get(denied.at).copied().unwrap_or_default(),
+            Why::Key | Why::Channel | Why::Group => {
+                args.get(denied.at).copied().unwrap_or_default()
+            }
         };
         let in_transaction = self.in_transaction || self.session.transaction.is_some();
         let client = Described::of_session(self.session, self.descriptor);
@@ -137,11 +140,14 @@ impl Context<'_> {
     fn why_in_vain(&self, session: &Session) -> Option<Denied> {
         let blocked = session.blocked.as_ref().filter(|it| it.reason == Reason::Read)?;
         let names = blocked.keys.iter().map(Vec::as_slice);
-        let args: Vec<&[u8]> = std::iter::once(blocked.spec.name.as_bytes()).chain(names).collect();
+        let mut args: Vec<&[u8]> =
+            std::iter::once(blocked.spec.name.as_bytes()).chain(names).collect();
         let keys = (1..args.len()).map(|at| KeyUse { at, access: blocked.spec.access_of(at - 1) });
         let keys: Vec<_> = keys.collect();
+        let group = blocked.group.as_ref().map_or(GroupUse::None, |_| GroupUse::At(args.len()));
+        args.extend(blocked.group.as_deref());
         let (number, spec) = (blocked.number, blocked.spec);
-        let wish = Wish { number, spec, args: &args, keys: Some(&keys) };
+        let wish = Wish { number, spec, args: &args, keys: Some(&keys), group };
         self.state.acl.check(session.user, &wish).err()
     }
 
@@ -157,8 +163,11 @@ impl Context<'_> {
         };
         let user = self.state.acl.name(other.session.user).to_vec();
         let spec = blocked.spec;
-        let at = denied.at.checked_sub(1).and_then(|at| blocked.keys.get(at)).cloned();
-        let object = at.unwrap_or_else(|| spec.name.as_bytes().to_vec());
+        let named = match denied.reason {
+            Why::Group => blocked.group.clone(),
+            _ => denied.at.checked_sub(1).and_then(|at| blocked.keys.get(at)).cloned(),
+        };
+        let object = named.unwrap_or_else(|| spec.name.as_bytes().to_vec());
         let error = WireError::no_permission(denied.reason, &user, spec.name);
         let line = Described::of(other).line(self.state, self.now);
         let refusal = Refusal::Denied(denied.reason);

@@ -1,12 +1,16 @@
-//! A set of rights: which commands, on which keys, with which channels.
+//! A set of rights: which commands, on which keys, with which channels and consumer groups.
 //!
 //! Rules are applied in order, and what a rule means depends on those before it, so both are kept:
 //! the rules, to be written down again, and the commands that they allow, to be asked for each
 //! request. Rules name commands and categories that exist; a name that nobody knows is refused.
+//!
+//! Rules about groups are ours. Unlike keys and channels all groups are allowed until a rule says
+//! otherwise, and then alone something about them is written down: without such a rule a user is,
+//! to the byte, what it is in Redis.
 
 use levada_core::glob;
 
-use crate::key_access::{KeyUse, access};
+use crate::key_access::{GroupUse, KeyUse, access};
 use crate::registry::{CommandNumber, Registry};
 use crate::spec::{Channels, CommandSpec, category, flag};
 
@@ -21,6 +25,8 @@ pub(crate) enum Fault {
     AfterAllKeys,
     /// A pattern of channels where all channels are allowed.
     AfterAllChannels,
+    /// A pattern of groups where all groups are allowed.
+    AfterAllGroups,
     /// A password to take away that is not there.
     NoSuchPassword,
     /// A hash that is none.
@@ -44,6 +50,10 @@ impl Fault {
                  and does not have any effect. Try 'resetchannels' to start with an empty list of \
                  channels"
             }
+            Self::AfterAllGroups => {
+                "Adding a pattern after the * pattern (or the 'allgroups' flag) is not valid and \
+                 does not have any effect. Try 'resetgroups' to start with an empty list of groups"
+            }
             Self::NoSuchPassword => {
                 "The password you are trying to remove from the user does not exist"
             }
@@ -62,6 +72,7 @@ pub(crate) enum Reason {
     Command,
     Key,
     Channel,
+    Group,
 }
 
 /// What a request was refused for, and where that stands among its arguments.
@@ -79,7 +90,11 @@ pub(crate) struct Wish<'a> {
     pub(crate) args: &'a [&'a [u8]],
     /// `None` where they cannot be told.
     pub(crate) keys: Option<&'a [KeyUse]>,
+    pub(crate) group: GroupUse,
 }
+
+/// What a rule that allows groups begins with.
+const GROUP: &[u8] = b"group~";
 
 /// Commands, a bit for each. Above the number of commands and subcommands.
 const COMMANDS_MAX: usize = 512;
@@ -148,10 +163,12 @@ pub(crate) struct Selector {
     keys: Vec<KeyPattern>,
     all_channels: bool,
     channels: Vec<Vec<u8>>,
+    all_groups: bool,
+    groups: Vec<Vec<u8>>,
 }
 
 impl Selector {
-    /// Nothing is allowed.
+    /// No command is allowed, and nothing else but groups: who has no rule about them has all.
     pub(crate) const NONE: Self = Self {
         allowed: Bits::NONE,
         begins_with_all: false,
@@ -162,6 +179,8 @@ impl Selector {
         keys: Vec::new(),
         all_channels: false,
         channels: Vec::new(),
+        all_groups: true,
+        groups: Vec::new(),
     };
 
     /// From the text between parentheses.
@@ -175,7 +194,7 @@ impl Selector {
 
     /// Whether everything is allowed.
     pub(crate) fn is_unrestricted(&self) -> bool {
-        self.all_commands && self.all_keys && self.all_channels
+        self.all_commands && self.all_keys && self.all_channels && self.all_groups
     }
 
     /// What a user begins with.
@@ -185,13 +204,17 @@ impl Selector {
 
     /// Applies a rule. After an error nothing of it holds.
     pub(crate) fn apply(&mut self, registry: &Registry, rule: &[u8]) -> Result<(), Fault> {
-        match rule.to_ascii_lowercase().as_slice() {
+        let lower = rule.to_ascii_lowercase();
+        match lower.as_slice() {
             b"allkeys" | b"~*" => (self.all_keys, self.keys) = (true, Vec::new()),
             b"resetkeys" => (self.all_keys, self.keys) = (false, Vec::new()),
             b"allchannels" | b"&*" => (self.all_channels, self.channels) = (true, Vec::new()),
             b"resetchannels" => (self.all_channels, self.channels) = (false, Vec::new()),
+            b"allgroups" | b"group~*" => (self.all_groups, self.groups) = (true, Vec::new()),
+            b"resetgroups" => (self.all_groups, self.groups) = (false, Vec::new()),
             b"allcommands" | b"+@all" => self.allow_all(true),
             b"nocommands" | b"-@all" => self.allow_all(false),
+            _ if lower.starts_with(GROUP) => self.add_groups(&rule[GROUP.len()..])?,
             _ => match rule {
                 [b'~', pattern @ ..] => self.add_keys(true, true, pattern)?,
                 [b'%', rest @ ..] => self.add_some_keys(rest)?,
@@ -213,7 +236,7 @@ impl Selector {
 
     /// Whether these rights are enough for a request.
     pub(crate) fn check(&self, wish: &Wish<'_>) -> Result<(), Denied> {
-        let Wish { number, spec, args, keys } = *wish;
+        let Wish { number, spec, args, keys, .. } = *wish;
         if !self.all_commands && spec.flags & flag::NO_AUTH == 0 && !self.allowed.has(number) {
             let first = args.get(if spec.name.contains('|') { 2 } else { 1 });
             let named = |(of, argument): &(CommandNumber, Vec<u8>)| {
@@ -234,16 +257,34 @@ impl Selector {
                 return Err(Denied { reason: Reason::Key, at: key.at });
             }
         }
-        let (count, is_pattern) = match spec.channels {
+        self.check_channels(wish)?;
+        self.check_group(wish)
+    }
+
+    fn check_channels(&self, wish: &Wish<'_>) -> Result<(), Denied> {
+        let (count, is_pattern) = match wish.spec.channels {
             _ if self.all_channels => return Ok(()),
             Channels::None => return Ok(()),
             Channels::First => (1, false),
             Channels::Names => (usize::MAX, false),
             Channels::Patterns => (usize::MAX, true),
         };
-        let mut channels = args.iter().enumerate().skip(1).take(count);
+        let mut channels = wish.args.iter().enumerate().skip(1).take(count);
         let denied = channels.find(|(_, channel)| !self.allows_channel(channel, is_pattern));
         denied.map_or(Ok(()), |(at, _)| Err(Denied { reason: Reason::Channel, at }))
+    }
+
+    fn check_group(&self, wish: &Wish<'_>) -> Result<(), Denied> {
+        let at = match wish.group {
+            _ if self.all_groups => return Ok(()),
+            GroupUse::None => return Ok(()),
+            GroupUse::At(at) => at,
+            // As with keys: what cannot be told is what nobody has allowed.
+            GroupUse::Unknown => return Err(Denied { reason: Reason::Group, at: 0 }),
+        };
+        let name = wish.args.get(at).copied().unwrap_or_default();
+        let is_allowed = self.groups.iter().any(|pattern| glob::matches(pattern, name));
+        if is_allowed { Ok(()) } else { Err(Denied { reason: Reason::Group, at }) }
     }
 
     /// Whether a key may be used so.
@@ -290,6 +331,12 @@ impl Selector {
         text
     }
 
+    /// The patterns of groups, with spaces between; `None` where no rule is about groups.
+    pub(crate) fn describe_groups(&self) -> Option<Vec<u8>> {
+        let rules: Vec<_> = self.groups.iter().map(|name| [GROUP, name].concat()).collect();
+        (!self.all_groups).then(|| rules.join(&b' '))
+    }
+
     /// All of it, as rules that make the same.
     pub(crate) fn describe(&self, text: &mut Vec<u8>) {
         let mut words = vec![self.describe_keys()];
@@ -297,6 +344,9 @@ impl Selector {
             words.push(b"resetchannels".to_vec());
         }
         words.push(self.describe_channels());
+        if let Some(groups) = self.describe_groups() {
+            words.extend([b"resetgroups".to_vec(), groups]);
+        }
         words.push(self.describe_commands().into_bytes());
         words.retain(|word| !word.is_empty());
         text.extend_from_slice(&words.join(&b' '));
@@ -409,6 +459,17 @@ impl Selector {
         check_name(pattern)?;
         if !self.channels.iter().any(|known| known == pattern) {
             self.channels.push(pattern.to_vec());
+        }
+        Ok(())
+    }
+
+    fn add_groups(&mut self, pattern: &[u8]) -> Result<(), Fault> {
+        if self.all_groups {
+            return Err(Fault::AfterAllGroups);
+        }
+        check_name(pattern)?;
+        if !self.groups.iter().any(|known| known == pattern) {
+            self.groups.push(pattern.to_vec());
         }
         Ok(())
     }

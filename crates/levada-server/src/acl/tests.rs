@@ -4,6 +4,7 @@ use super::selector::{Fault, Selector, Wish};
 use super::user::{User, merge};
 use super::*;
 use crate::command_table;
+use crate::key_access::GroupUse;
 
 fn user(registry: &Registry, rules: &str) -> Result<User, String> {
     let rules: Vec<&[u8]> = rules.split(' ').map(str::as_bytes).collect();
@@ -14,8 +15,8 @@ fn may(registry: &Registry, user: &User, line: &str) -> bool {
     let args: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
     let number = crate::dispatch::resolve(registry, &args).expect("a request");
     let spec = registry.spec(number);
-    let keys = spec.key_uses(&args);
-    user.check(&Wish { number, spec, args: &args, keys: keys.as_deref() }).is_ok()
+    let (keys, group) = (spec.key_uses(&args), spec.group_use(&args));
+    user.check(&Wish { number, spec, args: &args, keys: keys.as_deref(), group }).is_ok()
 }
 
 #[test]
@@ -25,8 +26,13 @@ fn every_command_has_its_bit() {
     for number in registry.numbers() {
         let name = registry.spec(number).name;
         let user = user(&registry, &format!("~* +{name}")).expect("a rule");
-        let wish =
-            |number| Wish { number, spec: registry.spec(number), args: &[], keys: Some(&[]) };
+        let wish = |number| Wish {
+            number,
+            spec: registry.spec(number),
+            args: &[],
+            keys: Some(&[]),
+            group: GroupUse::None,
+        };
         assert!(user.check(&wish(number)).is_ok(), "{name}");
         let others = registry.numbers().filter(|other| user.check(&wish(*other)).is_ok());
         let open = registry
@@ -45,15 +51,27 @@ fn rules_that_are_written_down_make_the_same_user() {
         "off >a >b ~x %R~y %W~z &c resetchannels &d -@all +get +config|get +select|1",
         "on +@all -@dangerous +flushall -xadd (+get ~a) (%R~b &q +@stream -xdel)",
         "skip-sanitize-payload allchannels allkeys -@all +@read -@stream +xlen",
+        "on +@all ~* &* resetgroups",
+        "on +@all ~* resetgroups group~a GROUP~B* group~a (+@stream ~b resetgroups group~c) (+get)",
+        "on +@all ~* resetgroups group~a group~* (+@stream ~b RESETGROUPS AllGroups)",
     ] {
         let first = user(&registry, rules).expect("rules");
         let text = String::from_utf8(first.describe()).expect("text");
         let words: Vec<&[u8]> = text.split(' ').map(str::as_bytes).collect();
         let again = file::parse(&registry, b"u", &words, true).expect("what was written");
         assert_eq!(String::from_utf8(again.describe()).expect("text"), text);
-        for line in
-            ["GET a", "GET x", "XADD b * f v", "XLEN b", "CONFIG GET x", "SELECT 1", "KEYS *"]
-        {
+        for line in [
+            "GET a",
+            "GET x",
+            "XADD b * f v",
+            "XLEN b",
+            "CONFIG GET x",
+            "SELECT 1",
+            "KEYS *",
+            "XACK b a 1",
+            "XACK b c 1",
+            "XACK x Bc 1",
+        ] {
             assert_eq!(
                 may(&registry, &first, line),
                 may(&registry, &again, line),
@@ -67,8 +85,38 @@ fn rules_that_are_written_down_make_the_same_user() {
 fn cve_2024_31227_malformed_rules_are_refused_and_do_nothing() {
     let registry = Registry::new(command_table());
     let pieces = [
-        "(", ")", "~", "%", "%R", "%W~", "&", "+", "-", "@", "|", "#", "!", ">", "<", "all", "get",
-        "config", "*", "[", "\\", " ", "reset", "\t", "\u{ff}", "@stream", "0", "(+get", "~a)",
+        "(",
+        ")",
+        "~",
+        "%",
+        "%R",
+        "%W~",
+        "&",
+        "+",
+        "-",
+        "@",
+        "|",
+        "#",
+        "!",
+        ">",
+        "<",
+        "all",
+        "get",
+        "config",
+        "*",
+        "[",
+        "\\",
+        " ",
+        "reset",
+        "\t",
+        "\u{ff}",
+        "@stream",
+        "0",
+        "(+get",
+        "~a)",
+        "group",
+        "groups",
+        "resetgroups",
     ];
     let mut seed = 0x9e37_79b9_u32;
     let mut refused = 0;
@@ -107,6 +155,91 @@ fn what_a_selector_allows_is_allowed_by_one_of_them_as_a_whole() {
 }
 
 #[test]
+fn a_user_without_rules_about_groups_has_all_and_is_written_as_ever() {
+    let registry = Registry::new(command_table());
+    for (rules, line) in [
+        ("on nopass +@all ~* &*", "on nopass sanitize-payload ~* &* +@all"),
+        ("resetgroups group~a allgroups", "off sanitize-payload resetchannels -@all"),
+        (
+            "resetgroups reset (+get)",
+            "off sanitize-payload resetchannels -@all (resetchannels -@all +get)",
+        ),
+    ] {
+        let user = user(&registry, rules).expect("rules");
+        assert_eq!(String::from_utf8_lossy(&user.describe()), line);
+        assert!(user.rights().all(|rights| rights.describe_groups().is_none()), "{rules}");
+    }
+    let all = user(&registry, "on nopass +@all ~* &*").expect("rules");
+    assert!(all.is_unrestricted() && may(&registry, &all, "XGROUP DESTROY s audit"));
+}
+
+#[test]
+fn a_user_with_a_rule_has_the_groups_that_it_allows() {
+    let registry = Registry::new(command_table());
+    let check = |rules: &str, line: &str, expect: bool| {
+        let user = user(&registry, rules).expect("rules");
+        assert!(!user.is_unrestricted(), "{rules}");
+        assert_eq!(may(&registry, &user, line), expect, "{rules}: {line}");
+    };
+    let billing = "on nopass +@all ~* &* resetgroups group~billing group~b-[0-9]";
+    check(billing, "XACK s billing 1-1", true);
+    check(billing, "XACK s b-7 1-1", true);
+    check(billing, "XACK s Billing 1-1", false);
+    check(billing, "XREADGROUP GROUP audit billing STREAMS s >", false);
+    check(billing, "XREADGROUP GROUP billing audit STREAMS s >", true);
+    check(billing, "XREADGROUP GROUP billing c GROUP audit c STREAMS s >", false);
+    check(billing, "XREADGROUP GROUP billing c BLOCK STREAMS s >", false);
+    check(billing, "XINFO GROUPS s", true);
+    check(billing, "XINFO STREAM s FULL", true);
+    check(billing, "GET audit", true);
+    check("on +@all ~* &* resetgroups", "XLAG s billing", false);
+    check("on +@all ~* &* resetgroups group~", "XLAG s billing", false);
+    check("on +@all ~* resetgroups allgroups", "XLAG s billing", true);
+    // A selector has all groups but for its own rules, and allows as a whole.
+    let two = "on +@all ~s resetgroups group~a (+@all ~t) (+xlag ~s resetgroups group~b)";
+    check(two, "XACK s a 1-1", true);
+    check(two, "XACK s b 1-1", false);
+    check(two, "XACK t b 1-1", true);
+    check(two, "XLAG s b", true);
+    check(two, "XLAG s c", false);
+}
+
+#[test]
+fn the_reason_of_a_refusal_is_the_group_where_the_rest_is_allowed() {
+    let registry = Registry::new(command_table());
+    let user = user(&registry, "on +xack ~s &* resetgroups group~a").expect("rules");
+    let check = |line: &str, reason: Reason, at: usize| {
+        let args: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
+        let number = crate::dispatch::resolve(&registry, &args).expect("a request");
+        let spec = registry.spec(number);
+        let (keys, group) = (spec.key_uses(&args), spec.group_use(&args));
+        let wish = Wish { number, spec, args: &args, keys: keys.as_deref(), group };
+        assert_eq!(user.check(&wish), Err(Denied { reason, at }), "{line}");
+    };
+    check("XACK s b 1-1", Reason::Group, 2);
+    check("XACK t b 1-1", Reason::Key, 1);
+    check("XLAG s b", Reason::Command, 0);
+}
+
+#[test]
+fn a_group_behind_all_groups_is_refused() {
+    let registry = Registry::new(command_table());
+    let mut user = User::new(b"u", false);
+    for rule in ["group~a", "group~", "GROUP~a b"] {
+        let fault = user.apply(&registry, rule.as_bytes(), false);
+        assert_eq!(fault, Err(Fault::AfterAllGroups), "{rule}");
+    }
+    for rule in ["group", "groupa", "groups~a", "group%a"] {
+        assert_ne!(user.apply(&registry, rule.as_bytes(), false), Ok(()), "{rule}");
+    }
+    assert_eq!(user.apply(&registry, b"resetgroups", false), Ok(()));
+    assert_eq!(user.apply(&registry, b"group~a b", false), Err(Fault::Syntax));
+    assert_eq!(user.apply(&registry, b"group~a\nuser", false), Err(Fault::Syntax));
+    assert_eq!(user.apply(&registry, b"group~*", false), Ok(()));
+    assert_eq!(user.apply(&registry, b"group~a", false), Err(Fault::AfterAllGroups));
+}
+
+#[test]
 fn a_user_who_was_removed_may_do_nothing_and_its_number_is_not_given_again() {
     let registry = Registry::new(command_table());
     let mut acl = Acl::new(&registry);
@@ -114,7 +247,8 @@ fn a_user_who_was_removed_may_do_nothing_and_its_number_is_not_given_again() {
     assert!(acl.is_unrestricted(first));
     assert_eq!(acl.remove(b"u"), Some(first));
     let number = registry.find(b"ping").expect("a command");
-    let wish = Wish { number, spec: registry.spec(number), args: &[b"PING"], keys: Some(&[]) };
+    let (spec, group) = (registry.spec(number), GroupUse::None);
+    let wish = Wish { number, spec, args: &[b"PING"], keys: Some(&[]), group };
     assert!(acl.check(first, &wish).is_err() && !acl.is_unrestricted(first));
     let (second, _) = acl.put(User::new(b"u", false));
     assert_ne!(first, second);

@@ -168,8 +168,10 @@ fn get(context: &mut Context<'_>, request: &Request<'_>) -> Result<Then, WireErr
         context.output.write().null();
         return Ok(Then::Done);
     };
+    let mut rights = user.rights();
+    let root = rights.next().expect("a user has rights of its own");
     let mut writer = context.output.write();
-    writer.map(6);
+    writer.map(3 + facts(root).len());
     writer.bulk(b"flags");
     let flags = user.flags();
     writer.set(flags.len());
@@ -177,15 +179,13 @@ fn get(context: &mut Context<'_>, request: &Request<'_>) -> Result<Then, WireErr
     writer.bulk(b"passwords");
     writer.array(user.passwords().len());
     user.passwords().iter().for_each(|hash| writer.bulk(hash.digits()));
-    let mut rights = user.rights();
-    let root = rights.next().expect("a user has rights of its own");
     put_rights(&mut context.output, root);
     let others: Vec<_> = rights.collect();
     let mut writer = context.output.write();
     writer.bulk(b"selectors");
     writer.array(others.len());
     for selector in others {
-        context.output.write().map(3);
+        context.output.write().map(facts(selector).len());
         put_rights(&mut context.output, selector);
     }
     Ok(Then::Done)
@@ -193,14 +193,21 @@ fn get(context: &mut Context<'_>, request: &Request<'_>) -> Result<Then, WireErr
 
 fn put_rights(output: &mut Output<'_>, rights: &Selector) {
     let mut writer = output.write();
-    for (name, value) in [
-        ("commands", rights.describe_commands().into_bytes()),
-        ("keys", rights.describe_keys()),
-        ("channels", rights.describe_channels()),
-    ] {
+    for (name, value) in facts(rights) {
         writer.bulk(name.as_bytes());
         writer.bulk(&value);
     }
+}
+
+/// What GETUSER tells of rights. Groups are ours: told only where a rule is about them.
+fn facts(rights: &Selector) -> Vec<(&'static str, Vec<u8>)> {
+    let mut facts = vec![
+        ("commands", rights.describe_commands().into_bytes()),
+        ("keys", rights.describe_keys()),
+        ("channels", rights.describe_channels()),
+    ];
+    facts.extend(rights.describe_groups().map(|groups| ("groups", groups)));
+    facts
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "the type of every command")]
@@ -258,7 +265,8 @@ fn dry_run(context: &mut Context<'_>, request: &Request<'_>) -> Result<Then, Wir
     };
     let spec = context.state.registry.spec(number);
     let keys = spec.key_uses(args);
-    let wish = Wish { number, spec, args, keys: keys.as_deref() };
+    let group = spec.group_use(args);
+    let wish = Wish { number, spec, args, keys: keys.as_deref(), group };
     let Err(denied) = user.check(&wish) else {
         context.output.write().ok();
         return Ok(Then::Done);
@@ -268,6 +276,7 @@ fn dry_run(context: &mut Context<'_>, request: &Request<'_>) -> Result<Then, Wir
         Reason::Command => (b"run the '", spec.name.as_bytes(), b"' command"),
         Reason::Key => (b"access the '", object, b"' key"),
         Reason::Channel => (b"access the '", object, b"' channel"),
+        Reason::Group => (b"access the '", object, b"' group"),
     };
     let text = [b"User ", name, b" has no permissions to ", before, named, after].concat();
     context.output.write().bulk(&text);

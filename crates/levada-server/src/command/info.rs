@@ -235,6 +235,7 @@ fn stats(context: &Context<'_>, text: &mut String) {
             ("acl_access_denied_cmd", &denied.command),
             ("acl_access_denied_key", &denied.key),
             ("acl_access_denied_channel", &denied.channel),
+            ("acl_access_denied_group", &denied.group),
             ("acl_access_denied_tls_cert", &denied.certificate),
             ("eventloop_cycles", &stats.iterations),
             ("levada_tls_handshakes_failed", &stats.handshakes_failed),

@@ -81,7 +81,7 @@ pub(crate) use self::auth::shown_name;
 pub(crate) use self::info::resident_bytes;
 pub(crate) use self::xcfgset::options as stream_options;
 pub(crate) use self::xgroup::policy::options as group_options;
-use crate::spec::{Channels, CommandSpec, Keys, Run, category, flag};
+use crate::spec::{Channels, CommandSpec, Groups, Keys, Run, category, flag};
 
 /// Every command there is.
 pub fn table() -> &'static [CommandSpec] {
@@ -228,6 +228,7 @@ const BASE: CommandSpec = CommandSpec {
     categories: 0,
     keys: Keys::None,
     access: &[],
+    groups: Groups::None,
     channels: Channels::None,
     subcommands: &[],
     run: Run::Container,

@@ -5,7 +5,7 @@ use levada_core::reply::Reply;
 
 use super::{KEY, STREAM};
 use crate::output::plain;
-use crate::spec::{Asked, CommandSpec, Request, Run, flag};
+use crate::spec::{Asked, CommandSpec, Groups, Request, Run, flag};
 use crate::stream_arguments::ids;
 use crate::wire_error::WireError;
 
@@ -18,6 +18,7 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
     arity: -4,
     flags: flag::WRITE | flag::FAST,
     keys: KEY,
+    groups: Groups::BehindKey,
     run: Run::Engine(parse, plain),
     ..STREAM
 };

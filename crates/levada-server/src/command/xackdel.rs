@@ -5,7 +5,7 @@ use levada_core::reply::Reply;
 
 use super::{KEY, STREAM};
 use crate::output::plain;
-use crate::spec::{Asked, CommandSpec, Request, Run, access, flag};
+use crate::spec::{Asked, CommandSpec, Groups, Request, Run, access, flag};
 use crate::stream_arguments::{Deletions, ids};
 use crate::wire_error::WireError;
 
@@ -20,6 +20,7 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
     arity: -6,
     flags: flag::WRITE | flag::FAST,
     keys: KEY,
+    groups: Groups::BehindKey,
     run: Run::Engine(parse, plain),
     ..STREAM
 };

@@ -5,7 +5,7 @@ use levada_core::command::{Command, Xautoclaim};
 use super::{KEY, STREAM};
 use crate::number::parse_i64;
 use crate::output::plain;
-use crate::spec::{Asked, CommandSpec, Request, Run, access, flag};
+use crate::spec::{Asked, CommandSpec, Groups, Request, Run, access, flag};
 use crate::stream_arguments::range_first;
 use crate::wire_error::WireError;
 
@@ -22,6 +22,7 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
     arity: -6,
     flags: flag::WRITE | flag::FAST,
     keys: KEY,
+    groups: Groups::BehindKey,
     run: Run::Engine(parse, plain),
     ..STREAM
 };

@@ -6,7 +6,7 @@ use levada_core::command::{Command, DeliveredAt, Xclaim};
 use super::{KEY, STREAM};
 use crate::number::parse_i64;
 use crate::output::plain;
-use crate::spec::{Asked, CommandSpec, Request, Run, flag};
+use crate::spec::{Asked, CommandSpec, Groups, Request, Run, flag};
 use crate::stream_arguments::{id, parse_id};
 use crate::wire_error::WireError;
 
@@ -20,6 +20,7 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
     arity: -6,
     flags: flag::WRITE | flag::FAST,
     keys: KEY,
+    groups: Groups::BehindKey,
     run: Run::Engine(parse, plain),
     ..STREAM
 };

@@ -13,7 +13,7 @@ use levada_core::id::StreamId;
 use super::{CONTAINER, SECOND_KEY, STREAM, help_flags};
 use crate::context::Context;
 use crate::output::plain;
-use crate::spec::{Asked, CommandSpec, Request, Run, Then, access, category, flag};
+use crate::spec::{Asked, CommandSpec, Groups, Request, Run, Then, access, category, flag};
 use crate::stream_arguments::{counted_ids, id, ids, unsigned};
 use crate::wire_error::WireError;
 
@@ -35,6 +35,7 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
             arity: -4,
             flags: flag::READONLY,
             keys: SECOND_KEY,
+            groups: Groups::BehindKey,
             run: Run::Engine(len, plain),
             ..STREAM
         },
@@ -84,6 +85,7 @@ const LETTERS: CommandSpec = CommandSpec {
     since: "levada 0.1",
     complexity: "O(N), N entries that are looked at until enough are found",
     keys: SECOND_KEY,
+    groups: Groups::BehindKey,
     ..STREAM
 };
 

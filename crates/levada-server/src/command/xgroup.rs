@@ -20,7 +20,7 @@ use levada_core::id::StreamId;
 use super::{CONTAINER, SECOND_KEY, STREAM, help_flags};
 use crate::context::Context;
 use crate::output::plain;
-use crate::spec::{Asked, CommandSpec, Request, Run, Then, access, category, flag};
+use crate::spec::{Asked, CommandSpec, Groups, Request, Run, Then, access, category, flag};
 use crate::stream_arguments::{id, integer};
 use crate::wire_error::WireError;
 
@@ -42,6 +42,7 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
             arity: -5,
             flags: flag::WRITE | flag::DENYOOM,
             keys: SECOND_KEY,
+            groups: Groups::BehindKey,
             run: Run::Engine(create, plain),
             ..STREAM
         },
@@ -54,6 +55,7 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
             arity: 5,
             flags: flag::WRITE | flag::DENYOOM,
             keys: SECOND_KEY,
+            groups: Groups::BehindKey,
             run: Run::Engine(create_consumer, plain),
             ..STREAM
         },
@@ -67,6 +69,7 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
             arity: 5,
             flags: flag::WRITE,
             keys: SECOND_KEY,
+            groups: Groups::BehindKey,
             run: Run::Engine(delete_consumer, plain),
             ..STREAM
         },
@@ -80,6 +83,7 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
             arity: 4,
             flags: flag::WRITE,
             keys: SECOND_KEY,
+            groups: Groups::BehindKey,
             run: Run::Engine(destroy, plain),
             ..STREAM
         },
@@ -93,6 +97,7 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
             arity: -5,
             flags: flag::WRITE,
             keys: SECOND_KEY,
+            groups: Groups::BehindKey,
             run: Run::Engine(setid, plain),
             ..STREAM
         },

@@ -8,7 +8,7 @@ use levada_core::command::Command;
 use super::{CONTAINER, SECOND_KEY, STREAM, help_flags};
 use crate::context::Context;
 use crate::output::plain;
-use crate::spec::{Asked, CommandSpec, Request, Run, Then, category, flag};
+use crate::spec::{Asked, CommandSpec, Groups, Request, Run, Then, category, flag};
 use crate::stream_arguments::integer;
 use crate::wire_error::WireError;
 
@@ -30,6 +30,7 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
             arity: 4,
             flags: flag::READONLY,
             keys: SECOND_KEY,
+            groups: Groups::BehindKey,
             run: Run::Engine(consumers, plain),
             ..STREAM
         },

@@ -4,7 +4,7 @@ use levada_core::command::Command;
 
 use super::{KEY, STREAM};
 use crate::output::facts;
-use crate::spec::{Asked, CommandSpec, Request, Run, flag};
+use crate::spec::{Asked, CommandSpec, Groups, Request, Run, flag};
 use crate::wire_error::WireError;
 
 pub(super) const SPEC: CommandSpec = CommandSpec {
@@ -16,6 +16,7 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
     arity: 3,
     flags: flag::READONLY,
     keys: KEY,
+    groups: Groups::BehindKey,
     run: Run::Engine(parse, facts),
     ..STREAM
 };

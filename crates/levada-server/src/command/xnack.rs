@@ -8,7 +8,7 @@ use levada_core::command::{Command, NackMode, Xnack};
 
 use super::{KEY, STREAM};
 use crate::output::plain;
-use crate::spec::{Asked, CommandSpec, Request, Run, flag};
+use crate::spec::{Asked, CommandSpec, Groups, Request, Run, flag};
 use crate::stream_arguments::{counted_ids, ids, unsigned};
 use crate::wire_error::WireError;
 
@@ -22,6 +22,7 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
     arity: -7,
     flags: flag::WRITE | flag::FAST,
     keys: KEY,
+    groups: Groups::BehindKey,
     run: Run::Engine(parse, plain),
     ..STREAM
 };

@@ -4,7 +4,7 @@ use levada_core::command::{Command, Xpending};
 
 use super::{KEY, STREAM};
 use crate::output::plain;
-use crate::spec::{Asked, CommandSpec, Request, Run, flag};
+use crate::spec::{Asked, CommandSpec, Groups, Request, Run, flag};
 use crate::stream_arguments::{integer, range_first, range_last};
 use crate::wire_error::WireError;
 
@@ -17,6 +17,7 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
     arity: -3,
     flags: flag::READONLY,
     keys: KEY,
+    groups: Groups::BehindKey,
     run: Run::Engine(parse, plain),
     ..STREAM
 };

@@ -7,7 +7,7 @@ use levada_core::id::StreamId;
 use super::STREAM;
 use crate::output::plain;
 use crate::read_arguments::{Read, Reader};
-use crate::spec::{Asked, CommandSpec, Keys, Request, Run, access, flag};
+use crate::spec::{Asked, CommandSpec, Groups, Keys, Request, Run, access, flag};
 use crate::stream_arguments::{c_string, id};
 use crate::wire_error::WireError;
 
@@ -22,6 +22,7 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
     arity: -7,
     flags: flag::WRITE | flag::BLOCKING | flag::MOVABLE_KEYS,
     keys: Keys::Streams,
+    groups: Groups::Option,
     run: Run::Engine(parse, plain),
     ..STREAM
 };

@@ -117,6 +117,7 @@ impl Server {
             ("command", counts.command),
             ("key", counts.key),
             ("channel", counts.channel),
+            ("group", counts.group),
             ("certificate", counts.certificate),
         ];
         let samples = denied.into_iter().map(|(reason, count)| (vec![reason], count));

@@ -4,6 +4,7 @@
 //! - `session`: who may do what, and how connections end
 //! - `blocking`: readers that wait
 //! - `channels`: messages and who listens
+//! - `groups`: users who may use some consumer groups
 //! - `help`: that HELP names every subcommand
 //! - `encrypted`, `certified`: TLS, and whom a certificate stands for
 //! - `life`: starts, ends, restarts
@@ -15,6 +16,7 @@ mod channels;
 mod compat;
 mod cve;
 mod encrypted;
+mod groups;
 mod help;
 mod life;
 mod limits;

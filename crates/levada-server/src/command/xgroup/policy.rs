@@ -7,7 +7,7 @@ use levada_core::id::StreamId;
 use super::super::xcfgset::choice;
 use super::super::{SECOND_KEY, STREAM};
 use crate::output::{facts, plain};
-use crate::spec::{Asked, CommandSpec, Request, Run, flag};
+use crate::spec::{Asked, CommandSpec, Groups, Request, Run, flag};
 use crate::stream_arguments::{id, unsigned};
 use crate::wire_error::WireError;
 
@@ -23,6 +23,7 @@ pub(super) const CFGSET: CommandSpec = CommandSpec {
     arity: -6,
     flags: flag::WRITE,
     keys: SECOND_KEY,
+    groups: Groups::BehindKey,
     run: Run::Engine(cfgset, plain),
     ..STREAM
 };
@@ -35,6 +36,7 @@ pub(super) const CFGGET: CommandSpec = CommandSpec {
     arity: -4,
     flags: flag::READONLY,
     keys: SECOND_KEY,
+    groups: Groups::BehindKey,
     run: Run::Engine(cfgget, facts),
     ..STREAM
 };
@@ -48,6 +50,7 @@ pub(super) const PARKED: CommandSpec = CommandSpec {
     arity: -4,
     flags: flag::READONLY,
     keys: SECOND_KEY,
+    groups: Groups::BehindKey,
     run: Run::Engine(parked, plain),
     ..STREAM
 };
@@ -61,6 +64,7 @@ pub(super) const HANDOVER: CommandSpec = CommandSpec {
     arity: -5,
     flags: flag::WRITE,
     keys: SECOND_KEY,
+    groups: Groups::BehindKey,
     run: Run::Engine(handover, plain),
     ..STREAM
 };
