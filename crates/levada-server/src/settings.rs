@@ -37,7 +37,7 @@ pub struct Settings {
     pub pages: Option<Pages>,
     /// Streams that `/metrics` tells one by one; the others are told as one.
     pub metrics_streams_max: usize,
-    /// Connections at once, at least 1.
+    /// Connections at once, at least 1; one more from this machine, for an operator.
     pub clients_max: u64,
     /// Connections at once from one address (`maxclients-per-address`); 0 for no bound.
     pub clients_per_address_max: u64,

@@ -25,6 +25,7 @@ mod patience;
 mod pause;
 #[cfg(feature = "debug-shim")]
 mod reload;
+mod reserved;
 #[cfg(test)]
 mod rig;
 mod served;

@@ -52,6 +52,7 @@ impl Server {
             }
         }
         slow_ones.iter().for_each(|event| self.state.log(event));
+        ended.extend(self.idle_in_reserve(now));
         for token in ended {
             self.close(token);
         }
