@@ -4,8 +4,8 @@
 use anyhow::{Result, bail};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Descriptors kept for the files of the store (128 segments, the log, a checkpoint), listeners and
-/// the loop itself.
+/// Descriptors kept for the files of the store (128 segments, the log, a checkpoint), listeners,
+/// the loop itself, and the connection beyond `maxclients`.
 const KEPT: u64 = 192;
 
 /// Raises the limit of open files as far as `wanted` connections need it and the system allows it;

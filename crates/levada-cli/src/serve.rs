@@ -96,6 +96,7 @@ fn serve(settings: &Settings, log: Log) -> Result<()> {
         null: settings.null,
         log: log.write,
         log_format: settings.log_format()?.word(),
+        alive_ms: supervisor::alive_ms(),
         tell: supervisor::tell,
         ..levada_server::Settings::default()
     };

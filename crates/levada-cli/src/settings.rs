@@ -76,7 +76,7 @@ pub(crate) struct Given {
     /// Whether other machines are served with a password only. [default: true]
     #[arg(long, env = "LEVADA_PROTECTED_MODE", value_name = "BOOL")]
     protected_mode: Option<bool>,
-    /// Connections at once. [default: 10000]
+    /// Connections at once, and one more from loopback for an operator. [default: 10000]
     #[arg(long, env = "LEVADA_MAXCLIENTS", value_name = "COUNT")]
     maxclients: Option<u64>,
     /// Connections at once from one address; 0 for no bound. [default: 0]

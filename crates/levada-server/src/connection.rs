@@ -149,6 +149,8 @@ pub(crate) struct Connections {
     slots: Vec<Option<Box<Connection>>>,
     free: Vec<usize>,
     tokens: HashMap<u64, usize>,
+    /// The client that was let in beyond `maxclients`.
+    pub(crate) reserved: Option<u64>,
 }
 
 impl Connections {
@@ -189,6 +191,7 @@ impl Connections {
     /// Forgets a connection that was taken out.
     pub(crate) fn forget(&mut self, connection: &Connection) {
         self.tokens.remove(&connection.session.id);
+        self.reserved = self.reserved.filter(|client| *client != connection.session.id);
         self.free.push(connection.token);
     }
 

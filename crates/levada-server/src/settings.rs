@@ -37,7 +37,7 @@ pub struct Settings {
     pub pages: Option<Pages>,
     /// Streams that `/metrics` tells one by one; the others are told as one.
     pub metrics_streams_max: usize,
-    /// Connections at once, at least 1.
+    /// Connections at once, at least 1; one more from this machine, for an operator.
     pub clients_max: u64,
     /// Connections at once from one address (`maxclients-per-address`); 0 for no bound.
     pub clients_per_address_max: u64,
@@ -84,6 +84,9 @@ pub struct Settings {
     pub log: fn(&LogEvent, u64),
     /// What CONFIG GET shows as `log-format`: how `log` writes them down.
     pub log_format: &'static str,
+    /// How often `tell` hears that the loop goes round, in milliseconds, at least 1; never without
+    /// it.
+    pub alive_ms: Option<u64>,
     /// Hears how far the server is, from its loop, which waits for it to return.
     pub tell: fn(Moment),
 }
@@ -93,8 +96,7 @@ pub struct Settings {
 pub enum Moment {
     /// All is recovered: requests are answered from now on.
     Ready,
-    /// The loop goes round. At most once a second, and at least every six while nothing holds it
-    /// up.
+    /// The loop goes round: every [`Settings::alive_ms`], while nothing holds it up.
     Alive,
     /// It was told to stop: what is left to do is the last checkpoint.
     Stopping,
@@ -135,6 +137,7 @@ impl Default for Settings {
             null: false,
             log: |event, _| eprintln!("{}: {}", event.name.text(), event.message),
             log_format: "text",
+            alive_ms: None,
             tell: |_| {},
         }
     }

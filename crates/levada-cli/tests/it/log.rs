@@ -1,6 +1,6 @@
 //! The log of the program, from its start to its end, in both formats, and the page about it.
 
-use std::io::{BufRead as _, BufReader, Lines, PipeReader, Read as _};
+use std::io::{BufRead as _, BufReader, Lines, PipeReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -58,6 +58,7 @@ impl Running {
         let address = address.1.split(end).next().expect("there is a first part");
         let first = TcpStream::connect(address).expect("it listens");
         let mut second = TcpStream::connect(address).expect("it listens");
+        second.write_all(b"PING\r\n").expect("sent");
         second.set_read_timeout(Some(REPLY_MAX)).expect("a limit");
         let mut reply = String::new();
         second.read_to_string(&mut reply).expect("a reply, and the end");

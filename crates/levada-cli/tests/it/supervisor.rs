@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 use std::os::unix::net::UnixDatagram;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::rig::{Server, fresh_directory, levada};
 
@@ -20,8 +20,9 @@ impl Drop for Ended {
     }
 }
 
-#[test]
-fn systemd_is_told_that_it_is_ready_alive_and_stopping() {
+/// A server and what systemd would hear of it: each message, until it is told to stop. `watched` is
+/// what the shell that becomes the server exports.
+fn heard(watched: &str, signs: usize) -> Vec<String> {
     let directory = fresh_directory("notify");
     let path = directory.join("socket");
     let socket = UnixDatagram::bind(&path).expect("a socket");
@@ -31,23 +32,49 @@ fn systemd_is_told_that_it_is_ready_alive_and_stopping() {
         let length = socket.recv(&mut message).expect("a message in time");
         String::from_utf8_lossy(&message[..length]).trim().to_owned()
     };
-    let child = Command::new(env!("CARGO_BIN_EXE_levada"))
+    let child = Command::new("sh")
+        .arg("-c")
+        .arg(format!("{watched} exec \"$0\" \"$@\""))
+        .arg(env!("CARGO_BIN_EXE_levada"))
         .args(["serve", "--port", "0", "--dir"])
         .arg(directory.join("data"))
         .env("NOTIFY_SOCKET", &path)
+        .env_remove("WATCHDOG_USEC")
+        .env_remove("WATCHDOG_PID")
         .stderr(Stdio::null())
         .spawn()
         .expect("levada starts");
     let mut child = Ended(child);
-    assert_eq!(hear(), "READY=1");
-    assert_eq!(hear(), "WATCHDOG=1");
-    assert_eq!(hear(), "WATCHDOG=1", "it goes on");
+    let mut heard: Vec<_> = (0..=signs).map(|_| hear()).collect();
     let pid = child.0.id().to_string();
     assert!(Command::new("kill").args(["-TERM", &pid]).status().expect("kill runs").success());
-    let last = std::iter::repeat_with(hear).find(|message| message != "WATCHDOG=1");
-    assert_eq!(last.as_deref(), Some("STOPPING=1"));
+    while heard.last().is_none_or(|last| last != "STOPPING=1") {
+        heard.push(hear());
+    }
     assert!(child.0.wait().expect("our child").success());
     std::fs::remove_dir_all(directory).expect("ours");
+    heard
+}
+
+#[test]
+fn systemd_is_told_that_it_is_ready_alive_and_stopping() {
+    const SIGNS: usize = 12;
+    let begin = Instant::now();
+    let heard = heard("export WATCHDOG_USEC=400000 WATCHDOG_PID=$$;", SIGNS);
+    // A hundred milliseconds apart; a loop that slept as long as it otherwise may would take 5 s.
+    assert!(begin.elapsed() < Duration::from_secs(11), "{:?}", begin.elapsed());
+    assert_eq!(heard[0], "READY=1");
+    assert!(heard.len() >= SIGNS + 2, "{heard:?}");
+    assert!(heard[1..heard.len() - 1].iter().all(|it| it == "WATCHDOG=1"), "{heard:?}");
+}
+
+#[test]
+fn who_is_not_watched_shows_no_sign_of_life() {
+    // A server that is watched shows the first one before it can be told to stop.
+    let unwatched = ["", "export WATCHDOG_USEC=1 WATCHDOG_PID=1;", "export WATCHDOG_USEC=0;"];
+    for watched in unwatched {
+        assert_eq!(heard(watched, 0), ["READY=1", "STOPPING=1"], "{watched}");
+    }
 }
 
 #[test]

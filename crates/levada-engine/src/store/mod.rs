@@ -63,7 +63,8 @@ pub enum Fetch {
     Reading,
     /// The store has no such block.
     Missing,
-    /// Its bytes failed their check; it is never served.
+    /// Its bytes failed their check, and it is never served; or the disk did not read them this
+    /// time, and asking again reads again.
     Corrupt,
 }
 

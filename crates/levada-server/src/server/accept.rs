@@ -155,6 +155,8 @@ impl Server {
         }
         let id = self.next_client;
         self.next_client += 1;
+        // Whoever had the reserve has found room, if the next one does.
+        self.connections.reserved = self.is_crowded().then_some(id);
         self.state.stats.connections += 1;
         self.state.heads.arrive(address.ip());
         let authenticated = !self.state.acl.needs_password();
@@ -189,13 +191,15 @@ impl Server {
 impl Server {
     /// Why a connection from an address is not taken, if it is not.
     fn refusal(&mut self, address: net::SocketAddr, now: Now) -> Option<WireError> {
-        let clients_max = self.state.config.number("maxclients");
-        let clients_max = clients_max.min(self.state.settings.connections_max);
-        if self.connections.len() as u64 >= clients_max {
+        let clients_max = self.clients_max();
+        if self.is_crowded() {
             self.note_refusal(clients_max);
-            return Some(WireError::MAX_CLIENTS);
+            if !self.is_reserve_for(address.ip()) {
+                return Some(WireError::MAX_CLIENTS);
+            }
+        } else {
+            self.note_room(clients_max);
         }
-        self.note_room(clients_max);
         let is_open = !self.state.acl.needs_password();
         if is_kept_out(is_open, self.state.is_protected(), address.ip()) {
             self.peers_refused.note(format!("from {address}"));

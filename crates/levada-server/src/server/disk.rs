@@ -17,6 +17,8 @@ pub(super) struct Said {
     refusing: bool,
     /// Connections are not accepted, because the system has no room for them.
     paused: bool,
+    /// When it is to be told next that the loop goes round, in monotonic microseconds.
+    pub(super) alive_from_us: u64,
 }
 
 impl Server {

@@ -15,6 +15,7 @@
 //! by then never are, and their connections are closed.
 
 mod accept;
+mod alive;
 mod answer;
 mod deliver;
 mod disk;
@@ -26,6 +27,7 @@ mod patience;
 mod pause;
 #[cfg(feature = "debug-shim")]
 mod reload;
+mod reserved;
 #[cfg(test)]
 mod rig;
 mod served;
@@ -283,6 +285,7 @@ impl Server {
         self.say_notices();
         self.state.reload_tls_if_told();
         self.sweep(now);
+        self.say_alive(now);
         self.commit(now)
     }
 
@@ -300,6 +303,7 @@ impl Server {
             sleep_us = sleep_us.min(at_ms.saturating_mul(1000).saturating_sub(now.monotonic_us));
         }
         sleep_us = sleep_us.min(self.pause_left_us(now).unwrap_or(u64::MAX));
+        sleep_us = sleep_us.min(self.alive_left_us(now).unwrap_or(u64::MAX));
         if self.accept_again {
             sleep_us = sleep_us.min(accept::RETRY_US);
         }

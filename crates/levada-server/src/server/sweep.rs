@@ -2,7 +2,6 @@
 
 use super::Server;
 use crate::engine::Now;
-use crate::settings::Moment;
 
 /// How often, in milliseconds.
 const EVERY_MS: u64 = 1_000;
@@ -17,7 +16,6 @@ impl Server {
             return;
         }
         self.last_sweep_ms = now_ms;
-        (self.state.settings.tell)(Moment::Alive);
         let failures = [
             self.state.acl.failures.tell(now_ms),
             self.handshakes_failed.tell(now_ms),
@@ -52,6 +50,7 @@ impl Server {
             }
         }
         slow_ones.iter().for_each(|event| self.state.log(event));
+        ended.extend(self.idle_in_reserve(now));
         for token in ended {
             self.close(token);
         }

@@ -196,6 +196,9 @@ impl Server {
 
     /// Runs one request; `false` if it is to be run again.
     fn request(&mut self, connection: &mut Connection, args: &[&[u8]], now: Now) -> bool {
+        if self.refuse_in_reserve(connection, args) {
+            return true;
+        }
         let ran = Turn {
             shard: &mut self.shard,
             state: &mut self.state,

@@ -167,3 +167,52 @@ fn a_user_has_so_many_connections_whatever_they_were_before() {
     first.check("CONFIG SET maxclients-per-user 0", "+OK\r\n");
     server.client().check("AUTH secret", "+OK\r\n");
 }
+
+const CROWDED: &str = "-ERR max number of clients reached\r\n";
+
+#[test]
+fn an_operator_gets_in_where_all_connections_are_taken_and_nobody_else_does() {
+    let server = Server::start_with(|settings| {
+        settings.clients_max = 2;
+        settings.requirepass = "secret".into();
+    });
+    let [mut first, mut second] = [0, 1].map(|_| server.client());
+    for client in [&mut first, &mut second] {
+        client.check("AUTH secret", "+OK\r\n");
+    }
+    // A client that is no operator is told what it would be told without the reserve.
+    for refused in ["PING", "GET k", "MULTI", "SELECT 1", "NONE", "SUBSCRIBE a"] {
+        let mut other = server.client();
+        other.check(refused, CROWDED);
+        other.expect_end();
+        first.wait_for("clients", "connected_clients", "2");
+    }
+    assert_eq!(first.info("stats", "rejected_connections"), "6");
+    let mut operator = server.client();
+    operator.check("CLIENT LIST", "-NOAUTH Authentication required.\r\n");
+    operator.check("AUTH secret", "+OK\r\n");
+    assert_eq!(operator.info("clients", "connected_clients"), "3");
+    // It is one: the next is refused before it has said a word, as Redis does.
+    let mut next = server.client();
+    next.expect("no reserve", CROWDED);
+    next.expect_end();
+    operator.check("CLIENT KILL ID 2", ":1\r\n");
+    second.expect_end();
+    operator.wait_for("clients", "connected_clients", "2");
+    operator.check("SET k v", "+OK\r\n");
+    // There is room for it now, so that the reserve is free.
+    let mut another = server.client();
+    another.check("AUTH secret", "+OK\r\n");
+    another.check("CONFIG SET maxclients 4", "+OK\r\n");
+    another.check("GET k", "$1\r\nv\r\n");
+    let mut fourth = server.client();
+    fourth.check("AUTH secret", "+OK\r\n");
+    fourth.check("PING", "+PONG\r\n");
+    first.check("PING", "+PONG\r\n");
+    // Also where more are open than there may be since just now.
+    first.check("CONFIG SET maxclients 1", "+OK\r\n");
+    let mut last = server.client();
+    last.check("AUTH secret", "+OK\r\n");
+    last.check("GET k", CROWDED);
+    last.expect_end();
+}
