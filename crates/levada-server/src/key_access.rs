@@ -133,6 +133,7 @@ impl CommandSpec {
                 let even = behind > 0 && behind.is_multiple_of(2);
                 even.then(|| (word + 1..=word + behind / 2).collect())
             }
+            Keys::GroupPolicy => dead_letters(args).map(|dlq| [2].into_iter().chain(dlq).collect()),
         }
     }
 
@@ -140,14 +141,31 @@ impl CommandSpec {
     pub(crate) fn group_use(&self, args: &[&[u8]]) -> GroupUse {
         let at = match self.groups {
             Groups::None => return GroupUse::None,
-            Groups::BehindKey => match self.keys {
+            Groups::BehindKey => match self.keys.fixed() {
                 Keys::Range { first, .. } => usize::try_from(first).ok().map(|key| key + 1),
-                Keys::None | Keys::Streams | Keys::Counted { .. } => None,
+                _ => None,
             },
             Groups::Option => read_words(args).and_then(|words| words.group),
         };
         at.filter(|at| *at < args.len()).map_or(GroupUse::Unknown, GroupUse::At)
     }
+}
+
+/// Where the policy of a group names the stream of its dead letters; no name means none. Options
+/// are walked as their parser walks them.
+fn dead_letters(args: &[&[u8]]) -> Option<Vec<usize>> {
+    let (mut at, mut places) = (4, Vec::new());
+    while let Some(word) = args.get(at) {
+        let value = args.get(at + 1)?;
+        if word.eq_ignore_ascii_case(b"DLQ") && !value.is_empty() {
+            places.push(at + 1);
+        }
+        at += 2;
+        if word.eq_ignore_ascii_case(b"BACKOFF") {
+            at = at.checked_add(usize::try_from(parse_i64(value)?).ok()?)?;
+        }
+    }
+    Some(places)
 }
 
 /// Places of what the options of a read name.
@@ -188,6 +206,22 @@ mod tests {
     /// Commands and subcommands.
     fn all() -> impl Iterator<Item = &'static CommandSpec> {
         command_table().iter().flat_map(|spec| std::iter::once(spec).chain(spec.subcommands))
+    }
+
+    #[test]
+    fn the_stream_of_dead_letters_is_a_key() {
+        let check = |line: &str, expect: Option<&[usize]>| {
+            let args: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
+            assert_eq!(spec("xgroup|cfgset").key_positions(&args).as_deref(), expect, "{line}");
+        };
+        check("XGROUP CFGSET s g ACK-WAIT 5", Some(&[2]));
+        check("XGROUP CFGSET s g ACK-WAIT 5 dlq d MAX-DELIVER 3", Some(&[2, 7]));
+        check("XGROUP CFGSET s g BACKOFF 2 DLQ x DLQ d", Some(&[2, 9]));
+        check("XGROUP CFGSET s g ORDER-BY DLQ DLQ a DLQ b", Some(&[2, 7, 9]));
+        check("XGROUP CFGSET s g DLQ ", Some(&[2]));
+        check("XGROUP CFGSET s g DLQ", None);
+        check("XGROUP CFGSET s g BACKOFF x 1", None);
+        check("XGROUP CFGSET s g BACKOFF 9223372036854775807 1", Some(&[2]));
     }
 
     #[test]

@@ -71,6 +71,18 @@ pub enum Keys {
         /// Distance.
         step: i32,
     },
+    /// The first behind a subcommand, and the one that the option DLQ of a group's policy names.
+    GroupPolicy,
+}
+
+impl Keys {
+    /// Those that stand where they stand whatever the options are.
+    pub(crate) fn fixed(self) -> Self {
+        match self {
+            Self::GroupPolicy => Self::Range { first: 2, last: 2, step: 1 },
+            other => other,
+        }
+    }
 }
 
 /// Where a command names the consumer group that it is about. What tells of all groups of a stream

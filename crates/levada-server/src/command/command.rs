@@ -116,9 +116,9 @@ fn put_info(output: &mut Output<'_>, spec: &CommandSpec) {
     writer.bulk(spec.name.as_bytes());
     writer.integer(spec.arity.into());
     put_names(output, spec.flags, &flag::NAMES);
-    let (first, last, step) = match spec.keys {
+    let (first, last, step) = match spec.keys.fixed() {
         Keys::Range { first, last, step } => (first, last, step),
-        Keys::None | Keys::Streams | Keys::Counted { .. } => (0, 0, 0),
+        _ => (0, 0, 0),
     };
     for number in [first, last, step] {
         output.write().integer(number.into());
@@ -158,7 +158,7 @@ fn put_key_specs(output: &mut Output<'_>, spec: &CommandSpec) {
     let mut writer = output.write();
     writer.bulk(b"begin_search");
     writer.map(2);
-    let (last, step, limit) = match spec.keys {
+    let (last, step, limit) = match spec.keys.fixed() {
         Keys::Range { first, last, step } => {
             pair(output, "type", "index");
             output.write().bulk(b"spec");
@@ -177,7 +177,7 @@ fn put_key_specs(output: &mut Output<'_>, spec: &CommandSpec) {
             let first = first - count;
             return numbers(output, &[("keynumidx", 0), ("firstkey", first), ("keystep", step)]);
         }
-        Keys::Streams | Keys::None => {
+        _ => {
             pair(output, "type", "keyword");
             output.write().bulk(b"spec");
             output.write().map(2);

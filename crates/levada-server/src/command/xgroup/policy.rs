@@ -7,7 +7,7 @@ use levada_core::id::StreamId;
 use super::super::xcfgset::choice;
 use super::super::{SECOND_KEY, STREAM};
 use crate::output::{facts, plain};
-use crate::spec::{Asked, CommandSpec, Groups, Request, Run, flag};
+use crate::spec::{Asked, CommandSpec, Groups, Keys, Request, Run, flag};
 use crate::stream_arguments::{id, unsigned};
 use crate::wire_error::WireError;
 
@@ -22,7 +22,7 @@ pub(super) const CFGSET: CommandSpec = CommandSpec {
     since: "levada 0.1",
     arity: -6,
     flags: flag::WRITE,
-    keys: SECOND_KEY,
+    keys: Keys::GroupPolicy,
     groups: Groups::BehindKey,
     run: Run::Engine(cfgset, plain),
     ..STREAM
