@@ -149,6 +149,28 @@ impl SegmentFiles {
         loaded
     }
 
+    /// Goes on behind everything that was ever written to the pack: a place is written once, so
+    /// that a copy of it stays true (`backup`). Blocks at its end may be gone, and the length is
+    /// all that is left of them. Files of one object need no look: their last block goes last.
+    pub(super) fn measure_pack<D: Disk>(&mut self, io: &mut Io<D>) -> Result<(), Error> {
+        let Some(id) = self.pack else {
+            return Ok(());
+        };
+        let path = id.path(0);
+        let open = io.open(&path, Open::Existing)?;
+        let len = io.len(open, &path);
+        io.close(open);
+        let end = page_up(len?);
+        if let Some(file) = self.files.get_mut(&id) {
+            file.end = file.end.max(end);
+        }
+        if end >= self.segment_bytes {
+            self.pack = None;
+            self.note_sparse(id);
+        }
+        Ok(())
+    }
+
     /// Whether blocks stand in a file of this name.
     pub(super) fn knows(&self, name: &str) -> bool {
         let number = match name.strip_suffix(".seg").map(|stem| stem.split_once('-')) {
@@ -263,9 +285,12 @@ impl SegmentFiles {
         self.writes.len()
     }
 
+    /// Looks whether little of a pack lives. One that is not appended to was once as long as packs
+    /// become; its end may not be known since the blocks there are gone.
     fn note_sparse(&mut self, id: SegmentId) {
         let is_sparse = |file: &SegmentFile| {
-            file.live > 0 && !file.keys.is_empty() && file.live_bytes < file.end / 2
+            let is_little = file.live_bytes < file.end.max(self.segment_bytes) / 2;
+            file.live > 0 && !file.keys.is_empty() && is_little
         };
         if self.pack != Some(id) && self.files.get(&id).is_some_and(is_sparse) {
             self.sparse.insert(id);

@@ -163,7 +163,8 @@ impl Blocks {
             })?;
         }
         let names = io.list(DIRECTORY)?;
-        let files = SegmentFiles::load(settings, next_file, &mut locations, &names);
+        let mut files = SegmentFiles::load(settings, next_file, &mut locations, &names);
+        files.measure_pack(io)?;
         Ok(Self {
             locations,
             files,
@@ -209,9 +210,6 @@ impl Blocks {
         key: BlockKey,
         block: Arc<Block>,
     ) -> Result<(), Error> {
-        let len = format::HEADER + block.bytes().len();
-        let len = u32::try_from(len)
-            .map_err(|_| Error::new(ErrorKind::Invalid, "a block must be below 4 GiB"))?;
         let bytes = self.locations.bytes(key.object);
         let home = if bytes < self.pack_bytes {
             Home::Pack
@@ -219,6 +217,19 @@ impl Blocks {
             let current = self.locations.current(key.object);
             Home::Own { current, bytes_max: bytes }
         };
+        self.put_into(io, key, block, home)
+    }
+
+    fn put_into<D: Disk>(
+        &mut self,
+        io: &mut Io<D>,
+        key: BlockKey,
+        block: Arc<Block>,
+        home: Home,
+    ) -> Result<(), Error> {
+        let len = format::HEADER + block.bytes().len();
+        let len = u32::try_from(len)
+            .map_err(|_| Error::new(ErrorKind::Invalid, "a block must be below 4 GiB"))?;
         let location = self.files.add(io, key, home, len)?;
         if !location.file.is_pack() {
             self.locations.set_current(key.object, location.file);

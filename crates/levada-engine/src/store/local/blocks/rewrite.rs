@@ -1,11 +1,13 @@
 //! Packs of which less than half lives are written anew (ADR 24).
 //!
-//! Their blocks go where new ones of their objects go, and the file goes with the checkpoint behind
-//! that. A block that cannot be read stays where it is, and so does its file: a repair may save it.
+//! Their blocks go to another pack, also those of objects that have files of their own by now:
+//! there the last block must be the last to go (`SegmentFiles::measure_pack`). The file goes with
+//! the checkpoint behind that. A block that cannot be read stays where it is, and so does its file:
+//! a repair may save it.
 
 use std::io;
 
-use super::{BlockKey, Blocks, Location, SegmentId};
+use super::{BlockKey, Blocks, Location, SegmentId, files::Home};
 use crate::{
     disk::{Disk, Operation},
     error::Error,
@@ -56,7 +58,7 @@ impl Blocks {
             };
             if let Some(block) = self.in_memory(key) {
                 bytes += block.bytes().len();
-                self.put(io, key, block)?;
+                self.put_into(io, key, block, Home::Pack)?;
             } else if let Ok(file) = self.files.open(io, location.file, key.object) {
                 let (offset, len) = (u64::from(location.offset), location.len as usize);
                 self.rewriting.iter_mut().for_each(|it| it.is_reading = true);
@@ -81,7 +83,7 @@ impl Blocks {
         if self.locations.get(key) == Some(location)
             && let Some(block) = result.ok().and_then(|bytes| self.check(key, location, &bytes))
         {
-            self.put(io, key, block)?;
+            self.put_into(io, key, block, Home::Pack)?;
         }
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! Which blocks share files, and how the space of those that are gone comes back (ADR 24).
 
 use super::*;
+use crate::store::local::backup::Backup;
 
 /// The files of blocks.
 fn segments(store: &LocalStore<MemoryDisk>) -> Vec<String> {
@@ -87,6 +88,30 @@ fn packs_of_which_little_lives_are_written_anew() {
 }
 
 #[test]
+fn packs_whose_end_is_gone_are_written_anew_behind_an_opening() {
+    let settings = LocalSettings { pack_bytes: 64 << 10, ..small() };
+    let (mut store, _) = LocalStore::open(MemoryDisk::new(), settings.clone()).expect("new");
+    for object in 1..=44 {
+        store.put_block(object, 0, block(object, 0)).expect("a sound disk");
+    }
+    // About one at the beginning of each pack stays. An opening does not know how long those are.
+    let stays = |object: &u64| object % 11 == 1;
+    (1..=44).filter(|object| !stays(object)).for_each(|object| store.drop_object(object));
+    store.commit(1, b"effects", Urgency::Durable).expect("a sound disk");
+    checkpoint(&mut store);
+    let before = segments(&store);
+    assert!(before.len() >= 4, "{before:?}");
+    let (mut store, _) = LocalStore::open(store.into_disk(), settings).expect("sound");
+    settle(&mut store);
+    checkpoint(&mut store);
+    let after = segments(&store);
+    assert_eq!(after.len(), 1, "that which is appended to: {after:?}");
+    for object in (1..=44).filter(stays) {
+        assert!(matches!(store.fetch_now(object, 0), Fetch::Ready(_)), "object {object}");
+    }
+}
+
+#[test]
 fn on_a_full_disk_a_pack_is_written_anew_where_there_is_room_for_what_lives() {
     let after = |free: u64| {
         let settings = LocalSettings {
@@ -146,4 +171,102 @@ fn a_block_that_moved_while_it_was_read_is_read_where_it_is_now() {
         }
         assert_eq!(found, 1, "seed {seed}");
     }
+}
+
+#[test]
+fn a_place_is_written_once_so_that_copies_go_on() {
+    let settings = LocalSettings { pack_bytes: 4 << 10, ..small() };
+    let mut random = Random::new(7);
+    let (mut disk, mut copy) = (MemoryDisk::new(), MemoryDisk::new());
+    // The blocks of each object: from, to.
+    let mut live: BTreeMap<u64, (u64, u64)> = BTreeMap::new();
+    let mut next_object = 1;
+    for round in 0..200 {
+        let (mut store, _) = LocalStore::open(disk, settings.clone()).expect("sound");
+        for _ in 0..random.below(20) {
+            let new = live.len() < 8 && random.below(2) == 0;
+            let at = usize::try_from(random.below(8)).expect("small");
+            let Some(object) = live.keys().nth(at).copied().filter(|_| !new) else {
+                live.insert(next_object, (0, 0));
+                next_object += 1;
+                continue;
+            };
+            let (from, to) = live.get_mut(&object).expect("it is there");
+            match random.below(10) {
+                0 => {
+                    store.drop_object(object);
+                    live.remove(&object);
+                }
+                1 => {
+                    *from += random.below(*to - *from + 1);
+                    store.drop_before(object, *from);
+                }
+                _ => {
+                    store.put_block(object, *to, block(object, *to)).expect("a sound disk");
+                    *to += 1;
+                }
+            }
+        }
+        store.commit(1, b"effects", Urgency::Durable).expect("a sound disk");
+        checkpoint(&mut store);
+        disk = store.into_disk();
+        // What the copy names may be long gone.
+        if random.below(3) > 0 {
+            continue;
+        }
+        let mut backup = Backup::new(disk.clone(), copy);
+        backup.round().unwrap_or_else(|error| panic!("round {round}: {error:?}"));
+        copy = backup.into_disks().1;
+        let (mut copied, _) = LocalStore::open(copy.clone(), settings.clone()).expect("sound");
+        for (object, (from, to)) in &live {
+            for number in *from..*to {
+                let fetched = copied.fetch_now(*object, number);
+                let Fetch::Ready(found) = fetched else {
+                    panic!("round {round}, block {number} of {object}: {fetched:?}");
+                };
+                assert_eq!(found.bytes(), block(*object, number).bytes());
+            }
+        }
+    }
+}
+
+#[test]
+fn in_a_file_of_one_object_the_last_block_goes_last() {
+    let settings = LocalSettings { pack_bytes: 4 << 10, ..small() };
+    let (mut store, _) = LocalStore::open(MemoryDisk::new(), settings.clone()).expect("new");
+    for number in 0..6 {
+        store.put_block(1, number, block(1, number)).expect("a sound disk");
+    }
+    for object in 10..40 {
+        store.put_block(object, 0, block(object, 0)).expect("a sound disk");
+    }
+    let files = |store: &LocalStore<MemoryDisk>| {
+        let (packs, own): (Vec<_>, Vec<_>) =
+            segments(store).into_iter().partition(|path| path.contains("pack"));
+        (packs.len(), own.len())
+    };
+    assert_eq!(files(&store).1, 1, "the object has a file of its own");
+    (10..40).for_each(|object| store.drop_object(object));
+    store.commit(1, b"effects", Urgency::Durable).expect("a sound disk");
+    // What stood in a pack has moved, and is named where it is.
+    checkpoint(&mut store);
+    checkpoint(&mut store);
+    assert_eq!(files(&store), (1, 1));
+    let mut disk = store.into_disk();
+    let mut backup = Backup::new(disk.clone(), MemoryDisk::new());
+    backup.round().expect("a first copy");
+    let (_, copy) = backup.into_disks();
+    for number in 6..9 {
+        let (mut store, _) = LocalStore::open(disk, settings.clone()).expect("sound");
+        store.drop_before(1, 4);
+        store.put_block(1, number, block(1, number)).expect("a sound disk");
+        store.commit(1, b"effects", Urgency::Durable).expect("a sound disk");
+        checkpoint(&mut store);
+        disk = store.into_disk();
+    }
+    let mut backup = Backup::new(disk, copy);
+    backup.round().expect("nothing that was copied has other bytes");
+    let (_, copy) = backup.into_disks();
+    let (mut copied, _) = LocalStore::open(copy, settings).expect("sound");
+    assert!((4..9).all(|number| matches!(copied.fetch_now(1, number), Fetch::Ready(_))));
 }
