@@ -411,23 +411,6 @@ impl Server {
         Ok(std::fs::read_dir(self.proc("fd")?)?.count() as u64)
     }
 
-    /// Changes the limit of open files of the running process; `None` brings back what it may have.
-    pub(crate) fn limit_files(&self, most: Option<u64>) -> Result<()> {
-        let child = self.child.as_ref().context("no process to limit")?;
-        let most = if let Some(most) = most {
-            most
-        } else {
-            let limits = std::fs::read_to_string(self.proc("limits")?)?;
-            let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
-            let hard = line.and_then(|line| line.split_whitespace().nth(1));
-            hard.context("no limit of open files")?.parse()?
-        };
-        let mut command = Command::new("prlimit");
-        command.args(["--pid", &child.id().to_string(), &format!("--nofile={most}:")]);
-        ensure!(command.status()?.success(), "the limit of open files cannot be set");
-        Ok(())
-    }
-
     /// Bytes that the data directory occupies on disk.
     pub(crate) fn disk(&self) -> Result<u64> {
         disk(&self.data)
