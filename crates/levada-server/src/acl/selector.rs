@@ -453,26 +453,27 @@ impl Selector {
     }
 
     fn add_channels(&mut self, pattern: &[u8]) -> Result<(), Fault> {
-        if self.all_channels {
-            return Err(Fault::AfterAllChannels);
+        match self.all_channels {
+            true => Err(Fault::AfterAllChannels),
+            false => add_pattern(&mut self.channels, pattern),
         }
-        check_name(pattern)?;
-        if !self.channels.iter().any(|known| known == pattern) {
-            self.channels.push(pattern.to_vec());
-        }
-        Ok(())
     }
 
     fn add_groups(&mut self, pattern: &[u8]) -> Result<(), Fault> {
-        if self.all_groups {
-            return Err(Fault::AfterAllGroups);
+        match self.all_groups {
+            true => Err(Fault::AfterAllGroups),
+            false => add_pattern(&mut self.groups, pattern),
         }
-        check_name(pattern)?;
-        if !self.groups.iter().any(|known| known == pattern) {
-            self.groups.push(pattern.to_vec());
-        }
-        Ok(())
     }
+}
+
+/// Adds a pattern, unless it is there.
+fn add_pattern(patterns: &mut Vec<Vec<u8>>, pattern: &[u8]) -> Result<(), Fault> {
+    check_name(pattern)?;
+    if !patterns.iter().any(|known| known == pattern) {
+        patterns.push(pattern.to_vec());
+    }
+    Ok(())
 }
 
 /// Names and patterns stand between spaces, in the file too.

@@ -105,7 +105,8 @@ fn recover<D: Disk>(
     manifest: Manifest,
 ) -> Result<Opened, Error> {
     let mut pieces = checkpoint::read(io, manifest.checkpoint)?;
-    let blocks = Blocks::load(io, settings, manifest.next_segment, &mut pieces)?;
+    let mut blocks = Blocks::load(io, settings, manifest.next_segment, &mut pieces)?;
+    blocks.prepare_to_put(io)?;
     let tail = Tail::read(io, manifest.log(), settings.shard, listing)?;
     // Everything is read and sound: from here on files change. First this manifest becomes the
     // durable one: after a kill its rename may not be, and the one before names other files.

@@ -163,8 +163,7 @@ impl Blocks {
             })?;
         }
         let names = io.list(DIRECTORY)?;
-        let mut files = SegmentFiles::load(settings, next_file, &mut locations, &names);
-        files.measure_pack(io)?;
+        let files = SegmentFiles::load(settings, next_file, &mut locations, &names);
         Ok(Self {
             locations,
             files,
@@ -181,6 +180,11 @@ impl Blocks {
             damaged: BTreeMap::new(),
             scrub: Scrub::default(),
         })
+    }
+
+    /// To be called before the first [`Blocks::put`]; who only reads has no need of it.
+    pub(super) fn prepare_to_put<D: Disk>(&mut self, io: &mut Io<D>) -> Result<(), Error> {
+        self.files.measure_pack(io)
     }
 
     /// Removes files that no checkpoint names.
@@ -318,18 +322,26 @@ impl Blocks {
             return Fetch::Reading;
         }
         // A file that does not open is gone: nothing can bring the block back.
-        let Ok(file) = self.files.open(io, location.file, key.object) else {
+        if self.begin_read(io, key, location, Purpose::BlockRead).is_err() {
             return Fetch::Corrupt;
-        };
-        let read = Operation::Read {
-            file,
-            offset: u64::from(location.offset),
-            len: location.len as usize,
-        };
+        }
         self.reading.insert(key);
         self.missed += 1;
-        io.begin(read, Purpose::BlockRead(key, location));
         Fetch::Reading
+    }
+
+    /// Begins to read what stands at a place.
+    fn begin_read<D: Disk>(
+        &mut self,
+        io: &mut Io<D>,
+        key: BlockKey,
+        location: Location,
+        purpose: impl FnOnce(BlockKey, Location) -> Purpose,
+    ) -> Result<(), Error> {
+        let file = self.files.open(io, location.file, key.object)?;
+        let (offset, len) = (u64::from(location.offset), location.len as usize);
+        io.begin(Operation::Read { file, offset, len }, purpose(key, location));
+        Ok(())
     }
 
     /// The block, read now if need be.
@@ -454,13 +466,8 @@ impl Blocks {
         if self.pinned.contains_key(&key) || self.damaged.contains_key(&key) {
             return location.len as usize;
         }
-        match self.files.open(io, location.file, key.object) {
-            Ok(file) => {
-                let (offset, len) = (u64::from(location.offset), location.len as usize);
-                self.scrub.is_reading = true;
-                let read = Operation::Read { file, offset, len };
-                io.begin(read, Purpose::Scrub(key, location));
-            }
+        match self.begin_read(io, key, location, Purpose::Scrub) {
+            Ok(()) => self.scrub.is_reading = true,
             Err(_) => self.found_error(key),
         }
         location.len as usize

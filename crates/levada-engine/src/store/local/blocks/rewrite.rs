@@ -9,7 +9,7 @@ use std::io;
 
 use super::{BlockKey, Blocks, Location, SegmentId, files::Home};
 use crate::{
-    disk::{Disk, Operation},
+    disk::Disk,
     error::Error,
     store::local::io::{Io, Purpose},
 };
@@ -59,10 +59,11 @@ impl Blocks {
             if let Some(block) = self.in_memory(key) {
                 bytes += block.bytes().len();
                 self.put_into(io, key, block, Home::Pack)?;
-            } else if let Ok(file) = self.files.open(io, location.file, key.object) {
-                let (offset, len) = (u64::from(location.offset), location.len as usize);
-                self.rewriting.iter_mut().for_each(|it| it.is_reading = true);
-                io.begin(Operation::Read { file, offset, len }, Purpose::Rewrite(key, location));
+            } else {
+                let begun = self.begin_read(io, key, location, Purpose::Rewrite);
+                if let (Ok(()), Some(rewriting)) = (begun, &mut self.rewriting) {
+                    rewriting.is_reading = true;
+                }
             }
         }
         Ok(())
