@@ -257,7 +257,11 @@ impl Rig {
                 std::thread::sleep(length);
                 self.take_directory(started()?, totals).map(Some)
             }
-            Fault::FewFiles => self.crowd(totals).map(|()| None),
+            Fault::FewFiles => {
+                let crowded = self.crowd(totals);
+                crowded.with_context(|| format!("the server says:\n{}", self.server.said()))?;
+                Ok(None)
+            }
             Fault::LittleMemory => self.fill_memory(totals).map(|()| None),
             _ => {
                 totals.faults += 1;

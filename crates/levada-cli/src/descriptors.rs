@@ -4,9 +4,10 @@
 use anyhow::{Result, bail};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Descriptors kept for the files of the store (128 segments, the log, a checkpoint), listeners,
-/// the loop itself, and the connection beyond `maxclients`.
-const KEPT: u64 = 192;
+/// Descriptors kept for the files of the store (128 segments, the log, a checkpoint; each may be
+/// open a second time, to be written past the system's cache), listeners, the loop itself, and the
+/// connection beyond `maxclients`.
+const KEPT: u64 = 320;
 
 /// Raises the limit of open files as far as `wanted` connections need it and the system allows it;
 /// returns how many fit then. An error where none does.

@@ -45,6 +45,9 @@ impl<D: Disk> Disk for Watched<'_, D> {
     fn close(&mut self, file: FileId) {
         self.disk.close(file);
     }
+    fn lacks_files(&self) -> bool {
+        self.disk.lacks_files()
+    }
     fn len(&mut self, file: FileId) -> io::Result<u64> {
         self.disk.len(file)
     }

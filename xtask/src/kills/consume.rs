@@ -37,7 +37,7 @@ impl Consumer<'_> {
     /// Runs until the server goes away.
     pub(crate) fn run(shared: &Shared, consumer: usize, chance: Chance) -> Journal {
         let mut journal = Journal::default();
-        let Ok(mut client) = Client::connect(shared.address) else {
+        let Some(mut client) = shared.connect() else {
             return journal;
         };
         let mut this = Consumer { shared, chance, number: consumer, held: Vec::new() };

@@ -18,6 +18,8 @@ use super::value::{Chance, Key};
 const PRODUCERS: u32 = 4;
 /// Connections of a load.
 pub(crate) const CONNECTIONS: u64 = PRODUCERS as u64 + CONSUMERS.len() as u64;
+/// Their name.
+pub(crate) const NAME: &str = "load";
 /// Most requests that one producer has under way.
 const BATCH_MAX: u64 = 32;
 
@@ -30,6 +32,15 @@ pub(crate) struct Shared {
     pub(crate) counter: Counter,
     /// Entries that were delivered lately, to claim from one another.
     pub(crate) board: Mutex<Vec<(usize, Id)>>,
+}
+
+impl Shared {
+    /// A connection that CLIENT LIST tells from those of others; `None` if it cannot be had.
+    pub(crate) fn connect(&self) -> Option<Client> {
+        let mut client = Client::connect(self.address).ok()?;
+        client.ask(&["CLIENT", "SETNAME", NAME]).ok()?;
+        Some(client)
+    }
 }
 
 /// The running connections of one round.
@@ -141,7 +152,7 @@ struct Producer<'a> {
 impl Producer<'_> {
     fn run(shared: &Shared, producer: u32, chance: Chance) -> Journal {
         let mut journal = Journal::default();
-        let Ok(mut client) = Client::connect(shared.address) else {
+        let Some(mut client) = shared.connect() else {
             return journal;
         };
         let mut this = Producer {

@@ -3,6 +3,7 @@
 //! asked of every fault alike.
 
 use std::io::ErrorKind;
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -13,7 +14,7 @@ use xtask::ci::Unable;
 use super::client::{Client, Reply};
 use super::fault::Fault;
 use super::journal::STREAMS;
-use super::load::{CONNECTIONS, Load};
+use super::load::{CONNECTIONS, Load, NAME};
 use super::server::Server;
 use super::value::Chance;
 use super::{Rig, Totals};
@@ -26,7 +27,7 @@ const REMOVAL_MAX: Duration = Duration::from_secs(10);
 /// What a server says whose data directory is gone.
 const GONE: &str = "removed, renamed or replaced";
 /// Descriptors that the server keeps for itself.
-const FILES_KEPT: u64 = 192;
+const FILES_KEPT: u64 = 320;
 /// Connections, at least, for which there is room beside the load and one that asks.
 const ROOM_MIN: u64 = 8;
 /// Connections that try to get in.
@@ -90,8 +91,7 @@ impl Rig {
     /// file that it needs.
     pub(super) fn crowd(&mut self, totals: &mut Totals) -> Result<()> {
         let mut client = self.server.client()?;
-        let load = CONNECTIONS + 1;
-        wait_for("the load does not connect", || Ok(connected(&mut client)? == load))?;
+        wait_for("the load does not connect", || loaded(&mut client))?;
         let (mut served, mut refused) = (Vec::new(), 0);
         for _ in 0..CROWD {
             let mut one = Client::connect(self.server.address())?;
@@ -111,21 +111,41 @@ impl Rig {
         );
         let said = self.server.said();
         ensure!(said.contains("New connections are refused"), "nothing is said of it:\n{said}");
-        // A checkpoint takes files, and so do reads of more streams than may stay open.
+        // A checkpoint takes files, and so do reads.
         client.ask(&["SAVE"])?;
-        for number in 0..LONG_STREAMS {
-            let read = ["XRANGE", &format!("long:{number}"), "-", "+"];
-            let found = client.ask(&read)?.items().len();
-            ensure!(found == LONG, "{} has {found} entries", read[1]);
-        }
+        read_all(&mut client)?;
         let open = self.server.open_files()?;
         ensure!(open > SEGMENTS_MAX, "{open} files are open, too few to show anything");
         let before = added(&mut client)?;
         wait_for("the load stands still", || Ok(added(&mut client)? > before + 50))?;
         drop(served);
-        wait_for("the crowd does not leave", || Ok(connected(&mut client)? == load)).with_context(
-            || format!("{:?} are connected, {load} of them the load", connected(&mut client)),
-        )
+        let alone = CONNECTIONS + 1;
+        wait_for("the crowd does not leave", || Ok(connected(&mut client)? == alone))?;
+        ensure!(loaded(&mut client)?, "not all of the load is left");
+        self.starve(&mut client)
+    }
+
+    /// Takes the descriptors that the server counts on while it runs: accepting pauses, the store
+    /// closes files to open others, and accepting goes on when they are back.
+    fn starve(&mut self, client: &mut Client) -> Result<()> {
+        self.server.limit_files(Some(self.server.lowest_free_file()?))?;
+        let waiting: std::io::Result<Vec<_>> =
+            (0..CROWD).map(|_| TcpStream::connect(self.server.address())).collect();
+        let waiting = waiting?;
+        let server = &self.server;
+        wait_for("nothing is said of a pause", || {
+            Ok(server.said().contains("Accepting connections pauses"))
+        })?;
+        client.ask(&["SAVE"])?;
+        read_all(client)?;
+        let before = added(client)?;
+        wait_for("the load stands still", || Ok(added(client)? > before + 50))?;
+        drop(waiting);
+        self.server.limit_files(None)?;
+        let server = &self.server;
+        wait_for("accepting does not go on", || {
+            Ok(server.said().contains("Accepting connections goes on"))
+        })
     }
 
     /// Fills the memory with strings until the server refuses them or ends.
@@ -177,6 +197,24 @@ fn lengthen(client: &mut Client) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Reads all of them: more than may stay open.
+fn read_all(client: &mut Client) -> Result<()> {
+    for number in 0..LONG_STREAMS {
+        let read = ["XRANGE", &format!("long:{number}"), "-", "+"];
+        let found = client.ask(&read)?.items().len();
+        ensure!(found == LONG, "{} has {found} entries", read[1]);
+    }
+    Ok(())
+}
+
+/// Whether all connections of the load are there.
+fn loaded(client: &mut Client) -> Result<bool> {
+    let list = client.ask(&["CLIENT", "LIST"])?;
+    let list = String::from_utf8_lossy(list.bytes()).into_owned();
+    let named = format!(" name={NAME} ");
+    Ok(list.lines().filter(|line| line.contains(&named)).count() as u64 == CONNECTIONS)
 }
 
 /// Connections that the server has.

@@ -3,6 +3,7 @@
 //! A server lives as long as its value: dropping it kills the process and, unless `keep` was
 //! called, removes its directory. Every start takes a fresh free port on the loopback interface.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -409,6 +410,32 @@ impl Server {
     /// Descriptors that the process has open.
     pub(crate) fn open_files(&self) -> Result<u64> {
         Ok(std::fs::read_dir(self.proc("fd")?)?.count() as u64)
+    }
+
+    /// The lowest number that none of them has: with that for a limit none can be opened.
+    pub(crate) fn lowest_free_file(&self) -> Result<u64> {
+        let entries = std::fs::read_dir(self.proc("fd")?)?;
+        let number = |entry: std::fs::DirEntry| entry.file_name().to_str()?.parse().ok();
+        let open: BTreeSet<u64> = entries.filter_map(Result::ok).filter_map(number).collect();
+        let free = (0..=open.len() as u64).find(|number| !open.contains(number));
+        Ok(free.unwrap_or_default())
+    }
+
+    /// Changes the limit of open files of the running process; `None` brings back what it may have.
+    pub(crate) fn limit_files(&self, most: Option<u64>) -> Result<()> {
+        let child = self.child.as_ref().context("no process to limit")?;
+        let most = if let Some(most) = most {
+            most
+        } else {
+            let limits = std::fs::read_to_string(self.proc("limits")?)?;
+            let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
+            let hard = line.and_then(|line| line.split_whitespace().nth(1));
+            hard.context("no limit of open files")?.parse()?
+        };
+        let mut command = Command::new("prlimit");
+        command.args(["--pid", &child.id().to_string(), &format!("--nofile={most}:")]);
+        ensure!(command.status()?.success(), "the limit of open files cannot be set");
+        Ok(())
     }
 
     /// Bytes that the data directory occupies on disk.

@@ -23,6 +23,7 @@ pub use super::background::Waker;
 use super::{
     Buffer, Completion, Disk, FileId, LOG_SYNCS_MAX, Lane, Open, Operation, PAGE_BYTES, Ticket,
     background::{Background, Work},
+    spares::Spares,
 };
 use crate::{
     clock::Stopwatch,
@@ -46,6 +47,7 @@ pub struct FileDisk {
     /// Held open for its lock; a directory that is only read may have none.
     lock: Option<OpenFile>,
     files: Vec<Option<Arc<OpenFile>>>,
+    spares: Spares,
     next_ticket: u64,
     background: Background<Job>,
 }
@@ -112,7 +114,8 @@ impl FileDisk {
         let lock = lock.map_err(|error| Error::io("cannot look at the lock of", &shown, &error))?;
         let background = Background::start("levada-disk", WORKERS, QUEUE_MAX)
             .map_err(|error| Error::io("cannot start a disk thread for", &shown, &error))?;
-        Ok(Self { directory, reads_only, lock, files: Vec::new(), next_ticket: 0, background })
+        let (files, spares) = (Vec::new(), Spares::new(directory.clone()));
+        Ok(Self { directory, reads_only, lock, files, spares, next_ticket: 0, background })
     }
 
     /// Has `waker` called after each completion on the background lane, from another thread.
@@ -150,11 +153,9 @@ impl fmt::Debug for FileDisk {
 impl Disk for FileDisk {
     fn open(&mut self, path: &str, how: Open) -> io::Result<FileId> {
         let path = self.path(path);
-        let file = fs::OpenOptions::new()
-            .read(true)
-            .write(!self.reads_only)
-            .create_new(how == Open::New)
-            .open(&path)?;
+        let mut options = fs::OpenOptions::new();
+        options.read(true).write(!self.reads_only).create_new(how == Open::New);
+        let file = self.spares.open(|| options.open(&path))?;
         let file = Some(Arc::new(OpenFile::new(file, path)?));
         let place = if let Some(place) = self.files.iter().position(Option::is_none) {
             self.files[place] = file;
@@ -183,6 +184,11 @@ impl Disk for FileDisk {
             // Operations under way hold the file themselves.
             *place = None;
         }
+        self.spares.refill();
+    }
+
+    fn lacks_files(&self) -> bool {
+        self.spares.is_short()
     }
 
     fn len(&mut self, file: FileId) -> io::Result<u64> {
@@ -224,7 +230,7 @@ impl Disk for FileDisk {
             true => {}
         }
         let mut names = Vec::new();
-        for entry in fs::read_dir(path)? {
+        for entry in self.spares.open(|| fs::read_dir(&path))? {
             let entry = entry?;
             if entry.file_type()?.is_file()
                 && let Ok(name) = entry.file_name().into_string()
@@ -233,11 +239,15 @@ impl Disk for FileDisk {
             }
         }
         names.sort();
+        self.spares.refill();
         Ok(names)
     }
 
     fn sync_directory(&mut self, directory: &str) -> io::Result<()> {
-        fs::File::open(self.path(directory))?.sync_all()?;
+        let path = self.path(directory);
+        let synced = self.spares.open(|| fs::File::open(&path))?.sync_all();
+        self.spares.refill();
+        synced?;
         self.check_place()
     }
 

@@ -23,6 +23,8 @@ pub struct MemoryDisk {
     next: u64,
     /// Bytes that all files together may have.
     capacity: Option<u64>,
+    /// Open files beyond which there are too many.
+    open_max: Option<usize>,
 }
 
 impl MemoryDisk {
@@ -49,6 +51,16 @@ impl MemoryDisk {
     /// Lets all files together have so many bytes, or any number.
     pub fn set_capacity(&mut self, bytes: Option<u64>) {
         self.capacity = bytes;
+    }
+
+    /// Lets the disk say that it lacks files while more than so many are open.
+    pub fn set_open_max(&mut self, files: Option<usize>) {
+        self.open_max = files;
+    }
+
+    /// How many files are open.
+    pub fn open_files(&self) -> usize {
+        self.open.len()
     }
 
     fn free(&self) -> u64 {
@@ -123,6 +135,10 @@ impl Disk for MemoryDisk {
         {
             self.files.remove(&number);
         }
+    }
+
+    fn lacks_files(&self) -> bool {
+        self.open_max.is_some_and(|most| self.open.len() > most)
     }
 
     fn len(&mut self, file: FileId) -> io::Result<u64> {

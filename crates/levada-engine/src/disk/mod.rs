@@ -16,6 +16,7 @@ pub(crate) mod background;
 mod buffer;
 pub mod file;
 pub mod memory;
+mod spares;
 
 use std::io;
 
@@ -111,6 +112,11 @@ pub trait Disk {
     }
     /// Closes a file. Operations under way on it still complete.
     fn close(&mut self, file: FileId);
+    /// Whether the last files could only be opened in the place of some that are kept back for
+    /// that: who can close one should, before opening the next.
+    fn lacks_files(&self) -> bool {
+        false
+    }
     /// Length of a file in bytes.
     fn len(&mut self, file: FileId) -> io::Result<u64>;
     /// Sets the length of a file; new bytes are zero.

@@ -195,6 +195,11 @@ impl<D: Disk> Io<D> {
         self.disk.close(file);
     }
 
+    /// Whether files should be closed before others are opened.
+    pub(super) fn lacks_files(&self) -> bool {
+        self.disk.lacks_files()
+    }
+
     pub(super) fn len(&mut self, file: FileId, path: &str) -> Result<u64, Error> {
         let len = self.disk.len(file);
         len.map_err(|error| Error::io("cannot measure", path, &error))

@@ -457,18 +457,20 @@ impl SegmentFiles {
         }
     }
 
-    /// Closes the clean file that was used longest ago, if there are too many; begins to clean one
-    /// where none is.
+    /// Closes clean files, those used longest ago first, while too many are open by our own measure
+    /// or the system's; begins to clean one where none is.
     fn make_room<D: Disk>(&mut self, io: &mut Io<D>) {
-        if self.open < self.open_max {
+        while self.open >= self.open_max || io.lacks_files() {
+            if let Some(id) = self.clean.values().next().copied() {
+                self.close(io, id);
+                continue;
+            }
+            if self.syncs < SYNCS_MAX
+                && let Some(id) = self.unclean.values().next().copied()
+            {
+                self.begin_sync(io, id, 0);
+            }
             return;
-        }
-        if let Some(id) = self.clean.values().next().copied() {
-            self.close(io, id);
-        } else if self.syncs < SYNCS_MAX
-            && let Some(id) = self.unclean.values().next().copied()
-        {
-            self.begin_sync(io, id, 0);
         }
     }
 

@@ -270,3 +270,29 @@ fn in_a_file_of_one_object_the_last_block_goes_last() {
     let (mut copied, _) = LocalStore::open(copy, settings).expect("sound");
     assert!((4..9).all(|number| matches!(copied.fetch_now(1, number), Fetch::Ready(_))));
 }
+
+#[test]
+fn where_files_are_lacking_one_is_closed_before_another_is_opened() {
+    const OBJECTS: u64 = 40;
+    // Beyond what was open before: the log, and what else does not depend on the segments.
+    let opened = |most: Option<usize>| {
+        let settings =
+            LocalSettings { pack_bytes: 0, cache_bytes: 0, open_files_max: 1_000, ..small() };
+        let (mut store, _) = LocalStore::open(MemoryDisk::new(), settings.clone()).expect("new");
+        for object in 1..=OBJECTS {
+            store.put_block(object, 0, block(object, 0)).expect("a sound disk");
+        }
+        store.commit(1, b"effects", Urgency::Durable).expect("a sound disk");
+        checkpoint(&mut store);
+        let mut disk = store.into_disk();
+        let before = disk.open_files();
+        disk.set_open_max(most.map(|most| before + most));
+        let (mut store, _) = LocalStore::open(disk, settings).expect("sound");
+        for object in 1..=OBJECTS {
+            assert!(matches!(store.fetch_now(object, 0), Fetch::Ready(_)), "object {object}");
+        }
+        store.disk().open_files() - before
+    };
+    assert!(opened(None) >= 40);
+    assert!(opened(Some(12)) <= 13);
+}
