@@ -11,9 +11,12 @@
 mod cache;
 mod files;
 mod format;
+mod inspect;
 mod locations;
+mod place;
 mod rewrite;
 mod runs;
+mod scrub;
 
 use std::{
     cell::Cell,
@@ -30,6 +33,7 @@ use self::{
     locations::Locations,
     rewrite::Rewriting,
     runs::Runs,
+    scrub::Scrub,
 };
 use super::{
     checkpoint::Pieces,
@@ -38,71 +42,15 @@ use super::{
 };
 use crate::{
     disk::{Disk, Operation},
-    error::{Error, ErrorKind, Place},
-    store::{CacheFacts, Fetch, ObjectNumber, PieceChange, PieceId, Scrubbed},
+    error::{Error, ErrorKind},
+    store::{CacheFacts, Fetch, ObjectNumber, PieceChange, PieceId},
 };
 
-pub(super) use self::files::Frozen;
-
-/// The directory of segments and packs.
-pub(super) const DIRECTORY: &str = "segments";
-
-/// Names a block.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(super) struct BlockKey {
-    pub(super) object: ObjectNumber,
-    pub(super) number: u64,
-}
-
-/// Where a block stands.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Location {
-    pub(super) file: SegmentId,
-    pub(super) offset: u32,
-    /// Bytes, header included.
-    pub(super) len: u32,
-}
-
-/// A segment or pack file: its number times two, odd for a pack.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(super) struct SegmentId(u64);
-
-impl SegmentId {
-    fn new(number: u64, pack: bool) -> Self {
-        Self(number << 1 | u64::from(pack))
-    }
-
-    fn number(self) -> u64 {
-        self.0 >> 1
-    }
-
-    fn is_pack(self) -> bool {
-        self.0 & 1 == 1
-    }
-
-    /// The path; a pack file belongs to no object.
-    fn path(self, object: ObjectNumber) -> String {
-        let number = self.number();
-        if self.is_pack() {
-            format!("{DIRECTORY}/pack-{number:016x}.seg")
-        } else {
-            format!("{DIRECTORY}/{object:016x}-{number:08x}.seg")
-        }
-    }
-}
-
-/// A block that is not what it should be.
-#[derive(Debug)]
-pub(super) struct Unsound {
-    /// Where it stands, or should.
-    pub(super) place: Place,
-    /// What is wrong.
-    pub(super) what: String,
-    /// The bytes that stand there, as far as there are some.
-    pub(super) bytes: Vec<u8>,
-    /// What its checksum covers besides.
-    pub(super) key: Vec<u8>,
-}
+pub(super) use self::{
+    files::Frozen,
+    inspect::Unsound,
+    place::{BlockKey, DIRECTORY, Location, SegmentId},
+};
 
 /// See the module.
 pub(super) struct Blocks {
@@ -127,15 +75,6 @@ pub(super) struct Blocks {
     /// Blocks that failed their check, and how.
     damaged: BTreeMap<BlockKey, String>,
     scrub: Scrub,
-}
-
-/// How far the reading of blocks that nobody asked for is.
-#[derive(Default)]
-struct Scrub {
-    /// The last block that was read.
-    last: Option<BlockKey>,
-    is_reading: bool,
-    seen: Scrubbed,
 }
 
 /// The end of a read; nothing where the device failed.
@@ -369,62 +308,6 @@ impl Blocks {
         }
     }
 
-    /// The block as it stands on disk, whatever is in memory.
-    pub(super) fn examine<D: Disk>(
-        &mut self,
-        io: &mut Io<D>,
-        key: BlockKey,
-    ) -> Result<Block, Unsound> {
-        let place = self.place(key);
-        let Some(location) = self.locations.get(key) else {
-            let what = "the checkpoint does not say where the block stands".to_owned();
-            return Err(Unsound { place, what, bytes: Vec::new(), key: Vec::new() });
-        };
-        let (number, offset) = (location.file.number(), u64::from(location.offset));
-        let read = self.files.open(io, location.file, key.object).and_then(|file| {
-            let mut bytes = vec![0; location.len as usize];
-            let read = io.read(file, &place.path, offset, &mut bytes)?;
-            bytes.truncate(read);
-            Ok(bytes)
-        });
-        let (bytes, what) = match read {
-            Err(error) => (Vec::new(), error.message),
-            Ok(bytes) => match format::decode(&bytes, key, number, offset) {
-                Ok(block) => return Ok(block),
-                Err(what) => (bytes, what.to_owned()),
-            },
-        };
-        let key = [number.to_le_bytes(), offset.to_le_bytes()].concat();
-        Err(Unsound { place, what, bytes, key })
-    }
-
-    /// The same as the bytes that stand on disk.
-    pub(super) fn sound_bytes<D: Disk>(
-        &mut self,
-        io: &mut Io<D>,
-        key: BlockKey,
-    ) -> Result<Arc<[u8]>, Unsound> {
-        let block = self.examine(io, key)?;
-        let Some(location) = self.locations.get(key) else {
-            unreachable!("the block was read from there");
-        };
-        let (number, offset) = (location.file.number(), u64::from(location.offset));
-        Ok(format::encode(key, number, offset, block.bytes()))
-    }
-
-    /// All blocks.
-    pub(super) fn keys(&self) -> impl Iterator<Item = BlockKey> {
-        self.locations.iter().map(|(key, _)| key)
-    }
-
-    /// Where a block stands.
-    pub(super) fn place(&self, key: BlockKey) -> Place {
-        match self.locations.get(key) {
-            None => Place { path: DIRECTORY.to_owned(), offset: 0 },
-            Some(at) => Place { path: at.file.path(key.object), offset: u64::from(at.offset) },
-        }
-    }
-
     /// A read has ended.
     pub(super) fn read<D: Disk>(
         &mut self,
@@ -450,70 +333,11 @@ impl Blocks {
         self.arriving.push((key, block));
     }
 
-    /// Begins to read the next block behind the last; its bytes, 0 where there is nothing to do.
-    /// Blocks that are on their way to disk, and those known to be damaged, are passed over.
-    pub(super) fn scrub<D: Disk>(&mut self, io: &mut Io<D>) -> usize {
-        if self.scrub.is_reading {
-            return 0;
-        }
-        let Some((key, location)) = self.locations.after(self.scrub.last) else {
-            if self.scrub.last.take().is_some() {
-                self.scrub.seen.passes += 1;
-            }
-            return 0;
-        };
-        self.scrub.last = Some(key);
-        if self.pinned.contains_key(&key) || self.damaged.contains_key(&key) {
-            return location.len as usize;
-        }
-        match self.begin_read(io, key, location, Purpose::Scrub) {
-            Ok(()) => self.scrub.is_reading = true,
-            Err(_) => self.found_error(key),
-        }
-        location.len as usize
-    }
-
-    /// A block that nobody asked for is read. It does not enter the cache.
-    pub(super) fn scrubbed(
-        &mut self,
-        key: BlockKey,
-        location: Location,
-        result: &io::Result<Vec<u8>>,
-    ) {
-        self.scrub.is_reading = false;
-        // Dropped or replaced meanwhile: then it is none of ours.
-        if self.locations.get(key) != Some(location) {
-            return;
-        }
-        self.scrub.seen.blocks += 1;
-        match result {
-            Ok(bytes) if self.check(key, location, bytes).is_some() => {}
-            _ => self.found_error(key),
-        }
-    }
-
-    /// A block that cannot be read is not damaged yet: whoever asks for it tries again, as if
-    /// nobody had tried before.
-    fn found_error(&mut self, key: BlockKey) {
-        self.scrub.seen.errors += 1;
-        self.scrub.seen.damaged = Some((key.object, key.number));
-    }
-
-    /// What was read so far.
-    pub(super) fn scrubbed_so_far(&self) -> Scrubbed {
-        self.scrub.seen
-    }
-
     /// Blocks whose read ended since the last call.
     pub(super) fn report(&mut self) -> Vec<(ObjectNumber, u64)> {
         self.arrived = std::mem::take(&mut self.arriving);
         let key = |(key, _): &(BlockKey, Arrival)| (key.object, key.number);
         self.arrived.iter().map(key).collect()
-    }
-
-    /// Blocks that failed their check, and how.
-    pub(super) fn damaged(&self) -> impl Iterator<Item = (ObjectNumber, u64, &str)> {
-        self.damaged.iter().map(|(key, how)| (key.object, key.number, how.as_str()))
     }
 
     /// Forgets the blocks of an object below a number.
