@@ -25,6 +25,8 @@
 
 use alloc::vec::Vec;
 
+use smallvec::SmallVec;
+
 use crate::{
     fields::{Fields, Value},
     id::StreamId,
@@ -46,7 +48,7 @@ pub struct Block {
     rows: Vec<u8>,
     /// Where the restart rows behind the first stand.
     restarts: Vec<u32>,
-    schemas: Vec<Schema>,
+    schemas: Schemas,
     base: StreamId,
     last: StreamId,
     count: u32,
@@ -68,6 +70,10 @@ impl PartialEq for Block {
         self.rows == other.rows
     }
 }
+
+/// Most streams have one kind of event, or two: those stand in the block itself, as among many
+/// streams every other place in memory is waited for.
+type Schemas = SmallVec<[Schema; 2]>;
 
 /// Where a remembered list of names stands in the rows.
 #[derive(Clone, Copy, Debug)]
@@ -110,12 +116,19 @@ impl Block {
         &self.rows
     }
 
+    /// Reads where an append looks at the rows and where it writes; what it says is of no worth
+    /// ([`crate::keyspace::Keyspace::warm`]).
+    pub(crate) fn look_at_ends(&self) -> u8 {
+        let names = self.schemas.last().and_then(|schema| self.rows.get(schema.offset as usize));
+        names.copied().unwrap_or_default() ^ self.rows.last().copied().unwrap_or_default()
+    }
+
     /// Memory that the block takes, tables included.
     pub fn memory_bytes(&self) -> usize {
         size_of::<Self>()
             + self.rows.capacity()
             + self.restarts.capacity() * size_of::<u32>()
-            + self.schemas.capacity() * size_of::<Schema>()
+            + if self.schemas.spilled() { self.schemas.capacity() * size_of::<Schema>() } else { 0 }
     }
 
     /// Number of rows, deleted ones counted.
@@ -305,10 +318,6 @@ impl Block {
         varint::put_u64(&mut self.rows, fields.len() as u64);
         if remember {
             let names = u32::try_from(fields.len()).expect("arguments are bounded");
-            if self.schemas.is_empty() {
-                // Most streams have one kind of event.
-                self.schemas.reserve_exact(1);
-            }
             self.schemas.push(Schema { offset: self.offset(), names });
         }
         for (name, _) in fields.iter() {

@@ -66,6 +66,16 @@ impl Objects {
         self.held.get_mut(place).map(|(_, object)| object)
     }
 
+    /// The place of a number, for [`Objects::at`]; what was asked for last stays what it is.
+    pub(crate) fn peek(&self, number: KeyNumber) -> Option<usize> {
+        self.places.get(&number).copied()
+    }
+
+    /// The object at a place.
+    pub(crate) fn at(&self, place: usize) -> Option<&Object> {
+        self.held.get(place).map(|(_, object)| object)
+    }
+
     /// All numbers, in no order.
     pub(crate) fn numbers(&self) -> impl Iterator<Item = KeyNumber> + '_ {
         self.held.iter().map(|(number, _)| *number)

@@ -353,6 +353,17 @@ impl Stream {
         sealed
     }
 
+    /// Reads all places in memory that an append asks for, the tail's rows apart, and says nothing
+    /// of worth ([`crate::keyspace::Keyspace::warm`]).
+    pub(crate) fn look_at_head(&self) -> u64 {
+        let ids = self.last_id.ms ^ self.max_deleted_id.ms ^ self.reissued.ms;
+        let counts = self.entries_added ^ self.length ^ self.released_unread ^ self.node.bytes;
+        let tail = self.tail.appended_ms ^ u64::from(self.tail.live) ^ self.tail.block.last().ms;
+        let parts = self.index.end() ^ self.dedup_ids_max() ^ self.groups.len() as u64;
+        let over = self.idempotence.next_over_ms().unwrap_or_default();
+        ids ^ counts ^ tail ^ parts ^ over ^ self.saved_tail.map_or(0, |(number, _)| number)
+    }
+
     /// Adds an entry above all others.
     pub(crate) fn append(
         &mut self,

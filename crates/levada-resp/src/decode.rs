@@ -291,6 +291,29 @@ impl Decoder {
     }
 }
 
+/// The second arguments, which of most commands are the key, of the whole requests at the head of
+/// `input`, in order; empty where there is none. Ends at the first request that is not whole or
+/// not written the short way: it is a look ahead at what [`Decoder::decode`] will find, which alone
+/// says what is a request.
+pub fn peek(input: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut input = input;
+    std::iter::from_fn(move || {
+        let (count, consumed) = short_header(input, b'*')?;
+        let mut rest = input.get(consumed..)?;
+        let mut second = &[][..];
+        for argument in 0..count {
+            let (length, consumed) = short_header(rest, b'$')?;
+            let end = consumed + length;
+            if argument == 1 {
+                second = rest.get(consumed..end)?;
+            }
+            rest = rest.get(end + 2..)?;
+        }
+        input = rest;
+        Some(second)
+    })
+}
+
 /// The number and the length of a complete header line of one to four digits in the one spelling
 /// that Redis accepts. Nearly all are; the others take the long way, which knows the errors.
 #[inline]

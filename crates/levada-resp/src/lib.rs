@@ -56,7 +56,7 @@ mod number;
 pub mod property;
 pub mod reply;
 
-pub use decode::{Decoder, Progress};
+pub use decode::{Decoder, Progress, peek};
 pub use encode::{Protocol, Writer};
 pub use error::ProtocolError;
 pub use limits::Limits;

@@ -306,3 +306,25 @@ fn messages_are_those_of_redis() {
         assert_eq!(error.to_string(), error.message());
     }
 }
+
+#[test]
+fn a_look_ahead_finds_second_arguments_up_to_what_is_not_plain() {
+    let names = |input: &[u8]| super::peek(input).map(<[u8]>::to_vec).collect::<Vec<_>>();
+    let hi = echo(b"$2\r\nhi\r\n");
+    assert_eq!(names(&hi.repeat(2)), [&b"hi"[..], b"", b"hi", b""]);
+    let long = [b"*3\r\n$3\r\nSET\r\n$1234\r\n", &[b'k'; 1234][..], b"\r\n$0\r\n\r\n"].concat();
+    assert_eq!(names(&[&long[..], PING].concat()), [&[b'k'; 1234][..], b""]);
+    for end in
+        [&b"PING\r\n"[..], b"*1\r\n+4\r\nPING\r\n", b"*01\r\n$4\r\nPING\r\n", b"*-1\r\n", b"*"]
+    {
+        let input = [&hi[..], end, PING].concat();
+        assert_eq!(names(&input), [&b"hi"[..], b""], "{}", input.escape_ascii());
+    }
+    // Whatever part of it is there: what is found is what is decoded.
+    let input = [&hi[..], &long, PING].concat();
+    for end in 0..input.len() {
+        let whole = meaning(&input[..end], &[], Limits::authenticated()).requests;
+        let second = |args: &Vec<Vec<u8>>| args.get(1).cloned().unwrap_or_default();
+        assert_eq!(names(&input[..end]), whole.iter().map(second).collect::<Vec<_>>());
+    }
+}

@@ -15,6 +15,7 @@
 //! by then never are, and their connections are closed.
 
 mod accept;
+mod ahead;
 mod alive;
 mod answer;
 mod deliver;

@@ -50,7 +50,7 @@ pub(super) fn client(address: SocketAddr) -> TcpStream {
 
 impl Server {
     /// Runs the loop until something holds.
-    pub(super) fn run_until(&mut self, holds: impl Fn(&mut Self) -> bool) {
+    pub(super) fn run_until(&mut self, mut holds: impl FnMut(&mut Self) -> bool) {
         let mut events = Events::with_capacity(16);
         while !holds(self) {
             self.iterate(&mut events).expect("runs");

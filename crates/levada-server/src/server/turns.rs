@@ -7,6 +7,7 @@ use levada_engine::error::Error;
 use levada_resp::{Limits, Progress, Writer};
 use mio::Events;
 
+use super::ahead::Ahead;
 use super::nap::nap;
 use super::{Blocks, DISK, Server, keep_buffer};
 use crate::connection::Connection;
@@ -144,6 +145,7 @@ impl Server {
         let mut consumed = 0;
         let enough = connection.out.position() + TURN_BYTES;
         let mut time = TurnTime::of(connection);
+        let mut ahead = Ahead::default();
         loop {
             if connection.out.is_drawing() && !draw(connection, &mut self.shard) {
                 break;
@@ -156,6 +158,7 @@ impl Server {
                 break;
             }
             let rest = &input[consumed..];
+            ahead.look(&self.shard.machine().keys, connection.session.database, rest);
             match connection.decoder.decode(rest, &mut self.ranges) {
                 Ok(Progress::Request { consumed: count }) => {
                     args.clear();
