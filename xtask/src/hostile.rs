@@ -6,8 +6,7 @@
 //!
 //! How long the good client waits is measured three times by turns: alone, while the attackers are
 //! at another server of the same kind, and while they are at its own. The second is what the
-//! machine
-//! costs, whose processors attackers and attacked share; what the third is beyond it the server
+//! machine costs, whose processors attackers and attacked share; what the third is beyond it the server
 //! owes.
 //! It is judged with `--apart` alone, where the server has the first processor, before everybody
 //! else, and the good client goes before all others on the rest: the p99 at its own is at most
@@ -93,8 +92,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
 }
 
 /// Rounds of a good client alone, beside attackers of the decoy, and beside attackers of its own
-/// server, by turns, so that whatever else the machine does meets all three. Prints the medians;
-/// how
+/// server, by turns, so that whatever else the machine does meets all three. Prints the medians; how
 /// many times longer than beside the decoy's it waited, if that is too long.
 fn compare(
     good: &mut Good,
@@ -233,14 +231,18 @@ fn stand_apart(server: u32, decoy: u32) -> Result<()> {
 }
 
 /// Lets a process go before all that are not preferred: what else the machine does would be
-/// measured
-/// otherwise. Threads that begin later are as others.
+/// measured otherwise. Its first thread, the server's loop, comes behind its others: nobody shares
+/// a processor in time at this priority, and a busy loop would keep the disk's threads from ending
+/// the syncs that it waits for. Threads that begin later are as others.
 fn prefer(process: u32) -> Result<()> {
-    let id = process.to_string();
-    let chrt = ["--reset-on-fork", "--fifo", "--all-tasks", "--pid", "1", &id];
-    let said = Command::new("chrt").args(chrt).output().context("chrt of util-linux")?;
-    let why = String::from_utf8_lossy(&said.stderr).trim().to_owned();
-    ensure!(said.status.success(), "--apart needs the right to set priorities: {why}");
+    for task in std::fs::read_dir(format!("/proc/{process}/task"))? {
+        let id = task?.file_name().to_string_lossy().into_owned();
+        let priority = if id == process.to_string() { "1" } else { "2" };
+        let chrt = ["--reset-on-fork", "--fifo", "--pid", priority, &id];
+        let said = Command::new("chrt").args(chrt).output().context("chrt of util-linux")?;
+        let why = String::from_utf8_lossy(&said.stderr).trim().to_owned();
+        ensure!(said.status.success(), "--apart needs the right to set priorities: {why}");
+    }
     Ok(())
 }
 
