@@ -6,11 +6,10 @@
 //!
 //! How long the good client waits is measured three times by turns: alone, while the attackers are
 //! at another server of the same kind, and while they are at its own. The second is what the
-//! machine costs, whose processors attackers and attacked share; what the third is beyond it the server
-//! owes.
-//! It is judged with `--apart` alone, where the server has the first processor, before everybody
-//! else, and the good client goes before all others on the rest: the p99 at its own is at most
-//! [`TIMES_MAX`] times that at the other.
+//! machine costs, whose processors attackers and attacked share; what the third is beyond it the
+//! server owes. It is judged with `--apart` alone, where the server has the first processor, before
+//! everybody else, and the good client goes before all others on the rest: the p99 at its own is at
+//! most [`TIMES_MAX`] times that at the other.
 
 use std::fmt::Write as _;
 use std::io::{ErrorKind, Read as _, Write as _};
@@ -92,8 +91,8 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
 }
 
 /// Rounds of a good client alone, beside attackers of the decoy, and beside attackers of its own
-/// server, by turns, so that whatever else the machine does meets all three. Prints the medians; how
-/// many times longer than beside the decoy's it waited, if that is too long.
+/// server, by turns, so that whatever else the machine does meets all three. Prints the medians;
+/// how many times longer than beside the decoy's it waited, if that is too long.
 fn compare(
     good: &mut Good,
     (server, decoy): (SocketAddr, SocketAddr),
