@@ -21,6 +21,8 @@ use crate::kills::value::Chance;
 const START_MAX: Duration = Duration::from_secs(20);
 /// Longest time without an acknowledgement.
 const STALL_MAX: Duration = Duration::from_mins(1);
+/// Nothing going on for so long may be its end.
+const QUIET: Duration = Duration::from_secs(3);
 /// How long a consumer has an entry, in milliseconds.
 const LEASE_MS: u64 = 1500;
 /// Entries of one request at most.
@@ -161,6 +163,9 @@ fn watch(shared: &Shared, server: &mut Server) -> Result<()> {
         if done > moved.0 {
             moved = (done, Instant::now());
         }
+        if moved.1.elapsed() > QUIET && is_served(server)? {
+            shared.settle();
+        }
         ensure!(moved.1.elapsed() < STALL_MAX, "stuck at {done} of {entries}: an entry is lost");
         if killed < kills && done >= entries * (killed + 1) / (kills + 1) {
             killed += 1;
@@ -173,7 +178,27 @@ fn watch(shared: &Shared, server: &mut Server) -> Result<()> {
     }
 }
 
+/// Whether the group has been given everything and has acknowledged it.
+fn is_served(server: &Server) -> Result<bool> {
+    let groups = server.client()?.ask(&["XINFO", "GROUPS", "orders"])?;
+    let is_zero =
+        |name| groups.items().first().and_then(|group| group.field(name)?.integer()) == Some(0);
+    Ok(is_zero("pending") && is_zero("lag"))
+}
+
 impl Shared {
+    /// Nothing is left on the server: what was about to be acknowledged has been, though a kill took
+    /// the answer. Of other entries the next of their key says so; the last of a key has none.
+    fn settle(&self) {
+        for lane in &self.lanes {
+            let mut lane = lock(lane);
+            if let Some(asked) = lane.acking {
+                let last = lane.done;
+                self.advance(&mut lane, last, asked);
+            }
+        }
+    }
+
     fn connect(&self) -> Option<Client> {
         while !self.ended.load(SeqCst) {
             let address = *lock(&self.address);
