@@ -181,14 +181,13 @@ fn watch(shared: &Shared, server: &mut Server) -> Result<()> {
 /// Whether the group has been given everything and has acknowledged it.
 fn is_served(server: &Server) -> Result<bool> {
     let groups = server.client()?.ask(&["XINFO", "GROUPS", "orders"])?;
-    let is_zero =
-        |name| groups.items().first().and_then(|group| group.field(name)?.integer()) == Some(0);
-    Ok(is_zero("pending") && is_zero("lag"))
+    let of = |name| groups.items().first()?.field(name)?.integer();
+    Ok(of("pending") == Some(0) && of("lag") == Some(0))
 }
 
 impl Shared {
-    /// Nothing is left on the server: what was about to be acknowledged has been, though a kill took
-    /// the answer. Of other entries the next of their key says so; the last of a key has none.
+    /// Nothing is left on the server: what was about to be acknowledged has been, though a kill
+    /// took the answer. Of other entries the next of their key says so; the last of a key has none.
     fn settle(&self) {
         for lane in &self.lanes {
             let mut lane = lock(lane);
