@@ -335,6 +335,9 @@ impl Turn<'_> {
                 write(&mut self.output(), reply, &names);
                 if self.in_transaction {
                     self.out.draw_ahead(self.session.protocol, &mut AtOnce(self.shard));
+                    if self.out.is_drawing() {
+                        self.out.hold(self.shard, client);
+                    }
                 }
                 Ran::Done
             }

@@ -51,6 +51,16 @@ impl Cursor {
         Self { key: entries.key, reverse: entries.reverse, parts: entries.parts.into() }
     }
 
+    /// Whose entries they are.
+    pub(crate) fn key(&self) -> KeyNumber {
+        self.key
+    }
+
+    /// The blocks of those that are not written.
+    pub(crate) fn blocks(&self) -> impl Iterator<Item = u64> {
+        self.parts.iter().filter_map(Part::block)
+    }
+
     /// Writes entries until `out` holds `bytes_max`.
     pub(crate) fn draw(
         &mut self,

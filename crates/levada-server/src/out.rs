@@ -19,7 +19,7 @@ use std::sync::Arc;
 use levada_core::reply::Entries;
 use levada_resp::{Protocol, Writer};
 
-use crate::engine::{Lsn, Wait};
+use crate::engine::{ClientId, Lsn, Shard, Wait};
 use crate::entries::{Cursor, Drawn, Source};
 use crate::values::{AT_ONCE_BYTES_MAX, Values};
 use crate::wire_error::WireError;
@@ -124,6 +124,8 @@ pub(crate) struct Out {
     marks: VecDeque<Mark>,
     pieces: VecDeque<Piece>,
     pieces_release: Release,
+    /// Whether what the pieces name is held.
+    pub(crate) holds: bool,
 }
 
 impl Out {
@@ -135,6 +137,16 @@ impl Out {
     /// Whether entries are still to be drawn.
     pub(crate) fn is_drawing(&self) -> bool {
         !self.pieces.is_empty()
+    }
+
+    /// Holds what is still to be drawn, whatever the next command removes.
+    pub(crate) fn hold(&mut self, shard: &mut Shard, client: ClientId) {
+        self.holds = true;
+        for piece in &self.pieces {
+            if let Piece::Entries { cursor, .. } = piece {
+                shard.hold(client, cursor.key(), cursor.blocks());
+            }
+        }
     }
 
     /// Whether entries can be drawn: some are left, and the socket took what was drawn before.

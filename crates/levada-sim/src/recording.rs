@@ -104,6 +104,14 @@ impl Store for Recording {
         self.store.drop_object(object);
     }
 
+    fn hold(&mut self, object: ObjectNumber) {
+        self.store.hold(object);
+    }
+
+    fn let_go(&mut self, object: ObjectNumber) {
+        self.store.let_go(object);
+    }
+
     fn checkpoint_due(&self) -> Option<bool> {
         self.store.checkpoint_due()
     }

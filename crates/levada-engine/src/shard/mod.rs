@@ -20,6 +20,7 @@ mod counts;
 mod durability;
 mod events;
 mod execute;
+mod held;
 mod notices;
 mod reads;
 mod recovery;
@@ -43,8 +44,8 @@ use levada_core::{
 };
 
 use self::{
-    channels::Channels, checkpoint::Checkpointing, schedule::Schedules, scrub::Scrubbing,
-    seen::Seen, tend::Tending, transaction::Watches, waiters::Waiters,
+    channels::Channels, checkpoint::Checkpointing, held::Held, schedule::Schedules,
+    scrub::Scrubbing, seen::Seen, tend::Tending, transaction::Watches, waiters::Waiters,
 };
 pub use self::{
     channels::{Delivery, Listening, NAME_BYTES, NAMES_BYTES_MAX, Subscriptions},
@@ -217,6 +218,8 @@ pub struct Shard<S> {
     events: VecDeque<Event>,
     /// Blocks held for a client between their arrival and its retry, however small the cache is.
     pinned: BTreeMap<ClientId, Vec<(KeyNumber, u64, Arc<Block>)>>,
+    /// What is kept for clients whose answers are being written.
+    held: BTreeMap<ClientId, Held>,
     /// Who waits for which block.
     parked: BTreeMap<(KeyNumber, u64), Vec<ClientId>>,
     checkpointing: Checkpointing,

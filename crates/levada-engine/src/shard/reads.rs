@@ -8,6 +8,7 @@ use levada_core::{
     id::StreamId,
     keyspace::KeyNumber,
     reply::{Entries, Part},
+    stream::Stream,
 };
 
 use super::{ClientId, Event, Shard};
@@ -54,27 +55,38 @@ impl Deref for BlockHere<'_> {
 impl<S: Store> Shard<S> {
     /// A block that an answer names, to write out its entries.
     pub fn block(&mut self, client: ClientId, key: KeyNumber, number: u64) -> BlockAccess<'_> {
-        let Some(stream) = self.machine.stream_of(key) else {
-            return BlockAccess::Gone;
-        };
-        if number != stream.tail_number() {
-            let (first, last) = stream.id_range(number);
-            let is_named = stream.meta(number).is_some();
-            let pinned = self.take_pinned(client, key, number);
-            let fetched = pinned.map_or_else(|| self.store.fetch(key.0, number), Fetch::Ready);
-            return match fetched {
-                Fetch::Ready(block) => BlockAccess::Here(BlockHere::Sealed(block)),
-                Fetch::Missing if !is_named => BlockAccess::Gone,
-                Fetch::Missing | Fetch::Corrupt => BlockAccess::Corrupt { first, last },
-                Fetch::Reading => {
-                    self.park(client, key, number);
-                    BlockAccess::Reading
-                }
-            };
+        let held = self.held.get(&client).and_then(|held| held.tail(key, number));
+        let pinned = held.or_else(|| self.take_pinned(client, key, number));
+        if let Some(block) = pinned {
+            return BlockAccess::Here(BlockHere::Sealed(block));
+        }
+        if self.machine.stream_of(key).map(Stream::tail_number) != Some(number) {
+            return self.sealed(client, key, number);
         }
         match self.machine.stream_of(key) {
             Some(stream) => BlockAccess::Here(BlockHere::Tail(stream.tail())),
             None => BlockAccess::Gone,
+        }
+    }
+
+    /// A block of a stream, or of one that was removed, that grows no more.
+    fn sealed(&mut self, client: ClientId, key: KeyNumber, number: u64) -> BlockAccess<'_> {
+        match self.store.fetch(key.0, number) {
+            Fetch::Ready(block) => BlockAccess::Here(BlockHere::Sealed(block)),
+            Fetch::Reading => {
+                self.park(client, key, number);
+                BlockAccess::Reading
+            }
+            Fetch::Missing | Fetch::Corrupt => {
+                let stream = self.machine.stream_of(key);
+                match stream.filter(|stream| stream.meta(number).is_some()) {
+                    Some(stream) => {
+                        let (first, last) = stream.id_range(number);
+                        BlockAccess::Corrupt { first, last }
+                    }
+                    None => BlockAccess::Gone,
+                }
+            }
         }
     }
 
@@ -90,6 +102,7 @@ impl<S: Store> Shard<S> {
     /// Forgets a client that has gone: its blocks, its waits, its watches, what it listens to.
     pub fn forget(&mut self, client: ClientId) {
         self.pinned.remove(&client);
+        self.let_go(client);
         self.cancel_wait(client);
         self.unwatch(client);
         self.unsubscribe_all(client);

@@ -64,6 +64,7 @@ impl<S: Store> Shard<S> {
             channels: Channels::default(),
             events: VecDeque::new(),
             pinned: BTreeMap::new(),
+            held: BTreeMap::new(),
             parked: BTreeMap::new(),
             checkpointing: Checkpointing::at(recovered.lsn),
             residual_reads: 0,

@@ -5,18 +5,20 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    ops::Range,
     sync::Arc,
 };
 
 use levada_core::block::Block;
 
-use super::{Fetch, Lsn, ObjectNumber, PieceChange, PieceId, Progress, Store, Urgency};
+use super::{Fetch, Lsn, ObjectNumber, PieceChange, PieceId, Progress, Store, Urgency, held::Held};
 use crate::{disk::Lane, error::Error};
 
 /// See the module. Batches are not kept, so it cannot be opened again.
 #[derive(Default, Debug)]
 pub struct MemStore {
     blocks: BTreeMap<(ObjectNumber, u64), Arc<Block>>,
+    held: Held<Arc<Block>>,
     last: Lsn,
     durable: Lsn,
     delay_polls: u32,
@@ -28,6 +30,15 @@ impl MemStore {
     /// A store whose batches are durable so many polls after they were handed in.
     pub fn with_delay(delay_polls: u32) -> Self {
         Self { delay_polls, ..Self::default() }
+    }
+
+    fn drop_blocks(&mut self, object: ObjectNumber, numbers: Range<u64>) {
+        for ((_, number), block) in
+            self.blocks.extract_if((object, numbers.start)..(object, numbers.end), |_, _| true)
+        {
+            // Whoever does not keep it lets it go.
+            let _ = self.held.keep(object, number, block);
+        }
     }
 }
 
@@ -89,7 +100,8 @@ impl Store for MemStore {
     }
 
     fn cached(&self, object: ObjectNumber, number: u64) -> Option<Arc<Block>> {
-        self.blocks.get(&(object, number)).cloned()
+        let live = self.blocks.get(&(object, number));
+        live.or_else(|| self.held.get(object, number)).cloned()
     }
 
     fn fetch(&mut self, object: ObjectNumber, number: u64) -> Fetch {
@@ -101,11 +113,19 @@ impl Store for MemStore {
     }
 
     fn drop_before(&mut self, object: ObjectNumber, number: u64) {
-        self.blocks.retain(|(of, n), _| *of != object || *n >= number);
+        self.drop_blocks(object, 0..number);
     }
 
     fn drop_object(&mut self, object: ObjectNumber) {
-        self.blocks.retain(|(of, _), _| *of != object);
+        self.drop_blocks(object, 0..u64::MAX);
+    }
+
+    fn hold(&mut self, object: ObjectNumber) {
+        self.held.hold(object);
+    }
+
+    fn let_go(&mut self, object: ObjectNumber) {
+        self.held.let_go(object);
     }
 
     fn checkpoint_due(&self) -> Option<bool> {

@@ -6,6 +6,7 @@
 //! wrote is durable when [`Store::durable`] says so, be that microseconds or a fifth of a second
 //! later.
 
+mod held;
 pub mod local;
 pub mod memory;
 
@@ -192,6 +193,11 @@ pub trait Store {
     fn drop_before(&mut self, object: ObjectNumber, number: u64);
     /// The object is gone for ever with all its blocks.
     fn drop_object(&mut self, object: ObjectNumber);
+    /// Somebody reads the object: until [`Store::let_go`] is called as often, its blocks stay
+    /// readable when they are dropped. Only on a full disk they are gone at once.
+    fn hold(&mut self, object: ObjectNumber);
+    /// The end of one [`Store::hold`].
+    fn let_go(&mut self, object: ObjectNumber);
 
     /// Looks how much space there is, and acts on it; to be called every now and then, and after
     /// blocks were handed over.

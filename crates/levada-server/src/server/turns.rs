@@ -147,7 +147,7 @@ impl Server {
         let mut time = TurnTime::of(connection);
         let mut ahead = Ahead::default();
         loop {
-            if connection.out.is_drawing() && !draw(connection, &mut self.shard) {
+            if !draw(connection, &mut self.shard) {
                 break;
             }
             // A short request may change much: more of them wait until the disk has room.
@@ -275,16 +275,24 @@ impl TurnTime {
     }
 }
 
-/// Writes on a long reply; whether it is written whole.
+/// Writes on a long reply; whether it is written whole. What is left is held until then.
 pub(super) fn draw(connection: &mut Connection, shard: &mut Shard) -> bool {
-    let mut blocks = Blocks { shard, client: ClientId(connection.session.id) };
-    match connection.out.draw(connection.session.protocol, &mut blocks) {
-        Drawn::Done => return true,
-        Drawn::Full => {}
-        Drawn::Reading => connection.awaits_blocks = true,
-        Drawn::Broken => connection.broken = true,
+    let (client, out) = (ClientId(connection.session.id), &mut connection.out);
+    if out.is_drawing() {
+        let mut blocks = Blocks { shard, client };
+        match out.draw(connection.session.protocol, &mut blocks) {
+            Drawn::Done | Drawn::Full => {}
+            Drawn::Reading => connection.awaits_blocks = true,
+            Drawn::Broken => connection.broken = true,
+        }
     }
-    false
+    let whole = !out.is_drawing();
+    if whole && std::mem::take(&mut out.holds) {
+        shard.let_go(client);
+    } else if !whole && !out.holds {
+        out.hold(shard, client);
+    }
+    whole
 }
 
 /// Limits of a connection.
@@ -305,6 +313,7 @@ fn recycle<'a>(mut args: Vec<&[u8]>) -> Vec<&'a [u8]> {
 #[cfg(test)]
 mod tests {
     use std::io::{Read, Write};
+    use std::net::TcpStream;
 
     use super::*;
     use crate::server::rig;
@@ -334,6 +343,106 @@ mod tests {
             let connection = server.connections.by_client(1).expect("it is there");
             connection.session.commands == REQUESTS as u64 && !connection.is_heavy
         });
+    }
+
+    /// A command as clients send it.
+    fn command(words: &[&[u8]]) -> Vec<u8> {
+        let header = format!("*{}\r\n", words.len()).into_bytes();
+        let bulk =
+            |word: &&[u8]| [format!("${}\r\n", word.len()).as_bytes(), word, b"\r\n"].concat();
+        words.iter().map(bulk).fold(header, |all, word| [all, word].concat())
+    }
+
+    /// Sends commands of a client and runs the loop until they have run.
+    fn run(server: &mut Server, client: &mut TcpStream, id: u64, commands: &[Vec<u8>]) {
+        let ran =
+            |server: &mut Server| server.connections.by_client(id).expect("there").session.commands;
+        let until = ran(server) + commands.len() as u64;
+        let (mut sender, bytes) = (client.try_clone().expect("the same socket"), commands.concat());
+        let sending = std::thread::spawn(move || sender.write_all(&bytes).expect("taken"));
+        server.run_until(|server| ran(server) == until);
+        sending.join().expect("sent");
+    }
+
+    /// Reads so many bytes while the loop runs.
+    fn read(server: &mut Server, client: &TcpStream, id: u64, len: usize) -> Vec<u8> {
+        let before = server.connections.by_client(id).expect("there").session.commands;
+        let mut reader = client.try_clone().expect("the same socket");
+        let reading = std::thread::spawn(move || {
+            let mut bytes = vec![0; len];
+            reader.read_exact(&mut bytes).expect("whole");
+            reader.write_all(b"PING\r\n").expect("sent");
+            bytes
+        });
+        server.run_until(|server| {
+            server.connections.by_client(id).expect("it is not closed").session.commands > before
+        });
+        let bytes = reading.join().expect("read");
+        server.run_until(|server| server.connections.by_client(id).expect("there").out.is_empty());
+        let mut pong = [0; 7];
+        (&*client).read_exact(&mut pong).expect("answered");
+        assert_eq!(&pong, b"+PONG\r\n");
+        bytes
+    }
+
+    #[test]
+    fn a_long_reply_is_whole_whatever_is_removed_before_it_is_written() {
+        const ENTRIES: usize = 600;
+        let (mut server, address, _rest) = rig::opened("whole-reply");
+        let [mut reader, mut other] = [0, 1].map(|_| rig::client(address));
+        server.run_until(|server| server.connections.len() == 2);
+        let removals: [&[&[u8]]; 4] = [
+            &[b"XTRIM", b"s", b"MAXLEN", b"0"],
+            &[b"XTRIM", b"s", b"MAXLEN", b"3"],
+            &[b"DEL", b"s"],
+            &[b"FLUSHALL"],
+        ];
+        let range = command(&[b"XRANGE", b"s", b"-", b"+"]);
+        for removal in removals {
+            let name = String::from_utf8_lossy(removal[0]).into_owned();
+            let mut expected = format!("*{ENTRIES}\r\n").into_bytes();
+            let mut fill = vec![command(&[b"DEL", b"s"])];
+            for number in 1..=ENTRIES {
+                let (id, value) =
+                    (format!("{number}-0"), vec![b'a' + (number % 26) as u8; 16 << 10]);
+                fill.push(command(&[b"XADD", b"s", id.as_bytes(), b"f", &value]));
+                expected.extend_from_slice(b"*2\r\n");
+                expected.extend(&command(&[id.as_bytes()])[4..]);
+                expected.extend(command(&[b"f", &value]));
+            }
+            run(&mut server, &mut other, 2, &fill);
+            reader.write_all(&range).expect("sent");
+            server.run_until(|server| {
+                server.connections.by_client(1).expect("it is there").out.is_drawing()
+            });
+            run(&mut server, &mut other, 2, &[command(removal)]);
+            let found = read(&mut server, &reader, 1, expected.len());
+            assert!(found == expected, "{name} changes what is being written");
+            assert!(!server.connections.by_client(1).expect("it is there").out.holds, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_exec_shows_is_whole_whatever_it_removes_behind() {
+        const ENTRIES: usize = 40;
+        let (mut server, address, _rest) = rig::opened("whole-exec");
+        let mut client = rig::client(address);
+        server.run_until(|server| server.connections.len() == 1);
+        let value = vec![b'x'; 1 << 20];
+        let mut commands: Vec<_> =
+            (0..ENTRIES).map(|_| command(&[b"XADD", b"s", b"*", b"f", &value])).collect();
+        commands.push(command(&[b"MULTI"]));
+        commands.push(command(&[b"XRANGE", b"s", b"-", b"+"]));
+        commands.push(command(&[b"DEL", b"s"]));
+        commands.push(command(&[b"EXEC"]));
+        run(&mut server, &mut client, 1, &commands);
+        // The ids of those and of the entries have one length, as a clock does not go far here.
+        let id = b"$15\r\n1700000000000-0\r\n".len();
+        let entry = b"*2\r\n".len() + id + command(&[b"f", &value]).len();
+        let queued = b"+OK\r\n+QUEUED\r\n+QUEUED\r\n".len();
+        let ends = b"*2\r\n*40\r\n:1\r\n".len();
+        let found = read(&mut server, &client, 1, ENTRIES * (id + entry) + queued + ends);
+        assert_eq!(&found[found.len() - 6..], b"\r\n:1\r\n");
     }
 
     #[test]

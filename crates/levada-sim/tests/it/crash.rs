@@ -218,6 +218,14 @@ impl<S: Store, B: Breakage> Store for Broken<S, B> {
     fn drop_object(&mut self, object: ObjectNumber) {
         self.0.drop_object(object);
     }
+
+    fn hold(&mut self, object: ObjectNumber) {
+        self.0.hold(object);
+    }
+
+    fn let_go(&mut self, object: ObjectNumber) {
+        self.0.let_go(object);
+    }
     fn checkpoint_due(&self) -> Option<bool> {
         self.0.checkpoint_due()
     }

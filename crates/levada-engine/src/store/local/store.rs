@@ -303,6 +303,9 @@ impl<D: Disk> LocalStore<D> {
         let is_full = self.io.is_starved() || free < needed + margin;
         self.io.want_reserve(wanted, free);
         self.log.files.allow_making(!is_full);
+        if is_full {
+            self.blocks.give_up_held();
+        }
         self.space = Space { is_full, free_bytes: free, reserve_bytes: self.io.reserve.len() };
         Ok(())
     }
@@ -421,6 +424,14 @@ impl<D: Disk> Store for LocalStore<D> {
 
     fn drop_object(&mut self, object: ObjectNumber) {
         self.blocks.drop_object(object);
+    }
+
+    fn hold(&mut self, object: ObjectNumber) {
+        self.blocks.hold(object);
+    }
+
+    fn let_go(&mut self, object: ObjectNumber) {
+        self.blocks.let_go(object);
     }
 
     fn look_for_space(&mut self) -> Result<(), Error> {

@@ -43,7 +43,7 @@ use super::{
 use crate::{
     disk::{Disk, Operation},
     error::{Error, ErrorKind},
-    store::{CacheFacts, Fetch, ObjectNumber, PieceChange, PieceId},
+    store::{CacheFacts, Fetch, ObjectNumber, PieceChange, PieceId, held::Held},
 };
 
 pub(super) use self::{
@@ -72,6 +72,8 @@ pub(super) struct Blocks {
     /// the next, so that whoever asked finds the block whatever else passes through the cache.
     arriving: Vec<(BlockKey, Arrival)>,
     arrived: Vec<(BlockKey, Arrival)>,
+    /// What is dropped and still read.
+    held: Held<Location>,
     /// Blocks that failed their check, and how.
     damaged: BTreeMap<BlockKey, String>,
     scrub: Scrub,
@@ -116,6 +118,7 @@ impl Blocks {
             reading: BTreeSet::new(),
             arriving: Vec::new(),
             arrived: Vec::new(),
+            held: Held::default(),
             damaged: BTreeMap::new(),
             scrub: Scrub::default(),
         })
@@ -317,7 +320,7 @@ impl Blocks {
         result: io::Result<Vec<u8>>,
     ) {
         self.reading.remove(&key);
-        if self.locations.get(key) != Some(location) {
+        if self.location(key) != Some(location) {
             // Dropped or replaced meanwhile: the answer is that of now.
             match self.fetch(io, key) {
                 Fetch::Reading => {}
@@ -351,6 +354,25 @@ impl Blocks {
     pub(super) fn drop_object(&mut self, object: ObjectNumber) {
         for (number, location) in self.locations.drop_object(object) {
             self.forget(BlockKey { object, number }, location);
+        }
+    }
+
+    /// Keeps what is dropped of an object readable.
+    pub(super) fn hold(&mut self, object: ObjectNumber) {
+        self.held.hold(object);
+    }
+
+    /// The end of one [`Blocks::hold`].
+    pub(super) fn let_go(&mut self, object: ObjectNumber) {
+        for ((object, number), location) in self.held.let_go(object) {
+            self.release(BlockKey { object, number }, location);
+        }
+    }
+
+    /// Lets all go that is only read.
+    pub(super) fn give_up_held(&mut self) {
+        for ((object, number), location) in self.held.give_up() {
+            self.release(BlockKey { object, number }, location);
         }
     }
 
@@ -392,12 +414,17 @@ impl Blocks {
         self.files.unlink(io, &frozen.dead)
     }
 
+    /// Where a block stands that can be read.
+    fn location(&self, key: BlockKey) -> Option<Location> {
+        self.locations.get(key).or_else(|| self.held.get(key.object, key.number).copied())
+    }
+
     /// Where to read, or the answer.
     fn look(&self, key: BlockKey) -> Result<Location, Fetch> {
         if let Some(block) = self.cached(key) {
             return Err(Fetch::Ready(block));
         }
-        let Some(location) = self.locations.get(key) else {
+        let Some(location) = self.location(key) else {
             return Err(Fetch::Missing);
         };
         if self.damaged.contains_key(&key) {
@@ -424,7 +451,14 @@ impl Blocks {
         }
     }
 
+    /// A block that is dropped.
     fn forget(&mut self, key: BlockKey, location: Location) {
+        if let Err(location) = self.held.keep(key.object, key.number, location) {
+            self.release(key, location);
+        }
+    }
+
+    fn release(&mut self, key: BlockKey, location: Location) {
         self.files.release(location);
         self.pinned.remove(&key);
         self.cache.remove(key);

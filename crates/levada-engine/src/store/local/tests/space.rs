@@ -296,3 +296,46 @@ fn where_files_are_lacking_one_is_closed_before_another_is_opened() {
     assert!(opened(None) >= 40);
     assert!(opened(Some(12)) <= 13);
 }
+
+#[test]
+fn what_is_dropped_stays_readable_for_those_who_hold_it() {
+    for (pack_bytes, cache_bytes) in [(0, 0), (0, 1 << 20), (1 << 20, 0), (1 << 20, 1 << 20)] {
+        let settings = LocalSettings { pack_bytes, cache_bytes, ..small() };
+        let (mut store, _) = LocalStore::open(MemoryDisk::new(), settings.clone()).expect("new");
+        for (object, number) in [(1, 0), (1, 1), (1, 2), (2, 0)] {
+            store.put_block(object, number, block(object, number)).expect("a sound disk");
+        }
+        store.commit(1, b"effects", Urgency::Durable).expect("a sound disk");
+        checkpoint(&mut store);
+        for object in [1, 1, 2] {
+            store.hold(object);
+        }
+        store.drop_before(1, 2);
+        store.drop_object(2);
+        store.drop_object(1);
+        checkpoint(&mut store);
+        checkpoint(&mut store);
+        let readable = |store: &mut LocalStore<MemoryDisk>| {
+            [(1, 0), (1, 1), (1, 2), (2, 0)].map(|(object, number)| {
+                match store.fetch_now(object, number) {
+                    Fetch::Ready(found) => found.bytes() == block(object, number).bytes(),
+                    Fetch::Missing => false,
+                    other => panic!("{other:?}"),
+                }
+            })
+        };
+        assert_eq!(readable(&mut store), [true; 4]);
+        store.let_go(1);
+        assert_eq!(readable(&mut store), [true; 4], "one of two");
+        store.let_go(1);
+        assert_eq!(readable(&mut store), [false, false, false, true]);
+        // Nothing of it is in a checkpoint, and its space comes back.
+        let (mut reopened, _) =
+            LocalStore::open(store.disk().clone(), settings.clone()).expect("sound");
+        assert_eq!(readable(&mut reopened), [false; 4]);
+        assert_eq!(segments(&reopened), [""; 0]);
+        store.let_go(2);
+        checkpoint(&mut store);
+        assert_eq!(segments(&store), [""; 0]);
+    }
+}
