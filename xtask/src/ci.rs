@@ -172,11 +172,15 @@ impl std::error::Error for Unable {}
 
 /// A stage of faults under load.
 fn faults(fault: &str, rounds: &str) -> Result<Outcome> {
-    let status = program().args(["kills", "--fault", fault, "--rounds", rounds]).status()?;
-    if status.code() == Some(i32::from(Unable::EXIT_CODE)) {
+    let mut kills = program();
+    kills.args(["kills", "--fault", fault, "--rounds", rounds]).stdout(Stdio::inherit());
+    let ended = kills.output()?;
+    let said = String::from_utf8_lossy(&ended.stderr);
+    eprint!("{said}");
+    if ended.status.code() == Some(i32::from(Unable::EXIT_CODE)) {
         return Ok(Outcome::Skipped("this machine cannot do it, see above".to_owned()));
     }
-    ensure!(status.success(), "{fault}: acknowledged work is not as it was");
+    ensure!(ended.status.success(), "{fault}: {}", said.lines().last().unwrap_or_default());
     Ok(Outcome::Passed)
 }
 

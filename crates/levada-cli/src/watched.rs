@@ -45,7 +45,7 @@ impl<D: Disk> Disk for Watched<'_, D> {
     fn close(&mut self, file: FileId) {
         self.disk.close(file);
     }
-    fn lacks_files(&self) -> bool {
+    fn lacks_files(&mut self) -> bool {
         self.disk.lacks_files()
     }
     fn len(&mut self, file: FileId) -> io::Result<u64> {

@@ -187,7 +187,8 @@ impl Disk for FileDisk {
         self.spares.refill();
     }
 
-    fn lacks_files(&self) -> bool {
+    fn lacks_files(&mut self) -> bool {
+        self.spares.refill();
         self.spares.is_short()
     }
 

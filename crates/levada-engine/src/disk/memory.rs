@@ -137,7 +137,7 @@ impl Disk for MemoryDisk {
         }
     }
 
-    fn lacks_files(&self) -> bool {
+    fn lacks_files(&mut self) -> bool {
         self.open_max.is_some_and(|most| self.open.len() > most)
     }
 

@@ -21,7 +21,7 @@ mod spares;
 use std::io;
 
 pub use self::buffer::Buffer;
-pub(crate) use self::buffer::PAGE_BYTES;
+pub(crate) use self::{buffer::PAGE_BYTES, spares::is_out_of_files};
 use crate::threads;
 
 /// Syncs that a log may have under way at once; they are long.
@@ -114,7 +114,7 @@ pub trait Disk {
     fn close(&mut self, file: FileId);
     /// Whether the last files could only be opened in the place of some that are kept back for
     /// that: who can close one should, before opening the next.
-    fn lacks_files(&self) -> bool {
+    fn lacks_files(&mut self) -> bool {
         false
     }
     /// Length of a file in bytes.

@@ -49,7 +49,7 @@ impl Spares {
 }
 
 /// Whether the process, or the whole system, has too many open files.
-fn is_out_of_files(error: &io::Error) -> bool {
+pub(crate) fn is_out_of_files(error: &io::Error) -> bool {
     let ours = [Errno::MFILE, Errno::NFILE];
     error.raw_os_error().is_some_and(|code| ours.iter().any(|errno| errno.raw_os_error() == code))
 }

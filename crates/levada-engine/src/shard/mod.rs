@@ -350,6 +350,11 @@ impl<S: Store> Shard<S> {
         self.defaults = defaults;
     }
 
+    /// Whether the store lacks files: nobody else should open one now.
+    pub fn lacks_files(&mut self) -> bool {
+        self.store.lacks_files()
+    }
+
     /// The last batch that was handed to the store.
     pub fn current(&self) -> Lsn {
         self.last_lsn

@@ -199,6 +199,10 @@ pub trait Store {
     /// The end of one [`Store::hold`].
     fn let_go(&mut self, object: ObjectNumber);
 
+    /// Whether files are lacking: who can leave some to the store should.
+    fn lacks_files(&mut self) -> bool {
+        false
+    }
     /// Looks how much space there is, and acts on it; to be called every now and then, and after
     /// blocks were handed over.
     fn look_for_space(&mut self) -> Result<(), Error> {

@@ -25,6 +25,8 @@ use crate::wire_error::WireError;
 
 /// Microseconds until accepting is tried again after the system had no room.
 pub(super) const RETRY_US: u64 = 50_000;
+/// Why none is accepted while others have taken the files of the store.
+const FILES_NEEDED: &str = "the data need the files that the system allows (ulimit -n)";
 /// What other machines were at that protected mode turned away.
 pub(super) const UNPROTECTED: &str =
     "connect from other machines without a password (protected-mode)";
@@ -96,6 +98,11 @@ impl Server {
                     break;
                 }
                 if !self.may_strangers_come(now) {
+                    self.accept_again = true;
+                    break;
+                }
+                if self.shard.lacks_files() {
+                    self.note_pause(&io::Error::other(FILES_NEEDED));
                     self.accept_again = true;
                     break;
                 }

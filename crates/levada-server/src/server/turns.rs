@@ -387,7 +387,7 @@ mod tests {
 
     #[test]
     fn a_long_reply_is_whole_whatever_is_removed_before_it_is_written() {
-        const ENTRIES: usize = 600;
+        const ENTRIES: u16 = 600;
         let (mut server, address, _rest) = rig::opened("whole-reply");
         let [mut reader, mut other] = [0, 1].map(|_| rig::client(address));
         server.run_until(|server| server.connections.len() == 2);
@@ -403,8 +403,7 @@ mod tests {
             let mut expected = format!("*{ENTRIES}\r\n").into_bytes();
             let mut fill = vec![command(&[b"DEL", b"s"])];
             for number in 1..=ENTRIES {
-                let (id, value) =
-                    (format!("{number}-0"), vec![b'a' + (number % 26) as u8; 16 << 10]);
+                let (id, value) = (format!("{number}-0"), number.to_le_bytes().repeat(8 << 10));
                 fill.push(command(&[b"XADD", b"s", id.as_bytes(), b"f", &value]));
                 expected.extend_from_slice(b"*2\r\n");
                 expected.extend(&command(&[id.as_bytes()])[4..]);

@@ -15,7 +15,7 @@ use super::{
     reserve::Reserve,
 };
 use crate::{
-    disk::{Completion, Disk, FileId, Lane, Open, Operation, Ticket},
+    disk::{Completion, Disk, FileId, Lane, Open, Operation, Ticket, is_out_of_files},
     error::{Error, Place},
 };
 
@@ -180,6 +180,13 @@ impl<D: Disk> Io<D> {
         let opened = loop {
             match self.disk.open(path, how) {
                 Err(error) if is_full(&error) && self.reserve.give(&mut self.disk, 0) => {}
+                // What is under way holds files that were closed since.
+                Err(error) if is_out_of_files(&error) && !self.under_way.is_empty() => {
+                    self.disk.wait_completed();
+                    if let Some(done) = self.disk.poll_completed() {
+                        self.note(done);
+                    }
+                }
                 opened => break opened,
             }
         };
@@ -196,7 +203,7 @@ impl<D: Disk> Io<D> {
     }
 
     /// Whether files should be closed before others are opened.
-    pub(super) fn lacks_files(&self) -> bool {
+    pub(super) fn lacks_files(&mut self) -> bool {
         self.disk.lacks_files()
     }
 

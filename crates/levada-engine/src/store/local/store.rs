@@ -434,6 +434,10 @@ impl<D: Disk> Store for LocalStore<D> {
         self.blocks.let_go(object);
     }
 
+    fn lacks_files(&mut self) -> bool {
+        self.io.lacks_files()
+    }
+
     fn look_for_space(&mut self) -> Result<(), Error> {
         self.attempt(Self::look)
     }

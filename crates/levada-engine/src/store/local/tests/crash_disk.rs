@@ -5,7 +5,7 @@
 
 use std::{
     cell::RefCell,
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     io,
     rc::Rc,
     sync::Arc,
@@ -52,6 +52,8 @@ struct State {
     random: Random,
     /// Operations until everything fails.
     left: u64,
+    /// Files that may be open.
+    files_max: usize,
 }
 
 type Ended = (Ticket, Result<Vec<u8>, io::ErrorKind>);
@@ -85,12 +87,23 @@ impl CrashDisk {
             next: 0,
             random: Random::new(seed),
             left: u64::MAX,
+            files_max: usize::MAX,
         })))
     }
 
     /// Everything fails after so many operations.
     pub(super) fn stop_after(&self, operations: u64) {
         self.0.borrow_mut().left = operations;
+    }
+
+    /// Lets no more files be open than so many.
+    pub(super) fn set_files_max(&self, files: usize) {
+        self.0.borrow_mut().files_max = files;
+    }
+
+    /// How many there are.
+    pub(super) fn files(&self) -> usize {
+        self.0.borrow().held_files()
     }
 
     pub(super) fn is_stopped(&self) -> bool {
@@ -265,6 +278,13 @@ impl State {
         stopped
     }
 
+    /// Files that are open, or held by what is under way.
+    fn held_files(&self) -> usize {
+        let is_closed = |inode: &u32| !self.open.values().any(|open| open == inode);
+        let closed: BTreeSet<_> = self.queue.iter().map(|row| row.2).filter(is_closed).collect();
+        self.open.len() + closed.len()
+    }
+
     fn inode(&self, file: FileId) -> io::Result<u32> {
         let file = self.open.get(&file).copied();
         file.ok_or_else(|| io::ErrorKind::InvalidInput.into())
@@ -319,6 +339,9 @@ impl State {
 impl Disk for CrashDisk {
     fn open(&mut self, path: &str, how: Open) -> io::Result<FileId> {
         let mut state = self.0.borrow_mut();
+        if state.held_files() >= state.files_max {
+            return Err(rustix::io::Errno::MFILE.into());
+        }
         let file = match (state.names.get(path).copied(), how) {
             (Some(_), Open::New) => return Err(io::ErrorKind::AlreadyExists.into()),
             (None, Open::Existing) => return Err(io::ErrorKind::NotFound.into()),
@@ -343,6 +366,11 @@ impl Disk for CrashDisk {
     fn close(&mut self, file: FileId) {
         let known = self.0.borrow_mut().open.remove(&file);
         assert!(known.is_some(), "closed twice");
+    }
+
+    fn lacks_files(&mut self) -> bool {
+        let state = self.0.borrow();
+        state.held_files() >= state.files_max
     }
 
     fn len(&mut self, file: FileId) -> io::Result<u64> {

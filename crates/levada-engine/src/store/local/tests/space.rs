@@ -298,6 +298,38 @@ fn where_files_are_lacking_one_is_closed_before_another_is_opened() {
 }
 
 #[test]
+fn reads_wait_for_files_that_others_hold() {
+    const OBJECTS: u64 = 20;
+    for seed in 0..20 {
+        let settings =
+            LocalSettings { pack_bytes: 0, cache_bytes: 0, open_files_max: 1_000, ..small() };
+        let disk = CrashDisk::new(seed);
+        let (mut store, _) = LocalStore::open(disk.clone(), settings.clone()).expect("new");
+        for object in 1..=OBJECTS {
+            store.put_block(object, 0, block(object, 0)).expect("a sound disk");
+        }
+        store.commit(1, b"effects", Urgency::Durable).expect("a sound disk");
+        checkpoint(&mut store);
+        let (mut store, _) = LocalStore::open(disk.kill(), settings).expect("sound");
+        let others = store.disk().files();
+        store.disk().set_files_max(others + 3);
+        // All at once: a file that is closed stays open for the read of it that is under way.
+        for object in 1..=OBJECTS {
+            assert!(matches!(store.fetch(object, 0), Fetch::Reading), "object {object}");
+        }
+        let mut fetched = 0;
+        while fetched < OBJECTS {
+            store.wait();
+            for (object, number) in store.poll().expect("a sound disk").fetched {
+                let found = store.fetch(object, number);
+                assert!(matches!(found, Fetch::Ready(_)), "object {object}: {found:?}");
+                fetched += 1;
+            }
+        }
+    }
+}
+
+#[test]
 fn what_is_dropped_stays_readable_for_those_who_hold_it() {
     for (pack_bytes, cache_bytes) in [(0, 0), (0, 1 << 20), (1 << 20, 0), (1 << 20, 1 << 20)] {
         let settings = LocalSettings { pack_bytes, cache_bytes, ..small() };
