@@ -24,8 +24,9 @@ use crate::entries::{Cursor, Drawn, Source};
 use crate::values::{AT_ONCE_BYTES_MAX, Values};
 use crate::wire_error::WireError;
 
-/// Bytes above which a connection's pieces and further commands wait for the socket.
-pub(crate) const BUFFERED_BYTES_MAX: usize = 1 << 20;
+/// Bytes above which a connection's pieces and further commands wait for the socket: two turns'
+/// worth. Whoever reads gets no less for it, and who does not read costs less of it.
+pub(crate) const BUFFERED_BYTES_MAX: usize = 256 << 10;
 /// Bytes of a long reply that are written in one turn: others wait for it meanwhile.
 const DRAWN_BYTES_MAX: usize = 32 << 10;
 /// The same for the replies inside EXEC: what one command shows must not be lost to the next one.
@@ -388,7 +389,7 @@ impl Out {
             self.buffer.clear();
             self.sent = 0;
             self.marks.clear();
-        } else if self.sent > BUFFERED_BYTES_MAX {
+        } else if self.sent > BUFFERED_BYTES_MAX.max(self.buffer.len() / 2) {
             self.base += self.sent as u64;
             self.buffer.drain(..self.sent);
             self.sent = 0;

@@ -252,17 +252,39 @@ mod tests {
         // All of them wait at once: nobody is accepted before the loop runs.
         let crowd: Vec<_> = (0..=ACCEPTED_MAX * 75).map(|_| rig::client(address)).collect();
         let mut events = mio::Events::with_capacity(16);
-        while server.connections.len() == 0 {
+        while !server.accept_again {
             server.iterate(&mut events).expect("runs");
         }
-        for accepted in 1..crowd.len().div_ceil(ACCEPTED_MAX) {
-            let len = accepted * ACCEPTED_MAX;
+        let now = server.state.clock.now();
+        for accepted in 1..=crowd.len().div_ceil(ACCEPTED_MAX) {
+            server.serve_newcomers_or_patient(now).expect("runs");
+            let len = crowd.len().min(accepted * ACCEPTED_MAX);
             assert_eq!(server.connections.len(), len, "others have their turns between");
-            assert!(server.was_woken, "it would sleep although more wait");
-            server.iterate(&mut events).expect("runs");
+            let more_wait = len < crowd.len();
+            assert_eq!(server.accept_again, more_wait);
+            assert_eq!(std::mem::take(&mut server.was_woken), more_wait, "or it would sleep");
         }
-        assert_eq!(server.connections.len(), crowd.len());
-        assert!(!server.was_woken);
+    }
+
+    #[test]
+    fn newcomers_and_who_must_be_patient_are_served_by_turns() {
+        let (mut server, address, _rest) = rig::opened("by-turns");
+        let _one = rig::client(address);
+        server.run_until(|server| server.connections.len() == 1);
+        let token = server.connections.by_client(1).expect("it is there").token;
+        let now = server.state.clock.now();
+        server.patient.tokens.push_back(token);
+        assert!(server.patient.gave_way);
+        // The last iteration has let that one in.
+        for (newcomers, waiting) in [(true, 0), (false, 0), (false, 0)] {
+            server.accept_again = true;
+            server.serve_newcomers_or_patient(now).expect("runs");
+            assert_eq!((server.accept_again, server.patient.tokens.len()), (newcomers, waiting));
+        }
+        server.patient.tokens.push_back(token);
+        server.accept_again = false;
+        server.serve_newcomers_or_patient(now).expect("runs");
+        assert_eq!(server.patient.tokens.len(), 0, "nobody comes");
     }
 
     #[test]

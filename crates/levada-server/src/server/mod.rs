@@ -252,8 +252,7 @@ impl Server {
     }
 
     fn iterate(&mut self, events: &mut Events) -> Result<(), Error> {
-        // What they changed is committed below.
-        self.was_woken |= self.take_patient_turns(self.state.clock.now())?;
+        self.serve_newcomers_or_patient(self.state.clock.now())?;
         let timeout = match std::mem::take(&mut self.was_woken) {
             true => Duration::ZERO,
             false => self.timeout(self.state.clock.now()),
@@ -273,9 +272,6 @@ impl Server {
         self.note_disk();
         self.drain_events(now);
         self.note_readiness(events);
-        if std::mem::take(&mut self.accept_again) {
-            self.accept(now);
-        }
         self.wake_sleepers(now);
         self.end_pause(now);
         self.run_turns(events, now)?;

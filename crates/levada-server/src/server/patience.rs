@@ -8,7 +8,7 @@
 //! their time is over. That is half of what all others have just had, so that long replies flow
 //! beside a full load, and [`PATIENT_US_MIN`] where nobody had much. What they are answered leaves
 //! at once, before the loop asks for news; with a commit in between a single one of them would make
-//! all others wait twice.
+//! all others wait twice. Where newcomers wait, too, both have every other iteration.
 //!
 //! Nobody starves: who is in front has the next turn, and behind each come all others once.
 
@@ -30,11 +30,29 @@ pub(super) struct Patient {
     pub(super) tokens: VecDeque<usize>,
     /// What the turns of all others took, in microseconds, when somebody was last patient.
     pub(super) turns_us: u64,
+    /// Whether the last iteration accepted newcomers in their place.
+    pub(super) gave_way: bool,
 }
 
 impl Server {
+    /// Accepts who comes, or gives turns to those who must be patient: one of both in an iteration,
+    /// and before the loop asks who else has come, who waits for no more than that.
+    pub(super) fn serve_newcomers_or_patient(&mut self, now: Now) -> Result<(), Error> {
+        let some_wait = !self.patient.tokens.is_empty();
+        let accepts = self.accept_again && !(self.patient.gave_way && some_wait);
+        self.patient.gave_way = accepts;
+        if accepts {
+            self.accept_again = false;
+            self.accept(now);
+        } else {
+            // What they changed is committed below.
+            self.was_woken |= self.take_patient_turns(now)?;
+        }
+        Ok(())
+    }
+
     /// The turns of some patient connections, with what they are answered; whether there were any.
-    pub(super) fn take_patient_turns(&mut self, now: Now) -> Result<bool, Error> {
+    fn take_patient_turns(&mut self, now: Now) -> Result<bool, Error> {
         if self.patient.tokens.is_empty() || self.shard.is_congested() {
             return Ok(false);
         }
