@@ -1,7 +1,7 @@
 //! What is kept for answers that are being written out over several turns.
 //!
 //! An answer names blocks; a trim or a DEL between two turns must not cut the reply short. Sealed
-//! blocks are kept by the store. The block that grows is copied: it is as short as a turn's work.
+//! blocks are kept by the store; the block that grows is copied.
 
 use std::{collections::BTreeMap, sync::Arc};
 

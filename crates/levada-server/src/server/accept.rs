@@ -101,12 +101,11 @@ impl Server {
                     self.accept_again = true;
                     break;
                 }
-                if self.shard.lacks_files() {
-                    self.note_pause(&io::Error::other(FILES_NEEDED));
-                    self.accept_again = true;
-                    break;
-                }
-                match self.listeners[at].accept() {
+                let accepted = match self.shard.lacks_files() {
+                    true => Err(io::Error::other(FILES_NEEDED)),
+                    false => self.listeners[at].accept(),
+                };
+                match accepted {
                     Ok((stream, address)) => {
                         self.note_accepted();
                         let tls = self.tls_of(at);
@@ -274,8 +273,8 @@ mod tests {
         let token = server.connections.by_client(1).expect("it is there").token;
         let now = server.state.clock.now();
         server.patient.tokens.push_back(token);
-        assert!(server.patient.gave_way);
         // The last iteration has let that one in.
+        assert!(server.patient.gave_way);
         for (newcomers, waiting) in [(true, 0), (false, 0), (false, 0)] {
             server.accept_again = true;
             server.serve_newcomers_or_patient(now).expect("runs");
