@@ -38,6 +38,19 @@ pub(crate) enum Drawn {
     Corrupt(StreamId, StreamId),
 }
 
+/// What is enough for a call of [`Cursor::draw`]; it writes one entry at least.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limit {
+    /// Bytes in the buffer.
+    pub(crate) bytes_max: usize,
+    /// Entries: small ones take more time than their bytes say.
+    pub(crate) rows_max: usize,
+}
+
+/// Rows that are read at once where they are written from the last one on: a block is read from
+/// its front, and a slice of a reply should not read all of it.
+const REVERSED_ROWS: u32 = 64;
+
 /// How far a reply is written.
 #[derive(Debug)]
 pub(crate) struct Cursor {
@@ -61,14 +74,19 @@ impl Cursor {
         self.parts.iter().filter_map(Part::block)
     }
 
-    /// Writes entries until `out` holds `bytes_max`.
+    /// Writes entries until there are enough.
     pub(crate) fn draw(
         &mut self,
         out: &mut Vec<u8>,
         protocol: Protocol,
-        bytes_max: usize,
+        limit: Limit,
         source: &mut dyn Source,
     ) -> Drawn {
+        let mut rows = 0;
+        let mut is_enough = |out: &Vec<u8>| {
+            rows += 1;
+            rows >= limit.rows_max || out.len() > limit.bytes_max
+        };
         while let Some(part) = self.parts.front_mut() {
             let (block, first, end, dead) = match part {
                 Part::Deleted(id) => {
@@ -77,6 +95,9 @@ impl Cursor {
                     writer.bulk_id(id.ms, id.seq);
                     writer.null_array();
                     self.parts.pop_front();
+                    if is_enough(out) {
+                        return Drawn::Some;
+                    }
                     continue;
                 }
                 Part::Delivery { block, row, idle_ms, count } => {
@@ -90,7 +111,7 @@ impl Cursor {
                     };
                     put_row(out, protocol, &row, delivery);
                     self.parts.pop_front();
-                    if out.len() > bytes_max {
+                    if is_enough(out) {
                         return Drawn::Some;
                     }
                     continue;
@@ -103,14 +124,18 @@ impl Cursor {
             };
             let is_dead = |row: u32| dead.as_ref().is_some_and(|dead| dead.contains(row));
             if self.reverse {
-                let rows = block.rows(*first).take_while(|row| row.index < *end);
-                let rows: Vec<_> = rows.filter(|row| !is_dead(row.index)).collect();
-                for row in rows.iter().rev() {
-                    put_row(out, protocol, row, None);
-                    *end = row.index;
-                    if out.len() > bytes_max {
-                        return Drawn::Some;
+                while *first < *end {
+                    let from = (*first).max(end.saturating_sub(REVERSED_ROWS));
+                    let rows = block.rows(from).take_while(|row| row.index < *end);
+                    let rows: Vec<_> = rows.filter(|row| !is_dead(row.index)).collect();
+                    for row in rows.iter().rev() {
+                        put_row(out, protocol, row, None);
+                        *end = row.index;
+                        if is_enough(out) {
+                            return Drawn::Some;
+                        }
                     }
+                    *end = from;
                 }
             } else {
                 for row in block.rows(*first).take_while(|row| row.index < *end) {
@@ -119,7 +144,7 @@ impl Cursor {
                         continue;
                     }
                     put_row(out, protocol, &row, None);
-                    if out.len() > bytes_max {
+                    if is_enough(out) {
                         return Drawn::Some;
                     }
                 }
@@ -207,24 +232,36 @@ mod tests {
 
     #[test]
     fn rows_come_in_order_without_the_dead_however_they_are_cut() {
-        let check = |reverse: bool, bytes_max: usize, expect: &[&str]| {
+        let check = |reverse: bool, limit: Limit, expect: &[&str]| {
             let mut source = block(40);
             let mut cursor = rows(17, 22, reverse, &[18, 20]);
             let mut all = Vec::new();
             for _ in 0..10 {
                 let mut out = Vec::new();
-                let drawn = cursor.draw(&mut out, Protocol::Resp2, bytes_max, &mut source);
+                let drawn = cursor.draw(&mut out, Protocol::Resp2, limit, &mut source);
+                assert!(ids(&out).len() <= limit.rows_max, "{limit:?}");
                 all.extend(out);
                 if drawn == Drawn::All {
                     break;
                 }
             }
-            assert_eq!(ids(&all), expect, "{reverse} {bytes_max}");
+            assert_eq!(ids(&all), expect, "{reverse} {limit:?}");
         };
-        for bytes_max in [0, 1000] {
-            check(false, bytes_max, &["17", "19", "21"]);
-            check(true, bytes_max, &["21", "19", "17"]);
+        for (bytes_max, rows_max) in [(0, usize::MAX), (1000, usize::MAX), (1000, 1), (1000, 2)] {
+            let limit = Limit { bytes_max, rows_max };
+            check(false, limit, &["17", "19", "21"]);
+            check(true, limit, &["21", "19", "17"]);
         }
+    }
+
+    #[test]
+    fn many_rows_come_from_the_last_one_on() {
+        let count = 3 * REVERSED_ROWS + 5;
+        let (mut source, mut cursor) = (block(u64::from(count)), rows(2, count, true, &[]));
+        let (mut out, limit) = (Vec::new(), Limit { bytes_max: usize::MAX, rows_max: 100 });
+        while cursor.draw(&mut out, Protocol::Resp2, limit, &mut source) != Drawn::All {}
+        let expect: Vec<_> = (2..count).rev().map(|row| row.to_string()).collect();
+        assert_eq!(ids(&out), expect);
     }
 
     #[test]
@@ -236,7 +273,8 @@ mod tests {
             parts: vec![Part::Rows { block: 1, first: 0, end: 1, dead: None }],
         });
         let mut out = Vec::new();
-        let drawn = cursor.draw(&mut out, Protocol::Resp2, 1000, &mut block(1));
+        let limit = Limit { bytes_max: 1000, rows_max: 1000 };
+        let drawn = cursor.draw(&mut out, Protocol::Resp2, limit, &mut block(1));
         assert_eq!((drawn, out.len()), (Drawn::Reading, 0));
     }
 }

@@ -20,15 +20,16 @@ use levada_core::reply::Entries;
 use levada_resp::{Protocol, Writer};
 
 use crate::engine::{ClientId, Lsn, Shard, Wait};
-use crate::entries::{Cursor, Drawn, Source};
+use crate::entries::{Cursor, Drawn, Limit, Source};
 use crate::values::{AT_ONCE_BYTES_MAX, Values};
 use crate::wire_error::WireError;
 
 /// Bytes above which a connection's pieces and further commands wait for the socket: two turns'
 /// worth. Whoever reads gets no less for it, and who does not read costs less of it.
 pub(crate) const BUFFERED_BYTES_MAX: usize = 256 << 10;
-/// Bytes of a long reply that are written in one turn: others wait for it meanwhile.
+/// Bytes and entries of a long reply that are written in one turn: others wait for it meanwhile.
 const DRAWN_BYTES_MAX: usize = 32 << 10;
+const DRAWN_ROWS_MAX: usize = 256;
 /// The same for the replies inside EXEC: what one command shows must not be lost to the next one.
 const AHEAD_BYTES_MAX: usize = 32 << 20;
 
@@ -106,7 +107,7 @@ impl Head {
 pub(crate) enum Progress {
     /// Nothing is left to be drawn.
     Done,
-    /// The buffer is full: go on when the socket has taken some.
+    /// The buffer is full, or enough is written for now: go on when the socket has taken some.
     Full,
     /// A block is being read: go on at the engine's word.
     Reading,
@@ -277,7 +278,8 @@ impl Out {
     /// Writes entries into the buffer until it is full or a block is missing.
     pub(crate) fn draw(&mut self, protocol: Protocol, source: &mut dyn Source) -> Progress {
         let release = self.pieces_release;
-        let progress = self.draw_up_to(DRAWN_BYTES_MAX, protocol, source);
+        let limit = Limit { bytes_max: DRAWN_BYTES_MAX, rows_max: DRAWN_ROWS_MAX };
+        let progress = self.draw_up_to(limit, protocol, source);
         self.mark_drawn(release);
         if progress == Progress::Done {
             self.pieces_release = Release::default();
@@ -288,21 +290,22 @@ impl Out {
     /// Writes entries of a reply that is not marked yet, inside EXEC: what the next command removes
     /// is in the buffer by then. What is longer, or cannot be read, is left to [`Out::draw`].
     pub(crate) fn draw_ahead(&mut self, protocol: Protocol, source: &mut dyn Source) {
-        self.draw_up_to(AHEAD_BYTES_MAX, protocol, source);
+        let limit = Limit { bytes_max: AHEAD_BYTES_MAX, rows_max: usize::MAX };
+        self.draw_up_to(limit, protocol, source);
     }
 
     fn draw_up_to(
         &mut self,
-        bytes_max: usize,
+        limit: Limit,
         protocol: Protocol,
         source: &mut dyn Source,
     ) -> Progress {
         loop {
-            if self.len() > bytes_max {
+            if self.len() > limit.bytes_max {
                 return Progress::Full;
             }
             // What was sent may still stand in the buffer.
-            let end = self.sent + bytes_max;
+            let end = self.sent + limit.bytes_max;
             match self.pieces.front_mut() {
                 None => return Progress::Done,
                 Some(Piece::Bytes(bytes)) => {
@@ -316,9 +319,10 @@ impl Out {
                 }
                 Some(Piece::Entries { cursor, reply_start }) => {
                     let reply_start = *reply_start;
-                    match cursor.draw(&mut self.buffer, protocol, end, source) {
+                    let limit = Limit { bytes_max: end, ..limit };
+                    match cursor.draw(&mut self.buffer, protocol, limit, source) {
                         Drawn::All => drop(self.pieces.pop_front()),
-                        Drawn::Some => {}
+                        Drawn::Some => return Progress::Full,
                         Drawn::Reading => return Progress::Reading,
                         Drawn::Gone => return Progress::Broken,
                         Drawn::Corrupt(first, last) => {
@@ -353,8 +357,14 @@ impl Out {
         true
     }
 
-    /// Sends what may leave. Whether the socket took all of it.
-    pub(crate) fn send(&mut self, to: &mut impl Write, reached: Release) -> io::Result<bool> {
+    /// Sends what may leave, and no more than `bytes_max` of what is this connection's alone.
+    /// Whether the socket took all of that.
+    pub(crate) fn send(
+        &mut self,
+        to: &mut impl Write,
+        reached: Release,
+        bytes_max: usize,
+    ) -> io::Result<bool> {
         let end = self.releasable(reached);
         let mut drained = true;
         // A head leaves whole or not at all: it is one reply, and marks stand at ends of replies.
@@ -368,6 +378,7 @@ impl Out {
             }
         }
         let end = usize::try_from(end.saturating_sub(self.base)).expect("it stands in the buffer");
+        let end = end.min(self.sent.saturating_add(bytes_max));
         while self.sent < end && drained {
             match write_some(to, &self.buffer[self.sent..end])? {
                 Some(count) => self.sent += count,
@@ -416,8 +427,18 @@ impl Out {
 
     /// What the first bytes that may not leave wait for; `None` where nothing waits.
     pub(crate) fn waits_for(&self, reached: Release) -> Option<Release> {
+        self.next_release().filter(|release| !release.is_met(reached))
+    }
+
+    /// Whether something is left that may leave.
+    pub(crate) fn may_send(&self, reached: Release) -> bool {
+        self.next_release().is_some_and(|release| release.is_met(reached))
+    }
+
+    /// What the first bytes wait for that are not sent.
+    fn next_release(&self) -> Option<Release> {
         let first = self.marks.iter().find(|mark| mark.end > self.sent_position())?;
-        (!first.release.is_met(reached)).then_some(first.release)
+        Some(first.release)
     }
 
     /// Gives the empty buffer away, for others to use.
@@ -476,7 +497,7 @@ mod tests {
 
     fn sent(out: &mut Out, lsn: Lsn) -> String {
         let mut bytes = Vec::new();
-        out.send(&mut bytes, Release::reached(lsn, lsn)).expect("a vector takes all");
+        out.send(&mut bytes, Release::reached(lsn, lsn), usize::MAX).expect("a vector takes all");
         String::from_utf8(bytes).expect("text")
     }
 
@@ -495,6 +516,24 @@ mod tests {
         assert_eq!(sent(&mut out, 6), "");
         assert_eq!(sent(&mut out, 7), "d");
         assert!(out.is_empty());
+    }
+
+    #[test]
+    fn what_may_leave_leaves_in_parts() {
+        let mut out = Out::default();
+        for (text, release) in [("abc", durable(1)), ("de", durable(2)), ("f", durable(9))] {
+            out.target().extend_from_slice(text.as_bytes());
+            out.mark(release);
+        }
+        let reached = Release::reached(2, 2);
+        for part in ["ab", "cd", "e"] {
+            assert!(out.may_send(reached), "{part}");
+            let mut bytes = Vec::new();
+            assert!(out.send(&mut bytes, reached, 2).expect("a vector takes all"));
+            assert_eq!(String::from_utf8_lossy(&bytes), part);
+        }
+        assert!(!out.may_send(reached));
+        assert_eq!(out.waits_for(reached), Some(durable(9)));
     }
 
     /// Takes one byte, then blocks.
@@ -523,12 +562,12 @@ mod tests {
         }
         let mut to = Narrow(Vec::new(), false);
         for _ in 0..20 {
-            out.send(&mut to, Release::reached(2, 2)).expect("blocks at worst");
+            out.send(&mut to, Release::reached(2, 2), usize::MAX).expect("blocks at worst");
         }
         assert_eq!(to.0, b"abcd");
         assert_eq!(out.waits_for(Release::reached(2, 2)), Some(durable(9)));
         for _ in 0..20 {
-            out.send(&mut to, Release::reached(9, 9)).expect("blocks at worst");
+            out.send(&mut to, Release::reached(9, 9), usize::MAX).expect("blocks at worst");
         }
         assert_eq!(to.0, b"abcdef");
     }
@@ -555,7 +594,7 @@ mod tests {
                 out.mark(durable(0));
             }
             let mut to = Slow(BUFFERED_BYTES_MAX / 2);
-            out.send(&mut to, Release::reached(1, 1)).expect("blocks at worst");
+            out.send(&mut to, Release::reached(1, 1), usize::MAX).expect("blocks at worst");
         }
         assert!(out.buffer.len() < 4 * BUFFERED_BYTES_MAX, "{} bytes", out.buffer.len());
     }
@@ -577,7 +616,7 @@ mod tests {
             assert_eq!(out.waits_for(Release::reached(1, 1)), Some(durable(2)));
             let mut to = Narrow(Vec::new(), false);
             for _ in 0..20 {
-                out.send(&mut to, Release::reached(2, 2)).expect("blocks at worst");
+                out.send(&mut to, Release::reached(2, 2), usize::MAX).expect("blocks at worst");
             }
             assert_eq!(to.0, b"shared");
             assert_eq!(out.waits_for(Release::reached(2, 2)), Some(durable(3)));
@@ -609,7 +648,7 @@ mod tests {
             // Some of it, so that what was sent stays in the buffer for a while.
             let mut to = Slow(100_000);
             all += out.len().min(100_000);
-            out.send(&mut to, Release::reached(1, 1)).expect("blocks at worst");
+            out.send(&mut to, Release::reached(1, 1), usize::MAX).expect("blocks at worst");
         }
         assert_eq!(all, 10 * ("$3145728\r\n\r\n".len() + (3 << 20)) + 3);
         assert!(largest <= 4 * BUFFERED_BYTES_MAX, "{largest}");

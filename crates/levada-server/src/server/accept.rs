@@ -35,7 +35,7 @@ pub(super) const UNPROTECTED: &str =
 const BACKLOG: i32 = 1_024;
 /// Connections accepted in one iteration from each listener: those that are served already have
 /// their turns between.
-const ACCEPTED_MAX: usize = 4;
+const ACCEPTED_MAX: usize = 2;
 
 /// The address that other machines can reach, if there is one.
 pub(super) fn exposed(listeners: &[net::TcpListener]) -> Result<Option<net::SocketAddr>, Error> {

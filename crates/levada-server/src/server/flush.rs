@@ -87,7 +87,7 @@ impl Server {
             keep_buffer(&mut self.buffers, buffer);
         }
         self.state.memory.note(connection, false);
-        if has_work(connection) {
+        if has_work(connection, reached) {
             self.wake(token);
         }
     }
@@ -113,9 +113,10 @@ impl Server {
 }
 
 /// Whether a connection can go on without news from its socket.
-fn has_work(connection: &Connection) -> bool {
+fn has_work(connection: &Connection, reached: Release) -> bool {
     let draws = connection.out.may_draw() && !connection.awaits_blocks;
     let runs = connection.is_ready() && connection.has_request;
     let reads = connection.readable && !connection.closing && connection.may_read();
-    draws || runs || reads
+    let sends = connection.writable && connection.out.may_send(reached);
+    draws || runs || reads || sends
 }

@@ -8,7 +8,9 @@
 //! their time is over. That is half of what all others have just had, so that long replies flow
 //! beside a full load, and [`PATIENT_US_MIN`] where nobody had much. What they are answered leaves
 //! at once, before the loop asks for news; with a commit in between a single one of them would make
-//! all others wait twice. Where newcomers wait, too, both have every other iteration.
+//! all others wait twice. Who changes something is the exception: a sync takes longer than many
+//! turns, so others share it, for [`PATIENT_US_MAX`]. Where newcomers wait, too, both have every
+//! other iteration.
 //!
 //! Nobody starves: who is in front has the next turn, and behind each come all others once.
 
@@ -21,7 +23,7 @@ use crate::engine::Now;
 
 /// Microseconds of an iteration that patient connections have, but for the last one's turn: at
 /// least, and at most.
-const PATIENT_US_MIN: u64 = 50;
+const PATIENT_US_MIN: u64 = 25;
 const PATIENT_US_MAX: u64 = 1_000;
 
 /// Those who have something to do, by token.
@@ -57,7 +59,7 @@ impl Server {
             return Ok(false);
         }
         let patient_us = (self.patient.turns_us / 2).clamp(PATIENT_US_MIN, PATIENT_US_MAX);
-        let until_us = now.monotonic_us.saturating_add(patient_us);
+        let until_us = |us| now.monotonic_us.saturating_add(us);
         // Who has more to do comes again in the next iteration.
         for _ in 0..self.patient.tokens.len() {
             if self.shard.is_congested() {
@@ -68,7 +70,8 @@ impl Server {
             };
             self.take_turn(token, now)?;
             self.flush();
-            if self.state.clock.now().monotonic_us >= until_us {
+            let us = if self.shard.will_sync() { PATIENT_US_MAX } else { patient_us };
+            if self.state.clock.now().monotonic_us >= until_us(us) {
                 break;
             }
         }

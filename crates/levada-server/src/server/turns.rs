@@ -10,7 +10,7 @@ use mio::Events;
 use super::ahead::Ahead;
 use super::nap::nap;
 use super::{Blocks, DISK, Server, keep_buffer};
-use crate::connection::Connection;
+use crate::connection::{Connection, PATIENT_BYTES_MAX, READ_BYTES};
 use crate::dispatch::{Ran, Turn};
 use crate::engine::{ClientId, Now, Shard};
 use crate::out::{Progress as Drawn, Release};
@@ -18,15 +18,21 @@ use crate::session::Reason;
 
 /// Bytes of requests behind which a batch is closed in the middle of an iteration.
 const BATCH_BYTES: usize = 1 << 20;
-/// Bytes of replies behind which others have their turn, however much one has asked for.
-const TURN_BYTES: u64 = 128 << 10;
+/// Bytes of replies behind which others have their turn, however much one has asked for; who must
+/// be patient has [`PATIENT_BYTES_MAX`].
+const TURN_BYTES: usize = 128 << 10;
 /// How often a turn asks what time it is, in requests, and the microseconds behind which others
 /// have theirs: some requests cost a thousand times what others do.
 const TIMED_EVERY: usize = 64;
 const TURN_US_MAX: u64 = 2_000;
 /// The same for who has to be patient.
 const PATIENT_TIMED_EVERY: usize = 1;
-const PATIENT_TURN_US_MAX: u64 = 50;
+const PATIENT_TURN_US_MAX: u64 = 25;
+/// Microseconds of a request, by the mean of a turn, up to which it is not its requests that made
+/// the turn long: there were many, or the machine did something else.
+const SHORT_REQUEST_US: u64 = 4;
+/// Bytes that a turn wrote, or left unsent, behind which who was patient is not any more.
+const CALM_BYTES: usize = 16 << 10;
 /// Bytes of a request: the largest value, and room for the words around it. What a request changes
 /// must fit into a file of the log.
 const REQUEST_BYTES_MAX: usize = 18 << 20;
@@ -143,7 +149,9 @@ impl Server {
         let mut input = std::mem::take(&mut connection.input);
         let mut args = recycle(std::mem::take(&mut self.args));
         let mut consumed = 0;
-        let enough = connection.out.position() + TURN_BYTES;
+        let began = connection.out.position();
+        let bytes_max = if connection.is_patient() { PATIENT_BYTES_MAX } else { TURN_BYTES };
+        let enough = began + bytes_max as u64;
         let mut time = TurnTime::of(connection);
         let mut ahead = Ahead::default();
         loop {
@@ -186,8 +194,12 @@ impl Server {
                 }
             }
         }
-        let wrote_much = connection.out.is_drawing() || connection.out.position() > enough;
-        connection.is_heavy = wrote_much || time.over;
+        let wrote = connection.out.position() - began;
+        let calm_bytes = if connection.is_heavy { CALM_BYTES } else { TURN_BYTES };
+        let wrote_much = wrote.max(connection.out.len() as u64) > calm_bytes as u64;
+        let sends_much = !connection.has_request && input.len() - consumed > READ_BYTES;
+        connection.is_heavy =
+            wrote_much || sends_much || connection.out.is_drawing() || time.is_slow();
         self.args = recycle(args);
         self.uncommitted_bytes += consumed;
         input.drain(..consumed);
@@ -273,6 +285,11 @@ impl TurnTime {
         }
         self.over
     }
+
+    /// Whether its requests made the turn long.
+    fn is_slow(&self) -> bool {
+        self.over && self.asked as u64 * SHORT_REQUEST_US <= self.us_max
+    }
 }
 
 /// Writes on a long reply; whether it is written whole. What is left is held until then.
@@ -338,11 +355,67 @@ mod tests {
         let connection = server.connections.by_client(1).expect("it is there");
         let ran = connection.session.commands - before;
         assert!((1..REQUESTS as u64).contains(&ran), "{ran} in one turn");
-        assert!(connection.is_heavy && connection.has_request);
+        assert!(connection.has_request);
         server.run_until(|server| {
             let connection = server.connections.by_client(1).expect("it is there");
             connection.session.commands == REQUESTS as u64 && !connection.is_heavy
         });
+    }
+
+    #[test]
+    fn who_has_many_short_requests_is_not_patient_for_it() {
+        let time = |every, us_max, asked| TurnTime { every, us_max, asked, ..TURN_OVER };
+        const TURN_OVER: TurnTime =
+            TurnTime { every: 1, us_max: 0, asked: 0, until_us: Some(0), over: true };
+        assert!(time(TIMED_EVERY, TURN_US_MAX, 64).is_slow());
+        assert!(!time(TIMED_EVERY, TURN_US_MAX, 1_024).is_slow());
+        assert!(time(PATIENT_TIMED_EVERY, PATIENT_TURN_US_MAX, 2).is_slow());
+        assert!(!time(PATIENT_TIMED_EVERY, PATIENT_TURN_US_MAX, 20).is_slow());
+        assert!(!TurnTime { over: false, ..TURN_OVER }.is_slow());
+    }
+
+    #[test]
+    fn who_does_not_read_is_answered_little_ahead_and_all_in_the_end() {
+        const GETS: usize = 400;
+        let (mut server, address, _rest) = rig::opened("unread");
+        let mut client = rig::client(address);
+        server.run_until(|server| server.connections.len() == 1);
+        let value: Vec<_> = (0..64_u32 << 10).map(|at| (at % 251) as u8).collect();
+        run(&mut server, &mut client, 1, &[command(&[b"SET", b"k", &value])]);
+        client.write_all(&b"GET k\r\n".repeat(GETS)).expect("sent");
+        server.run_until(|server| {
+            let connection = server.connections.by_client(1).expect("it is there");
+            let ahead = connection.out.len();
+            assert!(ahead <= TURN_BYTES + value.len() + 64, "{ahead}");
+            connection.is_heavy && !connection.writable
+        });
+        let connection = server.connections.by_client(1).expect("it is there");
+        assert!(connection.out.len() <= PATIENT_BYTES_MAX + value.len() + 64);
+        let reply = [&b"$65536\r\n"[..], &value, b"\r\n"].concat();
+        let all = [&b"+OK\r\n"[..], &reply.repeat(GETS)].concat();
+        let found = read(&mut server, &client, 1 + GETS as u64, all.len());
+        assert!(found == all, "something else is answered");
+        assert!(!server.connections.by_client(1).expect("it is there").is_heavy, "it is calm");
+    }
+
+    #[test]
+    fn a_long_request_is_received_with_patience_until_it_is_whole() {
+        let (mut server, address, _rest) = rig::opened("long-request");
+        let mut client = rig::client(address);
+        server.run_until(|server| server.connections.len() == 1);
+        let set = command(&[b"SET", b"k", &vec![b'x'; 256 << 10]]);
+        let (most, rest) = set.split_at(set.len() - 10);
+        client.write_all(most).expect("the system takes it");
+        server.run_until(|server| {
+            let connection = server.connections.by_client(1).expect("it is there");
+            connection.input.len() == most.len()
+        });
+        assert!(server.connections.by_client(1).expect("it is there").is_heavy);
+        // Whether that one was long depends on the machine; the next one is not.
+        run(&mut server, &mut client, 1, &[rest.to_vec()]);
+        server.run_until(|server| server.patient.tokens.is_empty());
+        run(&mut server, &mut client, 1, &[b"PING\r\n".to_vec()]);
+        assert!(!server.connections.by_client(1).expect("it is there").is_heavy);
     }
 
     /// A command as clients send it.
@@ -353,20 +426,23 @@ mod tests {
         words.iter().map(bulk).fold(header, |all, word| [all, word].concat())
     }
 
+    /// How many commands of a client have run.
+    fn ran(server: &mut Server, id: u64) -> u64 {
+        server.connections.by_client(id).expect("it is not closed").session.commands
+    }
+
     /// Sends commands of a client and runs the loop until they have run.
     fn run(server: &mut Server, client: &mut TcpStream, id: u64, commands: &[Vec<u8>]) {
-        let ran =
-            |server: &mut Server| server.connections.by_client(id).expect("there").session.commands;
-        let until = ran(server) + commands.len() as u64;
+        let until = ran(server, id) + commands.len() as u64;
         let (mut sender, bytes) = (client.try_clone().expect("the same socket"), commands.concat());
         let sending = std::thread::spawn(move || sender.write_all(&bytes).expect("taken"));
-        server.run_until(|server| ran(server) == until);
+        server.run_until(|server| ran(server, id) == until);
         sending.join().expect("sent");
     }
 
-    /// Reads so many bytes while the loop runs.
-    fn read(server: &mut Server, client: &TcpStream, id: u64, len: usize) -> Vec<u8> {
-        let before = server.connections.by_client(id).expect("there").session.commands;
+    /// Reads so many bytes as the first client while the loop runs, until so many of its commands
+    /// and one more have run.
+    fn read(server: &mut Server, client: &TcpStream, commands: u64, len: usize) -> Vec<u8> {
         let mut reader = client.try_clone().expect("the same socket");
         let reading = std::thread::spawn(move || {
             let mut bytes = vec![0; len];
@@ -374,11 +450,9 @@ mod tests {
             reader.write_all(b"PING\r\n").expect("sent");
             bytes
         });
-        server.run_until(|server| {
-            server.connections.by_client(id).expect("it is not closed").session.commands > before
-        });
+        server.run_until(|server| ran(server, 1) > commands);
         let bytes = reading.join().expect("read");
-        server.run_until(|server| server.connections.by_client(id).expect("there").out.is_empty());
+        server.run_until(|server| server.connections.by_client(1).expect("there").out.is_empty());
         let mut pong = [0; 7];
         (&*client).read_exact(&mut pong).expect("answered");
         assert_eq!(&pong, b"+PONG\r\n");
@@ -415,7 +489,8 @@ mod tests {
                 server.connections.by_client(1).expect("it is there").out.is_drawing()
             });
             run(&mut server, &mut other, 2, &[command(removal)]);
-            let found = read(&mut server, &reader, 1, expected.len());
+            let before = ran(&mut server, 1);
+            let found = read(&mut server, &reader, before, expected.len());
             assert!(found == expected, "{name} changes what is being written");
             assert!(!server.connections.by_client(1).expect("it is there").out.holds, "{name}");
         }
@@ -440,7 +515,8 @@ mod tests {
         let entry = b"*2\r\n".len() + id + command(&[b"f", &value]).len();
         let queued = b"+OK\r\n+QUEUED\r\n+QUEUED\r\n".len();
         let ends = b"*2\r\n*40\r\n:1\r\n".len();
-        let found = read(&mut server, &client, 1, ENTRIES * (id + entry) + queued + ends);
+        let before = ran(&mut server, 1);
+        let found = read(&mut server, &client, before, ENTRIES * (id + entry) + queued + ends);
         assert_eq!(&found[found.len() - 6..], b"\r\n:1\r\n");
     }
 
