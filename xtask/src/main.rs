@@ -68,7 +68,7 @@ cargo xtask VERB
                             any bytes into a decoder or a reader of files, under libFuzzer
   footprint [--entries 10000000] [--server levada|redis|everysec]
                             memory, disk and restart of one long stream
-  hostile [--strangers 1000] [--insiders 100] [--rounds 5] [--seconds 2] [--program FILE] [--apart]
+  hostile [--strangers 1000] [--insiders 100] [--rounds 11] [--seconds 1] [--program FILE] [--apart]
                             attackers with and without a password, and a client that is served
   deny                      licences, sources and advisories of what is linked, by cargo-deny
   dedup [--appends 10000000]
