@@ -13,9 +13,9 @@ use crate::socket::Socket;
 
 /// Bytes of one read.
 pub(crate) const READ_BYTES: usize = 64 << 10;
-/// Bytes that a turn of a patient connection reads, and sends; and bytes of replies not sent behind
-/// which nothing more is run for it.
-pub(crate) const PATIENT_BYTES_MAX: usize = 32 << 10;
+/// Bytes that a turn of a patient connection sends; and bytes of replies not sent behind which
+/// nothing more is run for it.
+pub(crate) const PATIENT_BYTES_MAX: usize = 64 << 10;
 /// Bytes that a connection may have received and not run: behind it the socket is not read.
 const INPUT_BYTES_MAX: usize = 1 << 20;
 /// The same, and bytes of replies not sent behind which nothing more is run, before a client has
@@ -93,18 +93,11 @@ impl Connection {
         self.is_heavy || self.is_stranger()
     }
 
-    /// Bytes that a turn reads or sends at most.
-    fn turn_bytes_max(&self) -> usize {
-        if self.is_patient() { PATIENT_BYTES_MAX } else { usize::MAX }
-    }
-
     /// Reads once, behind what is already there. `scratch` is lent for it.
     pub(crate) fn read(&mut self, scratch: &mut [u8], now: Now) -> io::Result<usize> {
         if !self.may_read() {
             return Ok(0);
         }
-        let bytes_max = self.turn_bytes_max().min(scratch.len());
-        let scratch = &mut scratch[..bytes_max];
         match self.stream.read(scratch) {
             Ok(0) => {
                 self.half_closed = true;
@@ -143,7 +136,7 @@ impl Connection {
     /// Sends what may leave.
     pub(crate) fn send(&mut self, reached: Release) {
         let before = self.out.len();
-        let bytes_max = self.turn_bytes_max();
+        let bytes_max = if self.is_patient() { PATIENT_BYTES_MAX } else { usize::MAX };
         let sent = self.out.send(&mut self.stream, reached, bytes_max);
         match sent.and_then(|drained| Ok(self.stream.flush_pending()? && drained)) {
             Ok(drained) => self.writable = drained,

@@ -6,7 +6,8 @@
 //! written. If each had its turn in every iteration, all others would wait for all of them. So they
 //! stand in a queue of their own, of which an iteration takes some: one at least, and no more when
 //! their time is over. That is half of what all others have just had, so that long replies flow
-//! beside a full load, and [`PATIENT_US_MIN`] where nobody had much. What they are answered leaves
+//! beside a full load, [`PATIENT_US_MIN`] where nobody had much, and [`PATIENT_US_ALONE`] where there
+//! has been nobody for [`ALONE_US`]. What they are answered leaves
 //! at once, before the loop asks for news; with a commit in between a single one of them would make
 //! all others wait twice. Who changes something is the exception: a sync takes longer than many
 //! turns, so others share it, for [`PATIENT_US_MAX`]. Where newcomers wait, too, both have every
@@ -25,6 +26,10 @@ use crate::engine::Now;
 /// least, and at most.
 const PATIENT_US_MIN: u64 = 25;
 const PATIENT_US_MAX: u64 = 1_000;
+/// The same while there is nobody else: asking the system for news costs as much as a short turn.
+const PATIENT_US_ALONE: u64 = 150;
+/// Microseconds without a turn of somebody else behind which there is nobody.
+const ALONE_US: u64 = 2_000;
 
 /// Those who have something to do, by token.
 #[derive(Default)]
@@ -32,6 +37,8 @@ pub(super) struct Patient {
     pub(super) tokens: VecDeque<usize>,
     /// What the turns of all others took, in microseconds, when somebody was last patient.
     pub(super) turns_us: u64,
+    /// When somebody else had a turn last, in monotonic microseconds.
+    pub(super) others_us: u64,
     /// Whether the last iteration accepted newcomers in their place.
     pub(super) gave_way: bool,
 }
@@ -58,7 +65,9 @@ impl Server {
         if self.patient.tokens.is_empty() || self.shard.is_congested() {
             return Ok(false);
         }
-        let patient_us = (self.patient.turns_us / 2).clamp(PATIENT_US_MIN, PATIENT_US_MAX);
+        let is_alone = now.monotonic_us.saturating_sub(self.patient.others_us) > ALONE_US;
+        let us_min = if is_alone { PATIENT_US_ALONE } else { PATIENT_US_MIN };
+        let patient_us = (self.patient.turns_us / 2).clamp(us_min, PATIENT_US_MAX);
         let until_us = |us| now.monotonic_us.saturating_add(us);
         // Who has more to do comes again in the next iteration.
         for _ in 0..self.patient.tokens.len() {
