@@ -6,7 +6,8 @@
 
 use std::collections::VecDeque;
 
-use levada_core::block::Row;
+use levada_core::bitmap::Bitmap;
+use levada_core::block::{Block, Row};
 use levada_core::fields::Value;
 use levada_core::id::StreamId;
 use levada_core::keyspace::KeyNumber;
@@ -122,36 +123,61 @@ impl Cursor {
                 Ok(block) => block,
                 Err(drawn) => return drawn,
             };
-            let is_dead = |row: u32| dead.as_ref().is_some_and(|dead| dead.contains(row));
-            if self.reverse {
-                while *first < *end {
-                    let from = (*first).max(end.saturating_sub(REVERSED_ROWS));
-                    let rows = block.rows(from).take_while(|row| row.index < *end);
-                    let rows: Vec<_> = rows.filter(|row| !is_dead(row.index)).collect();
-                    for row in rows.iter().rev() {
-                        put_row(out, protocol, row, None);
-                        *end = row.index;
-                        if is_enough(out) {
-                            return Drawn::Some;
-                        }
-                    }
-                    *end = from;
-                }
-            } else {
-                for row in block.rows(*first).take_while(|row| row.index < *end) {
-                    *first = row.index + 1;
-                    if is_dead(row.index) {
-                        continue;
-                    }
-                    put_row(out, protocol, &row, None);
-                    if is_enough(out) {
-                        return Drawn::Some;
-                    }
-                }
+            let rows = Rows { first, end, dead: dead.as_deref() };
+            let put = |row: &Row<'_>| {
+                put_row(out, protocol, row, None);
+                is_enough(out)
+            };
+            let is_full = match self.reverse {
+                true => rows.put_reversed(&block, put),
+                false => rows.put(&block, put),
+            };
+            if is_full {
+                return Drawn::Some;
             }
             self.parts.pop_front();
         }
         Drawn::All
+    }
+}
+
+/// Rows of a block that are to be written, and those of them that are dead.
+struct Rows<'a> {
+    first: &'a mut u32,
+    end: &'a mut u32,
+    dead: Option<&'a Bitmap>,
+}
+
+impl Rows<'_> {
+    /// Writes them until `put` says that it is enough; whether it has said so.
+    fn put(self, block: &Block, mut put: impl FnMut(&Row<'_>) -> bool) -> bool {
+        for row in block.rows(*self.first).take_while(|row| row.index < *self.end) {
+            *self.first = row.index + 1;
+            if !self.is_dead(row.index) && put(&row) {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// The same from the last one on.
+    fn put_reversed(self, block: &Block, mut put: impl FnMut(&Row<'_>) -> bool) -> bool {
+        while *self.first < *self.end {
+            let from = (*self.first).max(self.end.saturating_sub(REVERSED_ROWS));
+            let rows: Vec<_> = block.rows(from).take_while(|row| row.index < *self.end).collect();
+            for row in rows.iter().rev() {
+                *self.end = row.index;
+                if !self.is_dead(row.index) && put(row) {
+                    return true;
+                }
+            }
+            *self.end = from;
+        }
+        false
+    }
+
+    fn is_dead(&self, row: u32) -> bool {
+        self.dead.is_some_and(|dead| dead.contains(row))
     }
 }
 
@@ -187,8 +213,6 @@ fn put_row(out: &mut Vec<u8>, protocol: Protocol, row: &Row<'_>, delivery: Optio
 #[cfg(test)]
 mod tests {
     use super::*;
-    use levada_core::bitmap::Bitmap;
-    use levada_core::block::Block;
     use levada_core::fields::Fields;
     use std::sync::Arc;
 

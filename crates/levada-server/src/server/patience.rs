@@ -4,14 +4,14 @@
 //! Both can be many at once and cost the loop much: a stranger a connection that is made and
 //! closed, perhaps a handshake; a long reply the blocks that are read and the bytes that are
 //! written. If each had its turn in every iteration, all others would wait for all of them. So they
-//! stand in a queue of their own, of which an iteration takes some: one at least, and no more when
-//! their time is over. That is half of what all others have just had, so that long replies flow
-//! beside a full load, [`PATIENT_US_MIN`] where nobody had much, and [`PATIENT_US_ALONE`] where there
-//! has been nobody for [`ALONE_US`]. What they are answered leaves
-//! at once, before the loop asks for news; with a commit in between a single one of them would make
-//! all others wait twice. Who changes something is the exception: a sync takes longer than many
-//! turns, so others share it, for [`PATIENT_US_MAX`]. Where newcomers wait, too, both have every
-//! other iteration.
+//! stand in a queue of their own, of which an iteration takes some: one at least, and no more
+//! when their time is over. That is half of what all others have just had, so that long replies
+//! flow beside a full load, [`PATIENT_US_MIN`] where nobody had much, and [`PATIENT_US_ALONE`]
+//! where nobody has been there for [`ALONE_US`]. What they are answered leaves at once, before
+//! the loop asks for news; with a commit in between a single one of them would make all others
+//! wait twice. Who changes something is the exception: a sync takes longer than many turns, so
+//! others share it, for [`PATIENT_US_MAX`]. Where newcomers wait, too, both have every other
+//! iteration.
 //!
 //! Nobody starves: who is in front has the next turn, and behind each come all others once.
 
