@@ -57,11 +57,15 @@ impl Server {
         self.flushing = flushing;
     }
 
-    /// Sends what may leave of every connection: the last thing before the end.
+    /// Sends what may leave of every connection, as much as its socket takes: the last thing before
+    /// the end.
     pub(super) fn flush_released(&mut self) {
         let reached = Release::reached(self.shard.written(), self.shard.durable());
         for connection in self.connections.iter_mut() {
             connection.send(reached);
+            while connection.writable && !connection.broken && connection.out.may_send(reached) {
+                connection.send(reached);
+            }
         }
     }
 

@@ -401,6 +401,21 @@ mod tests {
     }
 
     #[test]
+    fn the_end_sends_to_the_patient_what_their_sockets_take() {
+        let (mut server, address, _rest) = rig::opened("patient-end");
+        let _client = rig::client(address);
+        server.run_until(|server| server.connections.len() == 1);
+        let connection = server.connections.by_client(1).expect("it is there");
+        connection.is_heavy = true;
+        connection.out.target().extend_from_slice(&[b'x'; 3 * PATIENT_BYTES_MAX]);
+        connection.out.mark(Release::default());
+        server.flush_released();
+        let connection = server.connections.by_client(1).expect("it is there");
+        let left = connection.out.len();
+        assert!(left == 0 || !connection.writable, "{left} bytes, and the socket takes more");
+    }
+
+    #[test]
     fn a_long_request_is_received_with_patience_until_it_is_whole() {
         let (mut server, address, _rest) = rig::opened("long-request");
         let mut client = rig::client(address);
