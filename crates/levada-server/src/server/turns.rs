@@ -407,7 +407,7 @@ mod tests {
         server.run_until(|server| server.connections.len() == 1);
         let connection = server.connections.by_client(1).expect("it is there");
         connection.is_heavy = true;
-        connection.out.target().extend_from_slice(&[b'x'; 3 * PATIENT_BYTES_MAX]);
+        connection.out.target().extend(std::iter::repeat_n(b'x', 3 * PATIENT_BYTES_MAX));
         connection.out.mark(Release::default());
         server.flush_released();
         let connection = server.connections.by_client(1).expect("it is there");
