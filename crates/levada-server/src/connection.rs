@@ -14,8 +14,8 @@ use crate::socket::Socket;
 /// Bytes of one read.
 pub(crate) const READ_BYTES: usize = 64 << 10;
 /// Bytes that a turn of a patient connection sends; and bytes of replies not sent behind which
-/// nothing more is run for it.
-pub(crate) const PATIENT_BYTES_MAX: usize = 64 << 10;
+/// nothing more is run for it. Within one machine that is a packet, which 64 KiB are not.
+pub(crate) const PATIENT_BYTES_MAX: usize = 60 << 10;
 /// Bytes that a connection may have received and not run: behind it the socket is not read.
 const INPUT_BYTES_MAX: usize = 1 << 20;
 /// The same, and bytes of replies not sent behind which nothing more is run, before a client has
