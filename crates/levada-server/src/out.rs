@@ -495,6 +495,16 @@ mod tests {
         Wait::Durable(lsn).into()
     }
 
+    /// Replies, and what each waits for.
+    fn written(replies: &[(&str, Release)]) -> Out {
+        let mut out = Out::default();
+        for (text, release) in replies {
+            out.target().extend_from_slice(text.as_bytes());
+            out.mark(*release);
+        }
+        out
+    }
+
     fn sent(out: &mut Out, lsn: Lsn) -> String {
         let mut bytes = Vec::new();
         out.send(&mut bytes, Release::reached(lsn, lsn), usize::MAX).expect("a vector takes all");
@@ -503,13 +513,8 @@ mod tests {
 
     #[test]
     fn replies_leave_in_order_when_they_are_durable() {
-        let mut out = Out::default();
-        for (text, release) in
-            [("a", durable(0)), ("b", durable(5)), ("c", durable(0)), ("d", durable(7))]
-        {
-            out.target().extend_from_slice(text.as_bytes());
-            out.mark(release);
-        }
+        let mut out =
+            written(&[("a", durable(0)), ("b", durable(5)), ("c", durable(0)), ("d", durable(7))]);
         assert_eq!(sent(&mut out, 4), "a");
         assert_eq!(out.waits_for(Release::reached(4, 4)), Some(durable(5)));
         assert_eq!(sent(&mut out, 5), "bc");
@@ -520,11 +525,7 @@ mod tests {
 
     #[test]
     fn what_may_leave_leaves_in_parts() {
-        let mut out = Out::default();
-        for (text, release) in [("abc", durable(1)), ("de", durable(2)), ("f", durable(9))] {
-            out.target().extend_from_slice(text.as_bytes());
-            out.mark(release);
-        }
+        let mut out = written(&[("abc", durable(1)), ("de", durable(2)), ("f", durable(9))]);
         let reached = Release::reached(2, 2);
         for part in ["ab", "cd", "e"] {
             assert!(out.may_send(reached), "{part}");
@@ -555,11 +556,7 @@ mod tests {
 
     #[test]
     fn a_slow_socket_loses_nothing() {
-        let mut out = Out::default();
-        for (text, release) in [("ab", durable(1)), ("cd", durable(2)), ("ef", durable(9))] {
-            out.target().extend_from_slice(text.as_bytes());
-            out.mark(release);
-        }
+        let mut out = written(&[("ab", durable(1)), ("cd", durable(2)), ("ef", durable(9))]);
         let mut to = Narrow(Vec::new(), false);
         for _ in 0..20 {
             out.send(&mut to, Release::reached(2, 2), usize::MAX).expect("blocks at worst");

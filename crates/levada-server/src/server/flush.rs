@@ -62,9 +62,12 @@ impl Server {
     pub(super) fn flush_released(&mut self) {
         let reached = Release::reached(self.shard.written(), self.shard.durable());
         for connection in self.connections.iter_mut() {
-            connection.send(reached);
-            while connection.writable && !connection.broken && connection.out.may_send(reached) {
+            loop {
                 connection.send(reached);
+                let takes_more = connection.writable && !connection.broken;
+                if !takes_more || !connection.out.may_send(reached) {
+                    break;
+                }
             }
         }
     }

@@ -68,7 +68,6 @@ impl Server {
         let is_alone = now.monotonic_us.saturating_sub(self.patient.others_us) > ALONE_US;
         let us_min = if is_alone { PATIENT_US_ALONE } else { PATIENT_US_MIN };
         let patient_us = (self.patient.turns_us / 2).clamp(us_min, PATIENT_US_MAX);
-        let until_us = |us| now.monotonic_us.saturating_add(us);
         // Who has more to do comes again in the next iteration.
         for _ in 0..self.patient.tokens.len() {
             if self.shard.is_congested() {
@@ -80,7 +79,7 @@ impl Server {
             self.take_turn(token, now)?;
             self.flush();
             let us = if self.shard.will_sync() { PATIENT_US_MAX } else { patient_us };
-            if self.state.clock.now().monotonic_us >= until_us(us) {
+            if self.state.clock.now().monotonic_us.saturating_sub(now.monotonic_us) >= us {
                 break;
             }
         }

@@ -31,7 +31,7 @@ const PATIENT_TURN_US_MAX: u64 = 25;
 /// Microseconds of a request, by the mean of a turn, up to which it is not its requests that made
 /// the turn long: there were many, or the machine did something else.
 const SHORT_REQUEST_US: u64 = 4;
-/// Bytes that a turn wrote, or left unsent, behind which who was patient is not any more.
+/// Bytes up to which who was patient is not any more, of what a turn wrote and of what is unsent.
 const CALM_BYTES: usize = 16 << 10;
 /// Bytes of a request: the largest value, and room for the words around it. What a request changes
 /// must fit into a file of the log.
@@ -200,9 +200,9 @@ impl Server {
         let wrote = connection.out.position() - began;
         let calm_bytes = if connection.is_heavy { CALM_BYTES } else { TURN_BYTES };
         let wrote_much = wrote.max(connection.out.len() as u64) > calm_bytes as u64;
-        let sends_much = !connection.has_request && input.len() - consumed > READ_BYTES;
+        let receives_much = !connection.has_request && input.len() - consumed > READ_BYTES;
         connection.is_heavy =
-            wrote_much || sends_much || connection.out.is_drawing() || time.is_slow();
+            wrote_much || receives_much || connection.out.is_drawing() || time.is_slow();
         self.args = recycle(args);
         self.uncommitted_bytes += consumed;
         input.drain(..consumed);
