@@ -48,6 +48,14 @@ pub(super) fn client(address: SocketAddr) -> TcpStream {
     TcpStream::connect_timeout(&address, CONNECT_MAX).expect("there is room for it")
 }
 
+/// A server that has accepted one client, its first.
+pub(super) fn with_client(name: &str) -> (Server, TcpStream, Rest) {
+    let (mut server, address, rest) = opened(name);
+    let client = client(address);
+    server.run_until(|server| server.connections.len() == 1);
+    (server, client, rest)
+}
+
 impl Server {
     /// Runs the loop until something holds.
     pub(super) fn run_until(&mut self, mut holds: impl FnMut(&mut Self) -> bool) {

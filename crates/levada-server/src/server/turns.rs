@@ -345,9 +345,7 @@ mod tests {
     #[test]
     fn who_must_be_patient_has_a_short_turn_and_its_rest_later() {
         const REQUESTS: usize = 9_000;
-        let (mut server, address, _rest) = rig::opened("short-turn");
-        let mut client = rig::client(address);
-        server.run_until(|server| server.connections.len() == 1);
+        let (mut server, mut client, _rest) = rig::with_client("short-turn");
         client.write_all(&b"PING\r\n".repeat(REQUESTS)).expect("sent");
         let now = server.state.clock.now();
         let connection = server.connections.by_client(1).expect("it is there");
@@ -379,9 +377,7 @@ mod tests {
     #[test]
     fn who_does_not_read_is_answered_little_ahead_and_all_in_the_end() {
         const GETS: usize = 400;
-        let (mut server, address, _rest) = rig::opened("unread");
-        let mut client = rig::client(address);
-        server.run_until(|server| server.connections.len() == 1);
+        let (mut server, mut client, _rest) = rig::with_client("unread");
         let value: Vec<_> = (0..64_u32 << 10).map(|at| (at % 251) as u8).collect();
         run(&mut server, &mut client, 1, &[command(&[b"SET", b"k", &value])]);
         client.write_all(&b"GET k\r\n".repeat(GETS)).expect("sent");
@@ -402,9 +398,7 @@ mod tests {
 
     #[test]
     fn the_end_sends_to_the_patient_what_their_sockets_take() {
-        let (mut server, address, _rest) = rig::opened("patient-end");
-        let _client = rig::client(address);
-        server.run_until(|server| server.connections.len() == 1);
+        let (mut server, _client, _rest) = rig::with_client("patient-end");
         let connection = server.connections.by_client(1).expect("it is there");
         connection.is_heavy = true;
         connection.out.target().extend(std::iter::repeat_n(b'x', 3 * PATIENT_BYTES_MAX));
@@ -417,9 +411,7 @@ mod tests {
 
     #[test]
     fn a_long_request_is_received_with_patience_until_it_is_whole() {
-        let (mut server, address, _rest) = rig::opened("long-request");
-        let mut client = rig::client(address);
-        server.run_until(|server| server.connections.len() == 1);
+        let (mut server, mut client, _rest) = rig::with_client("long-request");
         let set = command(&[b"SET", b"k", &vec![b'x'; 256 << 10]]);
         let (most, rest) = set.split_at(set.len() - 10);
         client.write_all(most).expect("the system takes it");
@@ -526,9 +518,7 @@ mod tests {
     #[test]
     fn what_exec_shows_is_whole_whatever_it_removes_behind() {
         const ENTRIES: usize = 40;
-        let (mut server, address, _rest) = rig::opened("whole-exec");
-        let mut client = rig::client(address);
-        server.run_until(|server| server.connections.len() == 1);
+        let (mut server, mut client, _rest) = rig::with_client("whole-exec");
         let value = vec![b'x'; 1 << 20];
         let mut commands: Vec<_> =
             (0..ENTRIES).map(|_| command(&[b"XADD", b"s", b"*", b"f", &value])).collect();
