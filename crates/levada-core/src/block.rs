@@ -30,11 +30,16 @@ use smallvec::SmallVec;
 use crate::{
     fields::{Fields, Value},
     id::StreamId,
+    limits::BLOCK_BYTES,
     varint::{self, Reader},
 };
 
 /// Every how many rows a reader can begin.
 const RESTART_ROWS: u32 = 16;
+/// What a block that is in use grows to: a full one, and an entry of usual length.
+const FULL_BYTES: usize = BLOCK_BYTES + 4096;
+/// About what a row takes beside its names and values; a row that takes more makes room itself.
+const ROW_BYTES_MIN: usize = 32;
 /// Name lists that a block remembers.
 const SCHEMAS_MAX: usize = 255;
 /// Schema field of the head byte: number in the next byte, define, inline.
@@ -172,6 +177,7 @@ impl Block {
         };
         let same_ms = !restart && id.ms == previous.ms;
         let (schema, known) = self.schema_for(fields);
+        self.make_room(fields);
         self.rows
             .push(schema.min(SCHEMA_INLINE) << 2 | u8::from(same_ms) << 1 | u8::from(starts_node));
         if let Some(number) = known.filter(|_| schema == SCHEMA_WIDE) {
@@ -195,6 +201,16 @@ impl Block {
         self.last = id;
         self.count += 1;
         self.nodes += u32::from(starts_node);
+    }
+
+    /// Makes room for a row. What is a quarter full will most likely be filled: then it grows once,
+    /// and not beyond what a full block takes, where a copy is made and given back for each.
+    fn make_room(&mut self, fields: &Fields<'_>) {
+        let (len, held) = (self.rows.len(), self.rows.capacity());
+        let needed = len + fields.bytes() + ROW_BYTES_MIN;
+        if needed > held && held >= BLOCK_BYTES / 4 {
+            self.rows.reserve_exact(needed.max(FULL_BYTES) - len);
+        }
     }
 
     /// The row at `index`, or `None` behind the last.
@@ -525,6 +541,28 @@ mod tests {
         block.shrink();
         let schemas = 80 * size_of::<Schema>();
         assert!(block.memory_bytes() >= size_of::<Block>() + block.bytes().len() + schemas);
+    }
+
+    #[test]
+    fn a_full_block_has_little_more_room_than_it_takes() {
+        let (mut block, value) = (Block::new(), [b'v'; 100]);
+        let mut room = Vec::new();
+        for n in 1.. {
+            block.append(StreamId::new(n, 0), &Fields::Arguments(&[b"f", &value]), false);
+            if room.last() != Some(&block.rows.capacity()) {
+                room.push(block.rows.capacity());
+            }
+            if block.bytes().len() >= BLOCK_BYTES {
+                break;
+            }
+        }
+        assert_eq!(room.pop(), Some(FULL_BYTES));
+        let before = room.pop().expect("it grew");
+        assert!((BLOCK_BYTES / 4..BLOCK_BYTES / 2).contains(&before), "the last step is {before}");
+        // What is longer than that has its room, too.
+        let long = vec![b'v'; 2 * BLOCK_BYTES];
+        block.append(StreamId::MAX, &Fields::Arguments(&[b"f", &long]), false);
+        assert_eq!(block.find(StreamId::MAX).map(|row| row.fields.bytes()), Some(131_073));
     }
 
     #[test]

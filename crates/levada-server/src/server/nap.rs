@@ -4,22 +4,22 @@
 //! nobody waits: a loop that comes round at once commits and answers one or two requests at a time,
 //! and each pays for a write to the log and for a call for news of its own. Its clients pay, too:
 //! they are answered one by one. So a loop that is busy with many clients, and has run little,
-//! waits a moment for more before it commits.
+//! waits a moment for more before it commits: the longer, the more clients there are to come.
 
 use std::num::NonZeroU64;
 use std::time::Duration;
 
 use rustix::thread::set_current_timer_slack;
 
-/// Microseconds of a nap.
-const NAP_US: u64 = 30;
-/// Turns of an iteration beyond which a commit is shared by enough.
-const FEW_TURNS: usize = 3;
+/// Microseconds of a nap for each connection of the crowd.
+const NAP_US: u64 = 1;
+/// One in so many of the crowd shares a commit: then it is shared by enough.
+const SHARE: usize = 8;
 /// Microseconds that a loop which is busy waits for news at most.
 const BUSY_US: u64 = 20;
 /// Turns that are looked at together, and the connections that have to have them.
 const WINDOW_TURNS: u32 = 64;
-const CROWD: u32 = 8;
+const CROWD_MIN: u32 = 12;
 
 /// What is known of the last turns.
 #[derive(Debug, Default)]
@@ -28,8 +28,8 @@ pub(super) struct Naps {
     window: u32,
     turns: u32,
     connections: u32,
-    /// Whether the window before had a crowd.
-    is_crowd: bool,
+    /// The connections of the window before.
+    crowd: u32,
     /// Turns of this iteration.
     iteration_turns: usize,
     is_busy: bool,
@@ -53,7 +53,7 @@ impl Naps {
     /// A connection has a turn; `window` is that of its last one.
     pub(super) fn note_turn(&mut self, window: &mut u32) {
         if self.turns.is_multiple_of(WINDOW_TURNS) {
-            self.is_crowd = self.connections >= CROWD;
+            self.crowd = self.connections;
             self.window = self.window.wrapping_add(1);
             (self.turns, self.connections) = (0, 0);
         }
@@ -63,10 +63,11 @@ impl Naps {
         self.iteration_turns += 1;
     }
 
-    /// Whether to wait for more: at most once in an iteration.
-    pub(super) fn is_due(&mut self) -> bool {
-        let few = (1..=FEW_TURNS).contains(&self.iteration_turns);
-        std::mem::take(&mut self.is_busy) && self.is_crowd && few
+    /// How long to wait for more: at most once in an iteration.
+    pub(super) fn due(&mut self) -> Option<Duration> {
+        let few = (1..=self.crowd as usize / SHARE).contains(&self.iteration_turns);
+        let is_due = std::mem::take(&mut self.is_busy) && self.crowd >= CROWD_MIN && few;
+        is_due.then(|| Duration::from_micros(u64::from(self.crowd) * NAP_US))
     }
 
     /// Everything is answered.
@@ -75,46 +76,44 @@ impl Naps {
     }
 }
 
-/// Waits for what comes.
-pub(super) fn nap() {
-    std::thread::sleep(Duration::from_micros(NAP_US));
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     /// Turns of so many connections one after the other, each alone in an iteration that begins so
-    /// many microseconds behind the one before; whether the last would wait for more.
-    fn naps_after(connections: usize, gap_us: u64, turns: usize) -> bool {
+    /// many microseconds behind the one before; how long the last would wait for more.
+    fn nap_after(connections: usize, gap_us: u64, turns: usize) -> Option<Duration> {
         let mut naps = Naps::default();
         let mut windows = vec![0; connections];
-        let mut is_due = false;
+        let mut due = None;
         for turn in 0..3 * WINDOW_TURNS as usize {
             let now_us = turn as u64 * 1_000;
             naps.begin(now_us + gap_us);
             for at in 0..turns {
                 naps.note_turn(&mut windows[(turn * turns + at) % connections]);
             }
-            is_due = naps.is_due();
-            assert!(!naps.is_due(), "once in an iteration");
+            due = naps.due();
+            assert!(naps.due().is_none(), "once in an iteration");
             naps.end(now_us + 1_000);
         }
-        is_due
+        due
     }
 
     #[test]
-    fn a_busy_loop_with_many_clients_and_little_to_do_waits() {
-        assert!(naps_after(CROWD as usize, BUSY_US - 1, 1));
-        assert!(naps_after(50, 0, FEW_TURNS));
+    fn a_busy_loop_waits_the_longer_the_more_clients_there_are() {
+        let us = |us| Some(Duration::from_micros(us));
+        assert_eq!(nap_after(CROWD_MIN as usize, BUSY_US - 1, 1), us(12));
+        assert_eq!(nap_after(50, 0, 1), us(50));
+        assert_eq!(nap_after(50, 0, 6), us(50));
+        assert_eq!(nap_after(5_000, 0, 1), us(64), "no longer than for a window of turns");
     }
 
     #[test]
     fn others_do_not() {
-        assert!(!naps_after(1, 0, 1), "a single client, however many are connected");
-        assert!(!naps_after(CROWD as usize - 1, 0, 1), "few clients");
-        assert!(!naps_after(50, BUSY_US, 1), "a loop that waits anyway");
-        assert!(!naps_after(50, 0, FEW_TURNS + 1), "enough to do");
-        assert!(!naps_after(50, 0, 0), "nothing to do");
+        assert!(nap_after(1, 0, 1).is_none(), "a single client, however many are connected");
+        assert!(nap_after(CROWD_MIN as usize - 1, 0, 1).is_none(), "few clients");
+        assert!(nap_after(50, BUSY_US, 1).is_none(), "a loop that waits anyway");
+        assert!(nap_after(50, 0, 7).is_none(), "enough to do");
+        assert!(nap_after(50, 0, 0).is_none(), "nothing to do");
     }
 }
