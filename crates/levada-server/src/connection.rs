@@ -5,7 +5,7 @@ use std::io::{self, Read};
 
 use levada_resp::Decoder;
 
-use crate::engine::Now;
+use crate::engine::{Now, Wait};
 use crate::out::{Out, Release};
 use crate::server::Counted;
 use crate::session::Session;
@@ -34,6 +34,8 @@ pub(crate) struct Connection {
     /// Received and not run, the part of a request at least.
     pub(crate) input: Vec<u8>,
     pub(crate) out: Out,
+    /// What its first reply waited for when it was last entered in `server::flush::Waiting`.
+    pub(crate) entered: Wait,
     /// The socket may have more: epoll tells each change once only.
     pub(crate) readable: bool,
     /// The other side will send no more: what it has sent is answered, then the connection ends.

@@ -425,9 +425,13 @@ impl Out {
         end
     }
 
-    /// What the first bytes that may not leave wait for; `None` where nothing waits.
-    pub(crate) fn waits_for(&self, reached: Release) -> Option<Release> {
-        self.next_release().filter(|release| !release.is_met(reached))
+    /// What the first bytes wait for that may not leave: of two positions what is durable, first.
+    pub(crate) fn waits_for(&self, reached: Release) -> Wait {
+        match self.next_release() {
+            Some(Release { durable, .. }) if durable > reached.durable => Wait::Durable(durable),
+            Some(Release { written, .. }) if written > reached.written => Wait::Written(written),
+            _ => Wait::Nothing,
+        }
     }
 
     /// Whether something is left that may leave.
@@ -516,7 +520,7 @@ mod tests {
         let mut out =
             written(&[("a", durable(0)), ("b", durable(5)), ("c", durable(0)), ("d", durable(7))]);
         assert_eq!(sent(&mut out, 4), "a");
-        assert_eq!(out.waits_for(Release::reached(4, 4)), Some(durable(5)));
+        assert_eq!(out.waits_for(Release::reached(4, 4)), Wait::Durable(5));
         assert_eq!(sent(&mut out, 5), "bc");
         assert_eq!(sent(&mut out, 6), "");
         assert_eq!(sent(&mut out, 7), "d");
@@ -534,7 +538,7 @@ mod tests {
             assert_eq!(String::from_utf8_lossy(&bytes), part);
         }
         assert!(!out.may_send(reached));
-        assert_eq!(out.waits_for(reached), Some(durable(9)));
+        assert_eq!(out.waits_for(reached), Wait::Durable(9));
     }
 
     /// Takes one byte, then blocks.
@@ -562,7 +566,7 @@ mod tests {
             out.send(&mut to, Release::reached(2, 2), usize::MAX).expect("blocks at worst");
         }
         assert_eq!(to.0, b"abcd");
-        assert_eq!(out.waits_for(Release::reached(2, 2)), Some(durable(9)));
+        assert_eq!(out.waits_for(Release::reached(2, 2)), Wait::Durable(9));
         for _ in 0..20 {
             out.send(&mut to, Release::reached(9, 9), usize::MAX).expect("blocks at worst");
         }
@@ -610,13 +614,13 @@ mod tests {
             out.mark(durable(3));
             assert_eq!(out.len(), before.len() + 12);
             assert_eq!(sent(&mut out, 1), before);
-            assert_eq!(out.waits_for(Release::reached(1, 1)), Some(durable(2)));
+            assert_eq!(out.waits_for(Release::reached(1, 1)), Wait::Durable(2));
             let mut to = Narrow(Vec::new(), false);
             for _ in 0..20 {
                 out.send(&mut to, Release::reached(2, 2), usize::MAX).expect("blocks at worst");
             }
             assert_eq!(to.0, b"shared");
-            assert_eq!(out.waits_for(Release::reached(2, 2)), Some(durable(3)));
+            assert_eq!(out.waits_for(Release::reached(2, 2)), Wait::Durable(3));
             assert_eq!(sent(&mut out, 3), "behind");
             assert!(out.is_empty());
             out.push_shared(&shared, durable(4));

@@ -16,7 +16,7 @@ use super::turns::limits;
 use super::{Counted, LISTENER, SHUTDOWN, Server};
 use crate::connection::Connection;
 use crate::context::State;
-use crate::engine::Now;
+use crate::engine::{Now, Wait};
 use crate::log_event::{LogEvent, LogName};
 use crate::out::Out;
 use crate::session::Session;
@@ -177,6 +177,7 @@ impl Server {
             decoder: Decoder::new(limits(authenticated)),
             input: Vec::new(),
             out: Out::default(),
+            entered: Wait::Nothing,
             readable: false,
             peer_closed: false,
             half_closed: false,

@@ -5,7 +5,7 @@ use std::collections::BinaryHeap;
 
 use super::{Lsn, Server, keep_buffer};
 use crate::connection::Connection;
-use crate::engine::ClientId;
+use crate::engine::{ClientId, Wait};
 use crate::out::Release;
 
 /// Connections whose first reply waits for the log, by the position it waits for. Only they are
@@ -17,12 +17,18 @@ pub(super) struct Waiting {
 }
 
 impl Waiting {
-    fn add(&mut self, client: u64, release: Release, reached: Release) {
-        if release.durable() > reached.durable() {
-            self.durable.push(Reverse((release.durable(), client)));
-        } else {
-            self.written.push(Reverse((release.written(), client)));
+    /// Enters a connection, once for each position: who is busy is flushed many times before the
+    /// log has reached it.
+    fn add(&mut self, connection: &mut Connection, reached: Release) {
+        let wait = connection.out.waits_for(reached);
+        let client = connection.session.id;
+        match wait {
+            Wait::Nothing => return,
+            _ if wait == connection.entered => return,
+            Wait::Written(lsn) => self.written.push(Reverse((lsn, client))),
+            Wait::Durable(lsn) => self.durable.push(Reverse((lsn, client))),
         }
+        connection.entered = wait;
     }
 
     /// The clients whose position is reached.
@@ -87,9 +93,7 @@ impl Server {
             self.close(token);
             return;
         }
-        if let Some(release) = connection.out.waits_for(reached) {
-            self.waiting.add(connection.session.id, release, reached);
-        }
+        self.waiting.add(connection, reached);
         if let Some(buffer) = connection.out.take_buffer() {
             keep_buffer(&mut self.buffers, buffer);
         }
@@ -126,4 +130,39 @@ fn has_work(connection: &Connection, reached: Release) -> bool {
     let reads = connection.readable && !connection.closing && connection.may_read();
     let sends = connection.writable && connection.out.may_send(reached);
     draws || runs || reads || sends
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::rig;
+
+    #[test]
+    fn who_is_flushed_often_waits_once() {
+        let (mut server, _client, _rest) = rig::with_client("waits-once");
+        let connection = server.connections.by_client(1).expect("it is there");
+        let token = connection.token;
+        let waits = [Wait::Durable(1_000), Wait::Durable(1_001), Wait::Written(2_000)];
+        for wait in waits {
+            connection.out.target().push(b'x');
+            connection.out.mark(wait.into());
+        }
+        // How far the log is, and what waits for it to be written and durable.
+        for (reached, entered) in [
+            (Release::reached(1_001, 999), (0, 1)),
+            (Release::reached(1_001, 1_000), (0, 1)),
+            (Release::reached(1_001, 1_001), (1, 0)),
+            (Release::reached(2_000, 1_001), (0, 0)),
+        ] {
+            let mut clients = Vec::new();
+            server.waiting.take(reached, &mut clients);
+            assert!(clients.len() <= 1, "{clients:?}");
+            for _ in 0..100 {
+                server.flush_one(token, reached);
+            }
+            let Waiting { written, durable } = &server.waiting;
+            assert_eq!((written.len(), durable.len()), entered, "{reached:?}");
+        }
+        assert!(server.connections.by_client(1).expect("it is there").out.is_empty());
+    }
 }
