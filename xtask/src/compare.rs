@@ -199,6 +199,9 @@ fn calibrate(case: &Case, who: Who, rig: &mut Rig, options: &Options) -> Result<
     let How::Append { clients, pipeline } = case.how else {
         return Ok(0);
     };
+    if who == Who::Disk {
+        return Ok(0);
+    }
     let whole = u64::from(clients) * u64::from(pipeline);
     if options.mode == Mode::Smoke {
         return Ok(whole * 3);
@@ -217,6 +220,9 @@ fn calibrate(case: &Case, who: Who, rig: &mut Rig, options: &Options) -> Result<
 
 /// One measurement; a server that stays is empty before and after it.
 fn sample(case: &Case, who: Who, rig: &mut Rig, (count, small): (u64, bool)) -> Result<Sample> {
+    if who == Who::Disk {
+        return bench::disk(rig, case, small);
+    }
     if let How::Slow(runs) = case.how {
         return bench::slow(rig, who.kind(), runs, small);
     }

@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result, ensure};
 
 use super::Sample;
-use super::case::Run;
+use super::case::{Case, How, Run};
 use super::rig::{Rig, START_MAX};
 use crate::kills::fault::Fault;
 use crate::kills::server::{Kind, Server};
@@ -39,6 +39,26 @@ pub(super) fn run(program: &Path, server: &Server, runs: &[Run], small: bool) ->
         }
     }
     Ok(sample)
+}
+
+/// What the device alone comes to where servers have their data, on their core: for requests, one
+/// after the other; for messages, what they would wait.
+pub(super) fn disk(rig: &Rig, case: &Case, small: bool) -> Result<Sample> {
+    let row = if matches!(case.how, How::Append { .. }) { "disk" } else { "disk-wait" };
+    let place = rig.idle(Kind::Levada)?;
+    let csv = place.directory().join("bench.csv");
+    let mut command = rig.on_core_of_servers(rig.bench());
+    command.args(["bench", "--disk"]).arg(place.directory()).arg("--csv").arg(&csv);
+    command.args(["--seconds", if small { "0.2" } else { "5" }]);
+    let output = command.output().context("levada bench cannot be started")?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    ensure!(output.status.success(), "levada bench --disk fails: {said}");
+    let table = Table::parse(&std::fs::read_to_string(&csv)?);
+    let figure = |name: &&'static str| {
+        let value = table.figure(row, name).with_context(|| format!("no {name} of {row}"))?;
+        Ok((*name, value))
+    };
+    case.figures.iter().map(figure).collect()
 }
 
 /// As [`run`], on a server of its own, each of whose syncs takes 2 ms longer.

@@ -11,6 +11,8 @@ pub(super) enum Who {
     Interval,
     /// Ours without an engine: the ceiling.
     Null,
+    /// No server: what the device comes to, by our load generator.
+    Disk,
     /// Another one.
     Peer(Program, Fsync),
 }
@@ -20,6 +22,7 @@ impl Who {
     pub(super) fn name(self) -> String {
         match self {
             Self::Interval => "levada INTERVAL".to_owned(),
+            Self::Disk => "disk".to_owned(),
             _ => self.kind().name(),
         }
     }
@@ -27,7 +30,7 @@ impl Who {
     /// The program that plays it.
     pub(super) fn kind(self) -> Kind {
         match self {
-            Self::Levada | Self::Interval => Kind::Levada,
+            Self::Levada | Self::Interval | Self::Disk => Kind::Levada,
             Self::Null => Kind::Null,
             Self::Peer(program, fsync) => Kind::Peer(program, fsync),
         }
@@ -138,7 +141,7 @@ pub(super) const NEWEST: [Program; 3] = [Redis86, Redis82, Valkey91];
 
 use Fsync::{Always, Everysec};
 use Program::{Redis70, Redis82, Redis86, Valkey91};
-use Who::{Interval, Levada, Null, Peer};
+use Who::{Disk, Interval, Levada, Null, Peer};
 
 const BOTH: &[Who] = &[
     Levada,
@@ -168,6 +171,24 @@ const WITH_INTERVAL: &[Who] = &[
 const WITH_CEILING: &[Who] = &[
     Levada,
     Null,
+    Peer(Redis86, Always),
+    Peer(Redis82, Always),
+    Peer(Valkey91, Always),
+    Peer(Redis70, Always),
+];
+
+const WITH_CEILINGS: &[Who] = &[
+    Levada,
+    Null,
+    Disk,
+    Peer(Redis86, Always),
+    Peer(Redis82, Always),
+    Peer(Valkey91, Always),
+    Peer(Redis70, Always),
+];
+const WITH_DISK: &[Who] = &[
+    Levada,
+    Disk,
     Peer(Redis86, Always),
     Peer(Redis82, Always),
     Peer(Valkey91, Always),
@@ -213,7 +234,7 @@ const fn append(
 pub(super) const CASES: &[Case] = &[
     append("xadd-p16", "XADD, pipeline 16, 50 clients", 50, 16, BOTH),
     append("xadd-p128", "XADD, pipeline 128, 50 clients", 50, 128, BOTH),
-    append("xadd-c1", "XADD, no pipeline, 1 client", 1, 1, WITH_CEILING),
+    append("xadd-c1", "XADD, no pipeline, 1 client", 1, 1, WITH_CEILINGS),
     append("xadd-c50", "XADD, no pipeline, 50 clients", 50, 1, WITH_INTERVAL),
     append("xadd-c500", "XADD, no pipeline, 500 clients", 500, 1, WITH_CEILING),
     SLOW,
@@ -275,7 +296,7 @@ const DELIVER: Case = Case {
             ("deliver", "cpu_us", "cpu_us"),
         ],
     }]),
-    servers: BESIDE_ALWAYS,
+    servers: WITH_DISK,
     once: false,
     figures: LATENCIES,
 };

@@ -30,11 +30,11 @@ enum Against {
 #[derive(Debug)]
 pub(super) struct Verdict {
     /// The line of the table, without the last column.
-    pub(super) words: [String; 6],
+    pub(super) words: [String; 7],
     /// `None` where it was not measured.
     pub(super) passes: Option<bool>,
-    /// Whether our loop without an engine would pass; `None` where that was not measured.
-    pub(super) null_passes: Option<bool>,
+    /// What would not pass either: our loop without an engine, or the device without a server.
+    pub(super) bound: Option<Who>,
 }
 
 impl Gate {
@@ -43,7 +43,7 @@ impl Gate {
         let figure = Figure::of(self.figure);
         let ours = raw.median(self.case, &self.ours.name(), self.figure);
         let theirs = self.theirs(raw, figure);
-        let null = raw.median(self.case, &Who::Null.name(), self.figure);
+        let alone = |who: Who| raw.median(self.case, &who.name(), self.figure);
         let to_theirs = |ours: Option<f64>| match self.against {
             Against::Amount => None,
             _ => ours.zip(theirs.as_ref()).map(|(ours, (_, theirs))| ours / theirs),
@@ -53,18 +53,21 @@ impl Gate {
             _ => to_theirs(ours),
         };
         let passes = |judged| !figure.is_better(self.bound, judged);
-        let (passes, null_passes) = (judged(ours).map(passes), judged(null).map(passes));
+        let fails = |who: &Who| judged(alone(*who)).map(passes) == Some(false);
+        let bound = [Who::Null, Who::Disk].into_iter().find(fails);
+        let shown = |who| alone(who).map_or_else(none, |value| figure.show(value));
         let ratio = to_theirs(ours);
         let sign = if figure.more_is_better { ">=" } else { "<=" };
         let words = [
             format!("{}: {}, {}", self.what, self.ours.name(), figure.title),
             ours.map_or_else(none, |ours| figure.show(ours)),
             theirs.map_or_else(none, |(name, value)| format!("{} ({name})", figure.show(value))),
-            null.map_or_else(none, |null| figure.show(null)),
+            shown(Who::Null),
+            shown(Who::Disk),
             ratio.map_or_else(none, |ratio| format!("{ratio:.3}")),
             format!("{sign} {}", self.bound),
         ];
-        Verdict { words, passes, null_passes }
+        Verdict { words, passes: judged(ours).map(passes), bound }
     }
 
     /// What ours is compared with: its name and figure.
@@ -178,15 +181,16 @@ mod tests {
         raw.add("xadd-c50", &peer(Program::Redis70), 1, "rate", &500);
         let mut gate = gate("xadd-c50", "", Levada, "rate", ALWAYS, 1.1);
         let verdict = gate.judge(&raw);
-        assert_eq!(verdict.words[1..5], ["110", "100 (valkey 9.1 always)", "-", "1.100"]);
-        assert_eq!((verdict.passes, verdict.null_passes), (Some(true), None));
-        raw.add("xadd-c50", "null", 1, "rate", &115);
-        gate.bound = 1.15;
-        let verdict = gate.judge(&raw);
-        assert_eq!((verdict.passes, verdict.null_passes), (Some(false), Some(true)));
-        gate.bound = 1.2;
-        let verdict = gate.judge(&raw);
-        assert_eq!((verdict.passes, verdict.null_passes), (Some(false), Some(false)));
+        assert_eq!(verdict.words[1..6], ["110", "100 (valkey 9.1 always)", "-", "-", "1.100"]);
+        assert_eq!((verdict.passes, verdict.bound), (Some(true), None));
+        raw.add("xadd-c50", "null", 1, "rate", &120);
+        raw.add("xadd-c50", "disk", 1, "rate", &115);
+        for (bound, by) in [(1.15, None), (1.2, Some(Who::Disk)), (1.25, Some(Who::Null))] {
+            gate.bound = bound;
+            let verdict = gate.judge(&raw);
+            assert_eq!(verdict.words[3..5], ["120", "115"]);
+            assert_eq!((verdict.passes, verdict.bound), (Some(false), by));
+        }
         gate.case = "xadd-c1";
         assert_eq!(gate.judge(&raw).passes, None);
     }

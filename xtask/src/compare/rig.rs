@@ -86,6 +86,14 @@ impl Rig {
         &self.bench
     }
 
+    /// A command on the core of the servers, where there are two.
+    pub(super) fn on_core_of_servers(&self, program: &Path) -> Command {
+        let Some(core) = self.core else { return Command::new(program) };
+        let mut command = Command::new("taskset");
+        command.args(["-c", &core.to_string()]).arg(program);
+        command
+    }
+
     /// Ends all servers.
     pub(super) fn clear(&mut self) {
         self.servers.clear();

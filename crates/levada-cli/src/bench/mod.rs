@@ -7,6 +7,7 @@
 //! - `options`: what the command line says. `run`: one case after the other.
 //! - `wire`: requests and replies. `load`: the loop over the connections.
 //! - `append`, `beside`, `group`, `deliver`, `ask`, `pass`: the scripts; `value`: what they append.
+//! - `disk`: the device, without a server.
 //! - `process`: what the server used meanwhile.
 //! - `report`: the table, the CSV file and the picture.
 
@@ -14,6 +15,7 @@ mod append;
 mod ask;
 mod beside;
 mod deliver;
+mod disk;
 mod group;
 mod load;
 mod options;

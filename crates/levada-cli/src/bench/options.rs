@@ -16,8 +16,12 @@ pub(crate) struct Bench {
     #[arg(long, default_value = "redis://127.0.0.1:6379")]
     pub(crate) url: String,
     /// Yes, everything on that server may go: every case begins with FLUSHALL.
-    #[arg(long, required = true)]
+    #[arg(long, required_unless_present = "disk")]
     pub(crate) flush: bool,
+    /// Measures the device below this directory, without a server: syncs of a page one after the
+    /// other, and what entries at --rate (10000) would wait for them. What is written goes again.
+    #[arg(long, value_name = "DIRECTORY", conflicts_with_all = ["cases", "flush", "url", "pid"])]
+    pub(crate) disk: Option<PathBuf>,
     /// Connections that append or consume.
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) clients: u32,

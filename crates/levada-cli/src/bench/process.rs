@@ -58,20 +58,25 @@ impl Process {
         let Some(pid) = self.0 else {
             return Ok(Usage { commits, ..Usage::default() });
         };
-        let read = |file: &str| std::fs::read_to_string(format!("/proc/{pid}/{file}"));
-        let stat = read("stat").with_context(|| format!("there is no process {pid}"))?;
-        // The name in brackets may hold spaces: count behind it. USER_HZ is 100 (proc(5)).
-        let fields = stat.rsplit_once(')').context("stat has no name")?.1;
-        let ticks = fields.split_whitespace().skip(11).take(4).map(str::parse::<u64>);
-        let ticks = ticks.sum::<Result<u64, _>>()?;
-        let kilobytes = number_behind(&read("status").unwrap_or_default(), "VmRSS:");
-        Ok(Usage {
-            cpu: Some(Duration::from_millis(ticks * 10)),
-            rss_bytes: kilobytes.map(|kilobytes| kilobytes * 1024),
-            written_bytes: number_behind(&read("io").unwrap_or_default(), "write_bytes:"),
-            commits,
-        })
+        Ok(Usage { commits, ..used_by(pid)? })
     }
+}
+
+/// What a process of this machine has used until now.
+pub(super) fn used_by(pid: u32) -> Result<Usage> {
+    let read = |file: &str| std::fs::read_to_string(format!("/proc/{pid}/{file}"));
+    let stat = read("stat").with_context(|| format!("there is no process {pid}"))?;
+    // The name in brackets may hold spaces: count behind it. USER_HZ is 100 (proc(5)).
+    let fields = stat.rsplit_once(')').context("stat has no name")?.1;
+    let ticks = fields.split_whitespace().skip(11).take(4).map(str::parse::<u64>);
+    let ticks = ticks.sum::<Result<u64, _>>()?;
+    let kilobytes = number_behind(&read("status").unwrap_or_default(), "VmRSS:");
+    Ok(Usage {
+        cpu: Some(Duration::from_millis(ticks * 10)),
+        rss_bytes: kilobytes.map(|kilobytes| kilobytes * 1024),
+        written_bytes: number_behind(&read("io").unwrap_or_default(), "write_bytes:"),
+        commits: None,
+    })
 }
 
 /// A number of INFO, if it is there.

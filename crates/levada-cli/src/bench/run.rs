@@ -10,6 +10,7 @@ use super::append::{Append, Plan};
 use super::ask::Ask;
 use super::beside::{self, Beside};
 use super::deliver::Deliver;
+use super::disk;
 use super::group::Group;
 use super::load::{self, Line, Script};
 use super::options::{Bench, Case};
@@ -38,25 +39,43 @@ pub(crate) fn run(options: &Bench) -> Result<()> {
         "--seconds is {}: it must be between 0 and 86400",
         options.seconds
     );
+    let time = Duration::from_secs_f64(options.seconds);
+    let rows = match &options.disk {
+        Some(directory) => {
+            let rate = options.rate.unwrap_or(DELIVER_RATE);
+            let rows = disk::run(directory, time, rate)?;
+            rows.iter().for_each(|row| tell(options, row));
+            rows.to_vec()
+        }
+        None => of_server(options, time)?,
+    };
+    if let Some(path) = &options.csv {
+        report::write_csv(&rows, path)?;
+    }
+    if let Some(path) = &options.svg {
+        report::write_svg(&rows, path)?;
+    }
+    Ok(())
+}
+
+/// The chosen cases.
+fn of_server(options: &Bench, time: Duration) -> Result<Vec<Row>> {
     let address = options.address()?;
     let mut client = Client::connect(address)?;
     let process = Process::find(options.pid, &mut client)?;
     if process.0.is_none() {
         eprintln!("The server's process is not known: no CPU, memory and written bytes (--pid)");
     }
-    let time = Duration::from_secs_f64(options.seconds);
     let mut rig = Rig { options, address, client, process, time, rows: Vec::new() };
     for case in options.chosen() {
         rig.client.ask(&["FLUSHALL"], |_| ())?;
         rig.case(case)?;
     }
-    if let Some(path) = &options.csv {
-        report::write_csv(&rig.rows, path)?;
-    }
-    if let Some(path) = &options.svg {
-        report::write_svg(&rig.rows, path)?;
-    }
-    Ok(())
+    Ok(rig.rows)
+}
+
+fn tell(options: &Bench, row: &Row) {
+    println!("{}", if options.json { row.json().to_string() } else { row.text() });
 }
 
 /// What all cases need.
@@ -242,7 +261,7 @@ impl Rig<'_> {
     }
 
     fn tell(&mut self, row: Row) {
-        println!("{}", if self.options.json { row.json().to_string() } else { row.text() });
+        tell(self.options, &row);
         self.rows.push(row);
     }
 

@@ -1,6 +1,6 @@
 //! `levada bench` with tiny input: every case ends, counts what it did, and writes its files.
 
-use crate::rig::{Server, levada, objects};
+use crate::rig::{Server, fresh_directory, levada, objects};
 
 #[test]
 fn every_case_measures_something() {
@@ -59,4 +59,29 @@ fn a_server_that_is_to_keep_its_data_is_left_alone() {
     let server = Server::levada();
     let said = levada(&["bench", "append", "--url", &server.url()], 2);
     assert!(said.contains("--flush"), "{said}");
+}
+
+#[test]
+fn a_device_is_measured_without_a_server_and_left_as_it_was() {
+    let directory = fresh_directory("device");
+    let path = directory.display().to_string();
+    let told = objects(
+        &["bench", "--disk", &path, "--seconds", "0.2", "--rate", "1000", "--json"],
+        0,
+    );
+    let [syncs, entries] = &told[..] else { panic!("{told:?}") };
+    assert_eq!((&syncs["case"], &entries["case"]), (&"disk".into(), &"disk-wait".into()));
+    let figure = |row: &serde_json::Value, name: &str| row[name].as_f64().expect("a number");
+    assert!(figure(syncs, "count") > 0.0 && figure(syncs, "p50_us") > 0.0, "{syncs}");
+    // The first is due at once, and whoever came during the last sync is not counted.
+    assert!((1.0..=201.0).contains(&figure(entries, "count")), "{entries}");
+    assert!(figure(entries, "p50_us") > 0.0, "{entries}");
+    assert_eq!(std::fs::read_dir(&directory).expect("it stays").count(), 0);
+
+    let said = levada(&["bench", "--disk", &path, "--flush"], 2);
+    assert!(said.contains("--disk") && said.contains("--flush"), "{said}");
+    let nowhere = directory.join("nowhere").display().to_string();
+    let said = levada(&["bench", "--disk", &nowhere], 1);
+    assert!(said.contains(&nowhere), "{said}");
+    std::fs::remove_dir_all(&directory).expect("it is there");
 }

@@ -17,6 +17,11 @@ pub struct Buffer {
 }
 
 impl Buffer {
+    /// So many pages of zeros.
+    pub fn zero_pages(count: usize) -> Self {
+        Self::pages(count * PAGE_BYTES, None)
+    }
+
     /// Whole pages, `len` bytes and a rest: in the memory of `last` if it is long enough, not four
     /// times too long, and nobody else has it. What is in them is undefined.
     pub(crate) fn pages(len: usize, last: Option<Self>) -> Self {
