@@ -53,8 +53,9 @@ impl Gate {
             _ => to_theirs(ours),
         };
         let passes = |judged| !figure.is_better(self.bound, judged);
-        let fails = |who: &Who| judged(alone(*who)).map(passes) == Some(false);
+        let fails = |who: &Who| judged(alone(*who)).is_some_and(|ratio| !passes(ratio));
         let bound = [Who::Null, Who::Disk].into_iter().find(fails);
+        let passes = judged(ours).map(passes);
         let shown = |who| alone(who).map_or_else(none, |value| figure.show(value));
         let ratio = to_theirs(ours);
         let sign = if figure.more_is_better { ">=" } else { "<=" };
@@ -67,7 +68,7 @@ impl Gate {
             ratio.map_or_else(none, |ratio| format!("{ratio:.3}")),
             format!("{sign} {}", self.bound),
         ];
-        Verdict { words, passes: judged(ours).map(passes), bound }
+        Verdict { words, passes, bound }
     }
 
     /// What ours is compared with: its name and figure.

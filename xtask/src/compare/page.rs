@@ -215,8 +215,8 @@ and how to repeat a run.
   about a second of acknowledged entries). All else is default, their allocator too: one that was
   built without jemalloc gets it by LD_PRELOAD.
 - null is `levada serve --null`: our loop and parser without an engine, the ceiling of the machine.
-- disk is no server: syncs of a page one after the other on the servers' core (`levada bench --disk`),
-  and in the open loop what messages would wait for them that nobody parses, keeps or sends.
+- disk is no server: syncs of a page one after the other on the servers' core (`levada bench
+  --disk`), and in the open loop what messages would wait for them that nobody parses or sends.
 - All servers of a case run all the time, on core 0; the client is on core 1. Rounds are
   interleaved, another server begins each; before each measurement the server is emptied and idle,
   and the disk synced. Cases of memory and of long streams are measured once, on fresh servers.

@@ -65,10 +65,8 @@ fn a_server_that_is_to_keep_its_data_is_left_alone() {
 fn a_device_is_measured_without_a_server_and_left_as_it_was() {
     let directory = fresh_directory("device");
     let path = directory.display().to_string();
-    let told = objects(
-        &["bench", "--disk", &path, "--seconds", "0.2", "--rate", "1000", "--json"],
-        0,
-    );
+    let told =
+        objects(&["bench", "--disk", &path, "--seconds", "0.2", "--rate", "1000", "--json"], 0);
     let [syncs, entries] = &told[..] else { panic!("{told:?}") };
     assert_eq!((&syncs["case"], &entries["case"]), (&"disk".into(), &"disk-wait".into()));
     let figure = |row: &serde_json::Value, name: &str| row[name].as_f64().expect("a number");
