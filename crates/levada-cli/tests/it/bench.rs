@@ -1,5 +1,7 @@
 //! `levada bench` with tiny input: every case ends, counts what it did, and writes its files.
 
+use std::process::Command;
+
 use crate::rig::{Server, fresh_directory, levada, objects};
 
 #[test]
@@ -81,5 +83,29 @@ fn a_device_is_measured_without_a_server_and_left_as_it_was() {
     let nowhere = directory.join("nowhere").display().to_string();
     let said = levada(&["bench", "--disk", &nowhere], 1);
     assert!(said.contains(&nowhere), "{said}");
+    std::fs::remove_dir_all(&directory).expect("it is there");
+}
+
+/// ADR 28: a file that was asked for its times makes the next sync half as long again.
+#[test]
+fn a_sync_asks_its_file_for_no_times() {
+    let directory = fresh_directory("times");
+    let trace = directory.join("trace");
+    let mut command = Command::new("strace");
+    command.args(["-f", "-qq", "-e", "trace=%file,fdatasync", "-o"]).arg(&trace);
+    command.arg(env!("CARGO_BIN_EXE_levada")).args(["bench", "--seconds", "0.2", "--disk"]);
+    let Ok(output) = command.arg(&directory).output() else {
+        let in_ci = std::env::var("CI").is_ok_and(|value| value == "true");
+        assert!(!in_ci, "strace is not installed");
+        return eprintln!("SKIPPED: strace is not installed");
+    };
+    assert!(output.status.success(), "{output:?}");
+    let trace = std::fs::read_to_string(&trace).expect("it was written");
+    let count = |what: &dyn Fn(&str) -> bool| trace.lines().filter(|line| what(line)).count();
+    let syncs = count(&|line| line.contains("fdatasync("));
+    let looks = count(&|line| line.contains("stat") && line.contains("/pages\""));
+    let timeless = count(&|line| line.contains("/pages\"") && line.contains("STATX_INO,"));
+    assert!(syncs > 1, "{trace}");
+    assert_eq!((looks, timeless), (syncs, syncs), "{trace}");
     std::fs::remove_dir_all(&directory).expect("it is there");
 }
