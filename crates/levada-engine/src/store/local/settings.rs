@@ -22,7 +22,8 @@ pub struct LocalSettings {
     pub open_files_max: usize,
     /// Effects behind the last checkpoint, in bytes, at which the next is due.
     pub checkpoint_payload_bytes: u64,
-    /// The same with headers and padding.
+    /// The same with headers and padding. With less than two log files each one is used again;
+    /// behind more some are removed, which takes 10 ms and more each, and others filled.
     pub checkpoint_ring_bytes: u64,
     /// Bytes kept in reserve for a full disk; more where a checkpoint of the state needs more.
     pub reserve_bytes: u64,
@@ -42,7 +43,7 @@ impl Default for LocalSettings {
             cache_bytes: 64 << 20,
             open_files_max: 128,
             checkpoint_payload_bytes: 64 << 20,
-            checkpoint_ring_bytes: 256 << 20,
+            checkpoint_ring_bytes: 96 << 20,
             reserve_bytes: 32 << 20,
             headroom_bytes: 32 << 20,
             congested_bytes: 16 << 20,
