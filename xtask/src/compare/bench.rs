@@ -20,17 +20,10 @@ pub(super) fn run(program: &Path, server: &Server, runs: &[Run], small: bool) ->
     for one in runs {
         let csv = server.directory().join("bench.csv");
         let words = if small { one.small } else { one.words };
-        let output = Command::new(program)
-            .args(["bench", "--flush", "--url"])
-            .arg(format!("redis://{}", server.address()))
-            .args(["--pid", &server.process()?.to_string(), "--csv"])
-            .arg(&csv)
-            .args(words.split(' '))
-            .output()
-            .context("levada bench cannot be started")?;
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        ensure!(output.status.success(), "levada bench {words} fails: {said}");
-        let table = Table::parse(&std::fs::read_to_string(&csv)?);
+        let mut command = Command::new(program);
+        command.args(["bench", "--flush", "--url"]).arg(format!("redis://{}", server.address()));
+        command.args(["--pid", &server.process()?.to_string()]).args(words.split(' '));
+        let table = Table::written_by(&mut command, &csv)?;
         for (row, column, figure) in one.takes {
             let value = table.figure(row, column);
             let value =
@@ -48,12 +41,9 @@ pub(super) fn disk(rig: &Rig, case: &Case, small: bool) -> Result<Sample> {
     let place = rig.idle(Kind::Levada)?;
     let csv = place.directory().join("bench.csv");
     let mut command = rig.on_core_of_servers(rig.bench());
-    command.args(["bench", "--disk"]).arg(place.directory()).arg("--csv").arg(&csv);
+    command.args(["bench", "--disk"]).arg(place.directory());
     command.args(["--seconds", if small { "0.2" } else { "5" }]);
-    let output = command.output().context("levada bench cannot be started")?;
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    ensure!(output.status.success(), "levada bench --disk fails: {said}");
-    let table = Table::parse(&std::fs::read_to_string(&csv)?);
+    let table = Table::written_by(&mut command, &csv)?;
     let figure = |name: &&'static str| {
         let value = table.figure(row, name).with_context(|| format!("no {name} of {row}"))?;
         Ok((*name, value))
@@ -81,6 +71,15 @@ struct Table {
 }
 
 impl Table {
+    /// Runs the load generator to its end.
+    fn written_by(command: &mut Command, csv: &Path) -> Result<Self> {
+        let output = command.arg("--csv").arg(csv).output();
+        let output = output.context("levada bench cannot be started")?;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        ensure!(output.status.success(), "{command:?} fails: {said}");
+        Ok(Self::parse(&std::fs::read_to_string(csv)?))
+    }
+
     fn parse(text: &str) -> Self {
         let row = |line: &str| line.split(',').map(str::to_owned).collect();
         Self { rows: text.lines().map(row).collect() }

@@ -155,8 +155,6 @@ fn every_alert_has_its_page_and_promtool_takes_the_rules() {
     if let Ok(output) = Command::new("promtool").args(["check", "rules"]).arg(rules).output() {
         assert!(output.status.success(), "{output:?}");
     } else {
-        let in_ci = std::env::var("CI").is_ok_and(|value| value == "true");
-        assert!(!in_ci, "promtool is not installed: cargo xtask peers");
-        eprintln!("SKIPPED: promtool is not installed");
+        crate::rig::skip("promtool");
     }
 }

@@ -80,9 +80,7 @@ impl Server {
     pub(crate) fn redis() -> Option<Self> {
         let program = std::env::var_os("REDIS_SERVER").unwrap_or_else(|| "redis-server".into());
         if Command::new(&program).arg("--version").output().is_err() {
-            let in_ci = std::env::var("CI").is_ok_and(|value| value == "true");
-            assert!(!in_ci, "redis-server is not installed");
-            eprintln!("SKIPPED: redis-server is not installed");
+            skip("redis-server");
             return None;
         }
         for _ in 0..ATTEMPTS_MAX {
@@ -155,6 +153,13 @@ impl Drop for Server {
         let _ = self.child.wait();
         let _ = std::fs::remove_dir_all(&self.directory);
     }
+}
+
+/// Says aloud that a program is missing and its test is not run; in CI that is a failure.
+pub(crate) fn skip(program: &str) {
+    let in_ci = std::env::var("CI").is_ok_and(|value| value == "true");
+    assert!(!in_ci, "{program} is not installed: cargo xtask peers");
+    eprintln!("SKIPPED: {program} is not installed");
 }
 
 /// A directory that nobody else uses.

@@ -112,10 +112,8 @@ fn has_client() -> bool {
     let help = Command::new("redis-cli").arg("--help").output();
     let text = help.map(|help| [help.stdout, help.stderr].concat()).unwrap_or_default();
     let has = String::from_utf8_lossy(&text).contains("--tls ");
-    let in_ci = std::env::var("CI").is_ok_and(|value| value == "true");
-    assert!(has || !in_ci, "no redis-cli with TLS is installed");
     if !has {
-        eprintln!("SKIPPED: no redis-cli with TLS is installed");
+        rig::skip("a redis-cli with TLS");
     }
     has
 }
