@@ -94,6 +94,8 @@ fn serve(settings: &Settings, log: Log) -> Result<()> {
         seed: RandomState::new().build_hasher().finish(),
         #[cfg(feature = "null")]
         null: settings.null,
+        #[cfg(feature = "null")]
+        null_syncs: settings.null_syncs,
         log: log.write,
         log_format: settings.log_format()?.word(),
         alive_ms: supervisor::alive_ms(),

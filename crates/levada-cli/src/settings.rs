@@ -131,6 +131,10 @@ pub(crate) struct Given {
     #[cfg(feature = "null")]
     #[arg(long)]
     null: bool,
+    /// Writes and syncs a page before replies leave.
+    #[cfg(feature = "null")]
+    #[arg(long, requires = "null")]
+    null_syncs: bool,
 }
 
 /// The settings in force. Its text form is a file that can be read again.
@@ -185,6 +189,9 @@ pub(crate) struct Settings {
     #[cfg(feature = "null")]
     #[serde(skip)]
     pub(crate) null: bool,
+    #[cfg(feature = "null")]
+    #[serde(skip)]
+    pub(crate) null_syncs: bool,
 }
 
 impl Default for Settings {
@@ -226,6 +233,8 @@ impl Default for Settings {
             inline_sync_us: 600,
             #[cfg(feature = "null")]
             null: false,
+            #[cfg(feature = "null")]
+            null_syncs: false,
         }
     }
 }
@@ -289,6 +298,7 @@ impl Given {
         #[cfg(feature = "null")]
         {
             settings.null = self.null;
+            settings.null_syncs = self.null_syncs;
         }
         settings.check()?;
         let (streams, groups) = (&settings.stream_policy, &settings.group_policy);

@@ -74,6 +74,8 @@ pub(crate) struct State {
     /// What listeners with TLS speak.
     pub(crate) tls: Option<Arc<ServerConfig>>,
     random: u64,
+    #[cfg(feature = "null")]
+    pub(crate) null_syncs: crate::null::Syncs,
 }
 
 /// Commands wait until then.
@@ -113,6 +115,8 @@ impl State {
             usage: Usage::new(started),
             pause: None,
             random: settings.seed | 1,
+            #[cfg(feature = "null")]
+            null_syncs: crate::null::Syncs::default(),
             settings,
         }
     }

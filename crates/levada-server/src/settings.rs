@@ -80,6 +80,9 @@ pub struct Settings {
     /// Answers what benches send without doing it, to find the ceiling of a machine.
     #[cfg(feature = "null")]
     pub null: bool,
+    /// Writes and syncs a page before replies leave, whatever was asked.
+    #[cfg(feature = "null")]
+    pub null_syncs: bool,
     /// Takes events that operators act on, each with the Unix time in milliseconds.
     pub log: fn(&LogEvent, u64),
     /// What CONFIG GET shows as `log-format`: how `log` writes them down.
@@ -135,6 +138,8 @@ impl Default for Settings {
             seed: 1,
             #[cfg(feature = "null")]
             null: false,
+            #[cfg(feature = "null")]
+            null_syncs: false,
             log: |event, _| eprintln!("{}: {}", event.name.text(), event.message),
             log_format: "text",
             alive_ms: None,

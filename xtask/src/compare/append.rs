@@ -48,7 +48,7 @@ pub(super) fn run(
     // The benchmark counts error replies as replies: ask the server whether all is there. It sends
     // whole pipelines, so it may end with more than it was asked for.
     let length = match who {
-        Who::Null => count,
+        Who::Null | Who::NullSyncs => count,
         _ => length(server)?,
     };
     ensure!(

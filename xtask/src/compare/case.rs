@@ -11,6 +11,9 @@ pub(super) enum Who {
     Interval,
     /// Ours without an engine: the ceiling.
     Null,
+    /// Ours without an engine, but a page is synced before replies leave: the ceiling of who is
+    /// durable.
+    NullSyncs,
     /// No server: what the device comes to, by our load generator.
     Disk,
     /// Another one.
@@ -32,6 +35,7 @@ impl Who {
         match self {
             Self::Levada | Self::Interval | Self::Disk => Kind::Levada,
             Self::Null => Kind::Null,
+            Self::NullSyncs => Kind::NullSyncs,
             Self::Peer(program, fsync) => Kind::Peer(program, fsync),
         }
     }
@@ -141,7 +145,7 @@ pub(super) const NEWEST: [Program; 3] = [Redis86, Redis82, Valkey91];
 
 use Fsync::{Always, Everysec};
 use Program::{Redis70, Redis82, Redis86, Valkey91};
-use Who::{Disk, Interval, Levada, Null, Peer};
+use Who::{Disk, Interval, Levada, Null, NullSyncs, Peer};
 
 const BOTH: &[Who] = &[
     Levada,
@@ -159,6 +163,7 @@ const WITH_INTERVAL: &[Who] = &[
     Levada,
     Interval,
     Null,
+    NullSyncs,
     Peer(Redis86, Always),
     Peer(Redis82, Always),
     Peer(Valkey91, Always),
@@ -171,6 +176,7 @@ const WITH_INTERVAL: &[Who] = &[
 const WITH_CEILING: &[Who] = &[
     Levada,
     Null,
+    NullSyncs,
     Peer(Redis86, Always),
     Peer(Redis82, Always),
     Peer(Valkey91, Always),
@@ -180,6 +186,7 @@ const WITH_CEILING: &[Who] = &[
 const WITH_CEILINGS: &[Who] = &[
     Levada,
     Null,
+    NullSyncs,
     Disk,
     Peer(Redis86, Always),
     Peer(Redis82, Always),

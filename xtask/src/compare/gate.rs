@@ -15,6 +15,9 @@ pub(super) struct Gate {
     bound: f64,
 }
 
+/// Without an engine, without a server, without a log: what we could come to at best.
+pub(super) const BOUNDS: [Who; 3] = [Who::Null, Who::Disk, Who::NullSyncs];
+
 /// What ours is divided by.
 #[derive(Debug, Clone, Copy)]
 enum Against {
@@ -30,10 +33,10 @@ enum Against {
 #[derive(Debug)]
 pub(super) struct Verdict {
     /// The line of the table, without the last column.
-    pub(super) words: [String; 7],
+    pub(super) words: [String; 8],
     /// `None` where it was not measured.
     pub(super) passes: Option<bool>,
-    /// What would not pass either: our loop without an engine, or the device without a server.
+    /// What would not pass either, of [`BOUNDS`].
     pub(super) bound: Option<Who>,
 }
 
@@ -53,8 +56,10 @@ impl Gate {
             _ => to_theirs(ours),
         };
         let passes = |judged| !figure.is_better(self.bound, judged);
+        // Who answers before the sync is not held up by the disk.
+        let binds = |who: &Who| *who == Who::Null || self.ours == Levada;
         let fails = |who: &Who| judged(alone(*who)).is_some_and(|ratio| !passes(ratio));
-        let bound = [Who::Null, Who::Disk].into_iter().find(fails);
+        let bound = BOUNDS.into_iter().filter(binds).find(fails);
         let passes = judged(ours).map(passes);
         let shown = |who| alone(who).map_or_else(none, |value| figure.show(value));
         let ratio = to_theirs(ours);
@@ -65,6 +70,7 @@ impl Gate {
             theirs.map_or_else(none, |(name, value)| format!("{} ({name})", figure.show(value))),
             shown(Who::Null),
             shown(Who::Disk),
+            shown(Who::NullSyncs),
             ratio.map_or_else(none, |ratio| format!("{ratio:.3}")),
             format!("{sign} {}", self.bound),
         ];
@@ -182,16 +188,26 @@ mod tests {
         raw.add("xadd-c50", &peer(Program::Redis70), 1, "rate", &500);
         let mut gate = gate("xadd-c50", "", Levada, "rate", ALWAYS, 1.1);
         let verdict = gate.judge(&raw);
-        assert_eq!(verdict.words[1..6], ["110", "100 (valkey 9.1 always)", "-", "-", "1.100"]);
+        assert_eq!(verdict.words[1..3], ["110", "100 (valkey 9.1 always)"]);
+        assert_eq!(verdict.words[3..7], ["-", "-", "-", "1.100"]);
         assert_eq!((verdict.passes, verdict.bound), (Some(true), None));
         raw.add("xadd-c50", "null", 1, "rate", &120);
         raw.add("xadd-c50", "disk", 1, "rate", &115);
-        for (bound, by) in [(1.15, None), (1.2, Some(Who::Disk)), (1.25, Some(Who::Null))] {
+        raw.add("xadd-c50", "null + disk", 1, "rate", &112);
+        for (bound, by) in [
+            (1.12, None),
+            (1.15, Some(Who::NullSyncs)),
+            (1.2, Some(Who::Disk)),
+            (1.25, Some(Who::Null)),
+        ] {
             gate.bound = bound;
             let verdict = gate.judge(&raw);
-            assert_eq!(verdict.words[3..5], ["120", "115"]);
+            assert_eq!(verdict.words[3..6], ["120", "115", "112"]);
             assert_eq!((verdict.passes, verdict.bound), (Some(false), by));
         }
+        raw.add("xadd-c50", "levada INTERVAL", 1, "rate", &110);
+        (gate.ours, gate.bound) = (Interval, 1.2);
+        assert_eq!(gate.judge(&raw).bound, None, "it waits for no disk");
         gate.case = "xadd-c1";
         assert_eq!(gate.judge(&raw).passes, None);
     }

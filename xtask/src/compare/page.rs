@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use xtask::workspace;
 
 use super::case::{CASES, Case, Figure, How, Run, Who};
-use super::gate::GATES;
+use super::gate::{BOUNDS, GATES};
 use super::picture;
 use super::raw::Raw;
 
@@ -40,8 +40,8 @@ fn text(raw: &Raw, beside: &str) -> String {
 
 /// The gates, as a table.
 pub(super) fn gates(raw: &Raw) -> String {
-    let head = "| gate | ours | best of theirs | null | disk | ratio | must be | |\n\
-                |---|---:|---:|---:|---:|---:|---:|---|\n";
+    let head = "| gate | ours | best of theirs | null | disk | null + disk | ratio | must be | |\n\
+                |---|---:|---:|---:|---:|---:|---:|---:|---|\n";
     let mut text = head.to_owned();
     let (mut passed, mut failed) = (0, 0);
     for gate in GATES {
@@ -77,7 +77,7 @@ fn table(case: &Case, raw: &Raw) -> String {
     }
     line(&mut text, format_args!(" spread |\n|---|{}", "---:|".repeat(figures.len() + 1)));
     for server in servers {
-        let is_bound = [Who::Null, Who::Disk].iter().any(|who| who.name() == server);
+        let is_bound = BOUNDS.iter().any(|who| who.name() == server);
         let is_peer = !server.starts_with("levada") && !is_bound;
         let cell = |figure: &&Figure| {
             let ours = raw.median(case.name, &Who::Levada.name(), figure.name);
@@ -191,7 +191,7 @@ const GATES_INTRODUCTION: &str = "
 
 Ours divided by the best of Redis 8.6, Redis 8.2 and Valkey 9.1, by the medians. Where null fails,
 too, the machine and the client are the bound, and no engine behind our loop could pass; where the
-disk does, no server that makes one sync after the other.
+disk does, no server that makes one sync after the other; where null + disk does, no log.
 
 ";
 
@@ -215,6 +215,8 @@ and how to repeat a run.
   about a second of acknowledged entries). All else is default, their allocator too: one that was
   built without jemalloc gets it by LD_PRELOAD.
 - null is `levada serve --null`: our loop and parser without an engine, the ceiling of the machine.
+- null + disk is the same, and before replies leave it writes a page and syncs it, as our log does,
+  for all of them together: the ceiling of who is durable and has this loop.
 - disk is no server: syncs of a page one after the other on the servers' core (`levada bench
   --disk`), and in the open loop what messages would wait for them that nobody parses or sends.
 - All servers of a case run all the time, on core 0; the client is on core 1. Rounds are

@@ -32,6 +32,8 @@ pub(crate) enum Kind {
     Levada,
     /// Ours without an engine: the ceiling of the loop; see docs/bench.md.
     Null,
+    /// The same, with a sync before replies leave: the ceiling of who is durable.
+    NullSyncs,
     /// Another server, with an append-only file.
     Peer(Program, Fsync),
 }
@@ -103,6 +105,7 @@ impl Kind {
         let (program, fsync) = match self {
             Self::Levada => return "levada".to_owned(),
             Self::Null => return "null".to_owned(),
+            Self::NullSyncs => return "null + disk".to_owned(),
             Self::Peer(program, fsync) => (program, fsync),
         };
         let program = PROGRAMS.iter().find(|(one, ..)| *one == program).map_or("", |row| row.2);
@@ -114,7 +117,7 @@ impl Kind {
         match self {
             Self::Peer(program, _) => program.path(),
             Self::Levada => workspace::build_levada(profile, None, &[]),
-            Self::Null => {
+            Self::Null | Self::NullSyncs => {
                 // The next build of the real one takes the place of this one.
                 let built = workspace::build_levada(profile, None, &["--features", "null"])?;
                 let kept = built.with_file_name("levada-null");
@@ -456,6 +459,7 @@ impl Server {
         match self.kind {
             Kind::Levada => command.args(["serve", "--port", &port]),
             Kind::Null => command.args(["serve", "--null", "--port", &port]),
+            Kind::NullSyncs => command.args(["serve", "--null", "--null-syncs", "--port", &port]),
             Kind::Peer(_, fsync) => command
                 .args(["--port", &port, "--bind", "127.0.0.1", "--save", ""])
                 .args(["--appendonly", "yes", "--appendfsync", fsync.word()]),

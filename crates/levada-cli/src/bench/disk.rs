@@ -10,22 +10,18 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use levada_engine::disk::file::FileDisk;
-use levada_engine::disk::{Buffer, Disk as _, FileId, Lane, Open, Operation};
+use levada_engine::disk::pages::SyncedPages;
 
 use super::append::due_at;
 use super::load;
 use super::process;
 use super::report::Row;
 
-/// Pages of the file, and how many are filled at once.
-const PAGES: u64 = 4096;
-const FILL_PAGES: usize = 256;
-const PAGE_BYTES: u64 = 4096;
-
 /// Measures the device below a directory for so long; entries come `rate` times a second.
 pub(super) fn run(directory: &Path, time: Duration, rate: u32) -> Result<[Row; 2]> {
     let scratch = Scratch::new(directory)?;
-    let mut device = Device::open(&scratch)?;
+    let disk = FileDisk::open(&scratch.0)?;
+    let mut pages = SyncedPages::create(disk, "pages").context("cannot create the file to sync")?;
     let before = process::used_by(std::process::id())?;
     let start = Instant::now();
     let (mut syncs, mut entries) = ((0, load::histogram()), (0, load::histogram()));
@@ -34,7 +30,7 @@ pub(super) fn run(directory: &Path, time: Duration, rate: u32) -> Result<[Row; 2
         if begun >= time && syncs.0 > 0 {
             break;
         }
-        device.sync_page(syncs.0 % PAGES)?;
+        pages.sync_next().context("the device fails")?;
         let done = start.elapsed();
         syncs.0 += 1;
         load::note(&mut syncs.1, begun, done, 1);
@@ -54,41 +50,6 @@ pub(super) fn run(directory: &Path, time: Duration, rate: u32) -> Result<[Row; 2
         before,
         after,
     }))
-}
-
-/// A file on the device.
-struct Device {
-    disk: FileDisk,
-    file: FileId,
-    page: Buffer,
-}
-
-impl Device {
-    /// A filled file, so that no sync has to tell where a page went.
-    fn open(scratch: &Scratch) -> Result<Self> {
-        let mut disk = FileDisk::open(&scratch.0)?;
-        let file = disk.open("pages", Open::New).context("cannot create the file to sync")?;
-        let mut device = Self { disk, file, page: Buffer::zero_pages(1) };
-        let zeros = Buffer::zero_pages(FILL_PAGES);
-        for first in (0..PAGES).step_by(FILL_PAGES) {
-            let (offset, bytes) = (first * PAGE_BYTES, zeros.clone());
-            device.run(Operation::Write { file, offset, bytes })?;
-        }
-        device.run(Operation::Sync { file })?;
-        Ok(device)
-    }
-
-    fn sync_page(&mut self, number: u64) -> Result<()> {
-        let (file, offset, bytes) = (self.file, number * PAGE_BYTES, self.page.clone());
-        self.run(Operation::WriteSync { file, offset, bytes })
-    }
-
-    fn run(&mut self, operation: Operation) -> Result<()> {
-        self.disk.submit(operation, Lane::Inline);
-        let completion = self.disk.poll_completed().context("an operation inline has ended")?;
-        completion.result.context("the device fails")?;
-        Ok(())
-    }
 }
 
 /// A directory that goes away with it.

@@ -16,6 +16,7 @@ pub(crate) mod background;
 mod buffer;
 pub mod file;
 pub mod memory;
+pub mod pages;
 mod spares;
 
 use std::io;

@@ -229,6 +229,10 @@ impl Server {
 
     fn serve(mut self) -> Result<(), Error> {
         let mut events = Events::with_capacity(EVENTS_MAX);
+        #[cfg(feature = "null")]
+        {
+            self.state.null_syncs = crate::null::Syncs::open(&self.state.settings)?;
+        }
         self.stage.set(Stage::READY);
         let tell = self.state.settings.tell;
         tell(Moment::Ready);
@@ -309,7 +313,10 @@ impl Server {
 
     /// Seals the changes of the iteration.
     fn commit(&mut self, now: Now) -> Result<(), Error> {
-        let bytes = std::mem::take(&mut self.uncommitted_bytes) as u64;
+        let bytes = std::mem::take(&mut self.uncommitted_bytes);
+        #[cfg(feature = "null")]
+        self.state.null_syncs.sync(bytes)?;
+        let bytes = bytes as u64;
         self.shard.commit(now)?;
         let position = (self.shard.current(), self.shard.durable_wish());
         self.commits.note(position, self.state.stats.commands_run, bytes, now);

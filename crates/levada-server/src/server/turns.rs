@@ -90,7 +90,7 @@ impl Server {
             let us = self.state.clock.now().monotonic_us.saturating_sub(now.monotonic_us);
             us < GATHERING_US_MAX
         };
-        if self.shard.will_sync() {
+        if self.will_sync() {
             if !has_time() {
                 return false;
             }
@@ -109,6 +109,14 @@ impl Server {
         self.was_woken |= events.iter().any(|event| later(event.token()));
         self.note_readiness(events);
         !self.ready.is_empty()
+    }
+
+    fn will_sync(&self) -> bool {
+        #[cfg(feature = "null")]
+        if self.state.null_syncs.are_due(self.uncommitted_bytes) {
+            return true;
+        }
+        self.shard.will_sync()
     }
 
     /// A connection's turn: reads once, runs what is whole, writes on what is long.
