@@ -36,6 +36,8 @@ const WORKERS: usize = LOG_SYNCS_MAX + 2;
 const LOCK: &str = "lock";
 /// Operations that may wait for them; the caller waits when there are more.
 const QUEUE_MAX: usize = 1024;
+/// Removed files whose space is not given back yet; the caller waits when there are more.
+const GONE_MAX: usize = 16;
 
 /// See the module.
 pub struct FileDisk {
@@ -50,6 +52,19 @@ pub struct FileDisk {
     spares: Spares,
     next_ticket: u64,
     background: Background<Job>,
+    gone: Background<Gone>,
+}
+
+/// A file without a name any more. Whoever closes it last gives its space back to the file system,
+/// which takes the longer the larger it is: 16 ms for 64 MiB on ext4.
+struct Gone(fs::File);
+
+impl Work for Gone {
+    type Done = ();
+
+    fn carry_out(self) {
+        drop(self.0);
+    }
 }
 
 /// A file and the place where the next process will look for it. Nobody renames a file of ours
@@ -114,8 +129,10 @@ impl FileDisk {
         let lock = lock.map_err(|error| Error::io("cannot look at the lock of", &shown, &error))?;
         let background = Background::start("levada-disk", WORKERS, QUEUE_MAX)
             .map_err(|error| Error::io("cannot start a disk thread for", &shown, &error))?;
+        let gone = Background::start("levada-gone", 1, GONE_MAX)
+            .map_err(|error| Error::io("cannot start a disk thread for", &shown, &error))?;
         let (files, spares) = (Vec::new(), Spares::new(directory.clone()));
-        Ok(Self { directory, reads_only, lock, files, spares, next_ticket: 0, background })
+        Ok(Self { directory, reads_only, lock, files, spares, next_ticket: 0, background, gone })
     }
 
     /// Has `waker` called after each completion on the background lane, from another thread.
@@ -259,7 +276,15 @@ impl Disk for FileDisk {
 
     fn unlink(&mut self, path: &str) -> io::Result<()> {
         self.may_change()?;
-        fs::remove_file(self.path(path))
+        let path = self.path(path);
+        // Without a handle to spare the space is given back here and now.
+        let last = fs::File::open(&path);
+        fs::remove_file(path)?;
+        while self.gone.poll().is_some() {}
+        if let Ok(last) = last {
+            self.gone.submit(Gone(last));
+        }
+        Ok(())
     }
 
     fn free_space(&mut self) -> io::Result<u64> {
@@ -523,6 +548,19 @@ mod tests {
         assert!(disk.free_space().expect("known") > 0);
         drop(disk); // Ends the workers, so every wake-up has happened.
         assert_eq!(woken.load(Ordering::SeqCst), 4);
+    }
+
+    #[test]
+    fn the_space_of_a_removed_file_is_given_back_elsewhere() {
+        let scratch = Scratch::new("gone");
+        let mut disk = FileDisk::open(&scratch.0).expect("a directory");
+        disk.open("f", Open::New).expect("new");
+        assert_eq!(disk.unlink("g").expect_err("none").kind(), io::ErrorKind::NotFound);
+        disk.unlink("f").expect("unlinked");
+        assert!(!scratch.0.join("f").exists(), "the name goes at once");
+        disk.gone.wait();
+        assert!(disk.gone.poll().is_some(), "a thread has closed it");
+        assert!(disk.gone.poll().is_none(), "and nothing else");
     }
 
     #[test]
