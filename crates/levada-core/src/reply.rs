@@ -39,15 +39,15 @@ pub enum Reply {
     /// XREAD, XREADGROUP: which of the streams asked for, and its entries.
     Streams(Vec<(usize, Entries)>),
     /// XAUTOCLAIM.
-    Autoclaimed(Autoclaimed),
+    Autoclaimed(Box<Autoclaimed>),
     /// XPENDING without a range; `None` where nothing is pending.
-    PendingSummary(Option<PendingSummary>),
+    PendingSummary(Option<Box<PendingSummary>>),
     /// XPENDING with a range.
     PendingRows(Vec<PendingRow>),
     /// XINFO STREAM.
-    StreamInfo(StreamInfo),
+    StreamInfo(Box<StreamInfo>),
     /// XINFO STREAM FULL.
-    StreamFull(StreamFull),
+    StreamFull(Box<StreamFull>),
     /// XINFO GROUPS.
     Groups(Vec<GroupInfo>),
     /// XINFO CONSUMERS.
@@ -241,7 +241,7 @@ pub struct IdmpFacts {
 #[derive(Clone, PartialEq, Debug)]
 pub struct StreamInfo {
     /// Facts of both forms.
-    pub facts: Box<StreamFacts>,
+    pub facts: StreamFacts,
     /// Number of groups.
     pub groups: u64,
     /// First and last entry, none or one each.
@@ -254,7 +254,7 @@ pub struct StreamInfo {
 #[derive(Clone, PartialEq, Debug)]
 pub struct StreamFull {
     /// Facts of both forms.
-    pub facts: Box<StreamFacts>,
+    pub facts: StreamFacts,
     /// The first entries.
     pub entries: Entries,
     /// Groups by name.

@@ -199,11 +199,11 @@ pub(crate) fn plain(output: &mut Output<'_>, reply: Reply, names: &Names<'_>) {
                 output.entries(entries);
             }
         }
-        Reply::Autoclaimed(claimed) => autoclaimed(output, claimed),
+        Reply::Autoclaimed(claimed) => autoclaimed(output, *claimed),
         Reply::PendingSummary(summary) => pending_summary(output, summary),
         Reply::PendingRows(rows) => pending_rows(output, &rows),
-        Reply::StreamInfo(info) => stream_info(output, info),
-        Reply::StreamFull(full) => stream_full(output, full),
+        Reply::StreamInfo(info) => stream_info(output, *info),
+        Reply::StreamFull(full) => stream_full(output, *full),
         Reply::Groups(groups) => {
             output.write().array(groups.len());
             for group in &groups {
@@ -238,7 +238,7 @@ fn autoclaimed(output: &mut Output<'_>, claimed: Autoclaimed) {
     output.ids(&claimed.deleted);
 }
 
-fn pending_summary(output: &mut Output<'_>, summary: Option<PendingSummary>) {
+fn pending_summary(output: &mut Output<'_>, summary: Option<Box<PendingSummary>>) {
     output.write().array(4);
     let Some(summary) = summary else {
         output.write().integer(0);

@@ -191,11 +191,10 @@ impl View<'_> {
     }
 
     fn stream(&self, text: &mut String, key: Key<'_>) -> Result<(), String> {
-        let Reply::StreamFull(StreamFull { facts: of, entries, groups }) =
-            self.ask(&Command::XinfoStream(key, Some(0)))?
-        else {
+        let Reply::StreamFull(full) = self.ask(&Command::XinfoStream(key, Some(0)))? else {
             panic!("XINFO STREAM FULL answers that")
         };
+        let StreamFull { facts: of, entries, groups } = *full;
         let (last_id, deleted) = (told_id(of.last_id), told_id(of.max_deleted_id));
         let first_id = told_id(of.first_id);
         facts(text, of.length, last_id, of.entries_added, deleted, first_id);

@@ -1,6 +1,6 @@
 //! XCLAIM, XAUTOCLAIM, XNACK: pending entries change hands.
 
-use alloc::{collections::BTreeMap, vec::Vec};
+use alloc::{boxed::Box, collections::BTreeMap, vec::Vec};
 
 use super::{
     Context, Decided, Decision, Refusal,
@@ -92,7 +92,8 @@ pub(super) fn xautoclaim<'a>(context: Context<'_>, asked: &Xautoclaim<'a>) -> De
     outcome.gone.clone_from(&deleted);
     let effects = outcome.effects(&found, asked.consumer, context.now_ms, asked.just_id);
     let claimed = outcome.reply(&found, asked.just_id);
-    Ok(Decision { reply: Reply::Autoclaimed(Autoclaimed { cursor, claimed, deleted }), effects })
+    let claimed = Box::new(Autoclaimed { cursor, claimed, deleted });
+    Ok(Decision { reply: Reply::Autoclaimed(claimed), effects })
 }
 
 /// Goes on where the calls to come would find nothing, so that they need not be made: the cursor

@@ -23,22 +23,18 @@ pub(super) fn stream<'a>(context: Context<'_>, key: Key<'a>) -> Decided<'a> {
         let parts: Vec<_> = place.map(|place| places::single(stream, place)).into_iter().collect();
         Entries { key, count: parts.len() as u64, reverse: false, parts }
     };
-    Ok(Decision::answer(Reply::StreamInfo(StreamInfo {
+    Ok(Decision::answer(Reply::StreamInfo(Box::new(StreamInfo {
         facts: facts(context, key, stream)?,
         groups: stream.groups.len() as u64,
         first: one(stream.first_place()),
         last: one(stream.last_place()),
-    })))
+    }))))
 }
 
-fn facts(
-    context: Context<'_>,
-    key: KeyNumber,
-    stream: &Stream,
-) -> Result<Box<StreamFacts>, Refusal> {
+fn facts(context: Context<'_>, key: KeyNumber, stream: &Stream) -> Result<StreamFacts, Refusal> {
     let idempotence = &stream.idempotence;
     let (pids, iids) = idempotence.counts(context.now_ms);
-    Ok(Box::new(StreamFacts {
+    Ok(StreamFacts {
         length: stream.len(),
         nodes: stream.nodes(),
         last_id: stream.last_id,
@@ -52,7 +48,7 @@ fn facts(
             added: idempotence.added,
             duplicates: idempotence.duplicates,
         },
-    }))
+    })
 }
 
 /// XINFO STREAM key FULL \[COUNT n]
@@ -75,11 +71,11 @@ pub(super) fn full<'a>(context: Context<'_>, key: Key<'a>, count: u64) -> Decide
             consumers: group.consumers.iter().map(consumer).collect(),
         }
     };
-    Ok(Decision::answer(Reply::StreamFull(StreamFull {
+    Ok(Decision::answer(Reply::StreamFull(Box::new(StreamFull {
         facts: facts(context, key, stream)?,
         entries: places::collect(context, key, stream, span)?,
         groups: stream.groups.iter().map(full).collect(),
-    })))
+    }))))
 }
 
 /// XINFO GROUPS key

@@ -1,6 +1,6 @@
 //! XPENDING: what is pending, in sum and in detail.
 
-use alloc::{sync::Arc, vec::Vec};
+use alloc::{boxed::Box, sync::Arc, vec::Vec};
 
 use super::{Context, Decided, Decision, group};
 use crate::{
@@ -18,7 +18,7 @@ pub(super) fn summary<'a>(context: Context<'_>, key: Key<'a>, name: &[u8]) -> De
         let consumers = consumers.map(|(name, _, held)| (Arc::clone(name), held.pending));
         let nobody = Some((Arc::default(), group.unowned())).filter(|(_, count)| *count > 0);
         let consumers = nobody.into_iter().chain(consumers).collect();
-        PendingSummary { count: group.pending.len(), first, last, consumers }
+        Box::new(PendingSummary { count: group.pending.len(), first, last, consumers })
     });
     Ok(Decision::answer(Reply::PendingSummary(summary)))
 }

@@ -490,7 +490,7 @@ pub fn told_entries<S: Store>(
     Ok(read.into_iter().map(entry).collect())
 }
 
-fn told_summary(summary: Option<reply::PendingSummary>) -> Reply {
+fn told_summary(summary: Option<Box<reply::PendingSummary>>) -> Reply {
     let Some(summary) = summary else {
         return Reply::PendingSummary { total: 0, range: None, consumers: Vec::new() };
     };
