@@ -32,7 +32,8 @@ pub(super) fn xclaim<'a>(context: Context<'_>, xclaim: &Xclaim<'a>) -> Decided<'
     }
     let now_ms = context.now_ms;
     let delivered_ms = delivery_time(xclaim.delivered, now_ms);
-    let mut effects = outcome.effects(&found, xclaim.consumer, delivered_ms, xclaim.just_id);
+    let mut effects =
+        outcome.effects(context, &found, xclaim.consumer, delivered_ms, xclaim.just_id);
     if let Some(last_id) = xclaim.last_id.filter(|last_id| *last_id > found.group.last_id) {
         let (key, group, entries_read) = (found.key, found.number, found.group.entries_read);
         effects.push(Effect::GroupIdSet { key, group, last_id, entries_read });
@@ -90,7 +91,7 @@ pub(super) fn xautoclaim<'a>(context: Context<'_>, asked: &Xautoclaim<'a>) -> De
         outcome.find_places(context, &found)?;
     }
     outcome.gone.clone_from(&deleted);
-    let effects = outcome.effects(&found, asked.consumer, context.now_ms, asked.just_id);
+    let effects = outcome.effects(context, &found, asked.consumer, context.now_ms, asked.just_id);
     let claimed = outcome.reply(&found, asked.just_id);
     let claimed = Box::new(Autoclaimed { cursor, claimed, deleted });
     Ok(Decision { reply: Reply::Autoclaimed(claimed), effects })
@@ -285,6 +286,7 @@ impl Outcome {
 
     fn effects<'a>(
         &self,
+        context: Context<'_>,
         found: &Found<'_>,
         consumer: &'a [u8],
         delivered_ms: u64,
@@ -292,7 +294,8 @@ impl Outcome {
     ) -> Vec<Effect<'a>> {
         let (key, group) = (found.key, found.number);
         let (consumer, created) = found.consumer(consumer);
-        let mut effects: Vec<_> = created.into_iter().collect();
+        let mut effects = context.effects();
+        effects.extend(created);
         effects.push(found.seen(consumer, !self.claimed.is_empty()));
         if !self.counts.is_empty() {
             let rows = self.counts.iter().map(|(id, count)| (*id, *count)).collect();
