@@ -191,7 +191,8 @@ const GATES_INTRODUCTION: &str = "
 
 Ours divided by the best of Redis 8.6, Redis 8.2 and Valkey 9.1, by the medians. Where null fails,
 too, the machine and the client are the bound, and no engine behind our loop could pass; where the
-disk does, no server that makes one sync after the other; where null + disk does, no log.
+disk does, no server that makes one sync after the other; where null + disk does, no log behind our
+loop that syncs in it.
 
 ";
 
