@@ -2,8 +2,9 @@
 //!
 //! Work waits in a queue of bounded length; whoever submits more waits too. What is done waits for
 //! the owner. Promised: whatever was submitted is carried out exactly once, also when the owner is
-//! dropped at once; it can be polled before the waker is called for it; [`Background::wait`]
-//! returns when there is something to poll, or nothing is under way.
+//! dropped at once; of what takes turns, one piece at a time, in its order; it can be polled before
+//! the waker is called for it; [`Background::wait`] returns when there is something to poll, or
+//! nothing is under way.
 
 use std::{collections::VecDeque, io};
 
@@ -19,6 +20,12 @@ pub type Waker = Arc<dyn Fn() + Send + Sync>;
 pub(crate) trait Work: Send + 'static {
     /// What becomes of it.
     type Done: Send + 'static;
+
+    /// Whether it takes turns with others of its kind: one thread does one of them, and the other
+    /// threads are there for everything else.
+    fn takes_turns(&self) -> bool {
+        false
+    }
 
     /// Does it, on any thread. It must not panic.
     fn carry_out(self) -> Self::Done;
@@ -48,10 +55,37 @@ struct Shared<W: Work> {
 
 /// Work that no thread has taken yet.
 struct Queue<W> {
-    work: VecDeque<W>,
+    any: VecDeque<W>,
+    /// What takes turns.
+    turns: VecDeque<W>,
+    /// A thread is at one of those; it will look for the next.
+    is_turn_taken: bool,
     /// The owner waits for room: only then it has to be woken, which is a call of the system.
     waited_for: bool,
     closed: bool,
+}
+
+impl<W: Work> Queue<W> {
+    fn new() -> Self {
+        let (any, turns) = (VecDeque::new(), VecDeque::new());
+        Self { any, turns, is_turn_taken: false, waited_for: false, closed: false }
+    }
+
+    fn len(&self) -> usize {
+        self.any.len() + self.turns.len()
+    }
+
+    fn push(&mut self, work: W) {
+        let queue = if work.takes_turns() { &mut self.turns } else { &mut self.any };
+        queue.push_back(work);
+    }
+
+    /// What a thread may do now. A turn goes first: it takes one thread, whatever else waits.
+    fn pop(&mut self) -> Option<W> {
+        let turn = if self.is_turn_taken { None } else { self.turns.pop_front() };
+        self.is_turn_taken |= turn.is_some();
+        turn.or_else(|| self.any.pop_front())
+    }
 }
 
 struct Results<T> {
@@ -64,9 +98,9 @@ struct Results<T> {
 impl<W: Work> Background<W> {
     /// Starts so many threads, with a queue of this length before them.
     pub(crate) fn start(name: &str, workers: usize, queue_max: usize) -> io::Result<Self> {
-        let (ready, work) = (VecDeque::new(), VecDeque::new());
+        let ready = VecDeque::new();
         let shared = Arc::new(Shared {
-            queue: Mutex::new(Queue { work, waited_for: false, closed: false }),
+            queue: Mutex::new(Queue::new()),
             more: Condvar::new(),
             room: Condvar::new(),
             results: Mutex::new(Results { ready, under_way: 0, waited_for: false }),
@@ -92,11 +126,11 @@ impl<W: Work> Background<W> {
         unpoisoned(&self.shared.results).under_way += 1;
         let mut queue = unpoisoned(&self.shared.queue);
         queue.waited_for = true;
-        let full = |queue: &mut Queue<W>| queue.work.len() >= self.queue_max;
+        let full = |queue: &mut Queue<W>| queue.len() >= self.queue_max;
         let queue = self.shared.room.wait_while(queue, full);
         let mut queue = queue.unwrap_or_else(PoisonError::into_inner);
         queue.waited_for = false;
-        queue.work.push_back(work);
+        queue.push(work);
         self.shared.more.notify_one();
     }
 
@@ -139,7 +173,9 @@ impl<W: Work> Drop for Background<W> {
 impl<W: Work> Shared<W> {
     /// A thread's life.
     fn work(&self) {
-        while let Some(work) = self.take() {
+        let mut had_turn = false;
+        while let Some(work) = self.take(had_turn) {
+            had_turn = work.takes_turns();
             self.finish(work.carry_out());
             let waker = unpoisoned(&self.waker).clone();
             if let Some(waker) = waker {
@@ -148,12 +184,17 @@ impl<W: Work> Shared<W> {
         }
     }
 
-    /// The next piece of work; `None` at the end.
-    fn take(&self) -> Option<W> {
-        let queue = unpoisoned(&self.queue);
-        let none = |queue: &mut Queue<W>| queue.work.is_empty() && !queue.closed;
-        let mut queue = self.more.wait_while(queue, none).unwrap_or_else(PoisonError::into_inner);
-        let work = queue.work.pop_front();
+    /// The next piece of work; `None` at the end. Whoever had a turn gives it back, and has the
+    /// next one if there is one: so nobody has to be told of it.
+    fn take(&self, had_turn: bool) -> Option<W> {
+        let mut queue = unpoisoned(&self.queue);
+        queue.is_turn_taken &= !had_turn;
+        let work = loop {
+            match queue.pop() {
+                None if !queue.closed => queue = wait(&self.more, queue),
+                taken => break taken,
+            }
+        };
         if queue.waited_for {
             self.room.notify_one();
         }
@@ -174,4 +215,8 @@ impl<W: Work> Shared<W> {
 /// held leaves nothing to repair.
 fn unpoisoned<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn wait<'a, T>(told: &Condvar, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
+    told.wait(guard).unwrap_or_else(PoisonError::into_inner)
 }

@@ -129,7 +129,7 @@ impl FileDisk {
         let lock = lock.map_err(|error| Error::io("cannot look at the lock of", &shown, &error))?;
         let failed = |error| Error::io("cannot start a disk thread for", &shown, &error);
         let background = Background::start("levada-disk", WORKERS, QUEUE_MAX).map_err(failed)?;
-        let gone = Background::start("levada-gone", 1, GONE_MAX).map_err(failed)?;
+        let gone = Background::start("levada-gone", usize::from(!reads_only), GONE_MAX).map_err(failed)?;
         let (files, spares) = (Vec::new(), Spares::new(directory.clone()));
         Ok(Self { directory, reads_only, lock, files, spares, next_ticket: 0, background, gone })
     }
@@ -296,6 +296,12 @@ impl Disk for FileDisk {
 
 impl Work for Job {
     type Done = Completion;
+
+    /// A file system lets one write at a time extend a file. On ext4 whoever waits for that is
+    /// awake, and a few threads that wait take the processor from the loop.
+    fn takes_turns(&self) -> bool {
+        matches!(self.operation, Operation::Write { .. })
+    }
 
     fn carry_out(self) -> Completion {
         let Self { ticket, file, operation, lane } = self;

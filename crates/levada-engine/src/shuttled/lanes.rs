@@ -8,14 +8,18 @@ use std::sync::{
 use super::{
     background::{Background, Work},
     schedules,
-    threads::{Condvar, Mutex},
+    threads::{Condvar, Mutex, thread},
 };
 
-/// Work that counts how often it was done.
+/// Work that counts how often it was done. Odd numbers take turns.
 struct Count(usize, Arc<AtomicUsize>);
 
 impl Work for Count {
     type Done = usize;
+
+    fn takes_turns(&self) -> bool {
+        self.0 % 2 == 1
+    }
 
     fn carry_out(self) -> usize {
         self.1.fetch_add(1, Ordering::SeqCst);
@@ -59,6 +63,70 @@ fn what_was_submitted_is_done_though_the_owner_leaves() {
         }
         drop(lane);
         assert_eq!(count.load(Ordering::SeqCst), 3);
+    });
+}
+
+/// A turn, by its number; `next` is the number of the turn that is due.
+struct Turn(usize, Arc<Mutex<usize>>);
+
+impl Work for Turn {
+    type Done = ();
+
+    fn takes_turns(&self) -> bool {
+        true
+    }
+
+    fn carry_out(self) {
+        let mut next = self.1.try_lock().expect("nobody else has a turn");
+        assert_eq!(*next, self.0, "turns come in their order");
+        thread::yield_now();
+        *next += 1;
+    }
+}
+
+#[test]
+fn turns_come_one_by_one_in_their_order() {
+    schedules(1000, || {
+        let next = Arc::new(Mutex::new(0));
+        let lane = Background::start("lane", 3, 2).expect("threads");
+        for number in 0..5 {
+            lane.submit(Turn(number, Arc::clone(&next)));
+        }
+        drop(lane);
+        assert_eq!(*next.lock().expect("no panic"), 5);
+    });
+}
+
+/// A turn that ends when somebody else has rung the bell.
+enum Bell {
+    WaitedFor(Arc<Bed>),
+    Rung(Arc<Bed>),
+}
+
+impl Work for Bell {
+    type Done = ();
+
+    fn takes_turns(&self) -> bool {
+        matches!(self, Self::WaitedFor(_))
+    }
+
+    fn carry_out(self) {
+        match self {
+            Self::WaitedFor(bed) => bed.sleep(),
+            Self::Rung(bed) => bed.wake(),
+        }
+    }
+}
+
+#[test]
+fn turns_leave_a_thread_to_everything_else() {
+    schedules(1000, || {
+        let beds = [(); 2].map(|()| Arc::new(Bed::default()));
+        let lane = Background::start("lane", 2, 4).expect("threads");
+        beds.iter().for_each(|bed| lane.submit(Bell::WaitedFor(Arc::clone(bed))));
+        beds.iter().for_each(|bed| lane.submit(Bell::Rung(Arc::clone(bed))));
+        // The turns end only if the bells are rung beside them.
+        drop(lane);
     });
 }
 
