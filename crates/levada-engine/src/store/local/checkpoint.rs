@@ -23,14 +23,14 @@
 //! A filler ends each checkpoint at a page, so that the next one does not write to a page that the
 //! manifest already covers.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::{BTreeMap, VecDeque};
 
 use super::{
     format::{self, PAGE, VERSION, checksum, page_up, put, u32_at, u64_at},
     io::{Io, Purpose},
 };
 use crate::{
-    disk::{Disk, FileId, Open, Operation},
+    disk::{Buffer, Disk, FileId, Open, Operation, PAGE_BYTES},
     error::{Error, ErrorKind},
     store::{Lsn, PieceChange, PieceId},
 };
@@ -84,8 +84,13 @@ pub(super) struct Writer {
     /// The file as it will be.
     to: CheckpointFile,
     lsn: Lsn,
+    /// What is not handed to the disk, from the beginning of a page on.
     chunk: Vec<u8>,
-    in_flight: usize,
+    /// What is, in the order in which it was.
+    in_flight: VecDeque<Buffer>,
+    in_flight_bytes: usize,
+    /// Bytes that are written, for their memory.
+    last: Option<Buffer>,
 }
 
 impl Writer {
@@ -103,7 +108,16 @@ impl Writer {
                 (to, Open::New)
             }
         };
-        Ok(Self { file: io.open(&path(to.number), how)?, to, lsn, chunk: Vec::new(), in_flight: 0 })
+        assert!(to.len.is_multiple_of(PAGE), "a checkpoint begins where one ended: at a page");
+        Ok(Self {
+            file: io.open(&path(to.number), how)?,
+            to,
+            lsn,
+            chunk: Vec::new(),
+            in_flight: VecDeque::new(),
+            in_flight_bytes: 0,
+            last: None,
+        })
     }
 
     /// Appends a piece.
@@ -129,7 +143,7 @@ impl Writer {
 
     /// Bytes not yet written.
     pub(super) fn backlog_bytes(&self) -> usize {
-        self.chunk.len() + self.in_flight
+        self.chunk.len() + self.in_flight_bytes
     }
 
     /// All pieces are there: pads the file and begins the last write.
@@ -148,7 +162,8 @@ impl Writer {
 
     /// Bytes are written.
     pub(super) fn written(&mut self, bytes: usize) {
-        self.in_flight -= bytes;
+        self.in_flight_bytes -= bytes;
+        self.last = self.in_flight.pop_front();
     }
 
     /// The file, and as what the manifest will name it.
@@ -177,13 +192,18 @@ impl Writer {
         Ok(())
     }
 
+    /// Hands whole pages to the disk, which go past the system's cache: nobody reads them before
+    /// the next start. The end of a checkpoint is the end of a page.
     fn flush<D: Disk>(&mut self, io: &mut Io<D>) {
-        let bytes: Arc<[u8]> = Arc::from(self.chunk.as_slice());
-        self.chunk.clear();
-        let len = bytes.len();
-        let write = Operation::Write { file: self.file, offset: self.to.len, bytes: bytes.into() };
+        let len = self.chunk.len() / PAGE_BYTES * PAGE_BYTES;
+        let mut bytes = Buffer::pages(len, self.last.take());
+        let pages = self.chunk.drain(..len);
+        bytes.get_mut().expect("nobody else has it yet").copy_from_slice(pages.as_slice());
+        drop(pages);
+        self.in_flight.push_back(bytes.clone());
+        let write = Operation::Write { file: self.file, offset: self.to.len, bytes };
         self.to.len += len as u64;
-        self.in_flight += len;
+        self.in_flight_bytes += len;
         io.begin(write, Purpose::CheckpointWrite(len));
     }
 }
