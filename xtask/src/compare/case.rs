@@ -216,6 +216,7 @@ const BESIDE_EVERYSEC: &[Who] = &[
     Peer(Valkey91, Everysec),
     Peer(Redis70, Everysec),
 ];
+const BESIDE_NEWEST_ALWAYS: &[Who] = &[Levada, Peer(Redis86, Always), Peer(Valkey91, Always)];
 const BESIDE_NEWEST: &[Who] =
     &[Levada, Peer(Redis86, Everysec), Peer(Redis82, Everysec), Peer(Valkey91, Everysec)];
 
@@ -250,6 +251,7 @@ pub(super) const CASES: &[Case] = &[
     FANOUT,
     MIXED,
     STREAMS,
+    STREAMS_P16,
     STREAMS_MEMORY,
     PENDING,
     long("long-1m", "One stream of 1 million entries", 1_000_000),
@@ -346,6 +348,26 @@ const MIXED: Case = Case {
 
 const STREAMS: Case = Case {
     name: "streams",
+    title: "XADD to 10,000 streams in turn, 50 clients",
+    how: How::Bench(&[
+        Run {
+            words: "streams --seconds 2",
+            small: "streams --streams 50 --seconds 0.2",
+            takes: &[("streams", "rate", "rate"), ("streams", "cpu_us", "cpu_us")],
+        },
+        Run {
+            words: "streams --streams 1 --seconds 2",
+            small: "streams --streams 1 --seconds 0.2",
+            takes: &[("streams", "rate", "one_rate")],
+        },
+    ]),
+    servers: BESIDE_NEWEST_ALWAYS,
+    once: false,
+    figures: &["rate", "one_rate", "cpu_us"],
+};
+
+const STREAMS_P16: Case = Case {
+    name: "streams-p16",
     title: "XADD to 10,000 streams in turn, pipeline 16, 50 clients",
     how: How::Bench(&[
         Run {
@@ -359,7 +381,7 @@ const STREAMS: Case = Case {
             takes: &[("streams", "rate", "one_rate")],
         },
     ]),
-    servers: &[Levada, Peer(Redis86, Always), Peer(Valkey91, Always)],
+    servers: BESIDE_NEWEST_ALWAYS,
     once: false,
     figures: &["rate", "one_rate", "cpu_us"],
 };

@@ -150,6 +150,7 @@ pub(super) const GATES: &[Gate] = &[
     gate("long-10m", "10 million entries, kill -9", Levada, "restart_ms", Against::Amount, 600.0),
     gate("streams-memory", "10,000 streams", Levada, "growth_bytes", EITHER, 0.2),
     gate("streams", "10,000 streams in turn", Levada, "rate", Against::Own("one_rate"), 0.85),
+    gate("streams-p16", "In turn, pipeline 16", Levada, "rate", Against::Own("one_rate"), 0.85),
 ];
 
 #[cfg(test)]

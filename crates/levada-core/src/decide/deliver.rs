@@ -30,7 +30,7 @@ pub(super) fn xreadgroup<'a>(context: Context<'_>, read: &Xreadgroup<'a>) -> Dec
     let found = read.streams.iter().map(find).collect::<Result<Vec<_>, _>>()?;
     let mut budget = Budget::new(read.most);
     let mut claim_idle_ms = read.claim_idle_ms;
-    let mut effects = Vec::new();
+    let mut effects = context.effects();
     let mut streams = Vec::new();
     let mut changed: BTreeMap<KeyNumber, Group> = BTreeMap::new();
     for (at, (found, (key, history))) in found.iter().zip(&read.streams).enumerate() {
