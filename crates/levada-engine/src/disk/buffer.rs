@@ -1,20 +1,47 @@
 //! Bytes on their way to a device.
 
-use std::{fmt, ops::Deref, sync::Arc};
+use std::{
+    fmt,
+    ops::Deref,
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+};
 
 /// Bytes of a page: what devices want places, lengths and addresses to be multiples of.
 pub(crate) const PAGE_BYTES: usize = 4096;
 
+/// Buffers that [`Memory`] keeps.
+const KEPT_MAX: usize = 8;
+
 /// Bytes that several may hold; a clone shares them.
 ///
-/// Those made by [`Buffer::pages`] are whole pages at the address of one, so that a device can
-/// fetch them without the system's cache between (`O_DIRECT`).
+/// Those made by [`Buffer::pages`] and [`Buffer::later`] are whole pages at the address of one, so
+/// that a device can fetch them without the system's cache between (`O_DIRECT`).
 #[derive(Clone)]
 pub struct Buffer {
-    bytes: Arc<[u8]>,
-    start: usize,
+    bytes: Bytes,
     len: usize,
 }
+
+#[derive(Clone)]
+enum Bytes {
+    /// From a place on.
+    Here(Arc<[u8]>, usize),
+    Later(Arc<Later>),
+}
+
+/// What writes pages.
+type Write = dyn Fn(&mut [u8]) + Send + Sync;
+
+/// Pages that whoever first wants to see them has to write.
+struct Later {
+    write: Box<Write>,
+    pages: OnceLock<Buffer>,
+    memory: Arc<Memory>,
+}
+
+/// Where pages that nobody has any more wait for their next use: a few of them.
+#[derive(Default)]
+pub(crate) struct Memory(Mutex<Vec<Buffer>>);
 
 impl Buffer {
     /// So many pages of zeros.
@@ -35,12 +62,39 @@ impl Buffer {
         let bytes: Arc<[u8]> = std::iter::repeat_n(0, len + PAGE_BYTES).collect();
         let start = bytes.as_ptr().align_offset(PAGE_BYTES);
         // Only an interpreter answers that it cannot tell; then they are bytes as any.
-        Self { bytes, start: if start < PAGE_BYTES { start } else { 0 }, len }
+        Self { bytes: Bytes::Here(bytes, if start < PAGE_BYTES { start } else { 0 }), len }
+    }
+
+    /// The same, to be written by whoever first looks at them, which is most often the thread that
+    /// hands them to the device: `write` gets all of them, with anything in them.
+    pub(crate) fn later(
+        len: usize,
+        memory: &Arc<Memory>,
+        write: impl Fn(&mut [u8]) + Send + Sync + 'static,
+    ) -> Self {
+        let (write, memory): (Box<Write>, _) = (Box::new(write), Arc::clone(memory));
+        let later = Later { write, pages: OnceLock::new(), memory };
+        Self { bytes: Bytes::Later(Arc::new(later)), len: len.next_multiple_of(PAGE_BYTES) }
+    }
+
+    /// How many bytes these are; they need not be there for it.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
     }
 
     /// The bytes, if nobody else has them.
     pub(crate) fn get_mut(&mut self) -> Option<&mut [u8]> {
-        Arc::get_mut(&mut self.bytes).map(|bytes| &mut bytes[self.start..][..self.len])
+        match &mut self.bytes {
+            Bytes::Here(bytes, start) => {
+                Arc::get_mut(bytes).map(|bytes| &mut bytes[*start..][..self.len])
+            }
+            Bytes::Later(_) => None,
+        }
     }
 
     /// Whether these are whole pages at the address of one.
@@ -50,7 +104,10 @@ impl Buffer {
 
     /// What fits from the first byte on.
     fn capacity(&self) -> usize {
-        (self.bytes.len() - self.start) / PAGE_BYTES * PAGE_BYTES
+        match &self.bytes {
+            Bytes::Here(bytes, start) => (bytes.len() - start) / PAGE_BYTES * PAGE_BYTES,
+            Bytes::Later(_) => 0,
+        }
     }
 }
 
@@ -58,13 +115,47 @@ impl Deref for Buffer {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        &self.bytes[self.start..][..self.len]
+        match &self.bytes {
+            Bytes::Here(bytes, start) => &bytes[*start..][..self.len],
+            Bytes::Later(later) => later.pages(self.len),
+        }
+    }
+}
+
+impl Later {
+    fn pages(&self, len: usize) -> &[u8] {
+        self.pages.get_or_init(|| {
+            let mut pages = Buffer::pages(len, self.memory.take());
+            (self.write)(pages.get_mut().expect("nobody else has it yet"));
+            pages
+        })
+    }
+}
+
+impl Drop for Later {
+    fn drop(&mut self) {
+        if let Some(pages) = self.pages.take() {
+            self.memory.give(pages);
+        }
+    }
+}
+
+impl Memory {
+    fn take(&self) -> Option<Buffer> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop()
+    }
+
+    fn give(&self, pages: Buffer) {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() < KEPT_MAX {
+            kept.push(pages);
+        }
     }
 }
 
 impl From<Arc<[u8]>> for Buffer {
     fn from(bytes: Arc<[u8]>) -> Self {
-        Self { start: 0, len: bytes.len(), bytes }
+        Self { len: bytes.len(), bytes: Bytes::Here(bytes, 0) }
     }
 }
 
@@ -88,6 +179,8 @@ impl fmt::Debug for Buffer {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
 
     #[test]
@@ -107,5 +200,29 @@ mod tests {
         assert_eq!((fourth.as_ptr(), fourth[8191]), (at, 7));
         assert_ne!(Buffer::pages(8193, Some(fourth.clone())).as_ptr(), at, "it is too short");
         assert!(!Buffer::from(vec![0; 100]).is_pages());
+    }
+    #[test]
+    fn pages_are_written_once_by_whoever_looks_and_their_memory_is_kept() {
+        let (memory, written) = (Arc::<Memory>::default(), Arc::new(AtomicUsize::new(0)));
+        let later = |byte: u8| {
+            let written = Arc::clone(&written);
+            Buffer::later(5000, &memory, move |pages| {
+                pages.fill(byte);
+                written.fetch_add(1, Ordering::SeqCst);
+            })
+        };
+        let (first, second) = (later(7), later(8));
+        let also_first = first.clone();
+        assert_eq!((first.len(), written.load(Ordering::SeqCst)), (8192, 0));
+        assert!(first.is_pages());
+        assert_eq!((first[8191], also_first[0], written.load(Ordering::SeqCst)), (7, 7, 1));
+        let at = first.as_ptr();
+        drop((first, also_first));
+        assert_eq!((second.as_ptr(), second[0], written.load(Ordering::SeqCst)), (at, 8, 2));
+        // A few are kept, however many there were.
+        let many: Vec<_> = (0..2 * KEPT_MAX).map(|_| later(9)).collect();
+        assert!(many.iter().all(|pages| pages[0] == 9));
+        drop(many);
+        assert_eq!(memory.0.lock().expect("no panic").len(), KEPT_MAX);
     }
 }

@@ -129,7 +129,8 @@ impl FileDisk {
         let lock = lock.map_err(|error| Error::io("cannot look at the lock of", &shown, &error))?;
         let failed = |error| Error::io("cannot start a disk thread for", &shown, &error);
         let background = Background::start("levada-disk", WORKERS, QUEUE_MAX).map_err(failed)?;
-        let gone = Background::start("levada-gone", usize::from(!reads_only), GONE_MAX).map_err(failed)?;
+        let gone =
+            Background::start("levada-gone", usize::from(!reads_only), GONE_MAX).map_err(failed)?;
         let (files, spares) = (Vec::new(), Spares::new(directory.clone()));
         Ok(Self { directory, reads_only, lock, files, spares, next_ticket: 0, background, gone })
     }

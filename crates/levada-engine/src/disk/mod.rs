@@ -22,7 +22,10 @@ mod spares;
 use std::io;
 
 pub use self::buffer::Buffer;
-pub(crate) use self::{buffer::PAGE_BYTES, spares::is_out_of_files};
+pub(crate) use self::{
+    buffer::{Memory, PAGE_BYTES},
+    spares::is_out_of_files,
+};
 use crate::threads;
 
 /// Syncs that a log may have under way at once; they are long.

@@ -194,20 +194,18 @@ impl Blocks {
     fn write_runs<D: Disk>(&mut self, io: &mut Io<D>, all: bool) -> Result<(), Error> {
         while let Some(run) = self.runs.take_due(all) {
             let pinned = &self.pinned;
-            let bytes = self.runs.encode(&run, |key, location, place| {
+            let bytes = self.runs.encode(&run, |key, location| {
                 // It may have been dropped, or replaced, meanwhile.
                 let block = pinned.get(&key).filter(|(at, _)| *at == location);
-                let rows = block.map(|(_, block)| block.bytes());
-                let (file, offset) = (location.file.number(), u64::from(location.offset));
-                rows.map(|rows| format::encode_in(place, key, file, offset, rows)).is_some()
+                block.map(|(_, block)| Arc::clone(block))
             });
             self.files.end_run(run.file);
             if let Some(bytes) = bytes {
                 let file = self.files.open(io, run.file, run.object)?;
                 let sequence = self.files.writing(run.file);
-                let write = Operation::Write { file, offset: run.offset, bytes: bytes.clone() };
+                let write = Operation::Write { file, offset: run.offset, bytes };
                 io.begin(write, Purpose::RunWrite(sequence));
-                self.runs.begin(sequence, run, bytes);
+                self.runs.begin(sequence, run);
             }
         }
         Ok(())

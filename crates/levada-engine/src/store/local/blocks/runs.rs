@@ -6,10 +6,15 @@
 //! pinned by the owner, and the log can make them again. What is dropped before it is written is
 //! not written: zeros are in its place, and a run of which nothing is left costs nothing.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
-use super::{BlockKey, Location, SegmentId};
-use crate::{disk::Buffer, store::ObjectNumber};
+use levada_core::block::Block;
+
+use super::{BlockKey, Location, SegmentId, format};
+use crate::{
+    disk::{Buffer, Memory},
+    store::ObjectNumber,
+};
 
 /// Bytes of a run that is written. Beyond that a device gets little faster, and a sync of the log
 /// waits behind it.
@@ -23,9 +28,8 @@ pub(super) struct Runs {
     gathered: BTreeMap<SegmentId, Run>,
     gathered_bytes: usize,
     /// By the number of the write.
-    under_way: BTreeMap<u64, (Run, Buffer)>,
-    /// The bytes of a run that is written, for their memory.
-    last: Option<Buffer>,
+    under_way: BTreeMap<u64, Run>,
+    memory: Arc<Memory>,
 }
 
 /// Blocks that stand one behind the other.
@@ -63,48 +67,47 @@ impl Runs {
         Some(run)
     }
 
-    /// The bytes of a run: `encode` writes each block into its place, or says that it is dropped.
-    /// Nothing where all are.
+    /// The bytes of a run, encoded when they are written; `block` gives each block, or says that
+    /// it is dropped. Nothing where all are.
     pub(super) fn encode(
-        &mut self,
+        &self,
         run: &Run,
-        mut encode: impl FnMut(BlockKey, Location, &mut [u8]) -> bool,
+        block: impl Fn(BlockKey, Location) -> Option<Arc<Block>>,
     ) -> Option<Buffer> {
-        let mut buffer = Buffer::pages(run.len, self.last.take());
-        let mut rest = buffer.get_mut().expect("nobody else has it yet");
-        let mut any = false;
-        for (key, location) in &run.blocks {
-            let (place, behind) = rest.split_at_mut(location.len as usize);
-            if encode(*key, *location, place) {
-                any = true;
-            } else {
-                place.fill(0);
-            }
-            rest = behind;
-        }
-        rest.fill(0);
-        if !any {
-            self.last = Some(buffer);
-            return None;
-        }
-        Some(buffer)
+        let blocks = run.blocks.iter();
+        let blocks: Vec<_> =
+            blocks.map(|(key, location)| (*key, *location, block(*key, *location))).collect();
+        blocks.iter().any(|(_, _, block)| block.is_some()).then(|| {
+            Buffer::later(run.len, &self.memory, move |mut rest| {
+                for (key, location, block) in &blocks {
+                    let (place, behind) = rest.split_at_mut(location.len as usize);
+                    let (file, offset) = (location.file.number(), u64::from(location.offset));
+                    match block {
+                        Some(block) => format::encode_in(place, *key, file, offset, block.bytes()),
+                        None => place.fill(0),
+                    }
+                    rest = behind;
+                }
+                rest.fill(0);
+            })
+        })
     }
 
     /// The write of a run begins.
-    pub(super) fn begin(&mut self, write: u64, run: Run, buffer: Buffer) {
-        self.under_way.insert(write, (run, buffer));
+    pub(super) fn begin(&mut self, write: u64, run: Run) {
+        self.under_way.insert(write, run);
     }
 
     /// The write of a run has ended.
     pub(super) fn end(&mut self, write: u64) -> Option<Run> {
-        let (run, buffer) = self.under_way.remove(&write)?;
-        self.last = Some(buffer);
-        Some(run)
+        self.under_way.remove(&write)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use levada_core::{fields::Fields, id::StreamId};
+
     use super::*;
 
     /// Adds blocks of so many bytes behind each other to a file.
@@ -146,23 +149,35 @@ mod tests {
 
     #[test]
     fn what_is_dropped_leaves_zeros_and_what_was_there_before_is_gone() {
+        let mut block = Block::new();
+        let pair: [&[u8]; 2] = [b"f", &[b'v'; 3000]];
+        block.append(StreamId::new(1, 0), &Fields::Arguments(&pair), true);
+        let block = Arc::new(block);
+        let len = format::HEADER + block.bytes().len();
         let mut runs = Runs::default();
-        let encode = |runs: &mut Runs, is_there: &dyn Fn(u64) -> bool| {
-            add(runs, 1, &[3000, 3000]);
+        let mut encode = |is_there: &dyn Fn(u64) -> bool| {
+            add(&mut runs, 1, &[len, len]);
             let run = runs.take_due(true).expect("gathered");
-            runs.encode(&run, |key, _, place| {
-                place.fill(9);
-                is_there(key.number)
-            })
-            .map(|bytes| (run, bytes))
+            let there = |key: BlockKey, _| is_there(key.number).then(|| Arc::clone(&block));
+            let bytes = runs.encode(&run, there)?;
+            assert_eq!(bytes.len(), 8192);
+            Some((run, bytes.to_vec()))
         };
-        let (run, whole) = encode(&mut runs, &|_| true).expect("both are there");
-        assert_eq!((whole.len(), whole[5999], whole[6000]), (8192, 9, 0));
-        runs.begin(1, run, whole);
+        let decoded = |run: &Run, bytes: &[u8], at: usize| {
+            let (key, location) = run.blocks[at];
+            let offset = location.offset as usize;
+            let bytes = &bytes[offset..][..len];
+            format::decode(bytes, key, 1, offset as u64).ok()
+        };
+        let (run, whole) = encode(&|_| true).expect("both are there");
+        assert!([0, 1].map(|at| decoded(&run, &whole, at)).iter().all(Option::is_some));
+        assert!(whole[2 * len..].iter().all(|byte| *byte == 0));
+        let (run, half) = encode(&|number| number == 1).expect("one is there");
+        assert!(decoded(&run, &half, 1).is_some());
+        assert!(half[..len].iter().all(|byte| *byte == 0));
+        assert!(encode(&|_| false).is_none(), "nothing is worth a write");
+        runs.begin(1, run);
         assert_eq!(runs.end(1).expect("begun").blocks.len(), 2);
         assert!(runs.end(1).is_none());
-        let (_, half) = encode(&mut runs, &|number| number == 1).expect("one is there");
-        assert_eq!((half[0], half[2999], half[3000], half[6000]), (0, 0, 9, 0));
-        assert!(encode(&mut runs, &|_| false).is_none(), "nothing is worth a write");
     }
 }
