@@ -40,8 +40,8 @@ pub(super) fn run(program: &std::path::Path, server: &mut Server, entries: u64) 
     Ok(sample)
 }
 
-/// Waits until the server has handed what it answered to the system: under `everysec` Redis keeps it
-/// to itself while a sync takes long, a kill loses it, and it is the restart that is measured.
+/// Waits until the server has handed what it answered to the system: under `everysec` Redis keeps
+/// it to itself while a sync takes long, a kill loses it, and it is the restart that is measured.
 fn hand_over(client: &mut Client) -> Result<()> {
     let start = Instant::now();
     loop {
