@@ -2,9 +2,9 @@
 //!
 //! Work waits in a queue of bounded length; whoever submits more waits too. What is done waits for
 //! the owner. Promised: whatever was submitted is carried out exactly once, also when the owner is
-//! dropped at once; of what takes turns, one piece at a time, in its order; it can be polled before
-//! the waker is called for it; [`Background::wait`] returns when there is something to poll, or
-//! nothing is under way.
+//! dropped at once; of those that share a turn, one at a time, in their order; it can be polled
+//! before the waker is called for it; [`Background::wait`] returns when there is something to poll,
+//! or nothing is under way.
 
 use std::{collections::VecDeque, io};
 
@@ -16,15 +16,18 @@ use super::threads::{
 /// Something to call when work is done; called on the threads that do it.
 pub type Waker = Arc<dyn Fn() + Send + Sync>;
 
+/// Turns that are taken at once.
+pub(crate) const TURNS_MAX: usize = 2;
+
 /// What can be handed over.
 pub(crate) trait Work: Send + 'static {
     /// What becomes of it.
     type Done: Send + 'static;
 
-    /// Whether it takes turns with others of its kind: one thread does one of them, and the other
-    /// threads are there for everything else.
-    fn takes_turns(&self) -> bool {
-        false
+    /// Those that share a turn are done one after the other, and of all that have one at most
+    /// [`TURNS_MAX`] at once: the other threads are there for everything else.
+    fn turn(&self) -> Option<u64> {
+        None
     }
 
     /// Does it, on any thread. It must not panic.
@@ -55,36 +58,22 @@ struct Shared<W: Work> {
 
 /// Work that no thread has taken yet.
 struct Queue<W> {
-    any: VecDeque<W>,
-    /// What takes turns.
-    turns: VecDeque<W>,
-    /// A thread is at one of those; it will look for the next.
-    is_turn_taken: bool,
+    work: VecDeque<W>,
+    /// The turns of what is being done.
+    taken: Vec<u64>,
     /// The owner waits for room: only then it has to be woken, which is a call of the system.
     waited_for: bool,
     closed: bool,
 }
 
 impl<W: Work> Queue<W> {
-    fn new() -> Self {
-        let (any, turns) = (VecDeque::new(), VecDeque::new());
-        Self { any, turns, is_turn_taken: false, waited_for: false, closed: false }
-    }
-
-    fn len(&self) -> usize {
-        self.any.len() + self.turns.len()
-    }
-
-    fn push(&mut self, work: W) {
-        let queue = if work.takes_turns() { &mut self.turns } else { &mut self.any };
-        queue.push_back(work);
-    }
-
-    /// What a thread may do now. A turn goes first: it takes one thread, whatever else waits.
+    /// The first piece that a thread may do now.
     fn pop(&mut self) -> Option<W> {
-        let turn = if self.is_turn_taken { None } else { self.turns.pop_front() };
-        self.is_turn_taken |= turn.is_some();
-        turn.or_else(|| self.any.pop_front())
+        let (taken, has_room) = (&self.taken, self.taken.len() < TURNS_MAX);
+        let may = |work: &W| work.turn().is_none_or(|turn| has_room && !taken.contains(&turn));
+        let work = self.work.iter().position(may).and_then(|at| self.work.remove(at))?;
+        self.taken.extend(work.turn());
+        Some(work)
     }
 }
 
@@ -98,9 +87,9 @@ struct Results<T> {
 impl<W: Work> Background<W> {
     /// Starts so many threads, with a queue of this length before them.
     pub(crate) fn start(name: &str, workers: usize, queue_max: usize) -> io::Result<Self> {
-        let ready = VecDeque::new();
+        let (ready, work) = (VecDeque::new(), VecDeque::new());
         let shared = Arc::new(Shared {
-            queue: Mutex::new(Queue::new()),
+            queue: Mutex::new(Queue { work, taken: Vec::new(), waited_for: false, closed: false }),
             more: Condvar::new(),
             room: Condvar::new(),
             results: Mutex::new(Results { ready, under_way: 0, waited_for: false }),
@@ -126,11 +115,11 @@ impl<W: Work> Background<W> {
         unpoisoned(&self.shared.results).under_way += 1;
         let mut queue = unpoisoned(&self.shared.queue);
         queue.waited_for = true;
-        let full = |queue: &mut Queue<W>| queue.len() >= self.queue_max;
+        let full = |queue: &mut Queue<W>| queue.work.len() >= self.queue_max;
         let queue = self.shared.room.wait_while(queue, full);
         let mut queue = queue.unwrap_or_else(PoisonError::into_inner);
         queue.waited_for = false;
-        queue.push(work);
+        queue.work.push_back(work);
         self.shared.more.notify_one();
     }
 
@@ -173,9 +162,9 @@ impl<W: Work> Drop for Background<W> {
 impl<W: Work> Shared<W> {
     /// A thread's life.
     fn work(&self) {
-        let mut had_turn = false;
-        while let Some(work) = self.take(had_turn) {
-            had_turn = work.takes_turns();
+        let mut turn = None;
+        while let Some(work) = self.take(turn) {
+            turn = work.turn();
             self.finish(work.carry_out());
             let waker = unpoisoned(&self.waker).clone();
             if let Some(waker) = waker {
@@ -184,11 +173,11 @@ impl<W: Work> Shared<W> {
         }
     }
 
-    /// The next piece of work; `None` at the end. Whoever had a turn gives it back, and has the
-    /// next one if there is one: so nobody has to be told of it.
-    fn take(&self, had_turn: bool) -> Option<W> {
+    /// The next piece of work; `None` at the end. Whoever gives a turn back lets one more be done,
+    /// and looks for work itself: so nobody has to be told of it.
+    fn take(&self, turn: Option<u64>) -> Option<W> {
         let mut queue = unpoisoned(&self.queue);
-        queue.is_turn_taken &= !had_turn;
+        queue.taken.retain(|taken| Some(*taken) != turn);
         let work = loop {
             match queue.pop() {
                 None if !queue.closed => queue = wait(&self.more, queue),

@@ -9,8 +9,9 @@ use std::{
 /// Bytes of a page: what devices want places, lengths and addresses to be multiples of.
 pub(crate) const PAGE_BYTES: usize = 4096;
 
-/// Buffers that [`Memory`] keeps.
+/// Buffers that [`Memory`] keeps, and the bytes of the largest of them.
 const KEPT_MAX: usize = 8;
+const KEPT_BYTES_MAX: usize = 1 << 20;
 
 /// Bytes that several may hold; a clone shares them.
 ///
@@ -39,7 +40,7 @@ struct Later {
     memory: Arc<Memory>,
 }
 
-/// Where pages that nobody has any more wait for their next use: a few of them.
+/// Where pages that nobody has any more wait for their next use: a few, and none that are large.
 #[derive(Default)]
 pub(crate) struct Memory(Mutex<Vec<Buffer>>);
 
@@ -147,7 +148,7 @@ impl Memory {
 
     fn give(&self, pages: Buffer) {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.len() < KEPT_MAX {
+        if kept.len() < KEPT_MAX && pages.capacity() <= KEPT_BYTES_MAX {
             kept.push(pages);
         }
     }
@@ -204,13 +205,14 @@ mod tests {
     #[test]
     fn pages_are_written_once_by_whoever_looks_and_their_memory_is_kept() {
         let (memory, written) = (Arc::<Memory>::default(), Arc::new(AtomicUsize::new(0)));
-        let later = |byte: u8| {
+        let of = |len: usize, byte: u8| {
             let written = Arc::clone(&written);
-            Buffer::later(5000, &memory, move |pages| {
+            Buffer::later(len, &memory, move |pages| {
                 pages.fill(byte);
                 written.fetch_add(1, Ordering::SeqCst);
             })
         };
+        let later = |byte| of(5000, byte);
         let (first, second) = (later(7), later(8));
         let also_first = first.clone();
         assert_eq!((first.len(), written.load(Ordering::SeqCst)), (8192, 0));
@@ -219,7 +221,10 @@ mod tests {
         let at = first.as_ptr();
         drop((first, also_first));
         assert_eq!((second.as_ptr(), second[0], written.load(Ordering::SeqCst)), (at, 8, 2));
-        // A few are kept, however many there were.
+        drop(second);
+        // A large one is not kept, and of the others a few, however many there were.
+        assert_eq!(of(KEPT_BYTES_MAX + 1, 7)[KEPT_BYTES_MAX], 7);
+        assert_eq!(memory.0.lock().expect("no panic").len(), 0);
         let many: Vec<_> = (0..2 * KEPT_MAX).map(|_| later(9)).collect();
         assert!(many.iter().all(|pages| pages[0] == 9));
         drop(many);

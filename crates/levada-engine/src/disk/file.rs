@@ -22,7 +22,7 @@ use std::{
 pub use super::background::Waker;
 use super::{
     Buffer, Completion, Disk, FileId, LOG_SYNCS_MAX, Lane, Open, Operation, PAGE_BYTES, Ticket,
-    background::{Background, Work},
+    background::{Background, TURNS_MAX, Work},
     spares::Spares,
 };
 use crate::{
@@ -30,8 +30,8 @@ use crate::{
     error::{Error, ErrorKind},
 };
 
-/// Threads of the background lane: two beside those that the log may keep waiting.
-const WORKERS: usize = LOG_SYNCS_MAX + 2;
+/// Threads of the background lane: those that write, and those that the log may keep waiting.
+const WORKERS: usize = LOG_SYNCS_MAX + TURNS_MAX;
 /// The file that is locked.
 const LOCK: &str = "lock";
 /// Operations that may wait for them; the caller waits when there are more.
@@ -300,8 +300,9 @@ impl Work for Job {
 
     /// A file system lets one write at a time extend a file. On ext4 whoever waits for that is
     /// awake, and a few threads that wait take the processor from the loop.
-    fn takes_turns(&self) -> bool {
-        matches!(self.operation, Operation::Write { .. })
+    fn turn(&self) -> Option<u64> {
+        let writes = matches!(self.operation, Operation::Write { .. });
+        self.file.as_ref().ok().filter(|_| writes).map(|file| file.identity.1)
     }
 
     fn carry_out(self) -> Completion {

@@ -6,19 +6,19 @@ use std::sync::{
 };
 
 use super::{
-    background::{Background, Work},
+    background::{Background, TURNS_MAX, Work},
     schedules,
     threads::{Condvar, Mutex, thread},
 };
 
-/// Work that counts how often it was done. Odd numbers take turns.
+/// Work that counts how often it was done. Odd numbers share a turn.
 struct Count(usize, Arc<AtomicUsize>);
 
 impl Work for Count {
     type Done = usize;
 
-    fn takes_turns(&self) -> bool {
-        self.0 % 2 == 1
+    fn turn(&self) -> Option<u64> {
+        (self.0 % 2 == 1).then_some(1)
     }
 
     fn carry_out(self) -> usize {
@@ -66,34 +66,40 @@ fn what_was_submitted_is_done_though_the_owner_leaves() {
     });
 }
 
-/// A turn, by its number; `next` is the number of the turn that is due.
-struct Turn(usize, Arc<Mutex<usize>>);
+/// What has a turn: which, its number among those that share it, and for each turn the number that
+/// is due.
+struct Turn(usize, usize, Arc<[Mutex<usize>; 3]>, Arc<AtomicUsize>);
 
 impl Work for Turn {
     type Done = ();
 
-    fn takes_turns(&self) -> bool {
-        true
+    fn turn(&self) -> Option<u64> {
+        Some(self.0 as u64)
     }
 
     fn carry_out(self) {
-        let mut next = self.1.try_lock().expect("nobody else has a turn");
-        assert_eq!(*next, self.0, "turns come in their order");
+        let Self(turn, number, due, at_once) = self;
+        let mut due = due[turn].try_lock().expect("nobody else has the turn");
+        assert!(at_once.fetch_add(1, Ordering::SeqCst) < TURNS_MAX, "so many at once");
+        assert_eq!(*due, number, "those that share a turn come in their order");
         thread::yield_now();
-        *next += 1;
+        *due += 1;
+        at_once.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
 #[test]
-fn turns_come_one_by_one_in_their_order() {
+fn those_that_share_a_turn_come_one_by_one_in_their_order_and_few_turns_at_once() {
     schedules(1000, || {
-        let next = Arc::new(Mutex::new(0));
-        let lane = Background::start("lane", 3, 2).expect("threads");
-        for number in 0..5 {
-            lane.submit(Turn(number, Arc::clone(&next)));
+        let (due, at_once) = (Arc::<[Mutex<usize>; 3]>::default(), Arc::default());
+        let lane = Background::start("lane", 4, 3).expect("threads");
+        for number in 0..3 {
+            for turn in 0..3 {
+                lane.submit(Turn(turn, number, Arc::clone(&due), Arc::clone(&at_once)));
+            }
         }
         drop(lane);
-        assert_eq!(*next.lock().expect("no panic"), 5);
+        assert!(due.iter().all(|due| *due.lock().expect("no panic") == 3));
     });
 }
 
@@ -106,8 +112,8 @@ enum Bell {
 impl Work for Bell {
     type Done = ();
 
-    fn takes_turns(&self) -> bool {
-        matches!(self, Self::WaitedFor(_))
+    fn turn(&self) -> Option<u64> {
+        matches!(self, Self::WaitedFor(_)).then_some(1)
     }
 
     fn carry_out(self) {

@@ -192,8 +192,8 @@ impl Writer {
         Ok(())
     }
 
-    /// Hands whole pages to the disk, which go past the system's cache: nobody reads them before
-    /// the next start. The end of a checkpoint is the end of a page.
+    /// Hands whole pages to the disk, which go past the system's cache: only a backup, and the next
+    /// start, read them. The end of a checkpoint is the end of a page.
     fn flush<D: Disk>(&mut self, io: &mut Io<D>) {
         let len = self.chunk.len() / PAGE_BYTES * PAGE_BYTES;
         let mut bytes = Buffer::pages(len, self.last.take());
