@@ -29,6 +29,21 @@ pub(crate) const KNOWN: &[Known] = &[
         matches: |step, _, ours| step.lower(0) == b"module" && *ours == Reply::Array(Vec::new()),
     },
     Known {
+        name: "settings",
+        why: "CONFIG GET with a pattern names the settings that there are, which are not the same",
+        ends: false,
+        is_for: |_| true,
+        matches: |step, theirs, ours| {
+            let is_map = |reply: &Reply| matches!(reply, Reply::Array(_) | Reply::Map(_));
+            step.lower(0) == b"config"
+                && step.lower(1) == b"get"
+                && (2..step.words.len())
+                    .any(|at| step.lower(at).iter().any(|byte| b"*?[".contains(byte)))
+                && is_map(theirs)
+                && is_map(ours)
+        },
+    },
+    Known {
         name: "count too high",
         why: "XAUTOCLAIM of Redis allocates COUNT places at once and may fail; Levada does not",
         ends: true,
