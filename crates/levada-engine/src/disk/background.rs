@@ -178,12 +178,12 @@ impl<W: Work> Shared<W> {
     fn take(&self, turn: Option<u64>) -> Option<W> {
         let mut queue = unpoisoned(&self.queue);
         queue.taken.retain(|taken| Some(*taken) != turn);
-        let work = loop {
-            match queue.pop() {
-                None if !queue.closed => queue = wait(&self.more, queue),
-                taken => break taken,
-            }
+        let mut work = None;
+        let none = |queue: &mut Queue<W>| {
+            work = queue.pop();
+            work.is_none() && !queue.closed
         };
+        let queue = self.more.wait_while(queue, none).unwrap_or_else(PoisonError::into_inner);
         if queue.waited_for {
             self.room.notify_one();
         }
@@ -202,10 +202,6 @@ impl<W: Work> Shared<W> {
 
 /// What the locks guard is whole between any two statements: a panic elsewhere while a lock was
 /// held leaves nothing to repair.
-fn unpoisoned<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn unpoisoned<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn wait<'a, T>(told: &Condvar, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
-    told.wait(guard).unwrap_or_else(PoisonError::into_inner)
 }

@@ -3,8 +3,10 @@
 use std::{
     fmt,
     ops::Deref,
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{Arc, Mutex, OnceLock},
 };
+
+use super::background::unpoisoned;
 
 /// Bytes of a page: what devices want places, lengths and addresses to be multiples of.
 pub(crate) const PAGE_BYTES: usize = 4096;
@@ -143,11 +145,11 @@ impl Drop for Later {
 
 impl Memory {
     fn take(&self) -> Option<Buffer> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop()
+        unpoisoned(&self.0).pop()
     }
 
     fn give(&self, pages: Buffer) {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = unpoisoned(&self.0);
         if kept.len() < KEPT_MAX && pages.capacity() <= KEPT_BYTES_MAX {
             kept.push(pages);
         }
@@ -202,6 +204,7 @@ mod tests {
         assert_ne!(Buffer::pages(8193, Some(fourth.clone())).as_ptr(), at, "it is too short");
         assert!(!Buffer::from(vec![0; 100]).is_pages());
     }
+
     #[test]
     fn pages_are_written_once_by_whoever_looks_and_their_memory_is_kept() {
         let (memory, written) = (Arc::<Memory>::default(), Arc::new(AtomicUsize::new(0)));

@@ -88,7 +88,6 @@ pub(super) struct Writer {
     chunk: Vec<u8>,
     /// What is, in the order in which it was.
     in_flight: VecDeque<Buffer>,
-    in_flight_bytes: usize,
     /// Bytes that are written, for their memory.
     last: Option<Buffer>,
 }
@@ -115,7 +114,6 @@ impl Writer {
             lsn,
             chunk: Vec::new(),
             in_flight: VecDeque::new(),
-            in_flight_bytes: 0,
             last: None,
         })
     }
@@ -143,7 +141,7 @@ impl Writer {
 
     /// Bytes not yet written.
     pub(super) fn backlog_bytes(&self) -> usize {
-        self.chunk.len() + self.in_flight_bytes
+        self.chunk.len() + self.in_flight.iter().map(Buffer::len).sum::<usize>()
     }
 
     /// All pieces are there: pads the file and begins the last write.
@@ -160,9 +158,8 @@ impl Writer {
         Ok(())
     }
 
-    /// Bytes are written.
-    pub(super) fn written(&mut self, bytes: usize) {
-        self.in_flight_bytes -= bytes;
+    /// A write has ended.
+    pub(super) fn written(&mut self) {
         self.last = self.in_flight.pop_front();
     }
 
@@ -203,8 +200,7 @@ impl Writer {
         self.in_flight.push_back(bytes.clone());
         let write = Operation::Write { file: self.file, offset: self.to.len, bytes };
         self.to.len += len as u64;
-        self.in_flight_bytes += len;
-        io.begin(write, Purpose::CheckpointWrite(len));
+        io.begin(write, Purpose::CheckpointWrite);
     }
 }
 

@@ -32,8 +32,8 @@ pub(super) enum Purpose {
     BlockRead(BlockKey, Location),
     /// A segment file, by its number, with the last block write that the sync covers.
     SegmentSync(SegmentId, u64),
-    /// Frames of a checkpoint: how many bytes.
-    CheckpointWrite(usize),
+    /// Frames of a checkpoint.
+    CheckpointWrite,
     /// The frames of a checkpoint.
     CheckpointSync,
     /// The new manifest, under its temporary name.

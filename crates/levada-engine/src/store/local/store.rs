@@ -162,7 +162,7 @@ impl<D: Disk> LocalStore<D> {
                 Purpose::SegmentSync(file, sequence) => {
                     self.blocks.synced(file, sequence, result)?;
                 }
-                Purpose::CheckpointWrite(_) | Purpose::CheckpointSync | Purpose::ManifestWrite => {
+                Purpose::CheckpointWrite | Purpose::CheckpointSync | Purpose::ManifestWrite => {
                     self.checkpoint_io(purpose, result)?;
                 }
             }
@@ -184,7 +184,7 @@ impl<D: Disk> LocalStore<D> {
         };
         result.map_err(|error| Error::io("cannot write", &path, &error))?;
         match (purpose, checkpoint.phase) {
-            (Purpose::CheckpointWrite(bytes), _) => checkpoint.writer.written(bytes),
+            (Purpose::CheckpointWrite, _) => checkpoint.writer.written(),
             (Purpose::CheckpointSync, _) => checkpoint.phase = Phase::Synced,
             (_, Phase::Naming(file, manifest)) => {
                 return self.switch(&checkpoint, file, manifest);
